@@ -1,0 +1,193 @@
+//! VPCs and flow logs.
+//!
+//! CloudTrail writes EC2 calls in two styles: older ones (CreateVpc) plainly in camelCase, newer ones (CreateFlowLogs,
+//! DeleteFlowLogs) inside `XxxRequest` and `XxxResponse`, with lists as `{"tag":1,"content":…}`. CreateDefaultVpc was
+//! never seen by whoever documents these, so both are read for every call.
+
+use serde_json::Value;
+
+use super::envelope::Record;
+use super::json::{field, parsed, path, text, text_at};
+use super::{EventContext, Rejection, Trigger};
+use crate::ids::{AccountId, FlowLogId, Place, VpcId};
+
+pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
+    match &*record.name {
+        "CreateVpc" => created(record, "CreateVpcResponse", context),
+        "CreateDefaultVpc" => created(record, "CreateDefaultVpcResponse", context),
+        "DeleteFlowLogs" => flow_logs_deleted(record, context),
+        "DeleteVpc" => {
+            let vpc = text_at(&record.request, &["vpcId"]).unwrap_or_default().into_owned();
+            Err(Rejection::ignore_about(vpc, "DeleteVpc leaves no VPC behind that would have to be covered"))
+        }
+        "CreateFlowLogs" => Err(Rejection::ignore("CreateFlowLogs undoes no enrollment")),
+        _ => Err(Rejection::ignore(format!("{} neither makes a VPC nor deletes a flow log", record.short_name()))),
+    }
+}
+
+fn place(record: &Record<'_>, context: &EventContext) -> Result<Place, Rejection> {
+    record.must_be_call()?;
+    let place = record.envelope.place()?;
+    record.must_be_by_others(&context.member_role, place.account)?;
+    Ok(place)
+}
+
+fn created(record: &Record<'_>, wrapper: &str, context: &EventContext) -> Result<Trigger, Rejection> {
+    let Place { account, region } = place(record, context)?;
+    let name = &record.name;
+    let response = field(&record.response, wrapper).unwrap_or(&record.response);
+    let vpc = path(response, &["vpc", "vpcId"]);
+    let vpc: VpcId = parsed(vpc.ok_or_else(|| Rejection::refuse(format!("{name} names no VPC")))?)?;
+    if let Some(owner) = path(response, &["vpc", "ownerId"]) {
+        let owner: AccountId = parsed(owner)?;
+        if owner != account {
+            return Err(Rejection::refuse(format!("{vpc} belongs to {owner}, but the event is from {account}")));
+        }
+    }
+    Ok(Trigger::Enroll { account, region, resource: vpc.to_string(), cause: format!("{name} made {vpc}") })
+}
+
+/// The event names no VPC, and which flow logs were ours cannot be told from ids: the whole account and Region is
+/// looked at again. That also makes a call whose answer lists every id as `unsuccessful` harmless.
+fn flow_logs_deleted(record: &Record<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
+    let Place { account, region } = place(record, context)?;
+    let request = field(&record.request, "DeleteFlowLogsRequest").unwrap_or(&record.request);
+    let named = ["FlowLogId", "flowLogIds", "flowLogIdSet"].into_iter().find_map(|name| field(request, name));
+    let mut ids = Vec::new();
+    if let Some(named) = named {
+        collect(named, &mut ids)?;
+    }
+    if ids.is_empty() {
+        return Err(Rejection::refuse("DeleteFlowLogs names no flow log"));
+    }
+    let resource = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let cause = match ids.as_slice() {
+        [only] => format!("DeleteFlowLogs deleted {only}"),
+        several => format!("DeleteFlowLogs deleted {} flow logs", several.len()),
+    };
+    Ok(Trigger::Repair { account, region, resource, cause })
+}
+
+/// Ids as a text, a list, `{"tag":1,"content":ID}`, `{"item":…}` or `{"items":[{"flowLogId":ID}]}`.
+fn collect(value: &Value, ids: &mut Vec<FlowLogId>) -> Result<(), Rejection> {
+    match value {
+        Value::Array(values) => values.iter().try_for_each(|value| collect(value, ids)),
+        Value::Object(_) => ["content", "item", "items", "flowLogId"]
+            .into_iter()
+            .filter_map(|name| field(value, name))
+            .try_for_each(|value| collect(value, ids)),
+        // CloudTrail writes an empty list as an empty text.
+        _ if text(value).is_some_and(|text| text.is_empty()) => Ok(()),
+        _ => {
+            ids.push(parsed(value)?);
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fixtures::*;
+    use super::*;
+
+    fn enroll(name: &str) -> Trigger {
+        Trigger::Enroll {
+            account: account(MEMBER),
+            region: "eu-west-1".parse().unwrap(),
+            resource: VPC.to_owned(),
+            cause: format!("{name} made {VPC}"),
+        }
+    }
+
+    #[test]
+    fn a_new_vpc_is_enrolled_in_either_json_style() {
+        let vpc = json!({"vpc": {"vpcId": VPC, "ownerId": MEMBER, "tagSet": {"items": [{"key": "a", "value": true}]}}});
+        for (name, response) in [
+            ("CreateVpc", vpc.clone()),
+            ("CreateVpc", json!({"CreateVpcResponse": vpc})),
+            ("CreateDefaultVpc", vpc.clone()),
+            ("CreateDefaultVpc", json!({"CreateDefaultVpcResponse": vpc})),
+            ("CreateVpc", json!({"vpc": {"vpcId": VPC}})),
+            ("CreateVpc", json!({"vpc": {"vpcId": VPC, "ownerId": 111_122_223_333_u64}})),
+            ("CreateVpc", json!({"vpc": {"vpcId": VPC, "ownerId": null}})),
+        ] {
+            assert_eq!(acted(&call("ec2", name).response(response).build()), enroll(name));
+        }
+    }
+
+    #[test]
+    fn a_vpc_that_is_none_or_somebody_elses_is_refused() {
+        for (response, reason) in [
+            (json!(null), "names no VPC"),
+            (json!({"vpc": null}), "names no VPC"),
+            (json!({"vpc": [VPC]}), "names no VPC"),
+            (json!({"vpc": {"vpcId": "vpc-nonsense"}}), "\"vpc-nonsense\" is not a VPC id"),
+            (json!({"vpc": {"vpcId": 5}}), "is not a VPC id"),
+            (json!({"vpc": {"vpcId": {"content": VPC}}}), "is not a VPC id"),
+            (json!({"vpc": {"vpcId": VPC, "ownerId": OTHER}}), "belongs to 444455556666"),
+            (json!({"vpc": {"vpcId": VPC, "ownerId": "me"}}), "\"me\" is not an account id"),
+        ] {
+            let refusal = refused(&create_vpc().response(response).build());
+            assert!(refusal.contains(reason), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn deleted_flow_logs_are_read_in_every_form() {
+        let (one, two) = ("fl-0123456789abcdef0", "fl-0123456789abcdef1");
+        let both = format!("{one},{two}");
+        let wrapped = |ids| json!({"DeleteFlowLogsRequest": {"FlowLogId": ids}});
+        for (request, resource) in [
+            (wrapped(json!({"tag": 1, "content": one})), one),
+            (wrapped(json!([{"tag": 1, "content": one}, {"tag": 2, "content": two}])), &both),
+            (wrapped(json!([one, two])), &both),
+            (wrapped(json!(one)), one),
+            (json!({"flowLogId": [one, two]}), &both),
+            (json!({"flowLogIdSet": {"items": [{"flowLogId": one}]}}), one),
+            (json!({"flowLogIdSet": {"item": [one, two]}}), &both),
+        ] {
+            let Trigger::Repair { account: target, resource: named, .. } =
+                acted(&call("ec2", "DeleteFlowLogs").request(request).build())
+            else {
+                panic!("not a repair")
+            };
+            assert_eq!((target, named.as_str()), (account(MEMBER), resource));
+        }
+    }
+
+    #[test]
+    fn flow_logs_without_a_proper_id_are_refused() {
+        for (ids, reason) in [
+            (json!({"tag": 1, "content": "fl-x"}), "\"fl-x\" is not a flow log id"),
+            (json!(["fl-0123456789abcdef0", "vpc-0123456789abcdef0"]), "is not a flow log id"),
+            (json!(""), "names no flow log"),
+            (json!([]), "names no flow log"),
+            (json!(null), "names no flow log"),
+            (json!({"tag": 1}), "names no flow log"),
+        ] {
+            let request = json!({"DeleteFlowLogsRequest": {"FlowLogId": ids}});
+            let refusal = refused(&call("ec2", "DeleteFlowLogs").request(request).build());
+            assert!(refusal.contains(reason), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_deletion_that_failed_for_every_id_is_a_harmless_repair() {
+        let failed =
+            json!({"DeleteFlowLogsResponse": {"unsuccessful": {"item": {"resourceId": "fl-0123456789abcdef0"}}}});
+        assert!(matches!(acted(&delete_flow_logs().response(failed).build()), Trigger::Repair { .. }));
+    }
+
+    #[test]
+    fn other_calls_are_ignored_by_name() {
+        for name in ["DeleteVpc", "DescribeVpcs", "CreateFlowLogs", "RunInstances", "createvpc"] {
+            let reason = ignored(&call("ec2", name).request(json!({"vpcId": VPC})).build());
+            assert!(reason.contains(name), "{reason}");
+        }
+        let state = json!({"source": "aws.ec2", "detail-type": "EC2 Instance State-change Notification",
+            "account": MEMBER, "detail": {"instance-id": "i-0", "state": "running"}});
+        assert!(ignored(&state).contains("EC2 Instance State-change Notification"));
+    }
+}

@@ -1,0 +1,172 @@
+//! What the product would do with an event, said to people.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Decision, EventContext, Subject, Trigger, decode, decode_value, wrap_cloudtrail};
+use crate::ids::{AccountId, Region};
+
+/// What the product would do with one event. As JSON, the members come in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// Where the event was read from, as the caller named it.
+    pub source: String,
+    /// `enroll`, `repair`, `grant`, `revoke`, `sync` or `ignore`.
+    pub decision: &'static str,
+    /// The account that would be acted on, or that an ignored event is from.
+    pub account: Option<AccountId>,
+    /// The Region likewise; absent for grants, which concern every enrolled Region.
+    pub region: Option<Region>,
+    /// The resource the event names.
+    pub resource: Option<String>,
+    /// Why, as a sentence; that of a refusal begins with `refused: `.
+    pub reason: String,
+}
+
+/// Explains every event in a JSON value, one by one.
+///
+/// Taken apart are Lambda's `Records` (of SQS or SNS), CloudTrail files and arrays; raw CloudTrail records are put into
+/// an envelope first. A body from SQS or SNS is explained as the functions would decide it.
+pub fn explain(source: &str, value: &Value, context: &EventContext) -> Vec<Explanation> {
+    let records = match value {
+        Value::Array(items) => return items.iter().flat_map(|item| explain(source, item, context)).collect(),
+        _ => value.get("Records").and_then(Value::as_array),
+    };
+    match records {
+        Some(records) => records.iter().map(|record| told(source, record_decision(record, context))).collect(),
+        None => vec![told(source, record_decision(value, context))],
+    }
+}
+
+fn record_decision(record: &Value, context: &EventContext) -> Decision {
+    let sqs = record.get("body").filter(|_| record.get("source").is_none());
+    let sns = record.get("Sns").and_then(|sns| sns.get("Message"));
+    match sqs.or(sns) {
+        Some(Value::String(body)) => decode(body, context),
+        Some(body) => decode_value(body, context),
+        None if is_raw(record) => decode_value(&wrap_cloudtrail(record.clone()), context),
+        None => decode_value(record, context),
+    }
+}
+
+fn is_raw(record: &Value) -> bool {
+    record.get("eventName").is_some() && record.get("detail").is_none() && record.get("source").is_none()
+}
+
+fn told(source: &str, decision: Decision) -> Explanation {
+    let (decision, subject, reason) = match decision {
+        Decision::Act(decoded) => acted(decoded.trigger),
+        Decision::Ignore(ignored) => ("ignore", ignored.subject, ignored.reason),
+        Decision::Refuse(refused) => ("ignore", refused.subject, format!("refused: {}", refused.reason)),
+    };
+    let Subject { account, region, resource } = subject;
+    let resource = resource.filter(|resource| !resource.is_empty());
+    Explanation { source: source.to_owned(), decision, account, region, resource, reason }
+}
+
+fn acted(trigger: Trigger) -> (&'static str, Subject, String) {
+    let place =
+        |account, region, resource| Subject { account: Some(account), region: Some(region), resource: Some(resource) };
+    let only = |account| Subject { account: Some(account), ..Subject::default() };
+    match trigger {
+        Trigger::Enroll { account, region, resource, cause } => ("enroll", place(account, region, resource), cause),
+        Trigger::Repair { account, region, resource, cause } => ("repair", place(account, region, resource), cause),
+        Trigger::Request(request) => {
+            let regions = request.regions.iter().map(Region::as_str).collect::<Vec<_>>().join(", ");
+            let region = if let [region] = request.regions.as_slice() { Some(region.clone()) } else { None };
+            let reason = format!("An enrollment was asked for in {regions}: {}", request.reason);
+            ("enroll", Subject { region, ..only(request.account) }, reason)
+        }
+        Trigger::Grant { account, cause } => ("grant", only(account), cause),
+        Trigger::Revoke { account, cause } => ("revoke", only(account), cause),
+        Trigger::Sync { cause, resource, .. } => {
+            let account = resource.as_deref().and_then(|resource| resource.parse().ok());
+            ("sync", Subject { account, region: None, resource }, cause)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fixtures::*;
+    use super::*;
+
+    fn decisions(value: &Value) -> Vec<&'static str> {
+        explain("-", value, &context()).into_iter().map(|line| line.decision).collect()
+    }
+
+    #[test]
+    fn a_line_has_its_members_in_order() {
+        let lines = explain("event.json", &create_vpc().build(), &context());
+        assert_eq!(
+            serde_json::to_string(&lines).unwrap(),
+            r#"[{"source":"event.json","decision":"enroll","account":"111122223333","region":"eu-west-1","resource":"vpc-0123456789abcdef0","reason":"CreateVpc made vpc-0123456789abcdef0"}]"#
+        );
+    }
+
+    #[test]
+    fn every_container_is_taken_apart() {
+        let event = create_vpc().build();
+        let raw = event["detail"].clone();
+        let delete = delete_flow_logs().build();
+        let sqs = |body: &Value| json!({"messageId": "m", "eventSource": "aws:sqs", "body": body.to_string()});
+        let notification = json!({"Type": "Notification", "Message": event.to_string()});
+        let sns = json!({"EventSource": "aws:sns", "Sns": notification});
+        assert_eq!(decisions(&raw), ["enroll"]);
+        assert_eq!(decisions(&json!([event, raw, delete["detail"]])), ["enroll", "enroll", "repair"]);
+        assert_eq!(decisions(&json!({"Records": [raw, delete["detail"], 5]})), ["enroll", "repair", "ignore"]);
+        assert_eq!(
+            decisions(&json!({"Records": [sqs(&event), sqs(&notification), sqs(&delete)]})),
+            ["enroll", "enroll", "repair"]
+        );
+        assert_eq!(decisions(&json!({"Records": [sns]})), ["enroll"]);
+        assert_eq!(decisions(&json!({"Records": [{"body": event}]})), ["enroll"]);
+        assert_eq!(decisions(&json!({"Records": []})), [""; 0]);
+    }
+
+    #[test]
+    fn a_body_that_is_no_event_gives_a_line_too() {
+        let lines = explain("-", &json!({"Records": [{"eventSource": "aws:sqs", "body": "Message Body"}]}), &context());
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0].decision, "ignore");
+        assert!(lines[0].reason.starts_with("refused: the body is not JSON"), "{}", lines[0].reason);
+        assert_eq!(decisions(&json!("text")), ["ignore"]);
+        let object_created = json!({"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": {}});
+        assert_eq!(decisions(&json!({"Records": [object_created]})), ["ignore"]);
+    }
+
+    #[test]
+    fn every_kind_of_trigger_has_its_word() {
+        let moved = call("organizations", "MoveAccount").request(json!({"accountId": OTHER})).build();
+        let line = explain("-", &moved, &context()).remove(0);
+        assert_eq!(
+            (line.decision, line.account, line.resource.as_deref()),
+            ("sync", Some(account(OTHER)), Some(OTHER))
+        );
+
+        let removed =
+            call("organizations", "RemoveAccountFromOrganization").request(json!({"accountId": OTHER})).build();
+        let line = explain("-", &removed, &context()).remove(0);
+        assert_eq!((line.decision, line.account, line.region), ("revoke", Some(account(OTHER)), None));
+
+        let request = json!({"kind": "enrollment-request", "version": 1, "account": MEMBER, "regions": ["eu-west-1"], "reason": "granted"});
+        let line = explain("-", &request, &context()).remove(0);
+        assert_eq!((line.decision, line.region.as_ref().map(Region::as_str)), ("enroll", Some("eu-west-1")));
+        assert_eq!(line.reason, "An enrollment was asked for in eu-west-1: granted");
+
+        let request = json!({"kind": "grant-request", "version": 1, "account": MEMBER});
+        assert_eq!(decisions(&request), ["grant"]);
+    }
+
+    #[test]
+    fn an_ignored_event_still_tells_what_it_is_about() {
+        let event = call("logs", "DeleteLogGroup").request(json!({"logGroupName": "theirs"})).build();
+        let line = explain("-", &event, &context()).remove(0);
+        assert_eq!(
+            (line.decision, line.account, line.resource.as_deref()),
+            ("ignore", Some(account(MEMBER)), Some("theirs"))
+        );
+    }
+}

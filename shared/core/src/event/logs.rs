@@ -1,0 +1,129 @@
+//! Log groups and subscription filters: what undoes an enrollment on our log group.
+
+use serde_json::Value;
+
+use super::envelope::Record;
+use super::json::{cut, text_at};
+use super::{EventContext, Rejection, Trigger};
+use crate::arn::Arn;
+use crate::ids::Place;
+
+pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
+    match &*record.name {
+        "DeleteLogGroup" | "PutRetentionPolicy" | "DeleteRetentionPolicy" => changed(record, context, false),
+        "PutSubscriptionFilter" | "DeleteSubscriptionFilter" => changed(record, context, true),
+        _ => Err(Rejection::ignore(format!("{} undoes no enrollment", record.short_name()))),
+    }
+}
+
+fn changed(record: &Record<'_>, context: &EventContext, of_filter: bool) -> Result<Trigger, Rejection> {
+    record.must_be_call()?;
+    let place = record.envelope.place()?;
+    let name = &record.name;
+    let group =
+        group(&record.request, &place).ok_or_else(|| Rejection::refuse(format!("{name} names no log group")))?;
+    if group != context.log_group.as_str() {
+        let group = cut(&group, 512);
+        return Err(Rejection::ignore_about(
+            group.clone(),
+            format!("{name} is about the log group {group:?}, not ours"),
+        ));
+    }
+    if of_filter {
+        let filter = text_at(&record.request, &["filterName"])
+            .ok_or_else(|| Rejection::refuse(format!("{name} names no subscription filter")))?;
+        if filter != context.filter.as_str() {
+            let filter = cut(&filter, 512);
+            return Err(Rejection::ignore_about(group, format!("{name}: the filter {filter:?} is not ours")));
+        }
+    }
+    record.must_be_by_others(&context.member_role, place.account)?;
+    let Place { account, region } = place;
+    let of = if of_filter { format!("the filter {} of ", context.filter) } else { String::new() };
+    let cause = format!("{name} changed {of}the log group {group}");
+    Ok(Trigger::Repair { account, region, resource: group, cause })
+}
+
+/// The log group's name, however the call named it. The ARN of a group in another place is given whole, so that it
+/// never equals a name.
+fn group(request: &Value, place: &Place) -> Option<String> {
+    let identifier =
+        ["logGroupName", "logGroupIdentifier", "logGroupArn"].into_iter().find_map(|name| text_at(request, &[name]))?;
+    let Ok(arn) = identifier.parse::<Arn>() else { return Some(identifier.into_owned()) };
+    let here = arn.service() == "logs" && arn.account() == Some(place.account) && arn.region() == Some(&place.region);
+    let name = arn.resource().strip_prefix("log-group:").filter(|_| here);
+    Some(name.map_or(&*identifier, |name| name.strip_suffix(":*").unwrap_or(name)).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fixtures::*;
+    use super::*;
+
+    const GROUP: &str = "vpc-flow-logs";
+
+    fn repaired(name: &str, request: Value) {
+        let Trigger::Repair { account: target, region, resource, cause } =
+            acted(&call("logs", name).request(request).build())
+        else {
+            panic!("{name} is not a repair")
+        };
+        assert_eq!((target, region.as_str(), resource.as_str()), (account(MEMBER), "eu-west-1", GROUP));
+        assert!(cause.starts_with(name), "{cause}");
+    }
+
+    #[test]
+    fn whatever_undoes_an_enrollment_on_our_group_is_repaired() {
+        for name in ["DeleteLogGroup", "PutRetentionPolicy", "DeleteRetentionPolicy"] {
+            repaired(name, json!({"logGroupName": GROUP}));
+        }
+        for name in ["PutSubscriptionFilter", "DeleteSubscriptionFilter"] {
+            repaired(name, json!({"logGroupName": GROUP, "filterName": "AllTraffic"}));
+        }
+    }
+
+    #[test]
+    fn a_log_group_may_be_named_by_its_arn() {
+        let arn = format!("arn:aws:logs:eu-west-1:{MEMBER}:log-group:{GROUP}");
+        repaired("DeleteLogGroup", json!({"logGroupIdentifier": arn}));
+        repaired("DeleteLogGroup", json!({"logGroupIdentifier": format!("{arn}:*")}));
+        repaired("DeleteLogGroup", json!({"logGroupIdentifier": GROUP}));
+        repaired("DeleteLogGroup", json!({"logGroupName": null, "logGroupIdentifier": GROUP}));
+    }
+
+    #[test]
+    fn other_groups_and_filters_are_ignored_by_name() {
+        let elsewhere = format!("arn:aws:logs:eu-west-1:{OTHER}:log-group:{GROUP}");
+        for (name, request, named) in [
+            ("DeleteLogGroup", json!({"logGroupName": "/team/vpc-flow-logs"}), "/team/vpc-flow-logs"),
+            ("DeleteLogGroup", json!({"logGroupIdentifier": elsewhere}), OTHER),
+            ("PutRetentionPolicy", json!({"logGroupName": "VPC-flow-logs"}), "VPC-flow-logs"),
+            ("PutSubscriptionFilter", json!({"logGroupName": GROUP, "filterName": "theirs"}), "\"theirs\" is not ours"),
+            ("DeleteSubscriptionFilter", json!({"logGroupName": "other", "filterName": "AllTraffic"}), "other"),
+            ("CreateLogGroup", json!({"logGroupName": GROUP}), "CreateLogGroup"),
+        ] {
+            let reason = ignored(&call("logs", name).request(request).build());
+            assert!(reason.contains(named), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_names_nothing_is_refused() {
+        for (name, request) in [
+            ("DeleteLogGroup", json!(null)),
+            ("DeleteLogGroup", json!({"logGroupName": []})),
+            ("DeleteSubscriptionFilter", json!({"logGroupName": GROUP})),
+        ] {
+            assert!(refused(&call("logs", name).request(request).build()).contains("names no"));
+        }
+    }
+
+    #[test]
+    fn what_the_enroller_did_to_the_group_is_ignored() {
+        let event = call("logs", "PutRetentionPolicy").request(json!({"logGroupName": GROUP}));
+        let reason = ignored(&event.by_role("EnrollerMember", MEMBER).build());
+        assert!(reason.contains("the enroller itself"));
+    }
+}

@@ -1,0 +1,448 @@
+//! Event kinds, and why an event is acted on, ignored or refused.
+//!
+//! # Flow
+//!
+//! A queue's body is an EventBridge envelope or one of our own [messages](crate::message). [`decode`] turns it into a
+//! [`Trigger`], which says *where to look*, never what to do: whoever handles it observes AWS and reconciles.
+//!
+//! | source | decided in |
+//! |---|---|
+//! | `aws.ec2`: VPCs and flow logs | `ec2` |
+//! | `aws.logs`: log groups and subscription filters | `logs` |
+//! | `aws.cloudformation`: the member stack is ready | `cloudformation` |
+//! | `aws.organizations`: accounts come, move and go | `organizations` |
+//! | `aws.controltower`: its lifecycle events | `control_tower` |
+//! | `aws.events`, `aws.scheduler`: the sweep | here |
+//!
+//! # Guarantees
+//!
+//! Nothing here panics, whatever the input. An event is recognised by `source` and `eventName`, never by its
+//! `detail-type` alone, which is undocumented for some events and worded differently in China. The account that is
+//! acted on never comes from `userIdentity`, which names the caller and may be of another account.
+//!
+//! # Assumptions
+//!
+//! EventBridge lets nobody but AWS send events whose source begins with `aws.`, so an envelope with such a source is
+//! what AWS says; one that contradicts itself is refused all the same.
+
+mod cloudformation;
+mod control_tower;
+mod ec2;
+mod envelope;
+mod explain;
+#[cfg(test)]
+mod fixtures;
+mod json;
+mod logs;
+mod organizations;
+#[cfg(test)]
+mod robustness;
+mod time;
+
+use std::error::Error;
+
+use serde_json::Value;
+
+use crate::ids::{AccountId, Invalid, OrganizationId, Region};
+use crate::message::{EnrollmentRequest, Message};
+use crate::names::{FilterName, LogGroupName, RoleName};
+use crate::settings::Settings;
+
+pub use envelope::wrap_cloudtrail;
+pub use explain::{Explanation, explain};
+
+use envelope::{Envelope, Record};
+
+/// What makes an event ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventContext {
+    /// The log group whose changes call for a repair.
+    pub log_group: LogGroupName,
+    /// The subscription filter on it whose changes call for a repair.
+    pub filter: FilterName,
+    /// The role the enroller assumes in members: what was done with it was done by the enroller.
+    pub member_role: RoleName,
+    /// Name of the member stack or of the StackSet that deploys it.
+    pub member_stack: String,
+    /// The organization; where it is not known, a handshake of any organization counts.
+    pub organization: Option<OrganizationId>,
+}
+
+impl EventContext {
+    /// What the settings make ours.
+    pub fn from_settings(settings: &Settings) -> Self {
+        Self {
+            log_group: settings.log_group_name.clone(),
+            filter: settings.filter_name.clone(),
+            member_role: settings.member_role_name.clone(),
+            member_stack: settings.member_stack_name.clone(),
+            organization: Some(settings.organization_id.clone()),
+        }
+    }
+}
+
+/// Where to look, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trigger {
+    /// A VPC came into being, or an account became ready in a Region.
+    Enroll {
+        /// The member account.
+        account: AccountId,
+        /// The Region in it.
+        region: Region,
+        /// The VPC's id, or the member stack's name.
+        resource: String,
+        /// What happened, as a sentence.
+        cause: String,
+    },
+    /// Something of an enrollment was undone.
+    Repair {
+        /// The member account.
+        account: AccountId,
+        /// The Region in it.
+        region: Region,
+        /// The log group's name, or the flow logs' ids joined by commas.
+        resource: String,
+        /// What happened, as a sentence.
+        cause: String,
+    },
+    /// The product itself asks for an account to be reconciled.
+    Request(EnrollmentRequest),
+    /// An account belongs to the organization from now on.
+    Grant {
+        /// The account.
+        account: AccountId,
+        /// What happened, as a sentence.
+        cause: String,
+    },
+    /// An account may have left the organization or been closed: to be confirmed before its grant goes.
+    Revoke {
+        /// The account.
+        account: AccountId,
+        /// What happened, as a sentence.
+        cause: String,
+    },
+    /// Every grant is to be compared with the organization.
+    Sync {
+        /// What happened, as a sentence.
+        cause: String,
+        /// What it happened to: an account, an organizational unit, a schedule.
+        resource: Option<String>,
+        /// Lets this run revoke more than the guard's share of all grants.
+        allow_mass_revocation: bool,
+        /// The sweep it belongs to, if any.
+        run_id: Option<String>,
+    },
+}
+
+impl Trigger {
+    /// A sync that an event calls for: the revocation guard stays on.
+    fn sync(cause: String, resource: Option<String>) -> Self {
+        Self::Sync { cause, resource, allow_mass_revocation: false, run_id: None }
+    }
+}
+
+impl From<Message> for Trigger {
+    fn from(message: Message) -> Self {
+        match message {
+            Message::Enrollment(request) => Self::Request(request),
+            Message::Grant(request) => Self::Grant { account: request.account, cause: request.reason },
+            Message::Sync(request) => Self::Sync {
+                cause: request.reason,
+                resource: None,
+                allow_mass_revocation: request.allow_mass_revocation,
+                run_id: request.run_id,
+            },
+        }
+    }
+}
+
+/// A trigger and what identifies the event it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// Where to look.
+    pub trigger: Trigger,
+    /// CloudTrail's `eventID`, which survives forwarding and replay, or else the envelope's `id`. Absent for our own
+    /// messages.
+    pub event_id: Option<String>,
+    /// When it happened, in milliseconds since 1970-01-01 UTC; absent where no RFC 3339 time is given.
+    pub occurred_at_ms: Option<u64>,
+}
+
+/// Which account, Region and resource an event is about, as far as they could be read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Subject {
+    /// The account the event is from.
+    pub account: Option<AccountId>,
+    /// The Region the event is from.
+    pub region: Option<Region>,
+    /// The resource it names.
+    pub resource: Option<String>,
+}
+
+/// A legitimate body that calls for nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ignored {
+    /// Why, as a sentence.
+    pub reason: String,
+    /// What it is about.
+    pub subject: Subject,
+}
+
+/// A body that claims to be for us but is malformed or contradicts itself. Trying again would not help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Why, as a sentence.
+    pub reason: String,
+    /// What it is about.
+    pub subject: Subject,
+}
+
+/// What a body calls for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Something to do.
+    Act(Box<Decoded>),
+    /// Nothing to do.
+    Ignore(Ignored),
+    /// Nothing may be done on this body's word.
+    Refuse(Refused),
+}
+
+/// Why no trigger comes of an event.
+#[derive(Debug)]
+enum Rejection {
+    Ignore { reason: String, resource: Option<String> },
+    Refuse { reason: String },
+}
+
+impl Rejection {
+    fn ignore(reason: impl Into<String>) -> Self {
+        Self::Ignore { reason: reason.into(), resource: None }
+    }
+
+    fn ignore_about(resource: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Ignore { reason: reason.into(), resource: Some(resource.into()) }
+    }
+
+    fn refuse(reason: impl Into<String>) -> Self {
+        Self::Refuse { reason: reason.into() }
+    }
+
+    /// The decision, with texts from the event cut to what a log line can carry.
+    fn decision(self, account: Option<AccountId>, region: Option<Region>) -> Decision {
+        match self {
+            Self::Ignore { reason, resource } => {
+                let resource = resource.map(|resource| json::cut(&resource, 512));
+                Decision::Ignore(Ignored {
+                    reason: json::cut(&reason, 1000),
+                    subject: Subject { account, region, resource },
+                })
+            }
+            Self::Refuse { reason } => Decision::Refuse(Refused {
+                reason: json::cut(&reason, 1000),
+                subject: Subject { account, region, resource: None },
+            }),
+        }
+    }
+}
+
+impl From<Invalid> for Rejection {
+    fn from(invalid: Invalid) -> Self {
+        Self::refuse(invalid.to_string())
+    }
+}
+
+/// Decides what a queue's body calls for.
+pub fn decode(body: &str, context: &EventContext) -> Decision {
+    match parse(body) {
+        Ok(value) => decode_value(&value, context),
+        Err(rejection) => rejection.decision(None, None),
+    }
+}
+
+/// Decides what an EventBridge envelope or one of our own messages calls for; either may be wrapped in one SNS
+/// notification.
+pub fn decode_value(value: &Value, context: &EventContext) -> Decision {
+    match sns_message(value).map(parse) {
+        None => decode_bare(value, context),
+        Some(Ok(inner)) => decode_bare(&inner, context),
+        Some(Err(rejection)) => rejection.decision(None, None),
+    }
+}
+
+/// serde_json limits nesting to 128 levels, so a hostile body cannot exhaust the stack here.
+fn parse(body: &str) -> Result<Value, Rejection> {
+    serde_json::from_str(body).map_err(|error| Rejection::refuse(format!("the body is not JSON: {error}")))
+}
+
+fn sns_message(value: &Value) -> Option<&str> {
+    let notification = value.get("Type").and_then(Value::as_str) == Some("Notification");
+    value.get("Message").and_then(Value::as_str).filter(|_| notification)
+}
+
+fn decode_bare(value: &Value, context: &EventContext) -> Decision {
+    if Message::claims(value) {
+        return own_message(value);
+    }
+    let envelope = match Envelope::read(value) {
+        Ok(envelope) => envelope,
+        Err(rejection) => return rejection.decision(None, None),
+    };
+    match trigger(&envelope, context) {
+        Ok(trigger) => Decision::Act(Box::new(Decoded {
+            trigger,
+            event_id: envelope.event_id(),
+            occurred_at_ms: envelope.occurred_at_ms(),
+        })),
+        Err(rejection) => rejection.decision(envelope.account(), envelope.region()),
+    }
+}
+
+fn own_message(value: &Value) -> Decision {
+    match Message::from_value(value) {
+        Ok(message) => {
+            let occurred_at_ms = match &message {
+                Message::Enrollment(request) => request.requested_at_ms,
+                Message::Grant(_) | Message::Sync(_) => None,
+            };
+            Decision::Act(Box::new(Decoded { trigger: message.into(), event_id: None, occurred_at_ms }))
+        }
+        Err(error) => {
+            let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+            Rejection::refuse(format!("{error}{cause}")).decision(None, None)
+        }
+    }
+}
+
+fn trigger(envelope: &Envelope<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
+    match envelope.source {
+        "aws.ec2" => ec2::decode(&Record::read(envelope)?, context),
+        "aws.logs" => logs::decode(&Record::read(envelope)?, context),
+        "aws.cloudformation" => cloudformation::decode(envelope, context),
+        "aws.organizations" => organizations::decode(&Record::read(envelope)?, context),
+        "aws.controltower" => control_tower::decode(&Record::read(envelope)?),
+        "aws.events" | "aws.scheduler" => schedule(envelope),
+        other => {
+            Err(Rejection::ignore(format!("No event of the source {:?} concerns enrollment", json::cut(other, 80))))
+        }
+    }
+}
+
+fn schedule(envelope: &Envelope<'_>) -> Result<Trigger, Rejection> {
+    let detail_type = envelope.detail_type();
+    if !detail_type.eq_ignore_ascii_case("Scheduled Event") {
+        let detail_type = json::cut(&detail_type, 80);
+        return Err(Rejection::ignore(format!("{detail_type:?} of {} is not a scheduled event", envelope.source)));
+    }
+    Ok(Trigger::sync("The schedule is due".to_owned(), envelope.first_resource()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::fixtures::*;
+    use super::*;
+
+    #[test]
+    fn our_own_messages_become_triggers() {
+        let body = r#"{"kind":"enrollment-request","version":1,"account":"111122223333","regions":["eu-west-1"],
+            "reason":"granted","requested_at_ms":5,"later":"field"}"#;
+        let Decision::Act(decoded) = decode(body, &context()) else { panic!("not acted on") };
+        assert_eq!(decoded.occurred_at_ms, Some(5));
+        let Trigger::Request(request) = decoded.trigger else { panic!("not a request") };
+        assert_eq!(request.account, account(MEMBER));
+
+        let body = json!({"kind": "grant-request", "version": 1, "account": MEMBER, "reason": "asked for"});
+        assert_eq!(acted(&body), Trigger::Grant { account: account(MEMBER), cause: "asked for".to_owned() });
+
+        let body = json!({"kind": "sync-request", "version": 1, "reason": "nightly", "run_id": "r", "allow_mass_revocation": true});
+        assert_eq!(
+            acted(&body),
+            Trigger::Sync {
+                cause: "nightly".to_owned(),
+                resource: None,
+                allow_mass_revocation: true,
+                run_id: Some("r".to_owned())
+            }
+        );
+    }
+
+    #[test]
+    fn our_own_messages_are_refused_with_what_is_wrong() {
+        let body = json!({"kind": "grant-request", "version": 1, "account": "vpc"});
+        assert!(refused(&body).contains("\"vpc\" is not an account id: expected 12 digits"));
+        assert!(refused(&json!({"kind": "grant-request", "version": 9, "account": MEMBER})).contains("version 9"));
+    }
+
+    #[test]
+    fn a_scheduled_event_is_a_sync_with_the_guard_on() {
+        for source in ["aws.events", "aws.scheduler"] {
+            for detail in [json!({}), json!("{}"), json!(null)] {
+                let event = json!({"source": source, "detail-type": "Scheduled Event", "detail": detail,
+                    "resources": ["arn:aws:events:eu-west-1:111122223333:rule/nightly"]});
+                let resource = Some("arn:aws:events:eu-west-1:111122223333:rule/nightly".to_owned());
+                assert_eq!(acted(&event), Trigger::sync("The schedule is due".to_owned(), resource));
+            }
+        }
+        let other = json!({"source": "aws.events", "detail-type": "Schedule Changed", "detail": {}});
+        assert!(ignored(&other).contains("not a scheduled event"));
+    }
+
+    #[test]
+    fn events_of_other_sources_with_our_names_are_ignored() {
+        for source in ["com.example", "aws.s3", "aws.EC2", "ec2"] {
+            let event = create_vpc().top("source", json!(source)).build();
+            assert!(ignored(&event).contains(source), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_at_all_is_ignored_and_what_is_no_json_is_refused() {
+        for value in [json!(null), json!(7), json!([]), json!({}), json!({"messageType": "CONTROL_MESSAGE"})] {
+            ignored(&value);
+        }
+        assert!(refused(&json!({"detail": {"eventName": "CreateVpc"}})).contains("source"));
+        for body in ["", "Message Body", "{", "{\"source\":", &"[".repeat(100_000)] {
+            let Decision::Refuse(refusal) = decode(body, &context()) else { panic!("{body} was not refused") };
+            assert!(refusal.reason.starts_with("the body is not JSON: "), "{}", refusal.reason);
+        }
+    }
+
+    #[test]
+    fn one_sns_notification_is_unwrapped() {
+        let event = create_vpc().build();
+        let wrap = |message: &Value| json!({"Type": "Notification", "TopicArn": "t", "Message": message.to_string()});
+        assert_eq!(acted(&wrap(&event)), acted(&event));
+        ignored(&wrap(&wrap(&event)));
+        assert!(refused(&json!({"Type": "Notification", "Message": "hello"})).contains("not JSON"));
+    }
+
+    #[test]
+    fn duplicate_keys_and_what_archives_add_do_not_matter() {
+        let body = create_vpc().top("replay-name", json!("archive")).build().to_string();
+        let body = body.replacen("{", "{\"source\":\"com.example\",", 1);
+        assert!(matches!(decode(&body, &context()), Decision::Act(_)));
+    }
+
+    #[test]
+    fn an_event_is_identified_by_its_cloudtrail_id_and_time() {
+        let decoded = |event: &Value| match decode_value(event, &context()) {
+            Decision::Act(decoded) => (decoded.event_id, decoded.occurred_at_ms),
+            other => panic!("{other:?}"),
+        };
+        let event = create_vpc();
+        assert_eq!(decoded(&event.clone().build()), (Some(EVENT_ID.to_owned()), Some(EVENT_MS)));
+        let event = event.without_detail("eventID").top("time", json!("Nov 23, 2026 10:00:00 AM"));
+        assert_eq!(decoded(&event.clone().build()), (Some(ENVELOPE_ID.to_owned()), Some(EVENT_MS)));
+        let event = event.without("id").without("time").without("version").without_detail("eventTime");
+        assert_eq!(decoded(&event.build()), (None, None));
+    }
+
+    #[test]
+    fn text_from_outside_is_cut_before_it_reaches_a_log() {
+        let event = create_vpc().detail("eventName", json!("x".repeat(100_000))).build();
+        assert!(ignored(&event).chars().count() <= 1001);
+    }
+}

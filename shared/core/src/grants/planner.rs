@@ -1,0 +1,289 @@
+//! From the shards that are there to the writes that make them right.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::placement::{Holdings, lets_in};
+use super::{GrantInputs, GrantPlan, GrantProblem, Placement, PolicyState, Shard, ShardNaming, ShardUsage, ShardWrite};
+use crate::arn::Arn;
+use crate::ids::{AccountId, OrganizationId};
+use crate::names::DestinationName;
+use crate::policy::{DestinationPolicy, MAX_POLICY_BYTES};
+
+/// Plans one Region: what to write so that every wanted account is granted, on exactly one shard.
+///
+/// The first shard is made when there is an account to put on it or when it is to name the organization, not before.
+/// A gap in the numbers stays until a new shard is needed, which takes the lowest free number.
+pub fn plan_grants(inputs: &GrantInputs<'_>) -> GrantPlan {
+    let mut planner = Planner::observe(inputs);
+    planner.revoke();
+    planner.consolidate();
+    if let Some(organization) = inputs.organization {
+        planner.name_organization(organization);
+    }
+    planner.leave_oversized_alone();
+    if inputs.organization.is_none() {
+        planner.place();
+    }
+    planner.finish()
+}
+
+/// A shard as it is to be.
+struct Draft<'a> {
+    name: DestinationName,
+    arn: Arn,
+    before: Option<&'a Shard>,
+    policy: DestinationPolicy,
+    holdings: Holdings,
+    organization: Option<OrganizationId>,
+    writable: bool,
+}
+
+impl<'a> Draft<'a> {
+    fn of(shard: &'a Shard, arn: Arn) -> Self {
+        let policy = match &shard.policy {
+            PolicyState::Parsed(policy) => policy.clone(),
+            PolicyState::Absent | PolicyState::Unreadable { .. } => DestinationPolicy::empty(),
+        };
+        Self {
+            name: shard.name.clone(),
+            holdings: Holdings::of(shard, &arn),
+            arn,
+            before: Some(shard),
+            organization: policy.organization().cloned(),
+            writable: !matches!(shard.policy, PolicyState::Unreadable { .. }),
+            policy,
+        }
+    }
+
+    fn new(name: DestinationName, arn: Arn) -> Self {
+        let (policy, holdings) = (DestinationPolicy::empty(), Holdings::default());
+        Self { name, arn, before: None, policy, holdings, organization: None, writable: true }
+    }
+
+    fn planned(&self) -> DestinationPolicy {
+        self.policy.with_accounts(self.holdings.listed.clone()).with_organization(self.organization.clone())
+    }
+
+    /// How many accounts more can be listed. None where filters need a role: those of listed accounts have none.
+    fn room(&self, organization_mode: bool) -> usize {
+        if !self.writable || organization_mode || self.policy.demands_filter_roles(&self.arn) {
+            return 0;
+        }
+        self.policy.capacity(&self.arn).saturating_sub(self.holdings.listed.len())
+    }
+
+    /// The policy to put, if what is stored differs from it.
+    fn to_put(&self) -> Option<DestinationPolicy> {
+        let planned = self.planned();
+        let stored = self.before.is_some_and(|shard| matches!(shard.policy, PolicyState::Parsed(_)));
+        // A destination without a policy admits nobody, which needs no document to say so.
+        let says_something = stored || !planned.accounts().is_empty() || planned.organization().is_some();
+        (self.writable && says_something && planned.needs_put(&self.arn)).then_some(planned)
+    }
+
+    /// Back to what is there, because what should be there cannot be put.
+    fn leave_alone(&mut self) {
+        self.writable = false;
+        self.holdings.listed.clone_from(self.policy.accounts());
+        self.organization = self.policy.organization().cloned();
+    }
+}
+
+struct Planner<'a> {
+    inputs: &'a GrantInputs<'a>,
+    drafts: BTreeMap<u32, Draft<'a>>,
+    plan: GrantPlan,
+}
+
+impl<'a> Planner<'a> {
+    fn observe(inputs: &'a GrantInputs<'a>) -> Self {
+        let observed = inputs.observed;
+        let mut plan = GrantPlan::default();
+        let mut drafts = BTreeMap::new();
+        for (index, shard) in observed.shards() {
+            if let PolicyState::Unreadable { error, .. } = &shard.policy {
+                let (shard, error) = (shard.name.clone(), error.clone());
+                plan.problems.push(GrantProblem::UnreadablePolicy { shard, error });
+            }
+            drafts.insert(*index, Draft::of(shard, observed.arn_of(&shard.name)));
+        }
+        Self { inputs, drafts, plan }
+    }
+
+    fn revoke(&mut self) {
+        let GrantInputs { wanted, departed, guard, .. } = *self.inputs;
+        let gone: BTreeSet<AccountId> = departed.difference(wanted).copied().collect();
+        let present: BTreeSet<_> = self.drafts.values().flat_map(|draft| &draft.holdings.listed).copied().collect();
+        let revocable: BTreeSet<_> = present.intersection(&gone).copied().collect();
+        if guard.lets_through(revocable.len(), present.len()) {
+            for draft in self.drafts.values_mut() {
+                draft.holdings.listed.retain(|account| !revocable.contains(account));
+            }
+            self.plan.revoked = revocable;
+        } else {
+            self.plan.withheld = revocable;
+        }
+        for draft in self.drafts.values() {
+            for account in draft.holdings.by_others.intersection(&gone) {
+                let (account, shard) = (*account, draft.name.clone());
+                self.plan.problems.push(GrantProblem::DepartedNamedByOthers { account, shard });
+            }
+        }
+    }
+
+    fn consolidate(&mut self) {
+        let mut seen = BTreeSet::new();
+        let mut doubled = BTreeSet::new();
+        for draft in self.drafts.values_mut() {
+            let again: BTreeSet<_> = draft.holdings.listed.intersection(&seen).copied().collect();
+            seen.extend(&draft.holdings.listed);
+            if self.inputs.consolidate {
+                draft.holdings.listed.retain(|account| !again.contains(account));
+            }
+            doubled.extend(again);
+        }
+        self.plan.doubled = doubled;
+    }
+
+    /// Lets the organization in on the first shard. Wanted accounts are its members and need not be listed there any
+    /// more; an account that is listed without being wanted stays, because nothing says that it is a member.
+    fn name_organization(&mut self, organization: &OrganizationId) {
+        let observed = self.inputs.observed;
+        let first = self.drafts.entry(ShardNaming::FIRST).or_insert_with(|| {
+            let name = observed.naming().base().clone();
+            let arn = observed.arn_of(&name);
+            Draft::new(name, arn)
+        });
+        if !first.writable {
+            return;
+        }
+        if let Some(found) = first.policy.organization().filter(|found| *found != organization)
+            && !self.inputs.guard.overridden
+        {
+            let (shard, found) = (first.name.clone(), found.clone());
+            self.plan.problems.push(GrantProblem::OtherOrganization { shard, found });
+            first.leave_alone();
+            return;
+        }
+        first.organization = Some(organization.clone());
+        first.holdings.listed.retain(|account| !self.inputs.wanted.contains(account));
+    }
+
+    fn leave_oversized_alone(&mut self) {
+        for draft in self.drafts.values_mut() {
+            let Some(policy) = draft.to_put() else { continue };
+            let bytes = policy.bytes(&draft.arn);
+            if bytes > MAX_POLICY_BYTES {
+                self.plan.problems.push(GrantProblem::PolicyTooLong { shard: draft.name.clone(), bytes });
+                draft.leave_alone();
+            }
+        }
+    }
+
+    /// Puts every wanted account that is nowhere yet on the first shard with room, or on a new one.
+    fn place(&mut self) {
+        for draft in self.drafts.values().filter(|draft| draft.policy.demands_filter_roles(&draft.arn)) {
+            self.plan.problems.push(GrantProblem::DemandsFilterRoles { shard: draft.name.clone() });
+        }
+        let placed = self.placement();
+        let homeless = self.inputs.wanted.iter().filter(|account| placed.get(account).is_none());
+        let mut room: BTreeMap<u32, usize> =
+            self.drafts.iter().map(|(index, draft)| (*index, draft.room(false))).collect();
+        for account in homeless {
+            let index = match room.iter().find(|(_, room)| **room > 0) {
+                Some((index, _)) => *index,
+                None => self.add_shard(),
+            };
+            let Some(draft) = self.drafts.get_mut(&index) else { continue };
+            draft.holdings.listed.insert(*account);
+            room.insert(index, draft.room(false));
+        }
+    }
+
+    /// Adds a shard with the lowest free number. One always has room for hundreds of accounts: a name of 512
+    /// characters takes at most half of a document.
+    fn add_shard(&mut self) -> u32 {
+        let mut index = ShardNaming::FIRST;
+        while self.drafts.contains_key(&index) {
+            index += 1;
+        }
+        let name = self.inputs.observed.naming().name_of(index);
+        let arn = self.inputs.observed.arn_of(&name);
+        self.drafts.insert(index, Draft::new(name, arn));
+        index
+    }
+
+    fn placement(&self) -> Placement {
+        let holdings = self.drafts.values().map(|draft| (&draft.name, &draft.holdings));
+        Placement::collect(holdings, self.home_of_the_organization())
+    }
+
+    fn home_of_the_organization(&self) -> Option<DestinationName> {
+        let organization = self.inputs.organization?;
+        let first = self.drafts.get(&ShardNaming::FIRST)?;
+        let named = first.organization.as_ref() == Some(organization);
+        let let_in = || first.before.is_some_and(|before| lets_in(before, organization, &first.arn));
+        (named || let_in()).then(|| first.name.clone())
+    }
+
+    fn finish(mut self) -> GrantPlan {
+        let before = self.inputs.observed.placement(self.inputs.organization);
+        let after = self.placement();
+        let newly = |account: &&AccountId| before.get(account).is_none() && after.get(account).is_some();
+        self.plan.granted = self.inputs.wanted.iter().filter(newly).copied().collect();
+        let still_listed: BTreeSet<_> = self.drafts.values().flat_map(|draft| &draft.holdings.listed).collect();
+        self.plan.revoked.retain(|account| !still_listed.contains(account));
+        self.plan.placement = after;
+        self.plan.writes = self.drafts.values().filter_map(|draft| self.write(draft)).collect();
+        self.plan.usage = self.drafts.values().map(|draft| self.usage(draft)).collect();
+        self.plan
+    }
+
+    fn write(&self, draft: &Draft<'_>) -> Option<ShardWrite> {
+        let GrantInputs { target, role, .. } = *self.inputs;
+        let policy = draft.to_put();
+        let create = draft.before.is_none();
+        let aims_elsewhere = draft.before.is_some_and(|shard| shard.target != *target || shard.role != *role);
+        // Where the policy could not be read, nothing is touched, not even what PutDestination would change.
+        let repoint = draft.writable && aims_elsewhere;
+        if policy.is_none() && !create && !repoint {
+            return None;
+        }
+        let (old, new) = (draft.policy.accounts(), &draft.holdings.listed);
+        let replaces = draft.before.is_some_and(|shard| matches!(shard.policy, PolicyState::Parsed(_)));
+        let force = replaces
+            && policy.as_ref().is_some_and(|policy| policy.demands_filter_roles(&draft.arn))
+            && !draft.policy.demands_filter_roles(&draft.arn);
+        Some(ShardWrite {
+            name: draft.name.clone(),
+            arn: draft.arn.clone(),
+            target: target.clone(),
+            role: role.clone(),
+            create,
+            repoint,
+            policy: policy.map(|policy| policy.render(&draft.arn)),
+            force,
+            added: new.difference(old).copied().collect(),
+            removed: old.difference(new).copied().collect(),
+        })
+    }
+
+    fn usage(&self, draft: &Draft<'_>) -> ShardUsage {
+        let bytes = match draft.before.map(|shard| &shard.policy) {
+            Some(PolicyState::Unreadable { text, .. }) => text.len(),
+            Some(PolicyState::Absent) if draft.to_put().is_none() => 0,
+            Some(PolicyState::Absent | PolicyState::Parsed(_)) | None => draft.planned().bytes(&draft.arn),
+        };
+        ShardUsage {
+            name: draft.name.clone(),
+            accounts: draft.holdings.listed.len(),
+            bytes,
+            free_bytes: MAX_POLICY_BYTES.saturating_sub(bytes),
+            room: draft.room(self.inputs.organization.is_some()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "planner_tests.rs"]
+mod tests;

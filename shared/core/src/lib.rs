@@ -1,0 +1,32 @@
+//! The pure part of the enroller: what should be, what is, and what to do about it.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number, and no AWS crate is in the dependency tree
+//! (CI proves it with `cargo tree`). Facts come in as values, decisions go out as values.
+//!
+//! | you look for | it is in |
+//! |---|---|
+//! | account ids, Regions, ARNs, names that cannot hold nonsense | [`ids`], [`arn`], [`names`] |
+//! | settings and their rejection messages | [`settings`] |
+//! | event kinds and why an event is ignored | [`event`] |
+//! | the messages this product sends itself | [`message`] |
+//! | which accounts, Regions and VPCs are in scope | [`scope`] |
+//! | what AWS says is there | [`observed`] |
+//! | the planner | [`plan`] |
+//! | policy documents | [`policy`] |
+//! | grants, shards and the revocation guard | [`grants`] |
+//! | the table from error code to what to do | [`error`] |
+//! | outcomes, decision lines and metrics | [`report`] |
+
+pub mod arn;
+pub mod error;
+pub mod event;
+pub mod grants;
+pub mod ids;
+pub mod message;
+pub mod names;
+pub mod observed;
+pub mod plan;
+pub mod policy;
+pub mod report;
+pub mod scope;
+pub mod settings;

@@ -1,0 +1,129 @@
+//! Putting a plan together, in the order that loses nothing.
+
+use std::collections::BTreeMap;
+
+use super::flow_logs::{FlowLogPlans, plan_flow_logs};
+use super::{Action, Blocked, Desired, FILTER_SLOTS, Plan, Step, VpcPlan};
+use crate::observed::{LogGroup, LogGroupClass, Observed};
+
+/// Plans one account and Region. `observed` must hold the log group's tags where
+/// [`Desired::needs_group_tags`] asks for them; without them the group counts as somebody else's.
+pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Plan {
+    let flow_logs = plan_flow_logs(desired, observed);
+    let mut plan = Plan {
+        place: desired.place.clone(),
+        steps: Vec::new(),
+        vpcs: flow_logs.vpcs.clone(),
+        notes: flow_logs.notes.clone(),
+        blocked: None,
+    };
+    // Without a VPC to cover, a log group and a filter would only be clutter in somebody's account.
+    if !plan.vpcs.values().any(wants_coverage) {
+        plan.steps.extend(flow_logs.deletions);
+        return plan;
+    }
+    if let Some(LogGroupClass::Other(class)) = observed.log_group.as_ref().map(|group| &group.class) {
+        plan.blocked = Some(Blocked::LogGroupClass(class.clone()));
+        return plan;
+    }
+    plan.steps.extend(delivery_role(desired, &flow_logs));
+    log_group(desired, observed.log_group.as_ref(), &mut plan);
+    filter(desired, observed, &mut plan);
+    plan.steps.extend(flow_logs.creations);
+    plan.steps.extend(flow_logs.deletions);
+    plan
+}
+
+fn wants_coverage(vpc: &VpcPlan) -> bool {
+    match vpc {
+        VpcPlan::Covered(_)
+        | VpcPlan::Broken { .. }
+        | VpcPlan::CoveredByOthers(_)
+        | VpcPlan::Enroll
+        | VpcPlan::Replace { .. } => true,
+        VpcPlan::OutOfScope(_) => false,
+    }
+}
+
+/// The role is looked at only where it can be missing: before the first flow log of an account and Region, and where
+/// AWS says that delivery is refused. A second run then costs no IAM call.
+fn delivery_role(desired: &Desired<'_>, flow_logs: &FlowLogPlans) -> Option<Step> {
+    if !desired.makes_delivery_role() {
+        return None;
+    }
+    let role = &desired.settings.delivery_role_name;
+    let why = if flow_logs.access_error {
+        format!("a flow log reports an access error, so role {role} is checked")
+    } else if flow_logs.first_of_ours {
+        format!("the first flow logs here need role {role}")
+    } else {
+        return None;
+    };
+    Some(Step { action: Action::EnsureDeliveryRole, why })
+}
+
+fn log_group(desired: &Desired<'_>, observed: Option<&LogGroup>, plan: &mut Plan) {
+    let name = &desired.settings.log_group_name;
+    let Some(group) = observed else {
+        let why = format!("log group {name} does not exist");
+        plan.steps.push(Step { action: Action::CreateLogGroup { kms_key: desired.kms_key() }, why });
+        if let Some(days) = desired.settings.retention_days {
+            let why = "a new log group keeps events for ever".to_owned();
+            plan.steps.push(Step { action: Action::SetRetention { days: Some(days) }, why });
+        }
+        return;
+    };
+    if !desired.group_differs(group) {
+        return;
+    }
+    if !group.tags.as_ref().is_some_and(|tags| desired.settings.ownership_tag.is_on(tags)) {
+        plan.notes.push(format!(
+            "log group {name} was not made by the enroller ({} is missing): its retention and key are left as they are",
+            desired.settings.ownership_tag
+        ));
+        return;
+    }
+    let wanted = desired.settings.retention_days;
+    if wanted != group.retention_days {
+        let why = format!("retention is {}, not {}", days(group.retention_days), days(wanted));
+        plan.steps.push(Step { action: Action::SetRetention { days: wanted }, why });
+    }
+    if let Some(key) = desired.kms_key().filter(|key| group.kms_key.as_ref() != Some(key)) {
+        let why = format!("the log group's key is {}", group.kms_key.as_deref().unwrap_or("AWS's own"));
+        plan.steps.push(Step { action: Action::AssociateKmsKey { key }, why });
+    }
+}
+
+fn days(retention: Option<u32>) -> String {
+    retention.map_or_else(|| "for ever".to_owned(), |days| format!("{days} days"))
+}
+
+fn filter(desired: &Desired<'_>, observed: &Observed, plan: &mut Plan) {
+    let wanted = desired.filter();
+    let present = observed.filters.iter().find(|filter| filter.name == wanted.name);
+    let why = match present {
+        Some(present) if *present == wanted => return,
+        Some(present) => {
+            let differences: BTreeMap<&str, (&str, &str)> = BTreeMap::from([
+                ("destination", (present.destination.as_str(), wanted.destination.as_str())),
+                ("pattern", (present.pattern.as_str(), wanted.pattern.as_str())),
+                ("role", (present.role.as_deref().unwrap_or("none"), wanted.role.as_deref().unwrap_or("none"))),
+            ]);
+            let differing = differences.iter().filter(|(_, (is, should))| is != should);
+            let texts: Vec<String> =
+                differing.map(|(what, (is, should))| format!("{what} is {is:?}, not {should:?}")).collect();
+            format!("subscription filter {} differs: {}", wanted.name, texts.join("; "))
+        }
+        None => {
+            let taken = observed.filters.len();
+            if taken >= FILTER_SLOTS {
+                plan.notes.push(format!(
+                    "the log group carries {taken} subscription filters of others, and CloudWatch Logs allows \
+                     {FILTER_SLOTS}: AWS will probably refuse ours"
+                ));
+            }
+            format!("subscription filter {} does not exist", wanted.name)
+        }
+    };
+    plan.steps.push(Step { action: Action::PutFilter { filter: wanted }, why });
+}

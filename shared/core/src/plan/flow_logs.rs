@@ -1,0 +1,135 @@
+//! Which flow logs to make, replace and delete.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Action, Desired, FlowLogSpec, MAX_FLOW_LOGS_PER_CALL, Step, VpcPlan};
+use crate::ids::{FlowLogId, VpcId};
+use crate::observed::{Delivery, FlowLog, FlowLogTarget, Observed, TrafficType};
+use crate::settings::AWS_DEFAULT_FORMAT;
+
+/// The flow log part of a plan.
+pub(super) struct FlowLogPlans {
+    pub(super) vpcs: BTreeMap<VpcId, VpcPlan>,
+    pub(super) creations: Vec<Step>,
+    pub(super) deletions: Vec<Step>,
+    pub(super) notes: Vec<String>,
+    /// Flow logs are made where none of ours has been before.
+    pub(super) first_of_ours: bool,
+    /// A flow log of ours is refused by the log group or its role.
+    pub(super) access_error: bool,
+}
+
+/// VPCs that get the same flow log, with what it replaces.
+type Wanted = BTreeMap<FlowLogSpec, BTreeMap<VpcId, BTreeSet<FlowLogId>>>;
+
+pub(super) fn plan_flow_logs(desired: &Desired<'_>, observed: &Observed) -> FlowLogPlans {
+    let mut plans = FlowLogPlans {
+        vpcs: BTreeMap::new(),
+        creations: Vec::new(),
+        deletions: Vec::new(),
+        notes: Vec::new(),
+        first_of_ours: false,
+        access_error: false,
+    };
+    let mut wanted = Wanted::new();
+    let mut redundant = BTreeMap::new();
+    for vpc in &observed.vpcs {
+        let here = || observed.flow_logs.iter().filter(|log| log.resource == vpc.id.as_str());
+        let (ours, others): (Vec<_>, Vec<_>) = here().partition(|log| desired.settings.ownership_tag.is_on(&log.tags));
+        let verdict = match desired.settings.vpc_in_scope(desired.place.account, vpc) {
+            Err(reason) => {
+                if let Some(log) = ours.first() {
+                    // Deleting it would let a tag, which many may set, switch off the recording of evidence.
+                    plans.notes.push(format!("{}: {reason}, but flow log {} made before stays", vpc.id, log.id));
+                }
+                VpcPlan::OutOfScope(reason)
+            }
+            Ok(traffic_type) => {
+                let spec = desired.flow_log(traffic_type);
+                one_vpc(desired, &vpc.id, spec, &ours, &others, &mut wanted, &mut redundant)
+            }
+        };
+        if let VpcPlan::Broken { message, .. } = &verdict {
+            plans.access_error |= message.starts_with("Access error");
+        }
+        plans.vpcs.insert(vpc.id.clone(), verdict);
+    }
+    let any_of_ours = observed.flow_logs.iter().any(|log| desired.settings.ownership_tag.is_on(&log.tags));
+    plans.first_of_ours = !wanted.is_empty() && !any_of_ours;
+    plans.creations = creations(wanted);
+    if !redundant.is_empty() {
+        let why = "the VPC has a right flow log besides".to_owned();
+        plans.deletions.push(Step { action: Action::DeleteFlowLogs { flow_logs: redundant }, why });
+    }
+    plans
+}
+
+fn one_vpc(
+    desired: &Desired<'_>,
+    vpc: &VpcId,
+    spec: FlowLogSpec,
+    ours: &[&FlowLog],
+    others: &[&FlowLog],
+    wanted: &mut Wanted,
+    redundant: &mut BTreeMap<FlowLogId, VpcId>,
+) -> VpcPlan {
+    let differs = |log: &FlowLog| differences(desired, &spec, log);
+    if let Some(right) = ours.iter().filter(|log| differs(log).is_empty()).min_by_key(|log| &log.id) {
+        let extra = ours.iter().filter(|log| log.id != right.id);
+        redundant.extend(extra.map(|log| (log.id.clone(), vpc.clone())));
+        return match &right.delivery {
+            Delivery::Failed(message) => VpcPlan::Broken { flow_log: right.id.clone(), message: message.clone() },
+            Delivery::Success | Delivery::Unknown => VpcPlan::Covered(right.id.clone()),
+        };
+    }
+    if let Some(twin) = others.iter().find(|log| differs(log).is_empty()) {
+        return VpcPlan::CoveredByOthers(twin.id.clone());
+    }
+    let replaced: BTreeSet<FlowLogId> = ours.iter().map(|log| log.id.clone()).collect();
+    let verdict = match ours.first() {
+        Some(log) => VpcPlan::Replace { differences: differs(log).join("; ") },
+        None => VpcPlan::Enroll,
+    };
+    wanted.entry(spec).or_default().insert(vpc.clone(), replaced);
+    verdict
+}
+
+fn creations(wanted: Wanted) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (spec, vpcs) in wanted {
+        let vpcs: Vec<_> = vpcs.into_iter().collect();
+        for chunk in vpcs.chunks(MAX_FLOW_LOGS_PER_CALL) {
+            let replaces: BTreeMap<_, _> = chunk.iter().filter(|(_, old)| !old.is_empty()).cloned().collect();
+            let new = chunk.len() - replaces.len();
+            let why = match (new, replaces.len()) {
+                (new, 0) => format!("{new} VPC(s) without a flow log of ours"),
+                (0, changed) => format!("{changed} VPC(s) whose flow log differs from the settings"),
+                (new, changed) => format!("{new} VPC(s) without a flow log of ours, {changed} whose differs"),
+            };
+            let vpcs = chunk.iter().map(|(vpc, _)| vpc.clone()).collect();
+            steps.push(Step { action: Action::CreateFlowLogs { spec: spec.clone(), vpcs, replaces }, why });
+        }
+    }
+    steps
+}
+
+/// What tells a flow log from the desired one, for people; empty when nothing does.
+fn differences(desired: &Desired<'_>, spec: &FlowLogSpec, log: &FlowLog) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut compare = |what: &str, is: &str, should: &str| {
+        if is != should {
+            found.push(format!("{what} is {is}, not {should}"));
+        }
+    };
+    let group = desired.settings.log_group_name.as_str();
+    match &log.target {
+        FlowLogTarget::LogGroup(name) => compare("log group", name, group),
+        FlowLogTarget::Other(arn) => compare("target", arn, group),
+    }
+    compare("traffic type", log.traffic_type.map_or("none", TrafficType::as_str), spec.traffic_type.as_str());
+    compare("interval", &log.interval.to_string(), &spec.interval.to_string());
+    compare("delivery role", log.delivery_role.as_deref().unwrap_or("none"), &spec.delivery_role.to_string());
+    let format: Vec<&str> = log.format.as_deref().unwrap_or(AWS_DEFAULT_FORMAT).split_whitespace().collect();
+    compare("format", &format.join(" "), &spec.format);
+    found
+}

@@ -1,0 +1,111 @@
+//! The role in a member account with which flow logs are delivered to its log group.
+
+use serde_json::{Value, json};
+
+use crate::ids::{AccountId, Partition};
+use crate::names::LogGroupName;
+
+/// Who may take on the delivery role: the flow logs service, on behalf of this account's flow logs only.
+///
+/// Without the conditions the service could be talked into using the role for another account's flow log (VPC User
+/// Guide, "IAM role for publishing flow logs to CloudWatch Logs"). The Region is a wildcard because IAM is global:
+/// one role serves the flow logs of all Regions.
+pub fn trust_policy(partition: Partition, account: AccountId) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": {"Service": "vpc-flow-logs.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": account},
+                "ArnLike": {"aws:SourceArn": format!("arn:{partition}:ec2:*:{account}:vpc-flow-log/*")},
+            },
+        }],
+    })
+}
+
+/// What the delivery role may do: write to one log group, in every Region of its account.
+///
+/// `log-group:NAME:*` covers the group and its streams; the form without `:*` would not match the streams
+/// (terraform-aws-vpc 1262). DescribeLogGroups is asked for before a group is named and has to cover the account's
+/// groups. `logs:CreateLogGroup`, which the same page lists, is left out on purpose: the enroller makes the group,
+/// and a group that the flow logs service made again after somebody deleted it would have no retention and no
+/// subscription filter, while the flow log looks healthy. Without the permission the flow log shows `Access error`
+/// until the enroller has made the group again. terraform-aws-vpc grants the same four actions.
+pub fn permissions(partition: Partition, account: AccountId, log_group: &LogGroupName) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
+                "Resource": format!("arn:{partition}:logs:*:{account}:log-group:{log_group}:*"),
+            },
+            {
+                "Effect": "Allow",
+                "Action": "logs:DescribeLogGroups",
+                "Resource": format!("arn:{partition}:logs:*:{account}:log-group:*"),
+            },
+        ],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_flow_logs_of_the_account_itself_may_use_the_role() {
+        let trust = trust_policy(Partition::AwsUsGov, "000000000123".parse().unwrap());
+        insta::assert_json_snapshot!(trust, @r#"
+        {
+          "Statement": [
+            {
+              "Action": "sts:AssumeRole",
+              "Condition": {
+                "ArnLike": {
+                  "aws:SourceArn": "arn:aws-us-gov:ec2:*:000000000123:vpc-flow-log/*"
+                },
+                "StringEquals": {
+                  "aws:SourceAccount": "000000000123"
+                }
+              },
+              "Effect": "Allow",
+              "Principal": {
+                "Service": "vpc-flow-logs.amazonaws.com"
+              }
+            }
+          ],
+          "Version": "2012-10-17"
+        }
+        "#);
+    }
+
+    #[test]
+    fn the_role_writes_to_one_log_group_and_makes_none() {
+        let allowed = permissions(Partition::Aws, "111122223333".parse().unwrap(), &"vpc-flow-logs".parse().unwrap());
+        insta::assert_json_snapshot!(allowed, @r#"
+        {
+          "Statement": [
+            {
+              "Action": [
+                "logs:CreateLogStream",
+                "logs:PutLogEvents",
+                "logs:DescribeLogStreams"
+              ],
+              "Effect": "Allow",
+              "Resource": "arn:aws:logs:*:111122223333:log-group:vpc-flow-logs:*"
+            },
+            {
+              "Action": "logs:DescribeLogGroups",
+              "Effect": "Allow",
+              "Resource": "arn:aws:logs:*:111122223333:log-group:*"
+            }
+          ],
+          "Version": "2012-10-17"
+        }
+        "#);
+        assert!(!allowed.to_string().contains("CreateLogGroup"));
+    }
+}

@@ -1,0 +1,270 @@
+//! The access policy of a CloudWatch Logs destination: which accounts may subscribe to it.
+//!
+//! The document is only ever put as a whole, without version or condition (CloudWatch Logs API reference,
+//! PutDestinationPolicy), so whatever somebody else wrote into it has to survive being read and written here. What
+//! is ours is known by `Sid`; every other statement and member is kept as the JSON value it was.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::document::{account_of, aws_principals, equivalent_statements, organization_condition};
+use super::others;
+use crate::arn::Arn;
+use crate::ids::{AccountId, OrganizationId};
+
+/// The longest access policy PutDestinationPolicy takes, in bytes (not characters).
+pub const MAX_POLICY_BYTES: usize = 5_120;
+
+/// `Sid` of the statement that lists accounts. Short, because its bytes are taken from the accounts.
+pub const ACCOUNTS_SID: &str = "VpcEnroller";
+
+/// `Sid` of the statement that names the organization.
+pub const ORGANIZATION_SID: &str = "VpcEnrollerOrganization";
+
+/// `Sid` of the statement that stands where no other is left; see [`DestinationPolicy::render`].
+pub const PLACEHOLDER_SID: &str = "VpcEnrollerNobody";
+
+/// What one more account adds to a document: its digits, two quotes and a comma.
+const BYTES_PER_ACCOUNT: usize = AccountId::DIGITS + 3;
+
+/// A destination's access policy, taken apart into what is ours and what is not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DestinationPolicy {
+    accounts: BTreeSet<AccountId>,
+    organization: Option<OrganizationId>,
+    /// Our statements as they are stored, to see whether they still are what we would write.
+    stored: Vec<Value>,
+    others: Vec<Value>,
+    /// `Version`, `Id` and whatever else stands beside `Statement`.
+    members: Map<String, Value>,
+}
+
+/// Why a policy cannot be read, and therefore must not be replaced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Not JSON at all.
+    #[error("the access policy is not JSON: {0}")]
+    NotJson(String),
+    /// JSON, but not an object.
+    #[error("the access policy is not a JSON object")]
+    NotAnObject,
+    /// `Statement` is absent, or neither an object nor a list.
+    #[error("the access policy has no Statement")]
+    NoStatement,
+    /// An entry of `Statement` is not an object.
+    #[error("statement {0} of the access policy is not an object")]
+    NotAStatement(usize),
+    /// A statement with one of our Sids says what we never write: somebody edited it.
+    #[error("statement {sid} of the access policy was edited: {found}")]
+    Edited {
+        /// The statement's Sid.
+        sid: String,
+        /// What is wrong with it.
+        found: &'static str,
+    },
+}
+
+impl DestinationPolicy {
+    /// The policy of a destination that has none yet.
+    pub fn empty() -> Self {
+        let members = Map::from_iter([("Version".to_owned(), json!("2012-10-17"))]);
+        Self { accounts: BTreeSet::new(), organization: None, stored: Vec::new(), others: Vec::new(), members }
+    }
+
+    /// Reads a stored policy, leniently where IAM is: one statement or a list, one principal or a list, ids or root
+    /// ARNs. Several statements with our Sid are taken together.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be understood without guessing. A statement of ours that somebody turned into something else
+    /// (a Deny, another condition, principals that are no accounts) is among it: to write over it could grant what
+    /// somebody meant to refuse.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        let document = serde_json::from_str(text).map_err(|error| PolicyError::NotJson(error.to_string()))?;
+        let Value::Object(mut members) = document else { return Err(PolicyError::NotAnObject) };
+        let statements = match members.remove("Statement") {
+            Some(Value::Array(list)) => list,
+            Some(single @ Value::Object(_)) => vec![single],
+            Some(_) | None => return Err(PolicyError::NoStatement),
+        };
+        let mut policy = Self { members, ..Self::empty() };
+        for (index, statement) in statements.into_iter().enumerate() {
+            let Value::Object(elements) = &statement else { return Err(PolicyError::NotAStatement(index + 1)) };
+            match elements.get("Sid").and_then(Value::as_str) {
+                Some(sid @ (ACCOUNTS_SID | ORGANIZATION_SID | PLACEHOLDER_SID)) => {
+                    policy.read_own(sid, elements)?;
+                    policy.stored.push(statement);
+                }
+                Some(_) | None => policy.others.push(statement),
+            }
+        }
+        Ok(policy)
+    }
+
+    fn read_own(&mut self, sid: &str, elements: &Map<String, Value>) -> Result<(), PolicyError> {
+        let edited = |found| PolicyError::Edited { sid: sid.to_owned(), found };
+        if elements.get("Effect").and_then(Value::as_str) != Some("Allow") {
+            return Err(edited("its Effect is not Allow"));
+        }
+        let principals = elements.get("Principal").and_then(aws_principals);
+        let principals = principals.ok_or_else(|| edited("its Principal is something else than AWS accounts"))?;
+        match elements.get("Condition") {
+            Some(condition) => {
+                let organization = match organization_condition(condition).as_deref() {
+                    Some([id]) if principals == ["*"] => id.parse().ok(),
+                    Some(_) | None => None,
+                };
+                let organization: OrganizationId =
+                    organization.ok_or_else(|| edited("its Condition is not the one that names an organization"))?;
+                if self.organization.as_ref().is_some_and(|known| *known != organization) {
+                    return Err(edited("it names a second organization"));
+                }
+                self.organization = Some(organization);
+            }
+            None => {
+                let accounts: Option<BTreeSet<_>> = principals.into_iter().map(account_of).collect();
+                let accounts = accounts.ok_or_else(|| edited("it lists a principal that is not an account"))?;
+                if sid != PLACEHOLDER_SID {
+                    self.accounts.extend(accounts);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The accounts listed in our statement.
+    pub fn accounts(&self) -> &BTreeSet<AccountId> {
+        &self.accounts
+    }
+
+    /// The organization named in our statement.
+    pub fn organization(&self) -> Option<&OrganizationId> {
+        self.organization.as_ref()
+    }
+
+    /// How many statements are not ours.
+    pub fn foreign_statements(&self) -> usize {
+        self.others.len()
+    }
+
+    /// Whether the statements that are not ours mean the same in both policies.
+    pub fn same_foreign_statements(&self, other: &Self) -> bool {
+        equivalent_statements(&self.others, &other.others)
+    }
+
+    /// This policy with exactly these accounts listed in our statement.
+    pub fn with_accounts(&self, accounts: BTreeSet<AccountId>) -> Self {
+        Self { accounts, ..self.clone() }
+    }
+
+    /// This policy with our statement naming this organization, or none.
+    pub fn with_organization(&self, organization: Option<OrganizationId>) -> Self {
+        Self { organization, ..self.clone() }
+    }
+
+    /// The accounts that statements of others let subscribe to `destination`. They are theirs: not listed a second
+    /// time in ours, and not ours to revoke.
+    pub fn accounts_of_others(&self, destination: &Arn) -> BTreeSet<AccountId> {
+        others::allowed_accounts(&self.others, destination)
+    }
+
+    /// Whether AWS would let `account`, a member of `organization` if that is given, subscribe to `destination`.
+    ///
+    /// Conditions other than the organization's id count as not fulfilled where they allow and as fulfilled where
+    /// they deny.
+    pub fn allows(&self, account: AccountId, organization: Option<&OrganizationId>, destination: &Arn) -> bool {
+        let listed = || self.accounts.contains(&account) || self.accounts_of_others(destination).contains(&account);
+        let member = || organization.is_some_and(|organization| self.allows_organization(organization, destination));
+        (listed() || member()) && !others::denies(&self.others, account, destination)
+    }
+
+    /// Whether any statement, ours or another's, lets every account of `organization` in.
+    pub fn allows_organization(&self, organization: &OrganizationId, destination: &Arn) -> bool {
+        self.organization.as_ref() == Some(organization)
+            || others::allow_organization(&self.others, organization, destination)
+    }
+
+    /// Whether every subscription filter on `destination` needs a role: AWS demands one as soon as a policy names an
+    /// organization ("Role ARN is required when creating subscription filter against destination with Organization
+    /// access policy", cloud-custodian PR 8246).
+    pub fn demands_filter_roles(&self, destination: &Arn) -> bool {
+        self.organization.is_some() || others::name_an_organization(&self.others, destination)
+    }
+
+    /// The document to put, in its shortest form, accounts in ascending order.
+    ///
+    /// AWS has no DeleteDestinationPolicy, and a policy needs at least one statement. Where no statement is left, one
+    /// with the account that owns the destination takes its place: that account can write itself into the policy at
+    /// any time, so it gains nothing, and the statement does not count as a grant.
+    pub fn render(&self, destination: &Arn) -> String {
+        self.document(self.own_statements(destination))
+    }
+
+    /// Length of [`Self::render`], in bytes.
+    pub fn bytes(&self, destination: &Arn) -> usize {
+        self.render(destination).len()
+    }
+
+    /// How many accounts our statement can list before the document exceeds [`MAX_POLICY_BYTES`].
+    pub fn capacity(&self, destination: &Arn) -> usize {
+        let mut statements = vec![list_statement(ACCOUNTS_SID, &BTreeSet::new(), destination)];
+        statements.extend(self.organization_statement(destination));
+        let without_accounts = self.document(statements).len();
+        // The first account comes without a comma.
+        (MAX_POLICY_BYTES + 1).saturating_sub(without_accounts) / BYTES_PER_ACCOUNT
+    }
+
+    /// Whether what is stored says something else than [`Self::render`]: after `with_…`, or because our statement
+    /// lost its action or resource, or stands there twice.
+    pub fn needs_put(&self, destination: &Arn) -> bool {
+        !equivalent_statements(&self.stored, &self.own_statements(destination))
+    }
+
+    fn document(&self, own: Vec<Value>) -> String {
+        let mut members = self.members.clone();
+        let statements: Vec<Value> = own.into_iter().chain(self.others.iter().cloned()).collect();
+        members.insert("Statement".to_owned(), Value::Array(statements));
+        Value::Object(members).to_string()
+    }
+
+    fn own_statements(&self, destination: &Arn) -> Vec<Value> {
+        let mut own = Vec::new();
+        if !self.accounts.is_empty() {
+            own.push(list_statement(ACCOUNTS_SID, &self.accounts, destination));
+        }
+        own.extend(self.organization_statement(destination));
+        if own.is_empty() && self.others.is_empty() {
+            own.push(list_statement(PLACEHOLDER_SID, &destination.account().into_iter().collect(), destination));
+        }
+        own
+    }
+
+    fn organization_statement(&self, destination: &Arn) -> Option<Value> {
+        let organization = self.organization.as_ref()?;
+        Some(json!({
+            "Action": others::ACTION,
+            "Condition": {"StringEquals": {"aws:PrincipalOrgID": [organization]}},
+            "Effect": "Allow",
+            "Principal": "*",
+            "Resource": destination,
+            "Sid": ORGANIZATION_SID,
+        }))
+    }
+}
+
+/// Principals are bare ids: AWS refuses ARNs here ("Principal section of policy contains ARN instead of account ID",
+/// aws-cdk 2452).
+fn list_statement(sid: &str, accounts: &BTreeSet<AccountId>, destination: &Arn) -> Value {
+    json!({
+        "Action": others::ACTION,
+        "Effect": "Allow",
+        "Principal": {"AWS": accounts},
+        "Resource": destination,
+        "Sid": sid,
+    })
+}
+
+#[cfg(test)]
+#[path = "destination_tests.rs"]
+mod tests;

@@ -1,0 +1,17 @@
+//! Policy documents: who may subscribe to a destination, and what the roles in member accounts may do.
+//!
+//! | document | it is in |
+//! |---|---|
+//! | access policy of a CloudWatch Logs destination | [`destination`] |
+//! | role that flow logs are delivered with | [`delivery_role`] |
+//! | role that subscription filters deliver with, needed where a policy names the organization | [`filter_role`] |
+//! | reading what others wrote, comparing meanings instead of texts | [`document`] |
+
+pub mod delivery_role;
+pub mod destination;
+pub mod document;
+pub mod filter_role;
+mod others;
+
+pub use destination::{DestinationPolicy, MAX_POLICY_BYTES, PolicyError};
+pub use document::equivalent;

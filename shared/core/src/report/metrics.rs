@@ -1,0 +1,205 @@
+//! Metrics in CloudWatch's embedded metric format (EMF): JSON lines on standard output that CloudWatch Logs turns
+//! into metrics, without an API call.
+//!
+//! Source: CloudWatch user guide, "Embedded metric format specification": at most 100 values a metric and document.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+/// The namespace of all metrics.
+pub const NAMESPACE: &str = "VpcFlowLogsEnroller";
+
+/// EMF takes at most this many values of one metric in a document.
+const VALUES_PER_DOCUMENT: usize = 100;
+
+/// What is measured. Each says which failure it makes visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Metric {
+    /// VPCs that got their flow log. Stays at zero while VPCs are created: events do not arrive.
+    VpcsEnrolled,
+    /// VPCs whose flow log was replaced or whose filter, log group or role was put right. High: somebody keeps
+    /// undoing enrollments.
+    VpcsRepaired,
+    /// VPCs that should be covered and are not, by class of failure. The one to alarm on.
+    VpcsFailed,
+    /// VPCs whose flow log exists but does not deliver, as AWS reports it.
+    VpcsBroken,
+    /// Seconds from the event to the VPC being covered. Grows: throttling, a backlog, roles that come late.
+    SecondsToEnrolled,
+    /// Grants added. Zero while accounts join: account events do not arrive.
+    GrantsAdded,
+    /// Grants removed, each on evidence.
+    GrantsRevoked,
+    /// Removals the mass-revocation guard withheld: Organizations answered something implausible, or many left.
+    RevocationsWithheld,
+    /// Bytes of a shard's policy, of 5,120. Close to it with no new shard appearing: new accounts cannot be granted.
+    PolicyBytes,
+    /// Policies that were not, when read back, what was written: somebody else writes them too.
+    PolicyConflicts,
+    /// Events that are legal and not for us. All events: a rule is too wide.
+    EventsIgnored,
+    /// Messages refused as malformed or forged. Not zero: somebody puts events on the bus that AWS did not make.
+    EventsRefused,
+    /// Messages handed back to the queue. Grows: roles or grants are missing, or AWS throttles.
+    MessagesDeferred,
+}
+
+impl Metric {
+    /// The metric's name in CloudWatch.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::VpcsEnrolled => "VpcsEnrolled",
+            Self::VpcsRepaired => "VpcsRepaired",
+            Self::VpcsFailed => "VpcsFailed",
+            Self::VpcsBroken => "VpcsBroken",
+            Self::SecondsToEnrolled => "SecondsToEnrolled",
+            Self::GrantsAdded => "GrantsAdded",
+            Self::GrantsRevoked => "GrantsRevoked",
+            Self::RevocationsWithheld => "RevocationsWithheld",
+            Self::PolicyBytes => "PolicyBytes",
+            Self::PolicyConflicts => "PolicyConflicts",
+            Self::EventsIgnored => "EventsIgnored",
+            Self::EventsRefused => "EventsRefused",
+            Self::MessagesDeferred => "MessagesDeferred",
+        }
+    }
+
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::SecondsToEnrolled => "Seconds",
+            Self::PolicyBytes => "Bytes",
+            Self::VpcsEnrolled
+            | Self::VpcsRepaired
+            | Self::VpcsFailed
+            | Self::VpcsBroken
+            | Self::GrantsAdded
+            | Self::GrantsRevoked
+            | Self::RevocationsWithheld
+            | Self::PolicyConflicts
+            | Self::EventsIgnored
+            | Self::EventsRefused
+            | Self::MessagesDeferred => "Count",
+        }
+    }
+
+    const fn is_sample(self) -> bool {
+        matches!(self, Self::SecondsToEnrolled | Self::PolicyBytes)
+    }
+}
+
+/// Further dimensions of a value, besides the function: `[("Class", "retry-later")]`.
+type Dimensions = Vec<(&'static str, String)>;
+
+/// What was measured in one invocation.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Metrics(BTreeMap<Dimensions, BTreeMap<Metric, Vec<f64>>>);
+
+impl Metrics {
+    /// Adds a value: counts add up, samples (seconds, bytes) are kept one by one.
+    pub fn add(&mut self, metric: Metric, value: f64) {
+        self.add_with(metric, Vec::new(), value);
+    }
+
+    /// Adds a value under further dimensions. Keep their number of values small: each combination is billed.
+    pub fn add_with(&mut self, metric: Metric, dimensions: Dimensions, value: f64) {
+        let values = self.0.entry(dimensions).or_default().entry(metric).or_default();
+        match values.first_mut() {
+            Some(sum) if !metric.is_sample() => *sum += value,
+            _ => values.push(value),
+        }
+    }
+
+    /// Adds everything another invocation or task measured.
+    pub fn merge(&mut self, other: Self) {
+        for (dimensions, metrics) in other.0 {
+            for (metric, values) in metrics {
+                for value in values {
+                    self.add_with(metric, dimensions.clone(), value);
+                }
+            }
+        }
+    }
+
+    /// The sum of a metric over all dimensions.
+    pub fn total(&self, metric: Metric) -> f64 {
+        self.0.values().filter_map(|metrics| metrics.get(&metric)).flatten().sum()
+    }
+
+    /// The EMF documents, one a line. `timestamp_ms` is epoch milliseconds.
+    pub fn to_emf(&self, function: &str, timestamp_ms: u64) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (dimensions, metrics) in &self.0 {
+            let documents =
+                metrics.values().map(|values| values.len().div_ceil(VALUES_PER_DOCUMENT)).max().unwrap_or(0);
+            for document in 0..documents {
+                let values = metrics.iter().filter_map(|(metric, values)| {
+                    values.chunks(VALUES_PER_DOCUMENT).nth(document).map(|chunk| (*metric, chunk))
+                });
+                lines.push(emf_document(function, timestamp_ms, dimensions, values));
+            }
+        }
+        lines
+    }
+}
+
+fn emf_document<'a>(
+    function: &str,
+    timestamp_ms: u64,
+    dimensions: &Dimensions,
+    metrics: impl Iterator<Item = (Metric, &'a [f64])>,
+) -> String {
+    let mut names = vec!["Function"];
+    let mut members = Map::from_iter([("Function".to_owned(), Value::from(function))]);
+    for (name, value) in dimensions {
+        names.push(name);
+        members.insert((*name).to_owned(), Value::from(value.as_str()));
+    }
+    let mut definitions = Vec::new();
+    for (metric, values) in metrics {
+        definitions.push(json!({ "Name": metric.name(), "Unit": metric.unit() }));
+        let value = match values {
+            [one] => Value::from(*one),
+            several => Value::from(several),
+        };
+        members.insert(metric.name().to_owned(), value);
+    }
+    let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [names], "Metrics": definitions });
+    let mut document =
+        Map::from_iter([("_aws".to_owned(), json!({ "Timestamp": timestamp_ms, "CloudWatchMetrics": [directive] }))]);
+    document.append(&mut members);
+    Value::Object(document).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_carries_directive_dimensions_and_values() {
+        let mut metrics = Metrics::default();
+        metrics.add(Metric::VpcsEnrolled, 2.0);
+        metrics.add(Metric::VpcsEnrolled, 1.0);
+        metrics.add(Metric::SecondsToEnrolled, 4.5);
+        metrics.add(Metric::SecondsToEnrolled, 6.0);
+        metrics.add_with(Metric::VpcsFailed, vec![("Class", "retry-later".to_owned())], 1.0);
+        insta::assert_snapshot!(metrics.to_emf("vpc-enroller", 1_700_000_000_000).join("\n"), @r#"
+        {"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Function"]],"Metrics":[{"Name":"VpcsEnrolled","Unit":"Count"},{"Name":"SecondsToEnrolled","Unit":"Seconds"}],"Namespace":"VpcFlowLogsEnroller"}],"Timestamp":1700000000000},"Function":"vpc-enroller","SecondsToEnrolled":[4.5,6.0],"VpcsEnrolled":3.0}
+        {"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Function","Class"]],"Metrics":[{"Name":"VpcsFailed","Unit":"Count"}],"Namespace":"VpcFlowLogsEnroller"}],"Timestamp":1700000000000},"Class":"retry-later","Function":"vpc-enroller","VpcsFailed":1.0}
+        "#);
+    }
+
+    #[test]
+    fn more_than_a_hundred_samples_are_spread_over_documents() {
+        let mut metrics = Metrics::default();
+        for second in 0..250 {
+            metrics.add(Metric::SecondsToEnrolled, f64::from(second));
+        }
+        assert_eq!(metrics.to_emf("f", 0).len(), 3);
+    }
+
+    #[test]
+    fn nothing_measured_writes_nothing() {
+        assert!(Metrics::default().to_emf("f", 0).is_empty());
+    }
+}

@@ -1,0 +1,123 @@
+//! What came of it: decision lines for people and log queries, outcomes per VPC, metrics for alarms.
+
+mod metrics;
+
+use serde::Serialize;
+
+use crate::error::{AwsError, Disposition};
+use crate::ids::{AccountId, Place, Region};
+
+pub use metrics::{Metric, Metrics, NAMESPACE};
+
+/// How a decision ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// A change was made.
+    Done,
+    /// It is there already, so nothing was changed.
+    Unchanged,
+    /// Not ours to act on, or out of scope, on purpose.
+    Ignored,
+    /// A message or event that claims to be for us but is malformed or forged; never tried again.
+    Refused,
+    /// AWS or the organization does not allow it here, which is no failure.
+    Skipped,
+    /// Handed back to the queue.
+    RetryLater,
+    /// A person has to act.
+    Failed,
+}
+
+/// One decision, one line in the logs. The keys are stable: log queries and alarms may rely on them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// The account it is about.
+    pub account: Option<AccountId>,
+    /// The Region it is about.
+    pub region: Option<Region>,
+    /// The resource: a VPC, log group, filter, destination, role, event or message.
+    pub resource: String,
+    /// What was to be done.
+    pub action: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it was done, or why it failed.
+    pub cause: String,
+    /// AWS's request id, for failures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// What a person should do, for failures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_step: Option<String>,
+}
+
+impl Decision {
+    /// A decision about a place.
+    pub fn at(
+        place: &Place,
+        action: &str,
+        resource: impl Into<String>,
+        outcome: Outcome,
+        cause: impl Into<String>,
+    ) -> Self {
+        Self {
+            account: Some(place.account),
+            region: Some(place.region.clone()),
+            resource: resource.into(),
+            action: action.to_owned(),
+            outcome,
+            cause: cause.into(),
+            request_id: None,
+            next_step: None,
+        }
+    }
+
+    /// A decision about something that has no place, or only an account.
+    pub fn about(
+        account: Option<AccountId>,
+        action: &str,
+        resource: impl Into<String>,
+        outcome: Outcome,
+        cause: impl Into<String>,
+    ) -> Self {
+        Self {
+            account,
+            region: None,
+            resource: resource.into(),
+            action: action.to_owned(),
+            outcome,
+            cause: cause.into(),
+            request_id: None,
+            next_step: None,
+        }
+    }
+
+    /// The same decision, ended by an AWS error: outcome, cause, request id and next step follow from the error.
+    #[must_use]
+    pub fn failed_with(mut self, error: &AwsError) -> Self {
+        let disposition = error.disposition();
+        self.outcome = outcome_of(disposition);
+        self.cause = format!("{} failed with {}: {}", error.operation, error.code_text, error.message);
+        self.request_id.clone_from(&error.request_id);
+        self.next_step = Some(disposition.next_step().to_owned());
+        self
+    }
+
+    /// The same decision with what a person should do.
+    #[must_use]
+    pub fn next(mut self, step: impl Into<String>) -> Self {
+        self.next_step = Some(step.into());
+        self
+    }
+}
+
+/// How a decision ends that an error ended.
+pub const fn outcome_of(disposition: Disposition) -> Outcome {
+    match disposition {
+        Disposition::AlreadyThere | Disposition::Absent => Outcome::Unchanged,
+        Disposition::RetrySoon | Disposition::RetryLater(_) => Outcome::RetryLater,
+        Disposition::Skip(_) => Outcome::Skipped,
+        Disposition::Terminal(_) => Outcome::Failed,
+    }
+}

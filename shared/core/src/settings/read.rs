@@ -1,0 +1,311 @@
+//! Reading settings: one line per setting, all problems collected.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use super::{
+    DEFAULT_FORMAT, DeliveryRoleMaker, GrantMode, KmsKey, REQUIRED_FIELDS, SettingProblem, Settings, SettingsError,
+    valid_tag_key,
+};
+use crate::arn::Arn;
+use crate::ids::Invalid;
+
+/// Every key with its default and its meaning: the reference that help texts and documents are made from.
+pub const KEYS: &[(&str, &str, &str)] = &[
+    ("central_account", "", "account that owns the destinations and this software"),
+    ("organization_id", "", "the organization, o-…"),
+    ("home_region", "", "Region of the functions, queues, stream and bucket; enabled by default in every account"),
+    ("regions", "", "enrolled Regions, separated by commas"),
+    ("log_group_name", "vpc-flow-logs", "log group made in each account and Region"),
+    ("destination_name", "VPCFlowLogsDestination", "destination of each Region; further shards add -2, -3, …"),
+    ("destination_target_arn", "", "Firehose or Kinesis stream behind every destination (account-onboarder)"),
+    ("destination_role_arn", "", "role CloudWatch Logs writes to the stream with (account-onboarder)"),
+    ("filter_name", "AllTraffic", "subscription filter put on the log group"),
+    ("filter_pattern", "", "filter pattern; empty passes everything"),
+    ("filter_role_name", "VPCFlowLogsFilterRole", "role filters deliver with; needed with grant_mode organization"),
+    ("delivery_role_name", "PublishFlowLogs", "role flow logs are delivered to the log group with"),
+    (
+        "delivery_role_policy_name",
+        "Permissions-Policy-For-VPCFlowLogs",
+        "its inline policy, where the enroller makes it",
+    ),
+    ("delivery_role_maker", "member-stack", "who makes the delivery role: member-stack or enroller"),
+    ("member_role_name", "VpcFlowLogsEnrollerMember", "role the enroller takes on in each account"),
+    ("member_stack_name", "vpc-flow-logs-enroller-member", "member stack or stack set whose completion enrolls"),
+    ("external_id", "", "external id the member role asks for, 2 to 1224 characters"),
+    ("traffic_type", "ALL", "ALL, ACCEPT or REJECT"),
+    ("aggregation_interval", "600", "longest aggregation interval in seconds: 60 or 600"),
+    ("log_format", "account, VPC and Region besides AWS's default fields", "flow log fields, ${field} ${field}"),
+    ("retention_days", "30", "days the log group keeps events, or never-expire"),
+    ("kms_key_arn", "", "KMS key of new log groups; may hold {region} and {account}"),
+    ("excluded_accounts", "", "accounts left alone, separated by commas"),
+    ("excluded_organizational_units", "", "roots or OUs left alone, with everything below them"),
+    ("opt_out_tag", "vpc-flow-logs=off", "a VPC with this tag is not enrolled"),
+    ("traffic_type_tag", "vpc-flow-logs-traffic-type", "a VPC's own traffic type, in this tag's value"),
+    ("ownership_tag", "managed-by=vpc-flow-logs-enroller", "marks what the enroller made; nothing else is changed"),
+    ("grant_mode", "account-list", "account-list or organization"),
+    ("revocation_limit_percent", "10", "largest share of all grants one run may remove, 0 to 100"),
+    ("max_concurrency", "16", "accounts worked on at once, 1 to 256"),
+    ("enrollments_queue_url", "", "queue of the vpc-enroller (functions)"),
+    ("grants_queue_url", "", "FIFO queue of the account-onboarder (functions)"),
+];
+
+/// Retention periods CloudWatch Logs accepts, in days (PutRetentionPolicy).
+pub(super) const RETENTION_DAYS: [u32; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+struct Reader<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    problems: Vec<SettingProblem>,
+}
+
+impl Reader<'_> {
+    fn text(&self, key: &str) -> Option<String> {
+        (self.lookup)(key).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn refuse(&mut self, key: &'static str, value: Option<String>, expected: impl Into<String>) {
+        self.problems.push(SettingProblem { key, value, expected: expected.into() });
+    }
+
+    /// A value, its default where it is absent, or nothing and a problem.
+    fn get<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let default = KEYS.iter().find(|(name, ..)| *name == key).map_or("", |(_, default, _)| default);
+        let value = match self.text(key) {
+            Some(value) => value,
+            None if default.is_empty() => return None,
+            None => default.to_owned(),
+        };
+        match parse(&value) {
+            Ok(parsed) => Some(parsed),
+            Err(expected) => {
+                self.refuse(key, Some(value), expected);
+                None
+            }
+        }
+    }
+
+    fn required<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if self.text(key).is_none() {
+            self.refuse(key, None, expected);
+            return None;
+        }
+        self.get(key, parse)
+    }
+}
+
+fn parsed<T: FromStr<Err = Invalid>>(text: &str) -> Result<T, String> {
+    text.parse::<T>().map_err(|invalid| invalid.expected.to_owned())
+}
+
+fn set_of<T: FromStr<Err = Invalid> + Ord>(text: &str) -> Result<BTreeSet<T>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| part.parse().map_err(|invalid: Invalid| format!("{}, not {part:?}", invalid.expected)))
+        .collect()
+}
+
+fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(&str) -> Result<T, String> {
+    move |text| {
+        let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        found.ok_or_else(|| choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or "))
+    }
+}
+
+fn number(range: std::ops::RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String> {
+    move |text| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("a number from {} to {}", range.start(), range.end())),
+    }
+}
+
+fn interval(text: &str) -> Result<u32, String> {
+    match text {
+        "60" => Ok(60),
+        "600" => Ok(600),
+        _ => Err("60 or 600 (seconds)".to_owned()),
+    }
+}
+
+/// `None` is "never expire".
+fn retention(text: &str) -> Result<Option<u32>, String> {
+    if text == "never-expire" {
+        return Ok(None);
+    }
+    match text.parse() {
+        Ok(days) if RETENTION_DAYS.contains(&days) => Ok(Some(days)),
+        _ => Err(format!("never-expire or one of {RETENTION_DAYS:?} days")),
+    }
+}
+
+fn log_format(text: &str) -> Result<String, String> {
+    let fields: Option<Vec<&str>> =
+        text.split_whitespace().map(|field| field.strip_prefix("${")?.strip_suffix('}')).collect();
+    let fields = fields.ok_or("fields written ${field}, separated by spaces")?;
+    let missing: Vec<&str> = REQUIRED_FIELDS.into_iter().filter(|field| !fields.contains(field)).collect();
+    if missing.is_empty() {
+        Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+    } else {
+        Err(format!("a format that also carries {}, which nothing downstream can add", missing.join(", ")))
+    }
+}
+
+fn kms_key(text: &str) -> Result<KmsKey, String> {
+    let filled = text.replace("{region}", "us-east-1").replace("{account}", "111122223333");
+    match filled.parse::<Arn>() {
+        Ok(arn) if arn.service() == "kms" => Ok(KmsKey(text.to_owned())),
+        _ => Err("the ARN of a KMS key, in which {region} and {account} may stand".to_owned()),
+    }
+}
+
+fn arn_of(services: &'static [&'static str]) -> impl Fn(&str) -> Result<Arn, String> {
+    move |text| match text.parse::<Arn>() {
+        Ok(arn) if services.contains(&arn.service()) => Ok(arn),
+        _ => Err(format!("an ARN of {}", services.join(" or "))),
+    }
+}
+
+fn queue_url(text: &str) -> Result<String, String> {
+    if text.starts_with("https://") || text.starts_with("http://") {
+        Ok(text.to_owned())
+    } else {
+        Err("the URL of an SQS queue".to_owned())
+    }
+}
+
+fn bounded(text: &str, lengths: std::ops::RangeInclusive<usize>) -> Result<String, String> {
+    if lengths.contains(&text.chars().count()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{} to {} characters", lengths.start(), lengths.end()))
+    }
+}
+
+pub(super) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Settings, SettingsError> {
+    let mut reader = Reader { lookup, problems: Vec::new() };
+    let settings = read_all(&mut reader);
+    if let Some(settings) = &settings {
+        check_together(&mut reader, settings);
+    }
+    match settings {
+        Some(settings) if reader.problems.is_empty() => Ok(settings),
+        _ => Err(SettingsError(reader.problems)),
+    }
+}
+
+/// Asks for every setting before giving up, so that all problems are reported at once.
+#[expect(clippy::too_many_lines, reason = "one line per setting; splitting would hide which are missing")]
+fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
+    let central_account = r.required("central_account", "12 digits", parsed);
+    let organization_id = r.required("organization_id", "an organization id, o-…", parsed);
+    let home_region = r.required("home_region", "a code such as eu-west-1", parsed);
+    let regions = r.required("regions", "Regions separated by commas", set_of);
+    let log_group_name = r.get("log_group_name", parsed);
+    let destination_name = r.get("destination_name", parsed);
+    let destination_target_arn = r.get("destination_target_arn", arn_of(&["firehose", "kinesis"]));
+    let destination_role_arn = r.get("destination_role_arn", arn_of(&["iam"]));
+    let filter_name = r.get("filter_name", parsed);
+    let filter_pattern = r.get("filter_pattern", |text| bounded(text, 0..=1024)).unwrap_or_default();
+    let filter_role_name = r.get("filter_role_name", parsed);
+    let delivery_role_name = r.get("delivery_role_name", parsed);
+    let delivery_role_policy_name = r.get("delivery_role_policy_name", |text| bounded(text, 1..=128));
+    let delivery_role_maker = r.get(
+        "delivery_role_maker",
+        one_of(&[("member-stack", DeliveryRoleMaker::MemberStack), ("enroller", DeliveryRoleMaker::Enroller)]),
+    );
+    let member_role_name = r.get("member_role_name", parsed);
+    let member_stack_name = r.get("member_stack_name", |text| bounded(text, 1..=128));
+    let external_id = r.get("external_id", |text| bounded(text, 2..=1224));
+    let traffic_type = r.get("traffic_type", parsed);
+    let aggregation_interval = r.get("aggregation_interval", interval);
+    let format = match r.text("log_format") {
+        Some(_) => r.get("log_format", log_format),
+        None => Some(DEFAULT_FORMAT.to_owned()),
+    };
+    let retention_days = r.get("retention_days", retention);
+    let kms_key_arn = r.get("kms_key_arn", kms_key);
+    let excluded_accounts = r.get("excluded_accounts", set_of).unwrap_or_default();
+    let excluded_organizational_units = r.get("excluded_organizational_units", set_of).unwrap_or_default();
+    let opt_out_tag = r.get("opt_out_tag", parsed);
+    let traffic_type_tag = r.get("traffic_type_tag", |text| {
+        if valid_tag_key(text) { Ok(text.to_owned()) } else { Err("a tag key not starting with aws:".to_owned()) }
+    });
+    let ownership_tag = r.get("ownership_tag", parsed);
+    let grant_mode = r.get(
+        "grant_mode",
+        one_of(&[("account-list", GrantMode::AccountList), ("organization", GrantMode::Organization)]),
+    );
+    let revocation_limit_percent = r.get("revocation_limit_percent", number(0..=100));
+    let max_concurrency = r.get("max_concurrency", number(1..=256));
+    let enrollments_queue_url = r.get("enrollments_queue_url", queue_url);
+    let grants_queue_url = r.get("grants_queue_url", queue_url);
+    Some(Settings {
+        central_account: central_account?,
+        organization_id: organization_id?,
+        home_region: home_region?,
+        regions: regions?,
+        log_group_name: log_group_name?,
+        destination_name: destination_name?,
+        destination_target_arn,
+        destination_role_arn,
+        filter_name: filter_name?,
+        filter_pattern,
+        filter_role_name: filter_role_name?,
+        delivery_role_name: delivery_role_name?,
+        delivery_role_policy_name: delivery_role_policy_name?,
+        delivery_role_maker: delivery_role_maker?,
+        member_role_name: member_role_name?,
+        member_stack_name: member_stack_name?,
+        external_id,
+        traffic_type: traffic_type?,
+        aggregation_interval: aggregation_interval?,
+        log_format: format?,
+        retention_days: retention_days?,
+        kms_key_arn,
+        excluded_accounts,
+        excluded_organizational_units,
+        opt_out_tag: opt_out_tag?,
+        traffic_type_tag: traffic_type_tag?,
+        ownership_tag: ownership_tag?,
+        grant_mode: grant_mode?,
+        revocation_limit_percent: u8::try_from(revocation_limit_percent?).ok()?,
+        max_concurrency: usize::try_from(max_concurrency?).ok()?,
+        enrollments_queue_url,
+        grants_queue_url,
+    })
+}
+
+/// What each setting allows alone but the whole does not.
+fn check_together(r: &mut Reader<'_>, settings: &Settings) {
+    let partition = settings.home_region.partition();
+    if settings.regions.is_empty() {
+        r.refuse("regions", r.text("regions"), "at least one Region");
+    }
+    if let Some(stray) = settings.regions.iter().find(|region| region.partition() != partition) {
+        let expected = format!("Regions of partition {partition} only, like the home Region's");
+        r.refuse("regions", Some(stray.to_string()), expected);
+    }
+    for (key, arn) in [
+        ("destination_target_arn", &settings.destination_target_arn),
+        ("destination_role_arn", &settings.destination_role_arn),
+    ] {
+        if let Some(arn) = arn.as_ref().filter(|arn| arn.partition() != partition) {
+            r.refuse(key, Some(arn.to_string()), format!("an ARN of partition {partition}"));
+        }
+    }
+    // A role that is not of the central account can neither be passed to CloudWatch Logs nor trusted by it.
+    if let Some(arn) = settings.destination_role_arn.as_ref() {
+        if arn.account() != Some(settings.central_account) || !arn.resource().starts_with("role/") {
+            r.refuse("destination_role_arn", Some(arn.to_string()), "a role of the central account");
+        }
+    }
+    if settings.opt_out_tag == settings.ownership_tag {
+        r.refuse("opt_out_tag", Some(settings.opt_out_tag.to_string()), "another tag than ownership_tag");
+    }
+}

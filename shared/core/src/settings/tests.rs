@@ -1,0 +1,99 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// A complete, minimal set of values, changed as a test likes.
+fn with(changes: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    let mut values: BTreeMap<&str, &str> = BTreeMap::from([
+        ("central_account", "111122223333"),
+        ("organization_id", "o-exampleorg1"),
+        ("home_region", "eu-west-1"),
+        ("regions", "eu-west-1, us-east-1"),
+    ]);
+    values.extend(changes.iter().copied());
+    Settings::from_lookup(|key| values.get(key).map(|value| (*value).to_owned()))
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let settings = with(&[]).unwrap();
+    assert_eq!(settings.log_group_name.as_str(), "vpc-flow-logs");
+    assert_eq!(settings.destination_name.as_str(), "VPCFlowLogsDestination");
+    assert_eq!(settings.filter_name.as_str(), "AllTraffic");
+    assert_eq!(settings.filter_pattern, "");
+    assert_eq!(settings.delivery_role_name.as_str(), "PublishFlowLogs");
+    assert_eq!(settings.delivery_role_policy_name, "Permissions-Policy-For-VPCFlowLogs");
+    assert_eq!(settings.delivery_role_maker, DeliveryRoleMaker::MemberStack);
+    assert_eq!(settings.grant_mode, GrantMode::AccountList);
+    assert_eq!(settings.retention_days, Some(30));
+    for field in ["${account-id}", "${vpc-id}", "${region}"] {
+        assert!(settings.log_format.contains(field), "{field}");
+    }
+}
+
+#[test]
+fn nothing_set_names_every_required_setting_at_once() {
+    let error = Settings::from_environment(|_| None).unwrap_err();
+    insta::assert_snapshot!(error, @r#"
+    4 setting(s) cannot be used
+      central_account is not set: expected 12 digits (environment: ENROLLER_CENTRAL_ACCOUNT)
+      organization_id is not set: expected an organization id, o-… (environment: ENROLLER_ORGANIZATION_ID)
+      home_region is not set: expected a code such as eu-west-1 (environment: ENROLLER_HOME_REGION)
+      regions is not set: expected Regions separated by commas (environment: ENROLLER_REGIONS)
+    "#);
+}
+
+#[test]
+fn each_bad_value_is_refused_with_its_name_the_value_and_what_would_be_right() {
+    for (key, bad, expected) in [
+        ("central_account", "12", "12 digits"),
+        ("regions", "eu-west-1,mars", "not \"mars\""),
+        ("regions", "cn-north-1", "partition aws only"),
+        ("log_group_name", "aws/x", "not starting with aws/"),
+        ("traffic_type", "SOME", "ALL, ACCEPT or REJECT"),
+        ("aggregation_interval", "61", "60 or 600"),
+        ("retention_days", "31", "never-expire or one of"),
+        ("log_format", "${srcaddr}", "account-id, vpc-id, region"),
+        ("log_format", "srcaddr", "${field}"),
+        ("kms_key_arn", "alias/x", "KMS key"),
+        ("destination_target_arn", "arn:aws:s3:::bucket", "firehose or kinesis"),
+        ("destination_role_arn", "arn:aws:iam::444455556666:role/Writer", "central account"),
+        ("grant_mode", "everyone", "account-list or organization"),
+        ("delivery_role_maker", "me", "member-stack or enroller"),
+        ("opt_out_tag", "novalue", "key=value"),
+        ("ownership_tag", "aws:x=y", "key=value"),
+        ("revocation_limit_percent", "101", "0 to 100"),
+        ("max_concurrency", "0", "1 to 256"),
+        ("external_id", "x", "2 to 1224"),
+        ("enrollments_queue_url", "queue", "URL"),
+    ] {
+        let error = with(&[(key, bad)]).unwrap_err();
+        assert_eq!(error.0.len(), 1, "{key}: {error}");
+        assert_eq!(error.0[0].key, key);
+        assert!(error.to_string().contains(expected), "{key}: {error}");
+        assert!(error.0[0].value.is_some(), "{key}");
+    }
+}
+
+#[test]
+fn a_kms_key_is_of_the_place_of_its_log_group() {
+    let settings = with(&[("kms_key_arn", "arn:aws:kms:{region}:{account}:key/logs")]).unwrap();
+    let region = "us-east-1".parse().unwrap();
+    let arn = settings.kms_key_arn.unwrap().arn(&region, "444455556666".parse().unwrap());
+    assert_eq!(arn, "arn:aws:kms:us-east-1:444455556666:key/logs");
+}
+
+#[test]
+fn only_organization_mode_gives_filters_a_role() {
+    let account = "444455556666".parse().unwrap();
+    assert_eq!(with(&[]).unwrap().filter_role(account), None);
+    let role = with(&[("grant_mode", "organization")]).unwrap().filter_role(account).unwrap();
+    assert_eq!(role.to_string(), "arn:aws:iam::444455556666:role/VPCFlowLogsFilterRole");
+}
+
+#[test]
+fn every_key_is_described() {
+    for (key, _, meaning) in KEYS {
+        assert!(!meaning.is_empty(), "{key}");
+    }
+}

@@ -1,0 +1,164 @@
+//! The `enrollments` queue: events and requests about member accounts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use enroller_core::error::Disposition;
+use enroller_core::event::{Decoded, Trigger};
+use enroller_core::ids::AccountId;
+use enroller_core::message::{GrantRequest, Message, SyncRequest};
+use enroller_core::report::{Decision, Metrics, Outcome};
+use futures::future::{Either, select};
+use futures::stream::{StreamExt, iter};
+
+use super::{BatchReport, Record};
+use crate::engine::Engine;
+use crate::ports::{Outgoing, RegionDestinations};
+use crate::reconcile::{AccountReport, AccountWork};
+
+/// The message group of the grants queue: one, so that there is one writer.
+pub const GRANTS_GROUP: &str = "grants";
+
+/// Two questions about the same account's grant within this many milliseconds are one.
+const ASK_ONCE_MS: u64 = 20_000;
+
+/// Everything a batch says about one account.
+struct Unit {
+    work: AccountWork,
+    records: Vec<usize>,
+    since_ms: Option<u64>,
+}
+
+impl Engine {
+    /// Works through a batch of the `enrollments` queue until `deadline_ms`, epoch milliseconds.
+    pub async fn enroll_batch(&self, records: &[Record], deadline_ms: u64) -> BatchReport {
+        let (mut report, mut metrics) = (BatchReport::default(), Metrics::default());
+        let mut units = BTreeMap::new();
+        let mut foreign = Vec::new();
+        for (index, record) in records.iter().enumerate() {
+            if let Some(decoded) = self.read(record, &mut report, &mut metrics).await {
+                if let Some(message) = sort(decoded, index, &mut units) {
+                    foreign.push((index, message));
+                }
+            }
+        }
+        for (index, message) in foreign {
+            let sent = self.ask_onboarder(&message, records[index].id.clone()).await;
+            self.answer_sent(&records[index], sent, &mut report, &mut metrics).await;
+        }
+        let work = iter(units.into_values()).map(|unit| async {
+            let account_report = self.reconcile_until(&unit.work, deadline_ms).await;
+            (unit, account_report)
+        });
+        let done: Vec<_> = work.buffer_unordered(self.settings.max_concurrency).collect().await;
+        for (unit, account_report) in done {
+            self.answer_unit(records, &unit, account_report, &mut report, &mut metrics).await;
+        }
+        self.tell(&report, &metrics);
+        report
+    }
+
+    /// Reconciles unless and until time runs out. Being cut off is safe: the next run looks at what is there.
+    pub async fn reconcile_until(&self, work: &AccountWork, deadline_ms: u64) -> AccountReport {
+        if self.clock.now_ms() >= deadline_ms {
+            return AccountReport::out_of_time(work);
+        }
+        let work_done = std::pin::pin!(self.reconcile(work));
+        let time_up = self.clock.sleep_until(deadline_ms);
+        match select(work_done, time_up).await {
+            Either::Left((report, _)) => report,
+            Either::Right(((), _)) => AccountReport::out_of_time(work),
+        }
+    }
+
+    async fn answer_unit(
+        &self,
+        records: &[Record],
+        unit: &Unit,
+        account: AccountReport,
+        report: &mut BatchReport,
+        metrics: &mut Metrics,
+    ) {
+        account.measure(unit.since_ms, self.clock.now_ms(), metrics);
+        report.changes += account.changes();
+        if account.needs_grant() {
+            let reason = "an enrollment waits for the account's grant".to_owned();
+            let message = Message::Grant(GrantRequest { account: unit.work.account, reason });
+            // Many VPCs of a new account ask for one grant; a later try has to get through, though.
+            let asked = format!("{}-{}", unit.work.account, self.clock.now_ms() / ASK_ONCE_MS);
+            if let Err(line) = self.ask_onboarder(&message, asked).await {
+                report.decisions.push(*line);
+            }
+        }
+        let troubles = || account.places.iter().flat_map(|place| &place.trouble);
+        let retry = troubles().any(|trouble| trouble.disposition().is_retryable());
+        let later = troubles().any(|trouble| matches!(trouble.disposition(), Disposition::RetryLater(_)));
+        report.decisions.extend(account.places.into_iter().flat_map(|place| place.decisions));
+        if retry {
+            for index in &unit.records {
+                self.come_back(&records[*index], !later, report, metrics).await;
+            }
+        }
+    }
+
+    /// Sends a message to the one writer of grants. SQS drops a second one with the same `once` for five minutes.
+    pub async fn ask_onboarder(&self, message: &Message, once: String) -> Result<(), Box<Decision>> {
+        let line =
+            Decision::about(None, "ask-onboarder", "grants queue", Outcome::Failed, "grants_queue_url is not set");
+        let Some(queue) = &self.settings.grants_queue_url else {
+            return Err(Box::new(line.next("set grants_queue_url, or grant the account by hand")));
+        };
+        let fifo = Some((GRANTS_GROUP.to_owned(), once));
+        let outgoing = Outgoing { body: message.to_json(), delay_seconds: 0, fifo };
+        match self.aws.queues.send(queue, vec![outgoing]).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Box::new(line.failed_with(&error))),
+        }
+    }
+
+    pub(super) async fn answer_sent(
+        &self,
+        record: &Record,
+        sent: Result<(), Box<Decision>>,
+        report: &mut BatchReport,
+        metrics: &mut Metrics,
+    ) {
+        match sent {
+            Ok(()) => {
+                let cause = "it belongs to the other function, and was sent on to its queue";
+                report.decisions.push(Decision::about(None, "forward", record.id.clone(), Outcome::Done, cause));
+            }
+            Err(line) => {
+                report.decisions.push(*line);
+                self.come_back(record, true, report, metrics).await;
+            }
+        }
+    }
+}
+
+/// Adds a record to its account's unit, or says what to tell the onboarder.
+fn sort(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -> Option<Message> {
+    let (account, regions, destinations, since_ms) = match decoded.trigger {
+        Trigger::Enroll { account, region, .. } | Trigger::Repair { account, region, .. } => {
+            (account, vec![region], RegionDestinations::new(), decoded.occurred_at_ms)
+        }
+        Trigger::Request(request) => (request.account, request.regions, request.destinations, request.requested_at_ms),
+        Trigger::Grant { account, cause } | Trigger::Revoke { account, cause } => {
+            // Who leaves is found by the same comparison with Organizations as who comes.
+            let reason = format!("{cause} (account {account})");
+            return Some(Message::Sync(SyncRequest { reason, run_id: None, allow_mass_revocation: false }));
+        }
+        Trigger::Sync { cause, run_id, allow_mass_revocation, .. } => {
+            return Some(Message::Sync(SyncRequest { reason: cause, run_id, allow_mass_revocation }));
+        }
+    };
+    let unit = units.entry(account).or_insert_with(|| Unit {
+        work: AccountWork { account, regions: BTreeSet::new(), destinations: RegionDestinations::new() },
+        records: Vec::new(),
+        since_ms: None,
+    });
+    unit.work.regions.extend(regions);
+    unit.work.destinations.extend(destinations);
+    unit.records.push(index);
+    unit.since_ms = [unit.since_ms, since_ms].into_iter().flatten().min();
+    None
+}

@@ -1,0 +1,128 @@
+//! Batches of messages: what the functions do with what their queues hand them.
+//!
+//! # Guarantees
+//!
+//! - Every record gets an answer: done and ignored records leave the queue, the others are named in the partial-batch
+//!   response and come back after a growing while. Refused ones come back at once, without any call to AWS but that,
+//!   until the queue moves them to its dead-letter queue.
+//! - Records about the same account are worked on once, together.
+//! - Before the deadline, what is not done is handed back.
+
+mod enrollments;
+mod grants;
+
+pub use enrollments::GRANTS_GROUP;
+
+use enroller_core::event::{Decision as EventDecision, decode};
+use enroller_core::report::{Decision, Metric, Metrics, Outcome};
+
+use crate::engine::Engine;
+
+/// One message of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The message's id, which the partial-batch response names.
+    pub id: String,
+    /// Its body: an EventBridge event or one of our own messages.
+    pub body: String,
+    /// Where it came from and its receipt, to hide it for longer; absent for a bare event.
+    pub source: Option<(String, String)>,
+    /// How often it has been received, this time included.
+    pub receive_count: u32,
+}
+
+/// What came of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BatchReport {
+    /// Ids of the messages that must come back.
+    pub failed: Vec<String>,
+    /// How many of them were refused, so that no further try can help.
+    pub refused: usize,
+    /// One line for each decision.
+    pub decisions: Vec<Decision>,
+    /// Changes made in AWS.
+    pub changes: usize,
+}
+
+impl BatchReport {
+    /// Whether something is left that a later try may finish.
+    pub fn needs_another_try(&self) -> bool {
+        self.failed.len() > self.refused
+    }
+}
+
+/// The longest a message is hidden before its next try, in seconds.
+pub const LONGEST_WAIT_SECONDS: u32 = 900;
+
+/// Seconds until the next try of a message received `receive_count` times: 30, 60, 120, … up to 15 minutes; where
+/// seconds may be enough, a third of it.
+pub fn wait_seconds(receive_count: u32, soon: bool) -> u32 {
+    let doublings = receive_count.saturating_sub(1).min(10);
+    let seconds = 30_u32.saturating_mul(1 << doublings).min(LONGEST_WAIT_SECONDS);
+    if soon { seconds / 3 } else { seconds }
+}
+
+impl Engine {
+    /// Decodes a record; ignored and refused ones become a line, a count and nothing else.
+    async fn read(
+        &self,
+        record: &Record,
+        report: &mut BatchReport,
+        metrics: &mut Metrics,
+    ) -> Option<enroller_core::event::Decoded> {
+        let (metric, outcome, subject, reason) = match decode(&record.body, &self.event_context()) {
+            EventDecision::Act(decoded) => return Some(*decoded),
+            EventDecision::Ignore(it) => (Metric::EventsIgnored, Outcome::Ignored, it.subject, it.reason),
+            EventDecision::Refuse(it) => (Metric::EventsRefused, Outcome::Refused, it.subject, it.reason),
+        };
+        metrics.add(metric, 1.0);
+        // A person should see what claims to be for us and is not right: it goes to the dead-letter queue, at once.
+        if outcome == Outcome::Refused {
+            report.refused += 1;
+            self.hand_back(record, 0, report).await;
+        }
+        let resource = subject.resource.unwrap_or_else(|| record.id.clone());
+        let line = Decision::about(subject.account, "read-event", resource, outcome, reason);
+        report.decisions.push(Decision { region: subject.region, ..line });
+        None
+    }
+
+    /// Writes everything that is to be told about a batch.
+    fn tell(&self, report: &BatchReport, metrics: &Metrics) {
+        for decision in &report.decisions {
+            self.journal.decision(decision);
+        }
+        self.journal.metrics(metrics);
+    }
+
+    /// Makes a record come back after a while.
+    async fn come_back(&self, record: &Record, soon: bool, report: &mut BatchReport, metrics: &mut Metrics) {
+        metrics.add(Metric::MessagesDeferred, 1.0);
+        self.hand_back(record, wait_seconds(record.receive_count, soon), report).await;
+    }
+
+    /// Names a record as failed and hides it for `seconds`. If hiding it fails, the queue's own visibility timeout
+    /// brings it back.
+    async fn hand_back(&self, record: &Record, seconds: u32, report: &mut BatchReport) {
+        report.failed.push(record.id.clone());
+        let Some((queue, receipt)) = &record.source else { return };
+        if let Err(error) = self.aws.queues.hide(queue, receipt, seconds).await {
+            let line = Decision::about(None, "defer-message", record.id.clone(), Outcome::Failed, "");
+            report.decisions.push(line.failed_with(&error));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_waits_longer_each_time_up_to_fifteen_minutes() {
+        let waits: Vec<u32> = (1..=8).map(|count| wait_seconds(count, false)).collect();
+        assert_eq!(waits, [30, 60, 120, 240, 480, 900, 900, 900]);
+        assert_eq!(wait_seconds(1, true), 10);
+        assert_eq!(wait_seconds(0, false), 30);
+        assert_eq!(wait_seconds(u32::MAX, false), 900);
+    }
+}

@@ -1,0 +1,36 @@
+//! The engine: settings and ports, and what is remembered between invocations of a warm function.
+
+use std::sync::Arc;
+
+use enroller_core::event::EventContext;
+use enroller_core::settings::Settings;
+
+use crate::onboard::Memory;
+use crate::placement::Placements;
+use crate::ports::{Aws, Clock, Journal};
+
+/// Everything a function or the command line tool works with. Build it once per process.
+pub struct Engine {
+    /// What should be.
+    pub settings: Settings,
+    /// AWS.
+    pub aws: Aws,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where decisions and metrics go.
+    pub journal: Arc<dyn Journal>,
+    pub(crate) placements: Placements,
+    pub(crate) memory: Memory,
+}
+
+impl Engine {
+    /// An engine that remembers nothing yet.
+    pub fn new(settings: Settings, aws: Aws, clock: Arc<dyn Clock>, journal: Arc<dyn Journal>) -> Self {
+        Self { settings, aws, clock, journal, placements: Placements::default(), memory: Memory::default() }
+    }
+
+    /// What makes an event ours.
+    pub fn event_context(&self) -> EventContext {
+        EventContext::from_settings(&self.settings)
+    }
+}

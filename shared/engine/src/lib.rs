@@ -1,0 +1,13 @@
+//! The one code path: observe, plan, apply, report. Events, requests, sweeps, backfills and repairs all end here.
+//!
+//! No AWS crate is in the tree; AWS is reached through [`ports`].
+
+pub mod backfill;
+pub mod batch;
+pub mod engine;
+pub mod onboard;
+pub mod placement;
+pub mod ports;
+pub mod reconcile;
+
+pub use engine::Engine;

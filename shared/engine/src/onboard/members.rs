@@ -1,0 +1,115 @@
+//! Who is a member, who has departed, and on what evidence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use enroller_core::ids::AccountId;
+use enroller_core::observed::{Account, AccountState};
+use enroller_core::report::{Decision, Outcome};
+use futures::lock::Mutex;
+
+use super::{GrantReport, GrantWork};
+use crate::engine::Engine;
+use crate::ports::AwsResult;
+
+/// How long a listing of the organization is used again, in milliseconds. Accounts that join together make as many
+/// messages; listing ten thousand accounts takes a minute of Organizations' rate.
+const LISTING_FRESH_MS: u64 = 60_000;
+
+/// What a warm onboarder remembers.
+#[derive(Default)]
+pub(crate) struct Memory {
+    listing: Mutex<Option<(u64, BTreeMap<AccountId, Account>)>>,
+    /// When each account was last handed to the enroller, so that one that was granted together with others is not
+    /// handed over again by its own message.
+    pub(super) announced: std::sync::Mutex<BTreeMap<AccountId, u64>>,
+}
+
+/// The organization as far as grants are concerned.
+#[derive(Debug, Clone, Default)]
+pub struct Membership {
+    /// Accounts to grant.
+    pub wanted: BTreeSet<AccountId>,
+    /// Every account listed, in scope or not.
+    pub listed: BTreeSet<AccountId>,
+    /// Accounts that are closed or no members, on Organizations' word about that account.
+    pub departed: BTreeSet<AccountId>,
+}
+
+impl Engine {
+    /// Lists the organization and looks up, one by one, what messages name and the listing lacks.
+    pub(super) async fn membership(&self, work: &GrantWork, report: &mut GrantReport) -> AwsResult<Membership> {
+        let mut accounts = self.listing(work.sync).await?;
+        // An account that has just joined may be missing from a listing for a while, and one that a message says has
+        // departed is asked about anew, because the listing may be a minute old.
+        let missing = work.arrived.iter().chain(&work.asked).filter(|id| !accounts.contains_key(id)).copied();
+        let named: BTreeSet<AccountId> = missing.chain(work.departed.iter().copied()).collect();
+        let mut departed = BTreeSet::new();
+        for id in named {
+            match self.aws.organization.account(id).await? {
+                Some(account) => {
+                    accounts.insert(id, account);
+                }
+                None => {
+                    accounts.remove(&id);
+                    match work.departed.contains(&id) {
+                        true => departed.insert(id),
+                        false => report.unknown.insert(id),
+                    };
+                }
+            }
+        }
+        let mut membership = Membership { departed, ..Membership::default() };
+        for account in accounts.values() {
+            membership.listed.insert(account.id);
+            if account.state == AccountState::Closed {
+                membership.departed.insert(account.id);
+            }
+            match self.settings.account_in_scope(account) {
+                Ok(()) => {
+                    membership.wanted.insert(account.id);
+                }
+                Err(reason) if work.arrived.contains(&account.id) || work.asked.contains(&account.id) => {
+                    let line = Decision::about(
+                        Some(account.id),
+                        "grant",
+                        account.id.to_string(),
+                        Outcome::Ignored,
+                        reason.to_string(),
+                    );
+                    report.decisions.push(line);
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(membership)
+    }
+
+    /// Of accounts that hold a grant but are not listed, those that Organizations says are no members.
+    ///
+    /// A listing alone is no evidence; the answer about the very account is.
+    pub(super) async fn confirm_departed(&self, suspects: BTreeSet<AccountId>) -> AwsResult<BTreeSet<AccountId>> {
+        let mut departed = BTreeSet::new();
+        for id in suspects {
+            match self.aws.organization.account(id).await? {
+                None => departed.insert(id),
+                Some(account) => account.state == AccountState::Closed && departed.insert(id),
+            };
+        }
+        Ok(departed)
+    }
+
+    async fn listing(&self, anew: bool) -> AwsResult<BTreeMap<AccountId, Account>> {
+        let mut listing = self.memory.listing.lock().await;
+        let now_ms = self.clock.now_ms();
+        if let Some((at_ms, accounts)) = &*listing {
+            if !anew && now_ms.saturating_sub(*at_ms) < LISTING_FRESH_MS {
+                return Ok(accounts.clone());
+            }
+        }
+        let accounts = self.aws.organization.accounts().await?;
+        let accounts: BTreeMap<AccountId, Account> =
+            accounts.into_iter().map(|account| (account.id, account)).collect();
+        *listing = Some((now_ms, accounts.clone()));
+        Ok(accounts)
+    }
+}

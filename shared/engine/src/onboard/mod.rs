@@ -1,0 +1,127 @@
+//! The one and only writer of destinations and grants.
+//!
+//! # Flow
+//!
+//! Whatever the messages of a batch say, the same is done: the complete set of accounts is computed from
+//! Organizations, each Region's shards are read, the ones that differ are written once, read back and compared.
+//! Accounts that were granted are then handed to the enroller.
+//!
+//! # Guarantees
+//!
+//! - A grant is removed only after Organizations said of that account that it is closed or no member, and never more
+//!   than the guard lets through.
+//! - One Region's failure never stops another.
+//! - What somebody else wrote in between is seen when reading back, and planned for again.
+//!
+//! # Assumptions
+//!
+//! One run at a time (a FIFO queue with one message group). Two at once are healed by reading back.
+
+mod announce;
+mod members;
+mod regions;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use enroller_core::error::AwsError;
+use enroller_core::grants::ShardUsage;
+use enroller_core::ids::{AccountId, Region};
+use enroller_core::report::{Decision, Metric, Metrics, Outcome};
+use futures::future::join_all;
+
+use crate::engine::Engine;
+
+pub use members::Membership;
+pub(crate) use members::Memory;
+
+/// What a batch of messages asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GrantWork {
+    /// Accounts said to have joined. Each is handed to the enroller, granted before or not.
+    pub arrived: BTreeSet<AccountId>,
+    /// Accounts whose enrollment waits for its grant and comes back by itself.
+    pub asked: BTreeSet<AccountId>,
+    /// Accounts said to have left or been closed. To be confirmed.
+    pub departed: BTreeSet<AccountId>,
+    /// Ask Organizations anew instead of using a listing of the last minute.
+    pub sync: bool,
+    /// A person allows more revocations than the guard does.
+    pub allow_mass_revocation: bool,
+    /// Why, for the requests sent on.
+    pub reason: String,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct GrantReport {
+    /// Accounts granted in at least one Region.
+    pub granted: BTreeSet<AccountId>,
+    /// Accounts whose grant was removed in at least one Region.
+    pub revoked: BTreeSet<AccountId>,
+    /// Policies and destinations written.
+    pub writes: usize,
+    /// How full the shards are.
+    pub usage: BTreeMap<Region, Vec<ShardUsage>>,
+    /// Accounts named that Organizations does not know (yet).
+    pub unknown: BTreeSet<AccountId>,
+    /// Enrollment requests sent.
+    pub announced: usize,
+    /// What failed; retryable ones make the whole batch come back.
+    pub errors: Vec<AwsError>,
+    /// One line for each change, failure and note.
+    pub decisions: Vec<Decision>,
+}
+
+impl GrantReport {
+    /// Whether the batch has to come back.
+    pub fn needs_retry(&self) -> bool {
+        self.errors.iter().any(|error| error.disposition().is_retryable())
+    }
+
+    fn fail(&mut self, action: &str, resource: &str, error: AwsError) {
+        let line = Decision::about(error.account, action, resource, Outcome::Failed, "").failed_with(&error);
+        self.decisions.push(Decision { region: error.region.clone(), ..line });
+        self.errors.push(error);
+    }
+
+    /// Counts the outcomes.
+    pub fn measure(&self, metrics: &mut Metrics) {
+        #[expect(clippy::cast_precision_loss, reason = "numbers of accounts and bytes are far below 2^52")]
+        let number = |count: usize| count as f64;
+        for (metric, count) in [(Metric::GrantsAdded, self.granted.len()), (Metric::GrantsRevoked, self.revoked.len())]
+        {
+            if count > 0 {
+                metrics.add(metric, number(count));
+            }
+        }
+        for (region, shards) in &self.usage {
+            for shard in shards {
+                let dimensions = vec![("Region", region.to_string()), ("Shard", shard.name.to_string())];
+                metrics.add_with(Metric::PolicyBytes, dimensions, number(shard.bytes));
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Makes the grants of every enrolled Region what they should be, and hands granted accounts to the enroller.
+    pub async fn sync_grants(&self, work: &GrantWork, metrics: &mut Metrics) -> GrantReport {
+        let mut report = GrantReport::default();
+        let membership = match self.membership(work, &mut report).await {
+            Ok(membership) => membership,
+            Err(error) => {
+                report.fail("list-accounts", "organization", error);
+                return report;
+            }
+        };
+        let regions = self.settings.regions.iter();
+        let synced = join_all(regions.map(|region| self.sync_region(region, &membership, work))).await;
+        let mut placements = BTreeMap::new();
+        for region in synced {
+            region.add_to(&mut report, &mut placements, metrics);
+        }
+        self.announce(work, &placements, &mut report).await;
+        report.measure(metrics);
+        report
+    }
+}

@@ -1,0 +1,236 @@
+//! Applying a plan, step by step, with no choices of its own but one: to look again when AWS's answer shows that
+//! somebody else acted at the same time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use enroller_core::error::{AwsError, Disposition};
+use enroller_core::ids::{FlowLogId, Place, VpcId};
+use enroller_core::plan::{Action, Desired, Plan, Step, VpcPlan};
+use enroller_core::report::{Decision, Outcome};
+
+use super::report::{PlaceReport, Trouble, VpcResult, trouble_decision};
+use super::role::RoleOnce;
+use crate::engine::Engine;
+use crate::ports::AwsResult;
+
+/// What to do after a plan was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Nothing more.
+    Settled,
+    /// Observe and plan again.
+    LookAgain,
+}
+
+/// One place being worked on, over all its rounds.
+pub(super) struct PlaceRun<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) place: Place,
+    pub(super) desired: Desired<'a>,
+    role: &'a RoleOnce,
+    vpcs: BTreeMap<VpcId, VpcResult>,
+    changes: usize,
+    trouble: Vec<Trouble>,
+    decisions: Vec<Decision>,
+    /// VPCs for which AWS said that their flow log exists, though none that is right was seen.
+    pub(super) occupied: BTreeSet<VpcId>,
+}
+
+impl<'a> PlaceRun<'a> {
+    pub(super) fn new(engine: &'a Engine, place: Place, desired: Desired<'a>, role: &'a RoleOnce) -> Self {
+        Self {
+            engine,
+            place,
+            desired,
+            role,
+            vpcs: BTreeMap::new(),
+            changes: 0,
+            trouble: Vec::new(),
+            decisions: Vec::new(),
+            occupied: BTreeSet::new(),
+        }
+    }
+
+    /// Applies a plan. An error means that the place as a whole is not covered.
+    pub(super) async fn apply(&mut self, plan: &Plan) -> Result<Flow, Trouble> {
+        self.take_verdicts(plan);
+        for note in &plan.notes {
+            let line = Decision::at(
+                &self.place,
+                "note",
+                self.desired.settings.log_group_name.to_string(),
+                Outcome::Unchanged,
+                note,
+            );
+            if !self.decisions.contains(&line) {
+                self.decisions.push(line);
+            }
+        }
+        let mut flow = Flow::Settled;
+        for step in &plan.steps {
+            if self.step(step).await? == Flow::LookAgain {
+                flow = Flow::LookAgain;
+            }
+        }
+        if flow == Flow::Settled && self.changes == 0 && self.decisions.is_empty() {
+            let cause = format!("{} VPC(s) as they should be", self.vpcs.len());
+            let resource = self.desired.settings.log_group_name.to_string();
+            self.decisions.push(Decision::at(&self.place, "reconcile", resource, Outcome::Unchanged, cause));
+        }
+        Ok(flow)
+    }
+
+    /// Takes over what the plan says of each VPC, without forgetting what earlier rounds did.
+    fn take_verdicts(&mut self, plan: &Plan) {
+        let repairs = plan.steps.iter().any(|step| {
+            matches!(step.action, Action::PutFilter { .. } | Action::CreateLogGroup { .. } | Action::EnsureDeliveryRole)
+        });
+        for (vpc, verdict) in &plan.vpcs {
+            let changed = matches!(self.vpcs.get(vpc), Some(VpcResult::Enrolled | VpcResult::Repaired));
+            let result = match verdict {
+                VpcPlan::Covered(_) if changed => continue,
+                VpcPlan::Covered(_) if repairs => VpcResult::Repaired,
+                VpcPlan::Covered(_) => VpcResult::Covered,
+                VpcPlan::Broken { message, .. } => self.broken(vpc, message),
+                VpcPlan::CoveredByOthers(_) => VpcResult::CoveredByOthers,
+                VpcPlan::OutOfScope(reason) => VpcResult::OutOfScope(reason.clone()),
+                // Until AWS has answered; every path from here replaces it.
+                VpcPlan::Enroll | VpcPlan::Replace { .. } => VpcResult::Failed(Trouble::OutOfTime),
+            };
+            self.vpcs.insert(vpc.clone(), result);
+        }
+        self.vpcs.retain(|vpc, _| plan.vpcs.contains_key(vpc));
+    }
+
+    fn broken(&mut self, vpc: &VpcId, message: &str) -> VpcResult {
+        let cause = format!("its flow log is ACTIVE but its last delivery failed: {message}");
+        let line = Decision::at(&self.place, "check-delivery", vpc.to_string(), Outcome::Failed, cause)
+            .next("check that the delivery role trusts vpc-flow-logs.amazonaws.com and may write to the log group");
+        if !self.decisions.contains(&line) {
+            self.decisions.push(line);
+        }
+        VpcResult::Broken(message.to_owned())
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<Flow, Trouble> {
+        let (place, group) = (&self.place.clone(), &self.desired.settings.log_group_name);
+        let logs = &self.engine.aws.logs;
+        match &step.action {
+            Action::EnsureDeliveryRole => {
+                let (outcome, lines) = self.role.ensure(self.engine, place.account).await;
+                self.changes += lines.iter().filter(|line| line.outcome == Outcome::Done).count();
+                self.decisions.extend(lines);
+                outcome.map(|()| Flow::Settled).map_err(Trouble::Aws)
+            }
+            Action::CreateLogGroup { kms_key } => {
+                let tag = &self.desired.settings.ownership_tag;
+                let made = logs.create_log_group(place, group, kms_key.as_deref(), tag).await;
+                self.required(step, group.as_str(), made)
+            }
+            Action::PutFilter { filter } => {
+                let put = logs.put_subscription_filter(place, group, filter).await;
+                self.required(step, &filter.name, put)
+            }
+            // Neither stands in the way of the logs being delivered, so a failure is told and the rest is done.
+            Action::SetRetention { days } => {
+                let set = logs.set_retention(place, group, *days).await;
+                Ok(self.optional(step, group.as_str(), set))
+            }
+            Action::AssociateKmsKey { key } => {
+                let set = logs.associate_kms_key(place, group, key).await;
+                Ok(self.optional(step, group.as_str(), set))
+            }
+            Action::CreateFlowLogs { spec, vpcs, replaces } => Ok(self.create(step, spec, vpcs, replaces).await),
+            Action::DeleteFlowLogs { flow_logs } => {
+                let ids: Vec<FlowLogId> = flow_logs.keys().cloned().collect();
+                Ok(self.delete(&step.why, &ids).await)
+            }
+        }
+    }
+
+    /// A step without which the next ones must not be done.
+    fn required(&mut self, step: &Step, resource: &str, result: AwsResult<()>) -> Result<Flow, Trouble> {
+        match result {
+            Ok(()) => {
+                self.done(step.action.label(), resource, &step.why);
+                Ok(Flow::Settled)
+            }
+            Err(error) => match error.disposition() {
+                Disposition::AlreadyThere | Disposition::Absent => Ok(Flow::LookAgain),
+                Disposition::RetrySoon
+                | Disposition::RetryLater(_)
+                | Disposition::Skip(_)
+                | Disposition::Terminal(_) => Err(Trouble::Aws(error)),
+            },
+        }
+    }
+
+    fn optional(&mut self, step: &Step, resource: &str, result: AwsResult<()>) -> Flow {
+        match result {
+            Ok(()) => self.done(step.action.label(), resource, &step.why),
+            Err(error) if error.disposition() == Disposition::Absent => return Flow::LookAgain,
+            Err(error) => self.fail(step.action.label(), resource, Trouble::Aws(error)),
+        }
+        Flow::Settled
+    }
+
+    pub(super) fn done(&mut self, action: &str, resource: &str, why: &str) {
+        self.changes += 1;
+        self.decisions.push(Decision::at(&self.place, action, resource, Outcome::Done, why));
+    }
+
+    pub(super) fn fail(&mut self, action: &str, resource: &str, trouble: Trouble) {
+        self.decisions.push(trouble_decision(&self.place, action, resource.to_owned(), &trouble));
+        self.trouble.push(trouble);
+    }
+
+    pub(super) fn set(&mut self, vpc: &VpcId, result: VpcResult) {
+        self.vpcs.insert(vpc.clone(), result);
+    }
+
+    /// Deletes flow logs of ours. One that is gone already is what was wanted.
+    pub(super) async fn delete(&mut self, why: &str, ids: &[FlowLogId]) -> Flow {
+        let results = match self.engine.aws.network.delete_flow_logs(&self.place, ids).await {
+            Ok(results) => results,
+            Err(error) => ids.iter().map(|id| (id.clone(), Err(error.clone()))).collect(),
+        };
+        for (id, result) in results {
+            match result {
+                Ok(()) => self.done("delete-flow-log", id.as_str(), why),
+                Err(error) if error.disposition() == Disposition::Absent => {}
+                Err(error) => self.fail("delete-flow-log", id.as_str(), Trouble::Aws(error)),
+            }
+        }
+        Flow::Settled
+    }
+
+    /// Closes the run. `trouble` is what ended it early; it goes to every VPC that should be covered by now.
+    pub(super) fn finish(mut self, trouble: Option<Trouble>) -> PlaceReport {
+        if let Some(trouble) = trouble {
+            for result in self.vpcs.values_mut() {
+                match result {
+                    VpcResult::OutOfScope(_) | VpcResult::Enrolled | VpcResult::Broken(_) => {}
+                    VpcResult::Covered | VpcResult::Repaired | VpcResult::CoveredByOthers | VpcResult::Failed(_) => {
+                        *result = VpcResult::Failed(trouble.clone())
+                    }
+                }
+            }
+            let resource = self.place.to_string();
+            self.fail("reconcile", &resource, trouble);
+        }
+        PlaceReport {
+            place: self.place,
+            vpcs: self.vpcs,
+            changes: self.changes,
+            trouble: self.trouble,
+            decisions: self.decisions,
+        }
+    }
+}
+
+/// Whether one bad id can have made AWS refuse the whole call: some endpoints answer so instead of with `Unsuccessful`.
+pub(super) fn may_be_one_id(error: &AwsError) -> bool {
+    use enroller_core::error::{Code, Wait};
+    matches!(error.disposition(), Disposition::AlreadyThere | Disposition::RetryLater(Wait::Vpc))
+        || matches!(error.code, Code::Quota)
+}

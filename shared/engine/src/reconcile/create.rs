@@ -1,0 +1,118 @@
+//! Making flow logs: every VPC has its own result, and a replaced flow log goes only after its successor exists.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use enroller_core::error::{AwsError, Disposition};
+use enroller_core::ids::{FlowLogId, VpcId};
+use enroller_core::plan::{FlowLogSpec, Step};
+
+use super::apply::{Flow, PlaceRun, may_be_one_id};
+use super::report::{Trouble, VpcResult};
+use crate::ports::{AwsResult, NewFlowLogs};
+
+type Replaces = BTreeMap<VpcId, BTreeSet<FlowLogId>>;
+
+impl PlaceRun<'_> {
+    /// Makes flow logs for VPCs, then deletes the ones they replace.
+    pub(super) async fn create(
+        &mut self,
+        step: &Step,
+        spec: &FlowLogSpec,
+        vpcs: &[VpcId],
+        replaces: &Replaces,
+    ) -> Flow {
+        let (occupied, vpcs): (Vec<_>, Vec<_>) =
+            vpcs.iter().cloned().partition(|vpc| self.occupied.contains(vpc) && !replaces.contains_key(vpc));
+        // AWS says for the second time that there is such a flow log, and it is not ours: it delivers to our log
+        // group, so the VPC's traffic arrives, though perhaps with other settings.
+        for vpc in occupied {
+            self.set(&vpc, VpcResult::CoveredByOthers);
+        }
+        let mut outdated = Vec::new();
+        let mut twins = Vec::new();
+        let mut flow = Flow::Settled;
+        for (vpc, result) in self.create_each(spec, &vpcs).await {
+            match result {
+                Ok(id) => {
+                    self.created(&vpc, &id, &step.why, replaces);
+                    outdated.extend(replaces.get(&vpc).into_iter().flatten().cloned());
+                }
+                Err(error) if error.disposition() == Disposition::AlreadyThere => match replaces.contains_key(&vpc) {
+                    true => twins.push(vpc),
+                    false => {
+                        self.occupied.insert(vpc);
+                        flow = Flow::LookAgain;
+                    }
+                },
+                Err(error) => self.not_created(&vpc, error),
+            }
+        }
+        if !outdated.is_empty() {
+            self.delete("its successor exists", &outdated).await;
+        }
+        if !twins.is_empty() {
+            self.break_before_make(spec, &twins, replaces).await;
+        }
+        flow
+    }
+
+    /// AWS refuses the twin: the old flow log goes first, and the gap is told.
+    async fn break_before_make(&mut self, spec: &FlowLogSpec, twins: &[VpcId], replaces: &Replaces) {
+        let old: Vec<FlowLogId> = twins.iter().filter_map(|vpc| replaces.get(vpc)).flatten().cloned().collect();
+        self.delete(
+            "AWS refuses a second flow log to the same log group: records may be missing until the next one",
+            &old,
+        )
+        .await;
+        for (vpc, result) in self.create_each(spec, twins).await {
+            match result {
+                Ok(id) => self.created(&vpc, &id, "after the old one was deleted; there may be a gap", replaces),
+                Err(error) => self.not_created(&vpc, error),
+            }
+        }
+    }
+
+    fn created(&mut self, vpc: &VpcId, id: &FlowLogId, why: &str, replaces: &Replaces) {
+        self.done("create-flow-log", &format!("{vpc} {id}"), why);
+        self.set(vpc, if replaces.contains_key(vpc) { VpcResult::Repaired } else { VpcResult::Enrolled });
+    }
+
+    fn not_created(&mut self, vpc: &VpcId, error: AwsError) {
+        let trouble = Trouble::Aws(error);
+        self.set(vpc, VpcResult::Failed(trouble.clone()));
+        self.fail("create-flow-log", vpc.as_str(), trouble);
+    }
+
+    /// One call for all; where the whole call fails for what may be one VPC's fault, one call each.
+    async fn create_each(&self, spec: &FlowLogSpec, vpcs: &[VpcId]) -> Vec<(VpcId, AwsResult<FlowLogId>)> {
+        if vpcs.is_empty() {
+            return Vec::new();
+        }
+        let error = match self.create_call(spec, vpcs).await {
+            Ok(results) => return results,
+            Err(error) => error,
+        };
+        if vpcs.len() == 1 || !may_be_one_id(&error) {
+            return vpcs.iter().map(|vpc| (vpc.clone(), Err(error.clone()))).collect();
+        }
+        let mut results = Vec::new();
+        for vpc in vpcs {
+            match self.create_call(spec, std::slice::from_ref(vpc)).await {
+                Ok(result) => results.extend(result),
+                Err(error) => results.push((vpc.clone(), Err(error))),
+            }
+        }
+        results
+    }
+
+    async fn create_call(&self, spec: &FlowLogSpec, vpcs: &[VpcId]) -> AwsResult<Vec<(VpcId, AwsResult<FlowLogId>)>> {
+        let settings = &self.engine.settings;
+        let new = NewFlowLogs {
+            vpcs: vpcs.to_vec(),
+            spec: spec.clone(),
+            log_group: settings.log_group_name.clone(),
+            tag: settings.ownership_tag.clone(),
+        };
+        self.engine.aws.network.create_flow_logs(&self.place, &new).await
+    }
+}

@@ -1,0 +1,148 @@
+//! Reconciling an account: observe -> plan -> apply -> report, in each of its Regions at once.
+//!
+//! # Guarantees
+//!
+//! - Level-triggered: what an event said is never used, only what AWS says now.
+//! - Idempotent: with nothing to change it makes the observing calls and no other.
+//! - Safe to run twice and at once: "it is there already" and "it is gone already" lead to another look.
+//! - One Region's or VPC's failure never stops another.
+
+mod apply;
+mod create;
+mod observe;
+mod report;
+mod role;
+
+use std::collections::BTreeSet;
+
+use enroller_core::error::{Disposition, Wait};
+use enroller_core::ids::{AccountId, Place, Region};
+use enroller_core::names::DestinationName;
+use enroller_core::plan::{Desired, Plan, plan};
+use enroller_core::scope::OutOfScope;
+use futures::future::join_all;
+
+use crate::engine::Engine;
+use crate::ports::RegionDestinations;
+
+pub use observe::{observe, region_is_enabled};
+pub use report::{AccountReport, PlaceReport, Trouble, VpcResult};
+
+use apply::{Flow, PlaceRun};
+use role::RoleOnce;
+
+/// How often a place is looked at again when AWS's answers did not fit what was seen a moment before.
+const MAX_ROUNDS: usize = 4;
+
+/// An account to reconcile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountWork {
+    /// The account.
+    pub account: AccountId,
+    /// In which Regions.
+    pub regions: BTreeSet<Region>,
+    /// Where it is granted, as far as the sender of the request knew.
+    pub destinations: RegionDestinations,
+}
+
+impl Engine {
+    /// Brings an account to its desired state in the given Regions, and says what came of it.
+    pub async fn reconcile(&self, work: &AccountWork) -> AccountReport {
+        if let Some(reason) = self.settings.account_listed_out(work.account) {
+            return AccountReport::left_alone(work, &reason);
+        }
+        let (enrolled, stray): (BTreeSet<_>, BTreeSet<_>) =
+            work.regions.iter().cloned().partition(|region| self.settings.region_in_scope(region).is_ok());
+        let mut report = AccountReport::default();
+        for region in stray {
+            let place = Place { account: work.account, region };
+            report.places.push(PlaceReport::left_alone(place, OutOfScope::Region));
+        }
+        if enrolled.is_empty() {
+            return report;
+        }
+        if let Err(error) = self.aws.accounts.enter(work.account).await {
+            let places = enrolled.into_iter().map(|region| Place { account: work.account, region });
+            report.places.extend(places.map(|place| PlaceReport::failed(place, Trouble::Aws(error.clone()))));
+            return report;
+        }
+        let role = RoleOnce::default();
+        let places = enrolled.into_iter().map(|region| {
+            let hint = work.destinations.get(&region).cloned();
+            self.reconcile_place(Place { account: work.account, region }, hint, &role)
+        });
+        report.places.extend(join_all(places).await);
+        report
+    }
+
+    async fn reconcile_place(&self, place: Place, hint: Option<DestinationName>, role: &RoleOnce) -> PlaceReport {
+        let known = match hint {
+            Some(name) => Ok(Some(name)),
+            None => self.placement_of(place.account, &place.region).await,
+        };
+        match known {
+            Err(error) => PlaceReport::failed(place, Trouble::Aws(error)),
+            Ok(None) => PlaceReport::failed(place, Trouble::NotGranted),
+            Ok(Some(name)) => self.reconcile_with(place, name, role).await,
+        }
+    }
+
+    /// Reconciles with a destination that may turn out to be outdated: if AWS refuses the filter, the policies are
+    /// read again, once.
+    async fn reconcile_with(&self, place: Place, name: DestinationName, role: &RoleOnce) -> PlaceReport {
+        let report = self.rounds(&place, &name, role).await;
+        let refused = report.trouble.iter().any(|trouble| {
+            matches!(trouble, Trouble::Aws(error) if error.disposition() == Disposition::RetryLater(Wait::Grant))
+        });
+        if !refused {
+            return report;
+        }
+        self.forget_placements(&place.region).await;
+        match self.placement_of(place.account, &place.region).await {
+            Ok(Some(current)) if current != name => self.rounds(&place, &current, role).await,
+            // Granted there, says the policy, and refused all the same: a fresh grant takes a moment to work.
+            Ok(Some(_)) => report,
+            Ok(None) => report.with_trouble(Trouble::NotGranted),
+            Err(error) => report.with_trouble(Trouble::Aws(error)),
+        }
+    }
+
+    async fn rounds(&self, place: &Place, name: &DestinationName, role: &RoleOnce) -> PlaceReport {
+        let mut run = PlaceRun::new(self, place.clone(), self.desired(place, name), role);
+        for _ in 0..MAX_ROUNDS {
+            let plan = match self.look(&run.desired).await {
+                Ok(plan) => plan,
+                Err(trouble) => return run.finish(Some(trouble)),
+            };
+            match run.apply(&plan).await {
+                Ok(Flow::Settled) => return run.finish(None),
+                Ok(Flow::LookAgain) => {}
+                Err(trouble) => return run.finish(Some(trouble)),
+            }
+        }
+        run.finish(Some(Trouble::Restless))
+    }
+
+    /// What should be in a place, given the destination of its account.
+    pub fn desired(&self, place: &Place, destination: &DestinationName) -> Desired<'_> {
+        Desired {
+            settings: &self.settings,
+            place: place.clone(),
+            destination: enroller_core::arn::Arn::destination(
+                &place.region,
+                self.settings.central_account,
+                destination,
+            ),
+        }
+    }
+
+    /// Observes a place and plans for it; changes nothing.
+    pub async fn look(&self, desired: &Desired<'_>) -> Result<Plan, Trouble> {
+        let observed = observe(self, desired).await?;
+        let plan = plan(desired, &observed);
+        match &plan.blocked {
+            Some(blocked) => Err(Trouble::Blocked(blocked.clone())),
+            None => Ok(plan),
+        }
+    }
+}

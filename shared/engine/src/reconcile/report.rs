@@ -1,0 +1,205 @@
+//! What came of reconciling.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use enroller_core::error::{AwsError, Disposition, Skip, Wait};
+use enroller_core::ids::{Place, VpcId};
+use enroller_core::plan::Blocked;
+use enroller_core::report::{Decision, Metric, Metrics, Outcome};
+use enroller_core::scope::OutOfScope;
+
+use super::AccountWork;
+
+/// What stood in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// An AWS call failed.
+    Aws(AwsError),
+    /// The account is not granted on any destination of the Region.
+    NotGranted,
+    /// Something there cannot be changed by anybody.
+    Blocked(Blocked),
+    /// Nothing to do here, and no failure.
+    Skipped(Skip),
+    /// Things kept changing while we looked.
+    Restless,
+    /// Time ran out before or while the place was worked on.
+    OutOfTime,
+}
+
+impl Trouble {
+    /// What to do about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Aws(error) => error.disposition(),
+            Self::NotGranted => Disposition::RetryLater(Wait::Grant),
+            Self::Blocked(_) => Disposition::Terminal("set another log group name, or remove that log group"),
+            Self::Skipped(skip) => Disposition::Skip(*skip),
+            Self::Restless | Self::OutOfTime => Disposition::RetrySoon,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aws(error) => error.fmt(f),
+            Self::NotGranted => f.write_str("the account is not granted on a destination of this Region yet"),
+            Self::Blocked(blocked) => blocked.fmt(f),
+            Self::Skipped(Skip::RegionDisabled) => f.write_str("the account has not enabled this Region"),
+            Self::Skipped(Skip::OrganizationPolicy) => f.write_str("a service control policy denies it"),
+            Self::Restless => f.write_str("things kept changing while they were looked at"),
+            Self::OutOfTime => f.write_str("time ran out; what is not done is handed back"),
+        }
+    }
+}
+
+/// What became of a VPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VpcResult {
+    /// It was covered already.
+    Covered,
+    /// It got its flow log.
+    Enrolled,
+    /// Its enrollment was put right.
+    Repaired,
+    /// Somebody else's flow log delivers to the same log group; AWS allows no second.
+    CoveredByOthers,
+    /// Its flow log does not deliver, says AWS.
+    Broken(String),
+    /// It is left alone on purpose.
+    OutOfScope(OutOfScope),
+    /// It should be covered and is not.
+    Failed(Trouble),
+}
+
+/// What came of one place.
+#[derive(Debug, Clone)]
+pub struct PlaceReport {
+    /// The account and Region.
+    pub place: Place,
+    /// Each visible VPC; empty if the look itself failed.
+    pub vpcs: BTreeMap<VpcId, VpcResult>,
+    /// How many changes were made.
+    pub changes: usize,
+    /// What stood in the way of the place or some of its VPCs.
+    pub trouble: Vec<Trouble>,
+    /// One line for each change, failure and note.
+    pub decisions: Vec<Decision>,
+}
+
+impl PlaceReport {
+    pub(super) fn failed(place: Place, trouble: Trouble) -> Self {
+        let report = Self { place, vpcs: BTreeMap::new(), changes: 0, trouble: Vec::new(), decisions: Vec::new() };
+        report.with_trouble(trouble)
+    }
+
+    pub(super) fn left_alone(place: Place, reason: OutOfScope) -> Self {
+        let decision = Decision::at(&place, "reconcile", place.to_string(), Outcome::Ignored, reason.to_string());
+        Self { place, vpcs: BTreeMap::new(), changes: 0, trouble: Vec::new(), decisions: vec![decision] }
+    }
+
+    pub(super) fn with_trouble(mut self, trouble: Trouble) -> Self {
+        self.decisions.push(trouble_decision(&self.place, "reconcile", self.place.to_string(), &trouble));
+        self.trouble.push(trouble);
+        self
+    }
+
+    /// Whether a later run is needed and worth it.
+    pub fn needs_retry(&self) -> bool {
+        self.trouble.iter().any(|trouble| trouble.disposition().is_retryable())
+    }
+}
+
+/// The line about something that stood in the way.
+pub(super) fn trouble_decision(place: &Place, action: &str, resource: String, trouble: &Trouble) -> Decision {
+    let line = Decision::at(place, action, resource, Outcome::Failed, trouble.to_string());
+    match trouble {
+        Trouble::Aws(error) => line.failed_with(error),
+        Trouble::NotGranted | Trouble::Blocked(_) | Trouble::Skipped(_) | Trouble::Restless | Trouble::OutOfTime => {
+            let disposition = trouble.disposition();
+            Decision { outcome: enroller_core::report::outcome_of(disposition), ..line }.next(disposition.next_step())
+        }
+    }
+}
+
+/// What came of an account.
+#[derive(Debug, Clone, Default)]
+pub struct AccountReport {
+    /// Each place.
+    pub places: Vec<PlaceReport>,
+}
+
+impl AccountReport {
+    pub(super) fn left_alone(work: &AccountWork, reason: &OutOfScope) -> Self {
+        let places = work.regions.iter().map(|region| Place { account: work.account, region: region.clone() });
+        Self { places: places.map(|place| PlaceReport::left_alone(place, reason.clone())).collect() }
+    }
+
+    /// An account whose work was cut off or never begun.
+    pub fn out_of_time(work: &AccountWork) -> Self {
+        let places = work.regions.iter().map(|region| Place { account: work.account, region: region.clone() });
+        Self { places: places.map(|place| PlaceReport::failed(place, Trouble::OutOfTime)).collect() }
+    }
+
+    /// Whether the account has to be asked for with the onboarder.
+    pub fn needs_grant(&self) -> bool {
+        self.places.iter().any(|place| place.trouble.contains(&Trouble::NotGranted))
+    }
+
+    /// Whether a later run is needed and worth it.
+    pub fn needs_retry(&self) -> bool {
+        self.places.iter().any(PlaceReport::needs_retry)
+    }
+
+    /// Changes made in all places.
+    pub fn changes(&self) -> usize {
+        self.places.iter().map(|place| place.changes).sum()
+    }
+
+    /// Counts the outcomes. `since_ms` is when the event happened that led here, `now_ms` the present, both in epoch
+    /// milliseconds.
+    pub fn measure(&self, since_ms: Option<u64>, now_ms: u64, metrics: &mut Metrics) {
+        for place in &self.places {
+            for result in place.vpcs.values() {
+                measure_vpc(result, since_ms, now_ms, metrics);
+            }
+            // Nothing could be seen there, so the VPCs cannot be counted: the place counts as one.
+            if place.vpcs.is_empty() {
+                for trouble in &place.trouble {
+                    measure_failure(trouble, metrics);
+                }
+            }
+        }
+    }
+}
+
+fn measure_vpc(result: &VpcResult, since_ms: Option<u64>, now_ms: u64, metrics: &mut Metrics) {
+    match result {
+        VpcResult::Enrolled => {
+            metrics.add(Metric::VpcsEnrolled, 1.0);
+            if let Some(elapsed) = since_ms.and_then(|since| now_ms.checked_sub(since)) {
+                #[expect(clippy::cast_precision_loss, reason = "a span of milliseconds is far below 2^52")]
+                metrics.add(Metric::SecondsToEnrolled, elapsed as f64 / 1000.0);
+            }
+        }
+        VpcResult::Repaired => metrics.add(Metric::VpcsRepaired, 1.0),
+        VpcResult::Broken(_) => metrics.add(Metric::VpcsBroken, 1.0),
+        VpcResult::Failed(trouble) => measure_failure(trouble, metrics),
+        VpcResult::Covered | VpcResult::CoveredByOthers | VpcResult::OutOfScope(_) => {}
+    }
+}
+
+fn measure_failure(trouble: &Trouble, metrics: &mut Metrics) {
+    match trouble.disposition() {
+        Disposition::Skip(_) => {}
+        disposition @ (Disposition::AlreadyThere
+        | Disposition::Absent
+        | Disposition::RetrySoon
+        | Disposition::RetryLater(_)
+        | Disposition::Terminal(_)) => {
+            metrics.add_with(Metric::VpcsFailed, vec![("Class", disposition.label().to_owned())], 1.0);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The delivery role, where the enroller makes it. IAM is global: once per account and run, for all Regions.
+
+use enroller_core::ids::AccountId;
+use enroller_core::policy::delivery_role::{permissions, trust_policy};
+use enroller_core::policy::equivalent;
+use enroller_core::report::{Decision, Outcome};
+use futures::lock::Mutex;
+
+use crate::engine::Engine;
+use crate::ports::AwsResult;
+
+/// The outcome of ensuring the role, shared by the Regions of one run.
+#[derive(Default)]
+pub(super) struct RoleOnce(Mutex<Option<AwsResult<()>>>);
+
+impl RoleOnce {
+    /// Ensures the role unless a Region of this run did; the lines are returned to the one that did.
+    pub(super) async fn ensure(&self, engine: &Engine, account: AccountId) -> (AwsResult<()>, Vec<Decision>) {
+        let mut done = self.0.lock().await;
+        if let Some(outcome) = &*done {
+            return (outcome.clone(), Vec::new());
+        }
+        let mut lines = Vec::new();
+        let outcome = ensure_role(engine, account, &mut lines).await;
+        *done = Some(outcome.clone());
+        (outcome, lines)
+    }
+}
+
+/// Makes the role, or puts right what differs. A role of that name without our tag is used as it is: it may serve
+/// others too.
+async fn ensure_role(engine: &Engine, account: AccountId, lines: &mut Vec<Decision>) -> AwsResult<()> {
+    let (settings, roles) = (&engine.settings, &engine.aws.roles);
+    let (name, policy) = (&settings.delivery_role_name, settings.delivery_role_policy_name.as_str());
+    let trust = trust_policy(settings.partition(), account);
+    let document = permissions(settings.partition(), account, &settings.log_group_name);
+    let arn = settings.delivery_role(account).to_string();
+    let mut done = |action: &str, outcome, cause: &str| {
+        lines.push(Decision::about(Some(account), action, arn.clone(), outcome, cause));
+    };
+    let Some(role) = roles.role(account, name).await? else {
+        ignoring_existing(roles.create_role(account, name, &trust, &settings.ownership_tag).await)?;
+        roles.put_inline_policy(account, name, policy, &document).await?;
+        done("create-delivery-role", Outcome::Done, "the role did not exist");
+        return Ok(());
+    };
+    if !settings.ownership_tag.is_on(&role.tags) {
+        done("ensure-delivery-role", Outcome::Unchanged, "the role was not made by the enroller and is used as it is");
+        return Ok(());
+    }
+    if !equivalent(&role.trust, &trust) {
+        roles.set_trust(account, name, &trust).await?;
+        done("repair-delivery-role", Outcome::Done, "its trust policy differed");
+    }
+    let present = roles.inline_policy(account, name, policy).await?;
+    if !present.is_some_and(|present| equivalent(&present, &document)) {
+        roles.put_inline_policy(account, name, policy, &document).await?;
+        done("repair-delivery-role", Outcome::Done, "its inline policy was missing or differed");
+    }
+    Ok(())
+}
+
+/// Another run made it in between: what is left to do is the same.
+fn ignoring_existing(result: AwsResult<()>) -> AwsResult<()> {
+    match result {
+        Err(error) if error.disposition() == enroller_core::error::Disposition::AlreadyThere => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,54 @@
+//! What the three functions share: reading invocations, keeping to the deadline, starting up.
+
+mod invocation;
+mod start;
+
+pub use invocation::{Invocation, InvocationError};
+pub use start::{engine_from_environment, function_name};
+
+use lambda_runtime::Context;
+
+/// Deadlines before this are not the epoch's: some local runtimes report a span instead.
+const EARLIEST_DEADLINE_MS: u64 = 1_000_000_000_000;
+
+/// How long an invocation without a usable deadline may take, in milliseconds: Lambda's own limit.
+const LONGEST_RUN_MS: u64 = 900_000;
+
+/// Time kept free before the deadline for handing back what is not done, in milliseconds.
+const MARGIN_MS: u64 = 10_000;
+
+/// When to stop working, in epoch milliseconds: ten seconds before the function is killed, or a quarter of what is
+/// left where that is less.
+pub fn stop_at_ms(context: &Context, now_ms: u64) -> u64 {
+    let deadline = match context.deadline {
+        deadline if deadline > EARLIEST_DEADLINE_MS => deadline,
+        _ => now_ms + LONGEST_RUN_MS,
+    };
+    let left = deadline.saturating_sub(now_ms);
+    deadline - MARGIN_MS.min(left / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stop(deadline: u64, now: u64) -> u64 {
+        let mut context = Context::default();
+        context.deadline = deadline;
+        stop_at_ms(&context, now)
+    }
+
+    #[test]
+    fn work_stops_in_time_to_hand_back_the_rest() {
+        let now = 1_800_000_000_000;
+        assert_eq!(stop(now + 900_000, now), now + 890_000);
+        assert_eq!(stop(now + 4_000, now), now + 3_000);
+        assert_eq!(stop(now - 5, now), now - 5);
+    }
+
+    #[test]
+    fn a_deadline_that_is_no_time_counts_as_none() {
+        let now = 1_800_000_000_000;
+        assert_eq!(stop(600_000, now), now + 890_000);
+    }
+}

@@ -1,0 +1,105 @@
+//! One API call: who asks what of which service, and how it is refused.
+
+use std::fmt;
+
+/// The principal behind a call, as the access key or the session names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Account that the principal belongs to.
+    pub account: String,
+    /// `arn:aws:iam::A:root` for a long-term key, `arn:aws:sts::A:assumed-role/NAME/SESSION` for a session.
+    pub principal_arn: String,
+}
+
+/// A call that has been authenticated and parsed.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Position in the order of all calls ever received, from 1.
+    pub sequence: u64,
+    /// What the answer carries as its request id.
+    pub request_id: String,
+    /// Service of the credential scope.
+    pub service: Service,
+    /// AWS's name of the operation, such as `CreateFlowLogs`.
+    pub operation: String,
+    /// Who asks.
+    pub caller: Caller,
+    /// Region of the credential scope.
+    pub region: String,
+}
+
+/// The services that the simulated AWS offers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Service {
+    /// Amazon EC2 (EC2 Query protocol).
+    Ec2,
+    /// Amazon CloudWatch Logs (AWS JSON 1.1).
+    Logs,
+    /// AWS Security Token Service (AWS Query).
+    Sts,
+    /// AWS Identity and Access Management (AWS Query), global.
+    Iam,
+    /// AWS Organizations (AWS JSON 1.1), global.
+    Organizations,
+    /// Amazon SQS (AWS JSON 1.0).
+    Sqs,
+}
+
+impl Service {
+    /// All services.
+    pub const ALL: [Self; 6] = [Self::Ec2, Self::Logs, Self::Sts, Self::Iam, Self::Organizations, Self::Sqs];
+
+    /// The name in a signature's credential scope and in IAM actions.
+    pub fn signing_name(self) -> &'static str {
+        match self {
+            Self::Ec2 => "ec2",
+            Self::Logs => "logs",
+            Self::Sts => "sts",
+            Self::Iam => "iam",
+            Self::Organizations => "organizations",
+            Self::Sqs => "sqs",
+        }
+    }
+
+    /// The service of a credential scope; `None` for one that is not simulated.
+    pub fn from_signing_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|service| service.signing_name() == name)
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.signing_name())
+    }
+}
+
+/// What a service answers instead of a result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{status} {code}: {message}")]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// AWS's error code, as the SDK's `ProvideErrorMetadata::code` shows it.
+    pub code: String,
+    /// AWS's message, verbatim where a source gives it.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with AWS's code and message.
+    pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
+        Self { status, code: code.to_owned(), message: message.into() }
+    }
+
+    /// For an operation that is not simulated. Not AWS's behaviour: it keeps a test from passing on silence.
+    pub fn unknown_operation(operation: &str) -> Self {
+        let message = format!("the simulated AWS does not know operation {operation}");
+        Self::new(400, "UnknownOperationException", message)
+    }
+
+    /// For a parameter that is not simulated. Not AWS's behaviour: it keeps a test from passing on silence.
+    pub fn unknown_parameter(parameter: &str, operation: &str) -> Self {
+        let message = format!("the simulated AWS does not know parameter {parameter} of {operation}");
+        Self::new(400, "UnknownParameter", message)
+    }
+}

@@ -1,0 +1,124 @@
+//! The way of a call: who asks, faults, limits, the gate, the service, the trail, the answer.
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+use serde_json::Value;
+
+use crate::call::{Call, Caller, Refusal, Service};
+use crate::faults::{Before, Failure, after, before};
+use crate::wire::{Input, Output, Scope, parse, render_output, render_refusal, text};
+use crate::world::World;
+use crate::{cloudtrail, ec2, events, gate, iam, logs, organizations, sqs, sts};
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// An HTTP response.
+    Response(Response<Bytes>),
+    /// No response, by a fault.
+    Failure(Failure),
+}
+
+/// Answers one request.
+pub(crate) fn answer(world: &mut World, parts: &Parts, body: &[u8]) -> Answer {
+    if world.is_real_time() {
+        events::deliver_due(world);
+    }
+    let query_mode = parts.headers.contains_key("x-amzn-query-mode");
+    let scope = match Scope::of(&parts.headers) {
+        Ok(scope) => scope,
+        Err(refusal) => {
+            // Without a scope there is no service; the target header tells which protocol the caller reads.
+            let guess = if text(&parts.headers, "x-amz-target").is_some() { Service::Logs } else { Service::Sts };
+            return Answer::Response(render_refusal(guess, &refusal, "unscoped", query_mode));
+        }
+    };
+    let parsed = parse(scope.service, parts, body);
+    let mut call = Call {
+        sequence: world.stats.next_sequence(),
+        request_id: world.ids.uuid(),
+        service: scope.service,
+        operation: parsed.as_ref().map_or_else(|_| String::new(), |(operation, _)| operation.clone()),
+        caller: Caller { account: String::new(), principal_arn: String::new() },
+        region: scope.region.clone(),
+    };
+    let outcome = match (parsed, sts::authenticate(world, &scope)) {
+        (Err(refusal), _) | (Ok(_), Err(refusal)) => Outcome::Refused(refusal),
+        (Ok((_, input)), Ok(caller)) => {
+            call.caller = caller;
+            run(world, &call, &input)
+        }
+    };
+    let code = match &outcome {
+        Outcome::Done(_) => None,
+        Outcome::Refused(refusal) => Some(refusal.code.clone()),
+        Outcome::Failed(failure) => Some(format!("{failure:?}")),
+    };
+    let now_ms = world.now_ms();
+    world.stats.record(&call, code.as_deref(), now_ms);
+    match outcome {
+        Outcome::Done(output) => {
+            Answer::Response(render_output(call.service, &call.operation, &call.request_id, output))
+        }
+        Outcome::Refused(refusal) => {
+            Answer::Response(render_refusal(call.service, &refusal, &call.request_id, query_mode))
+        }
+        Outcome::Failed(failure) => Answer::Failure(failure),
+    }
+}
+
+enum Outcome {
+    Done(Output),
+    Refused(Refusal),
+    Failed(Failure),
+}
+
+fn run(world: &mut World, call: &Call, input: &Input) -> Outcome {
+    let fault = world.faults.strike(call);
+    match before(fault.as_ref(), world, call) {
+        Before::GoOn => {}
+        Before::Refuse(refusal) => return Outcome::Refused(refusal),
+        Before::Fail(failure) => return Outcome::Failed(failure),
+    }
+    let now_ms = world.now_ms();
+    if let Err(refusal) = world.limits.check(call, now_ms) {
+        return Outcome::Refused(refusal);
+    }
+    let result = gate::check(world, call).and_then(|()| serve(world, call, input));
+    record(world, call, input, result.as_ref().map(|(_, facts)| facts));
+    match after(fault.as_ref(), world, call) {
+        Before::GoOn => {}
+        Before::Refuse(refusal) => return Outcome::Refused(refusal),
+        Before::Fail(failure) => return Outcome::Failed(failure),
+    }
+    match result {
+        Ok((output, _)) => Outcome::Done(output),
+        Err(refusal) => Outcome::Refused(refusal),
+    }
+}
+
+/// The answer of the service, and the facts of it that the trail shows.
+fn serve(world: &mut World, call: &Call, input: &Input) -> Result<(Output, Value), Refusal> {
+    let query = |(members, facts)| (Output::Xml(members), facts);
+    let json = |value: Value| (Output::Json(value.clone()), value);
+    match (call.service, input) {
+        (Service::Ec2, Input::Form(params)) => ec2::handle(world, call, params).map(query),
+        (Service::Sts, Input::Form(params)) => sts::handle(world, call, params).map(query),
+        (Service::Iam, Input::Form(params)) => iam::handle(world, call, params).map(query),
+        (Service::Logs, Input::Json(input)) => logs::handle(world, call, input).map(json),
+        (Service::Organizations, Input::Json(input)) => organizations::handle(world, call, input).map(json),
+        (Service::Sqs, Input::Json(input)) => sqs::handle(world, call, input).map(json),
+        (Service::Ec2 | Service::Sts | Service::Iam, Input::Json(_))
+        | (Service::Logs | Service::Organizations | Service::Sqs, Input::Form(_)) => {
+            Err(Refusal::new(500, "InternalFailure", "the input is not of the service's protocol"))
+        }
+    }
+}
+
+fn record(world: &mut World, call: &Call, input: &Input, outcome: Result<&Value, &Refusal>) {
+    match input {
+        Input::Json(input) => cloudtrail::record(world, call, input, outcome),
+        Input::Form(params) => cloudtrail::record(world, call, &params.to_json(), outcome),
+    }
+}

@@ -1,0 +1,242 @@
+//! Faults that a test arms: which call they hit, and what goes wrong with it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::call::{Call, Refusal, Service};
+use crate::limits::throttle;
+use crate::world::World;
+
+/// Code of a test that runs inside a call, for a crash or for somebody else's change at the worst moment.
+pub type Hook = Arc<dyn Fn(&mut World, &Call) + Send + Sync>;
+
+/// What goes wrong.
+#[derive(Clone)]
+pub enum FaultKind {
+    /// Nothing is changed, and this refusal is the answer.
+    ErrorBefore(Refusal),
+    /// The call is done, and this refusal is the answer.
+    ErrorAfter(Refusal),
+    /// Nothing is changed, and the connection breaks.
+    LostBefore,
+    /// The call is done, and the connection breaks before the answer.
+    LostAfter,
+    /// Nothing is changed, and the answer is the service's throttling code.
+    Throttle,
+    /// Nothing is changed, and the connector times out. Over HTTP the answer never comes.
+    TimeoutBefore,
+    /// The call is done, and the connector times out. Over HTTP the answer never comes.
+    TimeoutAfter,
+    /// Nothing is changed, and the answer never comes: for a caller that is dropped meanwhile, as in a crash.
+    HangBefore,
+    /// The call is done, and the answer never comes.
+    HangAfter,
+    /// Runs before the call, which then goes on.
+    HookBefore(Hook),
+    /// Runs after the call, whose answer then goes out.
+    HookAfter(Hook),
+}
+
+impl FaultKind {
+    /// A 500 with the service's usual code, before any effect.
+    pub fn internal_error() -> Self {
+        Self::ErrorBefore(Refusal::new(500, "InternalFailure", "An internal error has occurred"))
+    }
+}
+
+impl fmt::Debug for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ErrorBefore(_) => "ErrorBefore",
+            Self::ErrorAfter(_) => "ErrorAfter",
+            Self::LostBefore => "LostBefore",
+            Self::LostAfter => "LostAfter",
+            Self::Throttle => "Throttle",
+            Self::TimeoutBefore => "TimeoutBefore",
+            Self::TimeoutAfter => "TimeoutAfter",
+            Self::HangBefore => "HangBefore",
+            Self::HangAfter => "HangAfter",
+            Self::HookBefore(_) => "HookBefore",
+            Self::HookAfter(_) => "HookAfter",
+        })
+    }
+}
+
+/// When a rule whose other parts match strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// At every matching call.
+    Always,
+    /// At the first so many matching calls.
+    First(u64),
+    /// At the matching call of this number, from 1.
+    Nth(u64),
+    /// At the call of this sequence number among all calls to the simulated AWS, from 1.
+    Sequence(u64),
+}
+
+/// Which calls a fault hits. A part that is `None` matches every call.
+#[derive(Clone, Debug)]
+pub struct FaultRule {
+    /// Service.
+    pub service: Option<Service>,
+    /// Operation, such as `CreateFlowLogs`.
+    pub operation: Option<String>,
+    /// Account of the caller.
+    pub account: Option<String>,
+    /// Region that the call is signed for.
+    pub region: Option<String>,
+    /// Which of the matching calls.
+    pub strike: Strike,
+    /// What goes wrong.
+    pub kind: FaultKind,
+}
+
+impl FaultRule {
+    /// A fault at every call.
+    pub fn new(kind: FaultKind) -> Self {
+        Self { service: None, operation: None, account: None, region: None, strike: Strike::Always, kind }
+    }
+
+    /// Only calls of this operation.
+    #[must_use]
+    pub fn on(mut self, service: Service, operation: &str) -> Self {
+        self.service = Some(service);
+        self.operation = Some(operation.to_owned());
+        self
+    }
+
+    /// Only calls by principals of this account.
+    #[must_use]
+    pub fn by(mut self, account: &str) -> Self {
+        self.account = Some(account.to_owned());
+        self
+    }
+
+    /// Only calls in this Region.
+    #[must_use]
+    pub fn within(mut self, region: &str) -> Self {
+        self.region = Some(region.to_owned());
+        self
+    }
+
+    /// Only these of the matching calls.
+    #[must_use]
+    pub fn at(mut self, strike: Strike) -> Self {
+        self.strike = strike;
+        self
+    }
+
+    fn matches(&self, call: &Call) -> bool {
+        let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|wanted| wanted == actual);
+        self.service.is_none_or(|service| service == call.service)
+            && is(&self.operation, &call.operation)
+            && is(&self.account, &call.caller.account)
+            && is(&self.region, &call.region)
+    }
+}
+
+/// The rules that are armed.
+#[derive(Debug, Default)]
+pub struct Faults {
+    rules: Vec<(FaultRule, u64)>,
+    struck: u64,
+}
+
+impl Faults {
+    /// Arms a rule. Where several strike the same call, the one armed first does.
+    pub fn arm(&mut self, rule: FaultRule) {
+        self.rules.push((rule, 0));
+    }
+
+    /// Disarms all rules.
+    pub fn clear(&mut self) {
+        self.rules.clear();
+    }
+
+    /// How many calls were hit so far.
+    pub fn struck(&self) -> u64 {
+        self.struck
+    }
+
+    /// The fault that hits the call, if any. Every rule counts the calls that match it.
+    pub(crate) fn strike(&mut self, call: &Call) -> Option<FaultKind> {
+        let mut hit = None;
+        for (rule, seen) in self.rules.iter_mut().filter(|(rule, _)| rule.matches(call)) {
+            *seen += 1;
+            let strikes = match rule.strike {
+                Strike::Always => true,
+                Strike::First(count) => *seen <= count,
+                Strike::Nth(number) => *seen == number,
+                Strike::Sequence(number) => call.sequence == number,
+            };
+            if strikes && hit.is_none() {
+                hit = Some(rule.kind.clone());
+            }
+        }
+        self.struck += u64::from(hit.is_some());
+        hit
+    }
+}
+
+/// What a fault makes of a call before its effect.
+#[derive(Debug)]
+pub(crate) enum Before {
+    GoOn,
+    Refuse(Refusal),
+    Fail(Failure),
+}
+
+/// How an answer fails to arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Lost,
+    TimedOut,
+    Hangs,
+}
+
+/// The part of a fault that comes before the effect.
+pub(crate) fn before(fault: Option<&FaultKind>, world: &mut World, call: &Call) -> Before {
+    match fault {
+        Some(FaultKind::ErrorBefore(refusal)) => Before::Refuse(refusal.clone()),
+        Some(FaultKind::LostBefore) => Before::Fail(Failure::Lost),
+        Some(FaultKind::TimeoutBefore) => Before::Fail(Failure::TimedOut),
+        Some(FaultKind::HangBefore) => Before::Fail(Failure::Hangs),
+        Some(FaultKind::Throttle) => Before::Refuse(throttle(call.service)),
+        Some(FaultKind::HookBefore(hook)) => {
+            hook(world, call);
+            Before::GoOn
+        }
+        Some(
+            FaultKind::ErrorAfter(_)
+            | FaultKind::LostAfter
+            | FaultKind::TimeoutAfter
+            | FaultKind::HangAfter
+            | FaultKind::HookAfter(_),
+        )
+        | None => Before::GoOn,
+    }
+}
+
+/// The part of a fault that comes after the effect: the refusal or failure that takes the answer's place.
+pub(crate) fn after(fault: Option<&FaultKind>, world: &mut World, call: &Call) -> Before {
+    match fault {
+        Some(FaultKind::ErrorAfter(refusal)) => Before::Refuse(refusal.clone()),
+        Some(FaultKind::LostAfter) => Before::Fail(Failure::Lost),
+        Some(FaultKind::TimeoutAfter) => Before::Fail(Failure::TimedOut),
+        Some(FaultKind::HangAfter) => Before::Fail(Failure::Hangs),
+        Some(FaultKind::HookAfter(hook)) => {
+            hook(world, call);
+            Before::GoOn
+        }
+        Some(
+            FaultKind::ErrorBefore(_)
+            | FaultKind::LostBefore
+            | FaultKind::Throttle
+            | FaultKind::TimeoutBefore
+            | FaultKind::HangBefore
+            | FaultKind::HookBefore(_),
+        )
+        | None => Before::GoOn,
+    }
+}

@@ -1,0 +1,114 @@
+//! IAM: the roles of every account, and their inline policies.
+
+mod api;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+pub(crate) use api::handle;
+
+use crate::world::World;
+
+/// A role.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// Name, unique in its account.
+    pub name: String,
+    /// `arn:aws:iam::ACCOUNT:role/PATH/NAME`.
+    pub arn: String,
+    /// Path, beginning and ending with `/`.
+    pub path: String,
+    /// `AROA…`, new for every role that is created, also under an old name.
+    pub id: String,
+    /// Trust policy.
+    pub trust: Value,
+    /// Inline policies by name.
+    pub policies: BTreeMap<String, Value>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// Description, if any.
+    pub description: Option<String>,
+    /// Longest session in seconds, 3,600 unless set.
+    pub max_session_seconds: u32,
+    /// Creation, in epoch milliseconds.
+    pub created_ms: u64,
+}
+
+/// Roles of all accounts.
+#[derive(Debug, Default)]
+pub struct IamState {
+    roles: BTreeMap<String, BTreeMap<String, Role>>,
+}
+
+impl IamState {
+    /// A role by its name.
+    pub fn role(&self, account: &str, name: &str) -> Option<&Role> {
+        self.roles.get(account)?.get(name)
+    }
+
+    /// A role by its ARN, of any account.
+    pub fn role_by_arn(&self, arn: &str) -> Option<&Role> {
+        let (account, name) = split_role_arn(arn)?;
+        self.role(account, name).filter(|role| role.arn == arn)
+    }
+
+    /// The roles of an account.
+    pub fn roles(&self, account: &str) -> impl Iterator<Item = &Role> {
+        self.roles.get(account).into_iter().flat_map(BTreeMap::values)
+    }
+
+    fn role_mut(&mut self, account: &str, name: &str) -> Option<&mut Role> {
+        self.roles.get_mut(account)?.get_mut(name)
+    }
+
+    /// Takes a role away without a call, as when its stack is deleted.
+    pub fn remove_role(&mut self, account: &str, name: &str) -> Option<Role> {
+        self.roles.get_mut(account)?.remove(name)
+    }
+
+    fn insert(&mut self, account: &str, role: Role) {
+        self.roles.entry(account.to_owned()).or_default().insert(role.name.clone(), role);
+    }
+}
+
+impl World {
+    /// Makes a role that can be assumed at once, without a call and without an event, as a stack of the account's
+    /// administrators would long before. Replaces a role of that name.
+    pub fn put_role(&mut self, account: &str, name: &str, trust: Value, policies: BTreeMap<String, Value>) -> &Role {
+        let mut role = self.new_role(account, "/", name, trust);
+        role.policies = policies;
+        // Older than any propagation delay.
+        role.created_ms = 0;
+        let roles = self.iam.roles.entry(account.to_owned()).or_default();
+        roles.remove(name);
+        roles.entry(name.to_owned()).or_insert(role)
+    }
+
+    /// Whether a role has spread so far that services and principals can assume it.
+    pub fn role_propagated(&self, role: &Role) -> bool {
+        self.now_ms() >= role.created_ms.saturating_add(self.settings.role_propagation_ms)
+    }
+
+    fn new_role(&mut self, account: &str, path: &str, name: &str, trust: Value) -> Role {
+        Role {
+            name: name.to_owned(),
+            arn: format!("arn:aws:iam::{account}:role{path}{name}"),
+            path: path.to_owned(),
+            id: format!("AROA{}", self.ids.hex(17).to_ascii_uppercase()),
+            trust,
+            policies: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            description: None,
+            max_session_seconds: 3600,
+            created_ms: self.now_ms(),
+        }
+    }
+}
+
+/// Account and name in a role's ARN.
+pub(crate) fn split_role_arn(arn: &str) -> Option<(&str, &str)> {
+    let (account, path_and_name) = arn.strip_prefix("arn:aws:iam::")?.split_once(":role/")?;
+    let name = path_and_name.rsplit('/').next()?;
+    (!account.is_empty() && !name.is_empty()).then_some((account, name))
+}

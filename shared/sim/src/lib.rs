@@ -1,0 +1,47 @@
+//! A simulated AWS of many accounts, strict where the enroller can go wrong.
+//!
+//! It speaks the real wire protocols of the operations that the enroller uses, in process through the SDK's
+//! `HttpClient` or over HTTP, refuses what AWS refuses, emits the events that AWS would emit, moves log records and
+//! counts what is lost. Time is virtual. An operation or a parameter that it does not know is an error naming it.
+//!
+//! For tests, the demo and benchmarks; it is never linked into a function.
+
+pub mod builder;
+pub mod call;
+pub mod cloudtrail;
+mod dispatch;
+pub mod ec2;
+pub mod events;
+pub mod faults;
+mod gate;
+pub mod http_client;
+pub mod iam;
+pub mod iam_policy;
+mod json_input;
+pub mod lifecycle;
+pub mod limits;
+pub mod logs;
+pub mod organizations;
+mod regions;
+pub mod server;
+mod service_role;
+pub mod settings;
+mod sim;
+pub mod sqs;
+pub mod sqs_queue;
+pub mod stats;
+pub mod sts;
+pub mod time;
+pub mod traffic;
+mod wire;
+pub mod world;
+
+pub use builder::SimBuilder;
+pub use call::{Call, Caller, Refusal, Service};
+pub use faults::{FaultKind, FaultRule, Strike};
+pub use lifecycle::{LifecycleError, NewAccount};
+pub use limits::LimitClock;
+pub use settings::TwinRule;
+pub use sim::{Credentials, Sim};
+pub use stats::CallRecord;
+pub use world::World;

@@ -1,0 +1,305 @@
+//! CloudWatch Logs: log groups, subscription filters and destinations of every account and Region.
+//!
+//! Rules: CloudWatch Logs API reference (each operation) and user guide; what neither says and was seen in the field
+//! is marked with the public issue it comes from, or UNVERIFIED.
+
+mod destination_policy;
+mod destinations;
+mod filters;
+mod groups;
+mod tags;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+pub use self::destination_policy::MAX_POLICY_BYTES;
+use self::destination_policy::{DestinationPolicy, Sender};
+pub(crate) use self::destinations::delivers;
+pub(crate) use self::filters::{admits, service_principals};
+pub(crate) use self::groups::create_for_service;
+use crate::call::{Call, Refusal};
+use crate::sim::Sim;
+use crate::world::World;
+
+/// Most subscription filters of a log group; not adjustable (CloudWatch Logs user guide, quotas). Doc strings of SDKs
+/// still say 2.
+pub const MAX_FILTERS: usize = 5;
+
+/// Largest page of every Describe operation here.
+const MAX_PAGE: u64 = 50;
+
+/// State of CloudWatch Logs.
+#[derive(Debug, Default)]
+pub struct LogsState {
+    // By account, then Region, so that a lookup needs no owned key.
+    places: BTreeMap<String, BTreeMap<String, Place>>,
+    streams: BTreeSet<String>,
+}
+
+/// One account in one Region.
+#[derive(Debug, Default)]
+struct Place {
+    groups: BTreeMap<String, LogGroup>,
+    destinations: BTreeMap<String, Destination>,
+}
+
+/// A log group.
+#[derive(Debug, Clone)]
+pub struct LogGroup {
+    /// Name.
+    pub name: String,
+    /// ARN without the trailing `:*`.
+    pub arn: String,
+    /// Class; only STANDARD can be subscribed to.
+    pub class: LogGroupClass,
+    /// Days that log events are kept; for ever when `None`.
+    pub retention_days: Option<u64>,
+    /// ARN of the key that encrypts it.
+    pub kms_key_id: Option<String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// Whether DeleteLogGroup is refused.
+    pub deletion_protected: bool,
+    /// When it was made, in epoch milliseconds.
+    pub created_ms: u64,
+    /// Subscription filters by name.
+    pub filters: BTreeMap<String, SubscriptionFilter>,
+}
+
+/// Class of a log group; cannot be changed once made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogGroupClass {
+    /// All features.
+    Standard,
+    /// No subscription filters.
+    InfrequentAccess,
+    /// No subscription filters.
+    Delivery,
+}
+
+impl LogGroupClass {
+    const ALL: [Self; 3] = [Self::Standard, Self::InfrequentAccess, Self::Delivery];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "STANDARD",
+            Self::InfrequentAccess => "INFREQUENT_ACCESS",
+            Self::Delivery => "DELIVERY",
+        }
+    }
+}
+
+/// A subscription filter.
+#[derive(Debug, Clone)]
+pub struct SubscriptionFilter {
+    /// Name, unique in its log group.
+    pub name: String,
+    /// Pattern; empty for everything.
+    pub pattern: String,
+    /// ARN of the destination, or of a stream or function.
+    pub destination_arn: String,
+    /// Role that delivers, if any.
+    pub role_arn: Option<String>,
+    /// When it was made, in epoch milliseconds; an update keeps it.
+    pub created_ms: u64,
+    /// Until this moment nothing is delivered after a failed delivery, in epoch milliseconds.
+    pub disabled_until_ms: u64,
+    distribution: String,
+}
+
+/// A destination.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// Name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// ARN of the stream behind it.
+    pub target_arn: String,
+    /// Role that writes to the stream.
+    pub role_arn: String,
+    /// Access policy as it was put, byte for byte; nobody may subscribe without one.
+    pub access_policy: Option<String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// When it was made, in epoch milliseconds.
+    pub created_ms: u64,
+    policy: Option<DestinationPolicy>,
+}
+
+impl Destination {
+    /// Meaning of the access policy.
+    pub(crate) fn policy(&self) -> Option<&DestinationPolicy> {
+        self.policy.as_ref()
+    }
+}
+
+impl LogsState {
+    /// A Firehose or Kinesis stream that exists, in any account and Region: what a destination may point to.
+    pub fn add_stream(&mut self, arn: &str) {
+        self.streams.insert(arn.to_owned());
+    }
+
+    /// A stream is gone.
+    pub fn remove_stream(&mut self, arn: &str) {
+        self.streams.remove(arn);
+    }
+
+    /// Whether the stream exists.
+    pub fn has_stream(&self, arn: &str) -> bool {
+        self.streams.contains(arn)
+    }
+
+    /// A log group.
+    pub fn group(&self, account: &str, region: &str, name: &str) -> Option<&LogGroup> {
+        self.place(account, region)?.groups.get(name)
+    }
+
+    /// The log groups of an account in a Region, by name.
+    pub fn groups(&self, account: &str, region: &str) -> impl Iterator<Item = &LogGroup> {
+        self.place(account, region).into_iter().flat_map(|place| place.groups.values())
+    }
+
+    /// A destination by its ARN.
+    pub fn destination(&self, arn: &str) -> Option<&Destination> {
+        let arn = LogsArn::parse(arn)?;
+        self.place(arn.account, arn.region)?.destinations.get(arn.resource.strip_prefix("destination:")?)
+    }
+
+    /// The destinations of an account in a Region, by name.
+    pub fn destinations(&self, account: &str, region: &str) -> impl Iterator<Item = &Destination> {
+        self.place(account, region).into_iter().flat_map(|place| place.destinations.values())
+    }
+
+    pub(crate) fn group_mut(&mut self, account: &str, region: &str, name: &str) -> Option<&mut LogGroup> {
+        self.places.get_mut(account)?.get_mut(region)?.groups.get_mut(name)
+    }
+
+    fn destination_mut(&mut self, account: &str, region: &str, name: &str) -> Option<&mut Destination> {
+        self.places.get_mut(account)?.get_mut(region)?.destinations.get_mut(name)
+    }
+
+    fn place(&self, account: &str, region: &str) -> Option<&Place> {
+        self.places.get(account)?.get(region)
+    }
+
+    fn place_mut(&mut self, account: &str, region: &str) -> &mut Place {
+        self.places.entry(account.to_owned()).or_default().entry(region.to_owned()).or_default()
+    }
+}
+
+/// `arn:PARTITION:logs:REGION:ACCOUNT:RESOURCE`.
+struct LogsArn<'a> {
+    region: &'a str,
+    account: &'a str,
+    resource: &'a str,
+}
+
+impl<'a> LogsArn<'a> {
+    fn parse(arn: &'a str) -> Option<Self> {
+        let mut parts = arn.splitn(6, ':');
+        let (prefix, _partition, service) = (parts.next()?, parts.next()?, parts.next()?);
+        let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
+        (prefix == "arn" && service == "logs").then_some(Self { region, account, resource })
+    }
+}
+
+/// Answers one CloudWatch Logs call.
+pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+    match call.operation.as_str() {
+        "CreateLogGroup" => groups::create(world, call, input),
+        "DeleteLogGroup" => groups::delete(world, call, input),
+        "DescribeLogGroups" => groups::describe(world, call, input),
+        "PutRetentionPolicy" => groups::put_retention(world, call, input),
+        "DeleteRetentionPolicy" => groups::delete_retention(world, call, input),
+        "AssociateKmsKey" => groups::associate_key(world, call, input),
+        "DisassociateKmsKey" => groups::disassociate_key(world, call, input),
+        "TagResource" => tags::tag(world, call, input),
+        "UntagResource" => tags::untag(world, call, input),
+        "ListTagsForResource" => tags::list(world, call, input),
+        "PutSubscriptionFilter" => filters::put(world, call, input),
+        "DescribeSubscriptionFilters" => filters::describe(world, call, input),
+        "DeleteSubscriptionFilter" => filters::delete(world, call, input),
+        "PutDestination" => destinations::put(world, call, input),
+        "DescribeDestinations" => destinations::describe(world, call, input),
+        "DeleteDestination" => destinations::delete(world, call, input),
+        "PutDestinationPolicy" => destinations::put_policy(world, call, input),
+        other => Err(Refusal::unknown_operation(other)),
+    }
+}
+
+/// `InvalidParameterException`, the code for most of what CloudWatch Logs refuses.
+fn invalid_parameter(message: impl Into<String>) -> Refusal {
+    Refusal::new(400, "InvalidParameterException", message)
+}
+
+fn not_found(message: &str) -> Refusal {
+    Refusal::new(400, "ResourceNotFoundException", message)
+}
+
+/// A name against its documented pattern, in the words of the service's validation.
+fn check_pattern(value: &str, member: &str, pattern: &str, valid: impl Fn(char) -> bool) -> Result<(), Refusal> {
+    let rule = if value.is_empty() {
+        "have length greater than or equal to 1".to_owned()
+    } else if value.chars().count() > 512 {
+        "have length less than or equal to 512".to_owned()
+    } else if value.chars().all(valid) {
+        return Ok(());
+    } else {
+        format!("satisfy regular expression pattern: {pattern}")
+    };
+    Err(invalid_parameter(format!(
+        "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must {rule}"
+    )))
+}
+
+/// Names of filters and destinations: `[^:*]*`.
+fn check_free_name(value: &str, member: &str) -> Result<(), Refusal> {
+    check_pattern(value, member, "[^:*]*", |character| !matches!(character, ':' | '*'))
+}
+
+/// One page of things sorted by name, and the token of the next. The token names the last thing of the page, so that
+/// paging survives changes in between.
+fn page<'a, T>(
+    sorted: impl Iterator<Item = (&'a str, T)>,
+    token: Option<&str>,
+    limit: Option<u64>,
+) -> Result<(Vec<T>, Option<String>), Refusal> {
+    let after = match token {
+        None => None,
+        Some(token) => {
+            Some(token.strip_prefix("after:").ok_or_else(|| invalid_parameter("The specified nextToken is invalid."))?)
+        }
+    };
+    let limit = usize::try_from(limit.unwrap_or(MAX_PAGE)).unwrap_or(usize::MAX);
+    let mut rest = sorted.skip_while(|(name, _)| after.is_some_and(|after| *name <= after)).peekable();
+    let (mut items, mut last) = (Vec::new(), "");
+    while items.len() < limit
+        && let Some((name, item)) = rest.next()
+    {
+        items.push(item);
+        last = name;
+    }
+    let next = rest.peek().map(|_| format!("after:{last}"));
+    Ok((items, next))
+}
+
+/// An answer with a list and, if there is more, a token.
+fn paged(member: &str, items: Vec<Value>, next: Option<String>) -> Value {
+    let mut answer = serde_json::Map::from_iter([(member.to_owned(), Value::Array(items))]);
+    if let Some(next) = next {
+        answer.insert("nextToken".to_owned(), Value::String(next));
+    }
+    Value::Object(answer)
+}
+
+impl Sim {
+    /// Makes a Firehose or Kinesis stream known, in any account and Region, so that destinations can point to it.
+    pub fn add_stream(&self, arn: &str) {
+        self.with(|world| world.logs.add_stream(arn));
+    }
+}
+
+#[cfg(test)]
+mod tests;

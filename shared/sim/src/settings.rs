@@ -1,0 +1,46 @@
+//! Switches for what AWS leaves undocumented, and delays that a test may want.
+
+/// Which existing flow log makes a new one a twin that `CreateFlowLogs` refuses with `FlowLogAlreadyExists`.
+///
+/// The message says "with the same configuration and log destination"; which attributes count as configuration is
+/// not documented (UNVERIFIED), so a user of the simulation has to work under both readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TwinRule {
+    /// Same resource, destination, traffic type, interval, format and role.
+    #[default]
+    SameConfiguration,
+    /// Same resource and destination, whatever the rest.
+    SameDestination,
+}
+
+/// Switches and delays.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What counts as a twin of a flow log.
+    pub twin_rule: TwinRule,
+    /// Milliseconds of virtual time in which a new role exists but cannot be assumed by anybody.
+    pub role_propagation_ms: u64,
+    /// Whether `Account` in Organizations answers carries `Paths`; the field is newer than many callers.
+    pub account_paths: bool,
+    /// Whether `ListAccounts` puts an empty page with a token before every page, which AWS allows itself.
+    pub empty_pages: bool,
+    /// Real milliseconds that every answer takes.
+    pub latency_ms: u64,
+    /// VPCs that an account may have in a Region.
+    pub vpcs_per_region: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            twin_rule: TwinRule::default(),
+            role_propagation_ms: 0,
+            account_paths: true,
+            empty_pages: false,
+            latency_ms: 0,
+            // AWS's default quota is 5 per Region and adjustable (VPC user guide, quotas); organizations that need
+            // this product have raised it.
+            vpcs_per_region: 10_000,
+        }
+    }
+}

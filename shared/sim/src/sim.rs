@@ -1,0 +1,115 @@
+//! The handle that tests, the demo and the server share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+
+use crate::dispatch::{Answer, answer};
+use crate::events;
+use crate::faults::FaultRule;
+use crate::http_client::SimHttpClient;
+use crate::stats::CallRecord;
+use crate::sts::long_term_key;
+use crate::world::World;
+
+/// Credentials for a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Access key id.
+    pub access_key_id: String,
+    /// Secret access key.
+    pub secret_access_key: String,
+    /// Session token, for a session only.
+    pub session_token: Option<String>,
+}
+
+/// A simulated AWS. Clones are handles on the same one.
+#[derive(Clone, Debug)]
+pub struct Sim {
+    world: Arc<Mutex<World>>,
+}
+
+impl Sim {
+    /// A handle on a world.
+    pub fn new(world: World) -> Self {
+        Self { world: Arc::new(Mutex::new(world)) }
+    }
+
+    /// Looks at the world or changes it, between calls. Calls and events wait meanwhile, so `f` must not use the
+    /// handle itself.
+    pub fn with<R>(&self, f: impl FnOnce(&mut World) -> R) -> R {
+        // A panic in a test's closure leaves the world as it is, which is what its other threads may look at.
+        f(&mut self.world.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A client for the SDK that reaches this simulated AWS in process.
+    pub fn http_client(&self) -> SimHttpClient {
+        SimHttpClient::new(self.clone())
+    }
+
+    /// Long-term credentials of an account, which may do everything in it. They exist for every account.
+    pub fn credentials_of(&self, account: &str) -> Credentials {
+        Credentials {
+            access_key_id: long_term_key(account),
+            secret_access_key: "simulated-secret-access-key".to_owned(),
+            session_token: None,
+        }
+    }
+
+    /// Credentials of a session of a role, valid for an hour and given without asking the role's trust policy: what a
+    /// Lambda function has of its execution role. `None` when the role does not exist.
+    pub fn role_session(&self, account: &str, role_name: &str, session_name: &str) -> Option<Credentials> {
+        let (access_key_id, session) = self.with(|world| world.open_session(account, role_name, session_name, 3600))?;
+        let session_token = Some(session.token);
+        Some(Credentials { access_key_id, secret_access_key: session.secret, session_token })
+    }
+
+    /// The management account.
+    pub fn management(&self) -> String {
+        self.with(|world| world.organization.management().to_owned())
+    }
+
+    /// The central account: the delegated administrator that the builder made.
+    pub fn central(&self) -> String {
+        self.with(|world| world.organization.delegated_administrators().next().unwrap_or_default().to_owned())
+    }
+
+    /// All accounts of the organization by id, the management and the central account included.
+    pub fn members(&self) -> Vec<String> {
+        self.with(|world| world.organization.members().map(|(id, _)| id.to_owned()).collect())
+    }
+
+    /// Now, in epoch milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.with(|world| world.now_ms())
+    }
+
+    /// Moves the clock, then delivers the events that are due.
+    pub fn advance(&self, ms: u64) {
+        self.with(|world| {
+            world.advance_clock(ms);
+            events::deliver_due(world);
+        });
+    }
+
+    /// The calls so far, in order.
+    pub fn calls(&self) -> Vec<CallRecord> {
+        self.with(|world| world.stats.log().cloned().collect())
+    }
+
+    /// Arms a fault.
+    pub fn arm(&self, rule: FaultRule) {
+        self.with(|world| world.faults.arm(rule));
+    }
+
+    /// Answers one request, after the latency that is set.
+    pub(crate) async fn answer(&self, parts: &Parts, body: &Bytes) -> Answer {
+        let latency_ms = self.with(|world| world.settings.latency_ms);
+        if latency_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(latency_ms)).await;
+        }
+        self.with(|world| answer(world, parts, body))
+    }
+}

@@ -1,0 +1,186 @@
+//! The links between a VPC and S3, looked at as they are now.
+
+use std::collections::BTreeMap;
+
+use super::{Loss, record};
+use crate::ec2::FlowLog;
+use crate::logs::{self, LogGroup, SubscriptionFilter};
+use crate::service_role::{Source, allows, assumable};
+use crate::world::World;
+
+/// After a delivery that can never succeed, a filter is disabled for up to ten minutes and the log events of that time
+/// are skipped (CloudWatch Logs user guide, "Real-time processing of log data with subscriptions").
+const DISABLED_MS: u64 = 10 * 60 * 1_000;
+
+/// What becomes of the records of a VPC that have one action.
+#[derive(Clone, Copy)]
+pub(super) enum Fate {
+    /// So many copies reach S3, at least one.
+    Delivered(u64),
+    /// No flow log of the VPC captures this action, though there is one for the other.
+    NotWanted,
+    /// None reaches S3.
+    Lost(Loss),
+}
+
+/// What becomes of the records of a VPC, by action, and the format of the lines that arrive.
+pub(super) struct Delivery {
+    pub(super) accepted: Fate,
+    pub(super) rejected: Fate,
+    pub(super) format: Option<String>,
+}
+
+/// Copies that get from a log group to S3, by account, Region, group, record format and action.
+#[derive(Default)]
+pub(super) struct FilterChains(BTreeMap<[String; 5], Result<u64, Loss>>);
+
+/// Follows every flow log of a VPC, and notes on each how its delivery went.
+pub(super) fn follow(
+    world: &mut World,
+    chains: &mut FilterChains,
+    account: &str,
+    region: &str,
+    vpc_id: &str,
+) -> Delivery {
+    let flow_logs: Vec<FlowLog> = world.ec2.flow_logs_of(account, region, vpc_id).cloned().collect();
+    let mut written = Vec::new();
+    for flow_log in &flow_logs {
+        let Some(group) = flow_log.log_group_name.as_deref() else { continue };
+        let outcome = write_to_group(world, account, region, flow_log, group);
+        let status = outcome.map_err(|_| "Access error".to_owned());
+        world.ec2.set_delivery(account, region, &flow_log.id, status);
+        written.push((flow_log, group, outcome));
+    }
+    let mut format = None;
+    let mut fate = |action: &str| {
+        // The flow log that gets furthest names the link to mend.
+        let (mut copies, mut furthest) = (0, None);
+        for (flow_log, group, outcome) in &written {
+            if flow_log.traffic_type != "ALL" && flow_log.traffic_type != action {
+                continue;
+            }
+            let place = [account, region, group, &flow_log.log_format, action];
+            match outcome.and_then(|()| chains.copies(world, place)) {
+                Ok(further) => {
+                    copies += further;
+                    format = Some(flow_log.log_format.clone());
+                }
+                Err(loss) => furthest = furthest.max(Some(loss)),
+            }
+        }
+        match (copies, furthest) {
+            (0, Some(loss)) => Fate::Lost(loss),
+            (0, None) if flow_logs.is_empty() => Fate::Lost(Loss::NotLogged),
+            (0, None) if written.is_empty() => Fate::Lost(Loss::OtherDestination),
+            (0, None) => Fate::NotWanted,
+            (copies, _) => Fate::Delivered(copies),
+        }
+    };
+    let (accepted, rejected) = (fate("ACCEPT"), fate("REJECT"));
+    Delivery { accepted, rejected, format }
+}
+
+/// The first part of the way: the delivery role writes to the log group, which it may have to make first (VPC user
+/// guide, "IAM role for publishing flow logs to CloudWatch Logs").
+fn write_to_group(world: &mut World, account: &str, region: &str, flow_log: &FlowLog, group: &str) -> Result<(), Loss> {
+    let role_arn = flow_log.deliver_logs_permission_arn.as_deref().ok_or(Loss::DeliveryRole)?;
+    let source_arn = format!("arn:aws:ec2:{region}:{account}:vpc-flow-log/{}", flow_log.id);
+    let source = Source { account, arn: &source_arn };
+    let role = assumable(world, role_arn, &["vpc-flow-logs.amazonaws.com"], &source).ok_or(Loss::DeliveryRole)?;
+    let group_arn = format!("arn:aws:logs:{region}:{account}:log-group:{group}");
+    // A policy has to name `log-group:NAME:*`; the group's bare ARN covers no stream.
+    let stream_arn = format!("{group_arn}:log-stream:eni-{}-all", flow_log.resource_id.trim_start_matches("vpc-"));
+    if !allows(role, &["logs:CreateLogStream", "logs:PutLogEvents"], &stream_arn) {
+        return Err(Loss::DeliveryRole);
+    }
+    if world.logs.group(account, region, group).is_none() {
+        let may_create = [group_arn.as_str(), stream_arn.as_str()];
+        if !may_create.iter().any(|arn| allows(role, &["logs:CreateLogGroup"], arn)) {
+            return Err(Loss::LogGroup);
+        }
+        logs::create_for_service(world, account, region, group);
+    }
+    Ok(())
+}
+
+impl FilterChains {
+    /// Copies that the group's filters bring to S3; the furthest broken link if none does.
+    fn copies(&mut self, world: &mut World, place: [&str; 5]) -> Result<u64, Loss> {
+        let key = place.map(str::to_owned);
+        if let Some(known) = self.0.get(&key) {
+            return *known;
+        }
+        let outcome = through_filters(world, place);
+        self.0.insert(key, outcome);
+        outcome
+    }
+}
+
+fn through_filters(world: &mut World, [account, region, group, format, action]: [&str; 5]) -> Result<u64, Loss> {
+    let Some(group) = world.logs.group(account, region, group).cloned() else { return Err(Loss::LogGroup) };
+    let sample = record::line(format, account, region, "vpc-00000000000000000", action, world.now_ms());
+    let (mut copies, mut furthest) = (0, Loss::Filter);
+    for filter in group.filters.values() {
+        let to_destination = filter.destination_arn.contains(":destination:");
+        if !to_destination || !record::pattern_matches(&filter.pattern, &sample) {
+            continue;
+        }
+        match through_filter(world, account, region, &group, filter) {
+            Ok(()) => copies += 1,
+            Err(loss) => {
+                furthest = furthest.max(loss);
+                disable(world, account, region, &group.name, filter, loss);
+            }
+        }
+    }
+    if copies == 0 { Err(furthest) } else { Ok(copies) }
+}
+
+fn through_filter(
+    world: &World,
+    account: &str,
+    region: &str,
+    group: &LogGroup,
+    filter: &SubscriptionFilter,
+) -> Result<(), Loss> {
+    // Records of the moment at which it was disabled failed for the same reason, not for its being disabled.
+    let now_ms = world.now_ms();
+    if now_ms < filter.disabled_until_ms && filter.disabled_until_ms != now_ms + DISABLED_MS {
+        return Err(Loss::FilterDisabled);
+    }
+    let arn = &filter.destination_arn;
+    let destination = world.logs.destination(arn).ok_or(Loss::Destination)?;
+    let policy = destination.policy().filter(|policy| logs::admits(world, policy, account, arn));
+    let policy = policy.ok_or(Loss::DestinationPolicy)?;
+    let source_arn = format!("{}:*", group.arn);
+    let source = Source { account, arn: &source_arn };
+    let services = logs::service_principals(region);
+    let services = services.each_ref().map(String::as_str);
+    match &filter.role_arn {
+        None if policy.is_organization() => return Err(Loss::FilterRole),
+        None => {}
+        // "Create an IAM role": permission logs:PutLogEvents on the source log group (CloudWatch Logs user guide,
+        // cross-account subscriptions with an organization).
+        Some(role_arn) => {
+            let role = assumable(world, role_arn, &services, &source).ok_or(Loss::FilterRole)?;
+            if !allows(role, &["logs:PutLogEvents"], &source_arn) {
+                return Err(Loss::FilterRole);
+            }
+        }
+    }
+    // Deliveries run on the source account's behalf, unlike the test message of PutDestination.
+    let (target, role) = (&destination.target_arn, &destination.role_arn);
+    let delivers = logs::delivers(world, account, region, &source_arn, target, role);
+    if delivers { Ok(()) } else { Err(Loss::DestinationRole) }
+}
+
+fn disable(world: &mut World, account: &str, region: &str, group: &str, filter: &SubscriptionFilter, loss: Loss) {
+    if loss == Loss::FilterDisabled {
+        return;
+    }
+    let until_ms = world.now_ms() + DISABLED_MS;
+    let group = world.logs.group_mut(account, region, group);
+    if let Some(filter) = group.and_then(|group| group.filters.get_mut(&filter.name)) {
+        filter.disabled_until_ms = until_ms;
+    }
+}
