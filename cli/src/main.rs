@@ -1,1 +1,63 @@
-fn main() {}
+//! `enroller`: the operator's tool.
+//!
+//! | you look for | it is in |
+//! |---|---|
+//! | commands, flags and help texts | `args` |
+//! | where a setting's value comes from | `configuration` |
+//! | what reaches the terminal, colours, how errors are told | `output` |
+//! | `explain-event` | `explain` |
+//! | `settings` | `reference` |
+//! | `demo` | `demo` |
+//! | `sim` | `sim` |
+
+mod args;
+mod configuration;
+mod demo;
+mod explain;
+mod output;
+mod reference;
+mod sim;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser};
+use clap_complete::{Generator, Shell};
+
+use args::{Arguments, Command};
+use output::Output;
+
+fn main() -> ExitCode {
+    match Arguments::try_parse() {
+        Ok(arguments) => run(&arguments.command).unwrap_or_else(|error| output::failed(&error)),
+        Err(answer) => output::told_by_clap(&answer),
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(args) => wait_for(demo::run(args)),
+        Command::Sim(args) => wait_for(sim::run(args)),
+        Command::ExplainEvent(args) => explain::run(args),
+        Command::Settings(args) => reference::run(args),
+        Command::Completions(args) => completions(args.shell),
+    }
+}
+
+/// Only commands that talk to AWS, real or simulated, pay for a runtime and its threads.
+fn wait_for(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the asynchronous runtime cannot be started")?.block_on(work)
+}
+
+fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
+    let mut command = Arguments::command();
+    command.set_bin_name("enroller");
+    command.build();
+    let mut script = Vec::new();
+    shell.try_generate(&command, &mut script).context("the completion script cannot be made")?;
+    let mut out = Output::stdout();
+    out.bytes(&script)?;
+    out.finish()?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,1 +1,50 @@
-//! Placeholder.
+//! Helpers for the black-box tests in `tests/`: organizations by intent, and what every test asks of the result.
+
+use enroller_sim::{CallRecord, SimBuilder};
+use enroller_testkit::audit::{Audit, audit};
+use enroller_testkit::{Lab, LabOptions};
+
+/// Long enough in virtual time for every retry that can help: a day.
+pub const DAY_MS: u64 = 86_400_000;
+
+/// An organization of this size, with the central stacks deployed and nothing else.
+///
+/// # Panics
+///
+/// The laboratory itself cannot be built.
+pub fn organization(accounts: usize, regions: &[&str], vpcs: usize) -> Lab {
+    with_settings(accounts, regions, vpcs, &[])
+}
+
+/// Like [`organization`], with settings of its own.
+///
+/// # Panics
+///
+/// The laboratory itself cannot be built.
+pub fn with_settings(accounts: usize, regions: &[&str], vpcs: usize, settings: &[(&'static str, &str)]) -> Lab {
+    let regions = regions.iter().map(|region| (*region).to_owned()).collect();
+    let organization = SimBuilder { accounts, regions, vpcs, ..SimBuilder::default() };
+    let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+    match Lab::new(&LabOptions { organization, settings }) {
+        Ok(lab) => lab,
+        #[expect(clippy::panic, reason = "a test cannot go on")]
+        Err(error) => panic!("the laboratory cannot be built: {error}"),
+    }
+}
+
+/// The state of the organization.
+pub fn look(lab: &Lab) -> Audit {
+    let regions: Vec<String> = lab.settings.regions.iter().map(ToString::to_string).collect();
+    audit(&lab.sim, &regions)
+}
+
+/// Calls made from position `from` on, without those of the queues.
+pub fn calls_since(lab: &Lab, from: usize) -> Vec<CallRecord> {
+    let calls = lab.sim.calls().into_iter().skip(from);
+    calls.filter(|call| call.service != enroller_sim::Service::Sqs).collect()
+}
+
+/// How many of these calls have this operation.
+pub fn count(calls: &[CallRecord], operation: &str) -> usize {
+    calls.iter().filter(|call| call.operation == operation).count()
+}

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 
 // One thread is all that a function below 1,769 MB of memory has, and fewer start faster.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_runtime::Error> {
+async fn main() -> Result<(), Error> {
     lambda_runtime::tracing::init_default_subscriber();
+    // Once per container; every invocation uses the same connections and remembers what the last one learned.
     let engine = Arc::new(enroller_lambda::engine_from_environment("backfill").await?);
-    enroller_lambda::run(service_fn(move |event: LambdaEvent<Value>| {
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let engine = Arc::clone(&engine);
-        async move { backfill::handle(&engine, event).await }
+        async move { backfill::handle(&engine, event).await.map_err(|error| Error::from(format!("{error:#}"))) }
     }))
     .await
 }

@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The engine's ports on the AWS SDK.
+//!
+//! | you look for | it is in |
+//! |---|---|
+//! | how a process gets at AWS: endpoints, retries, timeouts, one HTTP client | [`Connection`] |
+//! | how every call is made: credentials, rate limit, client, error | `calls` |
+//! | AssumeRole, once per account | `credentials` |
+//! | AWS's documented rates | `limits` |
+//! | from the SDK's errors to error codes | `errors` |
+//! | the ports | `network`, `logs`, `roles`, `destinations`, `organization`, `queues` |
+//! | decision lines and metrics on standard output | [`LineJournal`] |
+//!
+//! Nothing here decides anything: what an error means is said in `enroller_core::error`.
+
+mod calls;
+mod clock;
+mod connection;
+mod credentials;
+mod destinations;
+mod errors;
+mod journal;
+mod limits;
+mod logs;
+mod network;
+mod organization;
+mod queues;
+mod roles;
+#[cfg(test)]
+mod testing;
+
+pub use clock::Time;
+pub use connection::Connection;
+pub use journal::LineJournal;
+pub use limits::RateLimits;

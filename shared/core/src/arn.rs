@@ -172,8 +172,12 @@ mod tests {
         }
 
         #[test]
-        fn parsing_never_panics(text in ".{0,200}") {
-            let _ = text.parse::<Arn>().is_ok();
+        fn what_parses_is_written_back_as_it_was(
+            text in "arn:(aws|aws-cn|mars|):(logs|iam|S3|):(eu-west-1|cn-north-1|x|):([0-9]{11,12}|):.{0,20}|.{0,200}",
+        ) {
+            if let Ok(arn) = text.parse::<Arn>() {
+                prop_assert_eq!(arn.to_string(), text);
+            }
         }
     }
 }

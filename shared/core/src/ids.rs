@@ -185,7 +185,8 @@ impl FromStr for Region {
                 area.len() == 2
                     && letters(area)
                     && (1..=2).contains(&places.len())
-                    && places.iter().all(|part| letters(part))
+                    // The isolated partitions (`us-iso-east-1`) are none of those in [`Partition`].
+                    && places.iter().all(|part| letters(part) && !part.starts_with("iso"))
                     && (1..=2).contains(&number.len())
                     && number.bytes().all(|b| b.is_ascii_digit())
             }
@@ -318,7 +319,7 @@ mod tests {
         {
             assert!(bad.parse::<VpcId>().is_err(), "{bad}");
         }
-        for bad in ["", "eu", "eu-1", "eu-west-", "eu-west-1:", "-west-1", "eu--1", "EU-west-1", "eu-west-123"] {
+        for bad in ["", "eu", "eu-1", "eu-west-", "eu-west-1:", "-west-1", "eu--1", "EU-west-1", "us-iso-east-1"] {
             assert!(bad.parse::<Region>().is_err(), "{bad}");
         }
         for bad in ["o-", "o-short", "o-UPPERCASE12", "x-exampleorg1"] {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountId, FlowLogId, Invalid, VpcId};
+use crate::ids::{AccountId, FlowLogId, Invalid, ParentId, VpcId};
 
 /// Tags of a resource, by key.
 pub type Tags = BTreeMap<String, String>;
@@ -170,6 +170,19 @@ pub enum AccountState {
     Unknown,
 }
 
+impl std::fmt::Display for AccountState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::PendingActivation => "PENDING_ACTIVATION",
+            Self::Active => "ACTIVE",
+            Self::Suspended => "SUSPENDED",
+            Self::PendingClosure => "PENDING_CLOSURE",
+            Self::Closed => "CLOSED",
+            Self::Unknown => "not known to this version",
+        })
+    }
+}
+
 /// A member account as Organizations lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -180,5 +193,5 @@ pub struct Account {
     /// Its place in its life.
     pub state: AccountState,
     /// The roots and organizational units above it, outermost first; empty when not known.
-    pub parents: Vec<crate::ids::ParentId>,
+    pub parents: Vec<ParentId>,
 }

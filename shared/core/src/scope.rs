@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ids::{AccountId, ParentId, Region};
+use crate::ids::{AccountId, Invalid, ParentId, Region};
 use crate::observed::{Account, AccountState, TrafficType, Vpc};
 use crate::settings::Settings;
 
@@ -28,7 +28,7 @@ impl fmt::Display for OutOfScope {
         match self {
             Self::AccountExcluded => f.write_str("the account is excluded by the settings"),
             Self::UnitExcluded(unit) => write!(f, "its organizational unit {unit} is excluded by the settings"),
-            Self::State(state) => write!(f, "the account's state is {state:?}"),
+            Self::State(state) => write!(f, "the account's state is {state}"),
             Self::Region => f.write_str("the Region is not enrolled"),
             Self::OptedOut(tag) => write!(f, "excluded by its tag {tag}"),
             Self::SharedIn(owner) => write!(f, "shared in by {owner}, which alone can log it"),
@@ -76,7 +76,121 @@ impl Settings {
         if self.opt_out_tag.is_on(&vpc.tags) {
             return Err(OutOfScope::OptedOut(self.opt_out_tag.to_string()));
         }
-        let wished = vpc.tags.get(&self.traffic_type_tag).and_then(|value| value.parse().ok());
-        Ok(wished.unwrap_or(self.traffic_type))
+        Ok(self.wished_traffic_type(vpc).and_then(Result::ok).unwrap_or(self.traffic_type))
+    }
+
+    /// What a VPC's traffic type tag asks for; an error where its value is no traffic type.
+    pub fn wished_traffic_type(&self, vpc: &Vpc) -> Option<Result<TrafficType, Invalid>> {
+        vpc.tags.get(&self.traffic_type_tag).map(|value| value.parse())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observed::Tags;
+    use crate::settings::tests::with;
+
+    const EXCLUDED: [(&str, &str); 2] = [
+        ("excluded_accounts", "444455556666, 777788889999"),
+        ("excluded_organizational_units", "ou-ab12-sandbox1, ou-ab12-legacy01"),
+    ];
+
+    fn account(state: AccountState, parents: &[&str]) -> Account {
+        let parents = parents.iter().map(|unit| unit.parse().unwrap()).collect();
+        Account { id: "123456789012".parse().unwrap(), name: "workload".to_owned(), state, parents }
+    }
+
+    fn vpc(tags: &[(&str, &str)]) -> Vpc {
+        Vpc {
+            id: "vpc-0123456789abcdef0".parse().unwrap(),
+            owner: "123456789012".parse().unwrap(),
+            is_default: true,
+            tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Tags>(),
+        }
+    }
+
+    #[test]
+    fn an_active_account_is_in_scope_wherever_it_hangs() {
+        let settings = with(&EXCLUDED).unwrap();
+        for parents in [&[][..], &["r-ab12"], &["r-ab12", "ou-ab12-workload"]] {
+            assert_eq!(settings.account_in_scope(&account(AccountState::Active, parents)), Ok(()), "{parents:?}");
+        }
+    }
+
+    #[test]
+    fn an_account_in_no_normal_use_is_out_of_scope_with_its_state() {
+        for (state, text) in [
+            (AccountState::PendingActivation, "the account's state is PENDING_ACTIVATION"),
+            (AccountState::Suspended, "the account's state is SUSPENDED"),
+            (AccountState::PendingClosure, "the account's state is PENDING_CLOSURE"),
+            (AccountState::Closed, "the account's state is CLOSED"),
+            (AccountState::Unknown, "the account's state is not known to this version"),
+        ] {
+            let reason = with(&[]).unwrap().account_in_scope(&account(state, &[])).unwrap_err();
+            assert_eq!(reason, OutOfScope::State(state));
+            assert_eq!(reason.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_listed_account_is_out_of_scope_whatever_its_state() {
+        let settings = with(&EXCLUDED).unwrap();
+        for state in [AccountState::Active, AccountState::Suspended] {
+            let listed = Account { id: "444455556666".parse().unwrap(), ..account(state, &["ou-ab12-sandbox1"]) };
+            assert_eq!(settings.account_in_scope(&listed), Err(OutOfScope::AccountExcluded));
+            assert_eq!(settings.account_listed_out(listed.id), Some(OutOfScope::AccountExcluded));
+        }
+        assert_eq!(settings.account_listed_out("123456789012".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn an_excluded_unit_excludes_everything_below_it() {
+        let settings = with(&EXCLUDED).unwrap();
+        let nested = account(AccountState::Active, &["r-ab12", "ou-ab12-sandbox1", "ou-ab12-teams001"]);
+        let reason = settings.account_in_scope(&nested).unwrap_err();
+        assert_eq!(reason.to_string(), "its organizational unit ou-ab12-sandbox1 is excluded by the settings");
+        let root = with(&[("excluded_organizational_units", "r-ab12")]).unwrap();
+        assert!(root.account_in_scope(&nested).is_err());
+    }
+
+    #[test]
+    fn only_the_listed_regions_are_in_scope() {
+        let settings = with(&[("regions", "eu-west-1")]).unwrap();
+        assert_eq!(settings.region_in_scope(&"eu-west-1".parse().unwrap()), Ok(()));
+        assert_eq!(settings.region_in_scope(&"eu-west-2".parse().unwrap()), Err(OutOfScope::Region));
+    }
+
+    #[test]
+    fn a_vpc_tells_by_its_tags_whether_and_what_it_records() {
+        let settings = with(&[("traffic_type", "ACCEPT"), ("opt_out_tag", "logging=none")]).unwrap();
+        let opted_out = Err(OutOfScope::OptedOut("logging=none".to_owned()));
+        for (tags, expected) in [
+            (&[][..], Ok(TrafficType::Accept)),
+            (&[("logging", "none")], opted_out.clone()),
+            (&[("logging", "None")], Ok(TrafficType::Accept)),
+            (&[("vpc-flow-logs", "off")], Ok(TrafficType::Accept)),
+            (&[("vpc-flow-logs-traffic-type", "REJECT")], Ok(TrafficType::Reject)),
+            (&[("vpc-flow-logs-traffic-type", "all")], Ok(TrafficType::All)),
+            (&[("vpc-flow-logs-traffic-type", "")], Ok(TrafficType::Accept)),
+            (&[("vpc-flow-logs-traffic-type", "everything")], Ok(TrafficType::Accept)),
+            (&[("vpc-flow-logs-traffic-type", "REJECT"), ("logging", "none")], opted_out),
+        ] {
+            assert_eq!(settings.vpc_in_scope("123456789012".parse().unwrap(), &vpc(tags)), expected, "{tags:?}");
+        }
+    }
+
+    #[test]
+    fn a_slip_in_a_traffic_type_tag_can_be_told() {
+        let settings = with(&[]).unwrap();
+        assert_eq!(settings.wished_traffic_type(&vpc(&[])), None);
+        let slip = settings.wished_traffic_type(&vpc(&[("vpc-flow-logs-traffic-type", "some")])).unwrap().unwrap_err();
+        assert_eq!(slip.to_string(), "\"some\" is not a traffic type: expected ALL, ACCEPT or REJECT");
+    }
+
+    #[test]
+    fn a_shared_in_vpc_is_its_owners_whatever_its_tags() {
+        let reason = with(&[]).unwrap().vpc_in_scope("777788889999".parse().unwrap(), &vpc(&[])).unwrap_err();
+        assert_eq!(reason.to_string(), "shared in by 123456789012, which alone can log it");
     }
 }

@@ -12,7 +12,7 @@ use crate::observed::{Tags, TrafficType};
 
 mod read;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use read::KEYS;
 

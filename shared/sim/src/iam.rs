@@ -78,7 +78,7 @@ impl World {
     pub fn put_role(&mut self, account: &str, name: &str, trust: Value, policies: BTreeMap<String, Value>) -> &Role {
         let mut role = self.new_role(account, "/", name, trust);
         role.policies = policies;
-        // Older than any propagation delay.
+        // Older than any propagation delay, whenever it is set.
         role.created_ms = 0;
         let roles = self.iam.roles.entry(account.to_owned()).or_default();
         roles.remove(name);

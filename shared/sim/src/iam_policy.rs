@@ -51,7 +51,7 @@ pub fn identity_allows(
     context: &Context,
 ) -> bool {
     let matches = |statement: &Value| names_action(statement, action) && names_resource(statement, resource_arn);
-    decide(policies.values().flat_map(|policy| statements(policy)), matches, context)
+    decide(policies.values().flat_map(statements), matches, context)
 }
 
 /// Decides whether the statements whose other elements match allow; an explicit deny wins.

@@ -22,7 +22,10 @@ pub mod lifecycle;
 pub mod limits;
 pub mod logs;
 pub mod organizations;
+mod raw;
 mod regions;
+#[cfg(test)]
+mod scene;
 pub mod server;
 mod service_role;
 pub mod settings;
@@ -45,3 +48,6 @@ pub use settings::TwinRule;
 pub use sim::{Credentials, Sim};
 pub use stats::CallRecord;
 pub use world::World;
+
+#[cfg(test)]
+mod tests;

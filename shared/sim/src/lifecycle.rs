@@ -178,6 +178,22 @@ impl World {
         Err(LifecycleError::NotAMember(account.to_owned()))
     }
 
+    /// Lets an account opt in to a Region, in which it then has a default VPC. Nothing happens when it has it enabled.
+    ///
+    /// # Errors
+    ///
+    /// When the account does not exist.
+    pub fn enable_region(&mut self, account: &str, region: &str) -> Result<(), LifecycleError> {
+        let Some(known) = self.accounts.get_mut(account) else {
+            return Err(LifecycleError::NoSuchAccount(account.to_owned()));
+        };
+        if known.regions.insert(region.to_owned()) {
+            self.regions.insert(region.to_owned());
+            self.put_vpc(account, region, "172.31.0.0/16", true);
+        }
+        Ok(())
+    }
+
     /// Makes an account outside the organization, with a default VPC in every Region and no event. Gives its id.
     pub fn add_account(&mut self, name: &str) -> String {
         let id = loop {

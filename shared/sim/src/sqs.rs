@@ -239,6 +239,8 @@ impl Sim {
 
     fn at_queue<T>(&self, url: &str, act: impl FnOnce(&mut World, &QueueId) -> T) -> Result<T, QueueError> {
         self.with(|world| {
+            // On real time nobody else moves what has become due.
+            crate::events::deliver_due(world);
             let id = world.sqs.find(url, None).ok_or_else(|| QueueError::NoSuchQueue(url.to_owned()))?;
             Ok(act(world, &id))
         })

@@ -1,1 +1,17 @@
-//! Placeholder.
+//! An installation on the simulated AWS: the stacks' roles, rules and queues, and the real function handlers fed from
+//! the queues as Lambda's event source mappings would.
+//!
+//! For tests, the demo and benchmarks; never linked into a function.
+
+mod adapter;
+pub mod audit;
+pub mod install;
+mod journal;
+mod lab;
+mod mapping;
+pub mod people;
+
+pub use adapter::{As, aws_on, sdk_config};
+pub use install::{Installation, installation_settings};
+pub use journal::Notebook;
+pub use lab::{Lab, LabError, LabOptions};

@@ -45,8 +45,8 @@ fn wants_coverage(vpc: &VpcPlan) -> bool {
     }
 }
 
-/// The role is looked at only where it can be missing: before the first flow log of an account and Region, and where
-/// AWS says that delivery is refused. A second run then costs no IAM call.
+/// The role is looked at only where it can be missing or wrong: before the first flow log that delivers with it to the
+/// log group, and where AWS says that delivery is refused. A second run then costs no IAM call.
 fn delivery_role(desired: &Desired<'_>, flow_logs: &FlowLogPlans) -> Option<Step> {
     if !desired.makes_delivery_role() {
         return None;
@@ -54,8 +54,8 @@ fn delivery_role(desired: &Desired<'_>, flow_logs: &FlowLogPlans) -> Option<Step
     let role = &desired.settings.delivery_role_name;
     let why = if flow_logs.access_error {
         format!("a flow log reports an access error, so role {role} is checked")
-    } else if flow_logs.first_of_ours {
-        format!("the first flow logs here need role {role}")
+    } else if flow_logs.untried_role {
+        format!("no flow log of ours delivers to {} with role {role} yet", desired.settings.log_group_name)
     } else {
         return None;
     };

@@ -13,9 +13,9 @@ pub(super) struct FlowLogPlans {
     pub(super) creations: Vec<Step>,
     pub(super) deletions: Vec<Step>,
     pub(super) notes: Vec<String>,
-    /// Flow logs are made where none of ours has been before.
-    pub(super) first_of_ours: bool,
-    /// A flow log of ours is refused by the log group or its role.
+    /// Flow logs are made, and none of ours has delivered with this role to this log group before.
+    pub(super) untried_role: bool,
+    /// A flow log that delivers with this role to this log group is refused.
     pub(super) access_error: bool,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn plan_flow_logs(desired: &Desired<'_>, observed: &Observed) -> Flow
         creations: Vec::new(),
         deletions: Vec::new(),
         notes: Vec::new(),
-        first_of_ours: false,
+        untried_role: false,
         access_error: false,
     };
     let mut wanted = Wanted::new();
@@ -45,23 +45,41 @@ pub(super) fn plan_flow_logs(desired: &Desired<'_>, observed: &Observed) -> Flow
                 VpcPlan::OutOfScope(reason)
             }
             Ok(traffic_type) => {
+                if let Some(Err(slip)) = desired.settings.wished_traffic_type(vpc) {
+                    let tag = &desired.settings.traffic_type_tag;
+                    plans.notes.push(format!("{}: tag {tag} is passed over: {slip}", vpc.id));
+                }
+                plans.access_error |= here().any(|log| is_access_error(&log.delivery) && tries_role(desired, log));
                 let spec = desired.flow_log(traffic_type);
                 one_vpc(desired, &vpc.id, spec, &ours, &others, &mut wanted, &mut redundant)
             }
         };
-        if let VpcPlan::Broken { message, .. } = &verdict {
-            plans.access_error |= message.starts_with("Access error");
-        }
         plans.vpcs.insert(vpc.id.clone(), verdict);
     }
-    let any_of_ours = observed.flow_logs.iter().any(|log| desired.settings.ownership_tag.is_on(&log.tags));
-    plans.first_of_ours = !wanted.is_empty() && !any_of_ours;
+    let of_ours = |log: &&FlowLog| desired.settings.ownership_tag.is_on(&log.tags);
+    let tried = observed.flow_logs.iter().filter(of_ours).any(|log| tries_role(desired, log));
+    plans.untried_role = !wanted.is_empty() && !tried;
     plans.creations = creations(wanted);
     if !redundant.is_empty() {
         let why = "the VPC has a right flow log besides".to_owned();
         plans.deletions.push(Step { action: Action::DeleteFlowLogs { flow_logs: redundant }, why });
     }
     plans
+}
+
+/// Whether a flow log delivers to the log group with the role. The role's policy names the group, so what happens to
+/// this flow log tells how the role will do.
+fn tries_role(desired: &Desired<'_>, log: &FlowLog) -> bool {
+    let role = desired.settings.delivery_role(desired.place.account).to_string();
+    log.delivery_role.as_ref() == Some(&role)
+        && matches!(&log.target, FlowLogTarget::LogGroup(name) if name == desired.settings.log_group_name.as_str())
+}
+
+fn is_access_error(delivery: &Delivery) -> bool {
+    match delivery {
+        Delivery::Failed(message) => message.starts_with("Access error"),
+        Delivery::Success | Delivery::Unknown => false,
+    }
 }
 
 fn one_vpc(
@@ -74,16 +92,22 @@ fn one_vpc(
     redundant: &mut BTreeMap<FlowLogId, VpcId>,
 ) -> VpcPlan {
     let differs = |log: &FlowLog| differences(desired, &spec, log);
-    if let Some(right) = ours.iter().filter(|log| differs(log).is_empty()).min_by_key(|log| &log.id) {
-        let extra = ours.iter().filter(|log| log.id != right.id);
-        redundant.extend(extra.map(|log| (log.id.clone(), vpc.clone())));
-        return match &right.delivery {
-            Delivery::Failed(message) => VpcPlan::Broken { flow_log: right.id.clone(), message: message.clone() },
-            Delivery::Success | Delivery::Unknown => VpcPlan::Covered(right.id.clone()),
+    // The lowest id and nothing that changes, so that two runs at once never delete each other's choice.
+    let right_of = |logs: &[&FlowLog]| -> Option<FlowLog> {
+        logs.iter().filter(|log| differs(log).is_empty()).min_by_key(|log| &log.id).map(|log| (*log).clone())
+    };
+    let own = right_of(ours);
+    let covered = if own.is_some() { VpcPlan::Covered } else { VpcPlan::CoveredByOthers };
+    if let Some(right) = own.or_else(|| right_of(others)) {
+        return match right.delivery {
+            // Until it delivers, the others of ours may be all that records.
+            Delivery::Failed(message) => VpcPlan::Broken { flow_log: right.id, message },
+            Delivery::Success | Delivery::Unknown => {
+                let besides = ours.iter().filter(|log| log.id != right.id);
+                redundant.extend(besides.map(|log| (log.id.clone(), vpc.clone())));
+                covered(right.id)
+            }
         };
-    }
-    if let Some(twin) = others.iter().find(|log| differs(log).is_empty()) {
-        return VpcPlan::CoveredByOthers(twin.id.clone());
     }
     let replaced: BTreeSet<FlowLogId> = ours.iter().map(|log| log.id.clone()).collect();
     let verdict = match ours.first() {

@@ -3,7 +3,8 @@
 //! # Guarantees
 //!
 //! - Pure and total: the same inputs give the same plan.
-//! - Planning on the result of a plan gives no steps.
+//! - Planning on the result of a plan gives no steps. (Only the look at a delivery role that AWS reports as refused
+//!   comes again until deliveries work.)
 //! - Steps are in the order in which no record is lost: delivery role, log group, its settings, **filter before
 //!   flow log**, and a replaced flow log is deleted only after its successor exists.
 //! - Nothing without the ownership tag is changed, save the one subscription filter of our name.
@@ -171,7 +172,7 @@ pub struct Step {
 pub enum VpcPlan {
     /// Its flow log is as it should be.
     Covered(FlowLogId),
-    /// Its flow log is as it should be but AWS reports that delivery fails.
+    /// Its flow log, ours or an equal one of somebody else, is as it should be but AWS reports that delivery fails.
     Broken {
         /// The flow log.
         flow_log: FlowLogId,

@@ -1,1 +1,136 @@
+//! The planner, told as scenarios: what AWS says is there, and the steps that follow.
 
+mod enrolling;
+mod log_group;
+mod properties;
+mod repairing;
+mod world;
+
+use super::*;
+use crate::names::DestinationName;
+use crate::observed::{Delivery, FlowLog, FlowLogTarget, LogGroupClass, Tags, Vpc};
+use crate::settings::tests::with;
+
+const OWN_TAG: (&str, &str) = ("managed-by", "vpc-flow-logs-enroller");
+
+/// An account and Region, the settings it is held against, and what AWS says is there.
+struct Scenario {
+    settings: Settings,
+    observed: Observed,
+}
+
+impl Scenario {
+    /// VPCs 1 to `vpcs` and nothing else.
+    fn fresh_region(vpcs: u32) -> Self {
+        let observed = Observed { vpcs: (1..=vpcs).map(vpc).collect(), ..Observed::default() };
+        Self { settings: with(&[]).unwrap(), observed }
+    }
+
+    /// VPCs 1 to `vpcs`, each with its flow log of the same number, as the enroller leaves them with default settings.
+    fn covered_region(vpcs: u32) -> Self {
+        let mut scenario = Self::fresh_region(vpcs);
+        scenario.observed.flow_logs = (1..=vpcs).map(|number| scenario.right_flow_log(number, number)).collect();
+        scenario.observed.log_group = Some(LogGroup {
+            retention_days: scenario.settings.retention_days,
+            kms_key: None,
+            class: LogGroupClass::Standard,
+            tags: None,
+        });
+        scenario.observed.filters = vec![scenario.desired().filter()];
+        scenario
+    }
+
+    /// The same place, now held against other settings.
+    fn with_settings(mut self, changes: &[(&str, &str)]) -> Self {
+        self.settings = with(changes).unwrap();
+        self
+    }
+
+    /// The same place after something happened there.
+    fn after(mut self, change: impl FnOnce(&mut Observed)) -> Self {
+        change(&mut self.observed);
+        self
+    }
+
+    /// A flow log of ours on a VPC as it should be.
+    fn right_flow_log(&self, number: u32, vpc_number: u32) -> FlowLog {
+        let spec = self.desired().flow_log(self.settings.traffic_type);
+        FlowLog {
+            id: flow_log_id(number),
+            resource: vpc_id(vpc_number).to_string(),
+            traffic_type: Some(spec.traffic_type),
+            target: FlowLogTarget::LogGroup(self.settings.log_group_name.to_string()),
+            delivery_role: Some(spec.delivery_role.to_string()),
+            interval: spec.interval,
+            format: Some(spec.format),
+            delivery: Delivery::Success,
+            tags: tags(&[OWN_TAG]),
+        }
+    }
+
+    fn desired(&self) -> Desired<'_> {
+        let region: crate::ids::Region = "eu-west-1".parse().unwrap();
+        let name: DestinationName = self.settings.destination_name.clone();
+        Desired {
+            settings: &self.settings,
+            destination: Arn::destination(&region, self.settings.central_account, &name),
+            place: Place { account: "444455556666".parse().unwrap(), region },
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        plan(&self.desired(), &self.observed)
+    }
+
+    /// Steps with their reasons, notes and what blocks, a line each.
+    fn story(&self) -> String {
+        story(&self.plan())
+    }
+
+    /// What the plan says of one VPC.
+    fn verdict(&self, number: u32) -> VpcPlan {
+        self.plan().vpcs.remove(&vpc_id(number)).unwrap()
+    }
+}
+
+fn story(plan: &Plan) -> String {
+    let steps = plan.steps.iter().map(|step| format!("{}{}: {}", step.action.label(), detail(&step.action), step.why));
+    let notes = plan.notes.iter().map(|note| format!("note: {note}"));
+    let blocked = plan.blocked.iter().map(|blocked| format!("blocked: {blocked}"));
+    let lines: Vec<String> = steps.chain(notes).chain(blocked).collect();
+    if lines.is_empty() { "nothing".to_owned() } else { lines.join("\n") }
+}
+
+fn detail(action: &Action) -> String {
+    match action {
+        Action::EnsureDeliveryRole => String::new(),
+        Action::CreateLogGroup { kms_key } => kms_key.as_ref().map(|key| format!(" with {key}")).unwrap_or_default(),
+        Action::SetRetention { days } => format!(" {days:?}"),
+        Action::AssociateKmsKey { key } => format!(" {key}"),
+        Action::PutFilter { filter } => format!(" {}", filter.name),
+        Action::CreateFlowLogs { spec, vpcs, replaces } if replaces.is_empty() => {
+            format!(" {} {vpcs:?}", spec.traffic_type)
+        }
+        Action::CreateFlowLogs { spec, vpcs, replaces } => {
+            format!(" {} {vpcs:?} replacing {replaces:?}", spec.traffic_type)
+        }
+        Action::DeleteFlowLogs { flow_logs } => format!(" {flow_logs:?}"),
+    }
+}
+
+fn vpc(number: u32) -> Vpc {
+    let owner = "444455556666".parse().unwrap();
+    Vpc { id: vpc_id(number), owner, is_default: false, tags: Tags::new() }
+}
+
+fn vpc_id(number: u32) -> VpcId {
+    format!("vpc-{number:08x}").parse().unwrap()
+}
+
+fn flow_log_id(number: u32) -> FlowLogId {
+    format!("fl-{number:08x}").parse().unwrap()
+}
+
+fn tags(pairs: &[(&str, &str)]) -> Tags {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}

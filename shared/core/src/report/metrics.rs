@@ -101,7 +101,7 @@ impl Metrics {
         self.add_with(metric, Vec::new(), value);
     }
 
-    /// Adds a value under further dimensions. Keep their number of values small: each combination is billed.
+    /// Adds a value under further dimensions; it counts for the function as a whole too. Keep their number of values small: each combination is billed.
     pub fn add_with(&mut self, metric: Metric, dimensions: Dimensions, value: f64) {
         let values = self.0.entry(dimensions).or_default().entry(metric).or_default();
         match values.first_mut() {
@@ -149,10 +149,14 @@ fn emf_document<'a>(
     dimensions: &Dimensions,
     metrics: impl Iterator<Item = (Metric, &'a [f64])>,
 ) -> String {
-    let mut names = vec!["Function"];
+    // CloudWatch adds nothing up over dimensions, and an alarm cannot search: what is counted by class is published
+    // for the function as a whole too.
+    let mut sets = vec![vec!["Function"]];
     let mut members = Map::from_iter([("Function".to_owned(), Value::from(function))]);
+    if !dimensions.is_empty() {
+        sets.push(std::iter::once("Function").chain(dimensions.iter().map(|(name, _)| *name)).collect());
+    }
     for (name, value) in dimensions {
-        names.push(name);
         members.insert((*name).to_owned(), Value::from(value.as_str()));
     }
     let mut definitions = Vec::new();
@@ -164,7 +168,7 @@ fn emf_document<'a>(
         };
         members.insert(metric.name().to_owned(), value);
     }
-    let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [names], "Metrics": definitions });
+    let directive = json!({ "Namespace": NAMESPACE, "Dimensions": sets, "Metrics": definitions });
     let mut document =
         Map::from_iter([("_aws".to_owned(), json!({ "Timestamp": timestamp_ms, "CloudWatchMetrics": [directive] }))]);
     document.append(&mut members);
@@ -184,8 +188,8 @@ mod tests {
         metrics.add(Metric::SecondsToEnrolled, 6.0);
         metrics.add_with(Metric::VpcsFailed, vec![("Class", "retry-later".to_owned())], 1.0);
         insta::assert_snapshot!(metrics.to_emf("vpc-enroller", 1_700_000_000_000).join("\n"), @r#"
-        {"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Function"]],"Metrics":[{"Name":"VpcsEnrolled","Unit":"Count"},{"Name":"SecondsToEnrolled","Unit":"Seconds"}],"Namespace":"VpcFlowLogsEnroller"}],"Timestamp":1700000000000},"Function":"vpc-enroller","SecondsToEnrolled":[4.5,6.0],"VpcsEnrolled":3.0}
-        {"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Function","Class"]],"Metrics":[{"Name":"VpcsFailed","Unit":"Count"}],"Namespace":"VpcFlowLogsEnroller"}],"Timestamp":1700000000000},"Class":"retry-later","Function":"vpc-enroller","VpcsFailed":1.0}
+        {"Function":"vpc-enroller","SecondsToEnrolled":[4.5,6.0],"VpcsEnrolled":3.0,"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Function"]],"Metrics":[{"Name":"VpcsEnrolled","Unit":"Count"},{"Name":"SecondsToEnrolled","Unit":"Seconds"}],"Namespace":"VpcFlowLogsEnroller"}],"Timestamp":1700000000000}}
+        {"Class":"retry-later","Function":"vpc-enroller","VpcsFailed":1.0,"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Function"],["Function","Class"]],"Metrics":[{"Name":"VpcsFailed","Unit":"Count"}],"Namespace":"VpcFlowLogsEnroller"}],"Timestamp":1700000000000}}
         "#);
     }
 

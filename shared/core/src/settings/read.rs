@@ -8,7 +8,7 @@ use super::{
     valid_tag_key,
 };
 use crate::arn::Arn;
-use crate::ids::Invalid;
+use crate::ids::{Invalid, Region};
 
 /// Every key with its default and its meaning: the reference that help texts and documents are made from.
 pub const KEYS: &[(&str, &str, &str)] = &[
@@ -156,11 +156,17 @@ fn log_format(text: &str) -> Result<String, String> {
     }
 }
 
+/// DescribeLogGroups reports the key's own ARN, so an alias would never compare equal (AssociateKmsKey wants the key).
 fn kms_key(text: &str) -> Result<KmsKey, String> {
-    let filled = text.replace("{region}", "us-east-1").replace("{account}", "111122223333");
-    match filled.parse::<Arn>() {
-        Ok(arn) if arn.service() == "kms" => Ok(KmsKey(text.to_owned())),
-        _ => Err("the ARN of a KMS key, in which {region} and {account} may stand".to_owned()),
+    let is_key = |arn: &Arn| arn.service() == "kms" && arn.resource().starts_with("key/");
+    // A Region of each partition, because the partition must fit the Region that is put in.
+    let mut filled = ["us-east-1", "us-gov-west-1", "cn-north-1"]
+        .into_iter()
+        .map(|region| text.replace("{region}", region).replace("{account}", "111122223333"));
+    if filled.any(|text| text.parse::<Arn>().is_ok_and(|arn| is_key(&arn))) {
+        Ok(KmsKey(text.to_owned()))
+    } else {
+        Err("the ARN of a KMS key (no alias), in which {region} and {account} may stand".to_owned())
     }
 }
 
@@ -300,9 +306,17 @@ fn check_together(r: &mut Reader<'_>, settings: &Settings) {
         }
     }
     // A role that is not of the central account can neither be passed to CloudWatch Logs nor trusted by it.
-    if let Some(arn) = settings.destination_role_arn.as_ref() {
-        if arn.account() != Some(settings.central_account) || !arn.resource().starts_with("role/") {
-            r.refuse("destination_role_arn", Some(arn.to_string()), "a role of the central account");
+    let usable = |arn: &Arn| arn.account() == Some(settings.central_account) && arn.resource().starts_with("role/");
+    if let Some(arn) = settings.destination_role_arn.as_ref().filter(|arn| !usable(arn)) {
+        r.refuse("destination_role_arn", Some(arn.to_string()), "a role of the central account");
+    }
+    if let Some(key) = &settings.kms_key_arn {
+        // The key's own account may be any; its Region may not.
+        let filled = |region: &Region| key.arn(region, settings.central_account).parse::<Arn>();
+        let fits = |region: &Region| filled(region).is_ok_and(|arn| arn.region() == Some(region));
+        if let Some(region) = settings.regions.iter().find(|region| !fits(region)) {
+            let expected = format!("a key of every enrolled Region, and this is none of {region}: write {{region}}");
+            r.refuse("kms_key_arn", r.text("kms_key_arn"), expected);
         }
     }
     if settings.opt_out_tag == settings.ownership_tag {

@@ -1,9 +1,10 @@
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::*;
 
 /// A complete, minimal set of values, changed as a test likes.
-fn with(changes: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+pub(crate) fn with(changes: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     let mut values: BTreeMap<&str, &str> = BTreeMap::from([
         ("central_account", "111122223333"),
         ("organization_id", "o-exampleorg1"),
@@ -56,6 +57,8 @@ fn each_bad_value_is_refused_with_its_name_the_value_and_what_would_be_right() {
         ("log_format", "${srcaddr}", "account-id, vpc-id, region"),
         ("log_format", "srcaddr", "${field}"),
         ("kms_key_arn", "alias/x", "KMS key"),
+        ("kms_key_arn", "arn:aws:kms:{region}:{account}:alias/logs", "no alias"),
+        ("kms_key_arn", "arn:aws:kms:eu-west-1:{account}:key/logs", "none of us-east-1"),
         ("destination_target_arn", "arn:aws:s3:::bucket", "firehose or kinesis"),
         ("destination_role_arn", "arn:aws:iam::444455556666:role/Writer", "central account"),
         ("grant_mode", "everyone", "account-list or organization"),
@@ -84,6 +87,16 @@ fn a_kms_key_is_of_the_place_of_its_log_group() {
 }
 
 #[test]
+fn a_kms_key_may_be_of_any_partition() {
+    let china = [
+        ("home_region", "cn-north-1"),
+        ("regions", "cn-north-1, cn-northwest-1"),
+        ("kms_key_arn", "arn:aws-cn:kms:{region}:{account}:key/logs"),
+    ];
+    assert!(with(&china).is_ok());
+}
+
+#[test]
 fn only_organization_mode_gives_filters_a_role() {
     let account = "444455556666".parse().unwrap();
     assert_eq!(with(&[]).unwrap().filter_role(account), None);
@@ -92,7 +105,15 @@ fn only_organization_mode_gives_filters_a_role() {
 }
 
 #[test]
-fn every_key_is_described() {
+fn the_keys_that_are_read_are_the_keys_that_are_described() {
+    let read = RefCell::new(BTreeSet::new());
+    let nothing = Settings::from_lookup(|key| {
+        read.borrow_mut().insert(key.to_owned());
+        None
+    });
+    assert!(nothing.is_err());
+    let described: BTreeSet<String> = KEYS.iter().map(|(key, ..)| (*key).to_owned()).collect();
+    assert_eq!(read.into_inner(), described);
     for (key, _, meaning) in KEYS {
         assert!(!meaning.is_empty(), "{key}");
     }

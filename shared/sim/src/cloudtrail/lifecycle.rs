@@ -94,7 +94,16 @@ pub fn organization_event(world: &mut World, happening: &OrganizationEvent<'_>) 
     let management = world.organization.management().to_owned();
     let account = match happening {
         OrganizationEvent::LeaveOrganization { account } => (*account).to_owned(),
-        _ => management,
+        OrganizationEvent::CreateAccount { .. }
+        | OrganizationEvent::CreateAccountSucceeded { .. }
+        | OrganizationEvent::CreateAccountFailed { .. }
+        | OrganizationEvent::AccountJoinedOrganization { .. }
+        | OrganizationEvent::AccountDepartedOrganization { .. }
+        | OrganizationEvent::RemoveAccountFromOrganization { .. }
+        | OrganizationEvent::MoveAccount { .. }
+        | OrganizationEvent::CloseAccount { .. }
+        | OrganizationEvent::CloseAccountSucceeded { .. }
+        | OrganizationEvent::CreateManagedAccount { .. } => management,
     };
     if !world.events.is_watched(&account, GLOBAL_REGION) {
         return;

@@ -273,12 +273,14 @@ fn check_count(state: &RegionState, vpc_id: &str) -> Result<(), Refusal> {
 fn are_twins(rule: TwinRule, one: &FlowLog, other: &FlowLog) -> bool {
     let same_destination =
         one.log_destination_type == other.log_destination_type && one.log_destination == other.log_destination;
-    let configuration = |log: &FlowLog| {
-        let role = log.deliver_logs_permission_arn.clone();
-        (log.traffic_type.clone(), log.max_aggregation_interval, log.log_format.clone(), role)
-    };
     match rule {
         TwinRule::SameDestination => same_destination,
-        TwinRule::SameConfiguration => same_destination && configuration(one) == configuration(other),
+        TwinRule::SameConfiguration => {
+            same_destination
+                && one.traffic_type == other.traffic_type
+                && one.max_aggregation_interval == other.max_aggregation_interval
+                && one.log_format == other.log_format
+                && one.deliver_logs_permission_arn == other.deliver_logs_permission_arn
+        }
     }
 }

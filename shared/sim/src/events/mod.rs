@@ -39,7 +39,8 @@ pub struct DeliverySettings {
 /// What became of the events, since the world began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EventCounts {
-    /// Events that AWS services or tests gave to a bus.
+    /// Events that AWS services or tests gave to a bus. Of API calls and accounts, only those that come to a bus with
+    /// a rule: an event nobody could see is not made.
     pub published: u64,
     /// Events not seen because no trail logs in that account and Region.
     pub without_trail: u64,

@@ -1,1 +1,193 @@
+use serde_json::json;
 
+use super::{Loss, TrafficReport, report, tick};
+use crate::ec2::DeliverStatus;
+use crate::scene::*;
+use crate::world::World;
+
+const TEN_MINUTES: u64 = 600_000;
+
+fn ticked(world: &mut World) -> TrafficReport {
+    tick(world);
+    report(world)
+}
+
+fn status(world: &World, flow_log: &str) -> Option<DeliverStatus> {
+    world.ec2.flow_logs(MEMBER, REGION).find(|log| log.id == flow_log).unwrap().deliver_logs_status.clone()
+}
+
+#[test]
+fn records_of_an_enrolled_vpc_reach_s3_and_the_flow_log_says_so() {
+    let (mut world, vpc_id, flow_log) = enrolled();
+    assert_eq!(status(&world, &flow_log), None, "no status before the first delivery");
+    let report = ticked(&mut world);
+    assert_eq!((report.sent, report.delivered, report.duplicated, report.lost_after_enrollment), (3, 3, 0, 0));
+    assert_eq!(status(&world, &flow_log), Some(DeliverStatus::Success));
+    let line = report.vpcs[0].lines.back().unwrap();
+    assert!(line.starts_with("2 111122223333 eni-") && line.ends_with(" ACCEPT OK"), "{line}");
+    assert_eq!(report.vpcs[0].vpc_id, vpc_id);
+}
+
+#[test]
+fn a_vpc_without_a_flow_log_is_not_logged_and_nothing_is_lost_yet() {
+    let mut world = with_group();
+    world.put_vpc(MEMBER, REGION, "10.0.0.0/16", false);
+    let report = ticked(&mut world);
+    assert_eq!((report.not_logged_before_enrollment, report.lost_after_enrollment), (3, 0));
+    assert_eq!(report.before_by_reason.get(&Loss::NotLogged), Some(&3));
+}
+
+/// Breaks one link of an enrolled VPC and says which link the report has to name.
+type Sabotage = (&'static str, Loss, fn(&mut World));
+
+fn put_member_role(world: &mut World, service: &str, actions: &[&str], resource: &str) {
+    world.put_role(MEMBER, "PublishFlowLogs", trust(service, json!({})), allow(actions, resource));
+}
+
+#[test]
+fn each_broken_link_loses_the_records_under_its_own_name() {
+    let rows: &[Sabotage] = &[
+        ("flow log deleted", Loss::NotLogged, |world| {
+            let id = world.ec2.flow_logs(MEMBER, REGION).next().unwrap().id.clone();
+            ec2(world, MEMBER, "DeleteFlowLogs", &format!("FlowLogId.1={id}")).unwrap();
+        }),
+        ("delivery role gone", Loss::DeliveryRole, |world| {
+            world.iam.remove_role(MEMBER, "PublishFlowLogs").unwrap();
+        }),
+        ("delivery role trusts another service", Loss::DeliveryRole, |world| {
+            put_member_role(world, "ec2.amazonaws.com", &["logs:*"], "*");
+        }),
+        ("delivery role may not write", Loss::DeliveryRole, |world| {
+            put_member_role(world, "vpc-flow-logs.amazonaws.com", &["logs:CreateLogStream"], "*");
+        }),
+        ("delivery role names the group without its streams", Loss::DeliveryRole, |world| {
+            let group = format!("arn:aws:logs:{REGION}:{MEMBER}:log-group:{GROUP}");
+            put_member_role(world, "vpc-flow-logs.amazonaws.com", &["logs:*"], &group);
+        }),
+        ("group deleted", Loss::LogGroup, |world| {
+            logs(world, MEMBER, "DeleteLogGroup", json!({"logGroupName": GROUP})).unwrap();
+        }),
+        ("group deleted and made again by the service", Loss::Filter, |world| {
+            logs(world, MEMBER, "DeleteLogGroup", json!({"logGroupName": GROUP})).unwrap();
+            put_member_role(world, "vpc-flow-logs.amazonaws.com", &["logs:*"], "*");
+        }),
+        ("filter deleted", Loss::Filter, |world| {
+            let input = json!({"logGroupName": GROUP, "filterName": "AllTraffic"});
+            logs(world, MEMBER, "DeleteSubscriptionFilter", input).unwrap();
+        }),
+        ("filter with a pattern that takes nothing", Loss::Filter, |world| {
+            let input = json!({"logGroupName": GROUP, "filterName": "AllTraffic", "filterPattern": "NODATA",
+                "destinationArn": DESTINATION});
+            logs(world, MEMBER, "PutSubscriptionFilter", input).unwrap();
+        }),
+        ("destination deleted", Loss::Destination, |world| {
+            logs(world, CENTRAL, "DeleteDestination", json!({"destinationName": "VPCFlowLogsDestination"})).unwrap();
+        }),
+        ("principal removed", Loss::DestinationPolicy, |world| {
+            put_policy(world, &policy_for(&[STRANGER]), false).unwrap();
+        }),
+        ("forced to organization before the filters have roles", Loss::FilterRole, |world| {
+            put_policy(world, &policy_for_organization(), true).unwrap();
+        }),
+        ("destination role trusts the recipient only", Loss::DestinationRole, |world| {
+            let condition = json!({"StringLike": {"aws:SourceArn": format!("arn:aws:logs:*:{CENTRAL}:*")}});
+            let trust = trust("logs.amazonaws.com", condition);
+            world.put_role(CENTRAL, "ToFirehose", trust, allow(&["firehose:*"], "*"));
+        }),
+        ("stream gone", Loss::DestinationRole, |world| world.logs.remove_stream(STREAM)),
+    ];
+    for (what, loss, sabotage) in rows {
+        let (mut world, _, _) = enrolled();
+        tick(&mut world);
+        sabotage(&mut world);
+        let report = ticked(&mut world);
+        assert_eq!((report.sent, report.delivered, report.lost_after_enrollment), (6, 3, 3), "{what}");
+        assert_eq!(report.lost_by_reason.get(loss), Some(&3), "{what}: {:?}", report.lost_by_reason);
+    }
+}
+
+#[test]
+fn a_failed_delivery_role_shows_as_access_error() {
+    let (mut world, _, flow_log) = enrolled();
+    world.iam.remove_role(MEMBER, "PublishFlowLogs").unwrap();
+    tick(&mut world);
+    assert_eq!(status(&world, &flow_log), Some(DeliverStatus::Failed("Access error".to_owned())));
+}
+
+#[test]
+fn a_denied_filter_is_disabled_for_ten_minutes_even_when_the_policy_is_mended_at_once() {
+    let (mut world, _, _) = enrolled();
+    tick(&mut world);
+    put_policy(&mut world, &policy_for(&[STRANGER]), false).unwrap();
+    tick(&mut world);
+    put_policy(&mut world, &policy_for(&[MEMBER]), false).unwrap();
+    world.advance_clock(TEN_MINUTES - 1);
+    let report = ticked(&mut world);
+    assert_eq!(report.lost_by_reason.get(&Loss::DestinationPolicy), Some(&3));
+    assert_eq!(report.lost_by_reason.get(&Loss::FilterDisabled), Some(&3));
+    world.advance_clock(1);
+    assert_eq!(ticked(&mut world).delivered, 6);
+}
+
+#[test]
+fn putting_the_filter_again_ends_its_being_disabled() {
+    let (mut world, _, _) = enrolled();
+    put_policy(&mut world, &policy_for(&[STRANGER]), false).unwrap();
+    tick(&mut world);
+    put_policy(&mut world, &policy_for(&[MEMBER]), false).unwrap();
+    world.advance_clock(1);
+    put_filter(&mut world, "AllTraffic", None).unwrap();
+    assert_eq!(ticked(&mut world).delivered, 3);
+}
+
+#[test]
+fn an_organization_policy_delivers_through_a_filter_with_a_role() {
+    let (mut world, _, _) = enrolled();
+    put_filter(&mut world, "AllTraffic", Some(FILTER_ROLE)).unwrap();
+    put_policy(&mut world, &policy_for_organization(), true).unwrap();
+    assert_eq!(ticked(&mut world).delivered, 3);
+    world.put_role(MEMBER, "FilterRole", trust("logs.amazonaws.com", json!({})), allow(&["s3:*"], "*"));
+    assert_eq!(ticked(&mut world).lost_by_reason.get(&Loss::FilterRole), Some(&3));
+}
+
+#[test]
+fn two_flow_logs_that_both_arrive_are_duplicates() {
+    let (mut world, vpc_id, _) = enrolled();
+    create_flow_log(&mut world, &vpc_id, "ACCEPT");
+    let report = ticked(&mut world);
+    assert_eq!((report.delivered, report.duplicated), (3, 2), "the two accepted records come twice");
+}
+
+#[test]
+fn records_outside_the_traffic_type_are_filtered_out_and_not_lost() {
+    let mut world = with_group();
+    put_filter(&mut world, "AllTraffic", None).unwrap();
+    let vpc_id = world.put_vpc(MEMBER, REGION, "10.0.0.0/16", false);
+    create_flow_log(&mut world, &vpc_id, "REJECT");
+    let report = ticked(&mut world);
+    assert_eq!((report.delivered, report.filtered_out, report.lost_after_enrollment), (1, 2, 0));
+}
+
+#[test]
+fn records_of_an_account_that_left_are_not_lost_and_those_that_still_arrive_are_seen() {
+    let (mut world, _, _) = enrolled();
+    tick(&mut world);
+    // The destination's role trusts members only; a role without that condition would let the records through.
+    world.put_role(CENTRAL, "ToFirehose", trust("logs.amazonaws.com", json!({})), allow(&["firehose:*"], "*"));
+    world.organization.remove(MEMBER);
+    let report = ticked(&mut world);
+    assert_eq!((report.sent, report.from_outside, report.lost_after_enrollment), (3, 3, 0));
+    put_policy(&mut world, &policy_for(&[CENTRAL]), false).unwrap();
+    assert_eq!(ticked(&mut world).from_outside, 3);
+}
+
+#[test]
+fn only_the_last_lines_are_kept() {
+    let (mut world, _, _) = enrolled();
+    for _ in 0..5 {
+        tick(&mut world);
+        world.advance_clock(60_000);
+    }
+    let report = report(&world);
+    assert_eq!((report.delivered, report.vpcs[0].lines.len()), (15, 3));
+}

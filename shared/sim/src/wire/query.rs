@@ -14,7 +14,7 @@ impl Params {
     /// Parameters of a form body and of a query string.
     pub(crate) fn parse(body: &[u8], query: &str) -> Self {
         let pairs = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body));
-        Self(pairs.into_owned().collect())
+        Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
     }
 
     /// Removes and gives one parameter.

@@ -76,6 +76,8 @@ pub(crate) fn render_refusal(
 fn older_code(code: &str) -> &str {
     match code {
         "QueueDoesNotExist" => "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueNameExists" => "QueueAlreadyExists",
+        "BatchRequestTooLong" => "AWS.SimpleQueueService.BatchRequestTooLong",
         "EmptyBatchRequest" => "AWS.SimpleQueueService.EmptyBatchRequest",
         "TooManyEntriesInBatchRequest" => "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
         "BatchEntryIdsNotDistinct" => "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",

@@ -1,0 +1,264 @@
+//! Commands, flags and their help texts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use enroller_core::ids::Region;
+
+use crate::configuration::Assignment;
+
+/// VPC Flow Logs of a whole organization: see what the enroller does, and what it would do
+#[derive(Debug, Parser)]
+#[command(name = "enroller", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  enroller demo                          watch an organization being enrolled; needs no AWS account
+  enroller explain-event event.json      what the product would do with an event
+  enroller sim --listen 127.0.0.1:5000   a simulated AWS for the AWS CLI or any SDK
+
+Exit codes:
+  0  done
+  1  not done; wrong arguments and settings are told this way too
+  2  what the command says about it (enroller COMMAND --help)
+
+Colours appear on terminals only, and not where NO_COLOR is set.")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(DemoArgs),
+    Sim(SimArgs),
+    ExplainEvent(ExplainEventArgs),
+    Settings(SettingsCommandArgs),
+    Completions(CompletionsArgs),
+}
+
+/// Enroll a simulated organization, live; needs no AWS account and no network
+///
+/// Builds an organization, installs the enroller in it and shows what happens while accounts join and leave, VPCs are
+/// made and people delete what was set up. The real functions do the work, on a simulated AWS in this process.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  enroller demo
+  enroller demo --accounts 700 --regions 2 --vpcs 1
+  enroller demo --json | jq .
+
+Exit codes:
+  0  every VPC is covered, every account granted, no record lost after enrollment
+  1  something is uncovered, not granted or lost; or the demo could not run")]
+pub(crate) struct DemoArgs {
+    /// Accounts of the organization, the management and the central account included
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = count(2, 10_000))]
+    pub(crate) accounts: usize,
+    /// Enrolled Regions
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = count(1, 17))]
+    pub(crate) regions: usize,
+    /// VPCs of each account in each Region, beside its default VPC
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = count(0, 1_000))]
+    pub(crate) vpcs: usize,
+    /// Seed of everything that is random; the same seed gives the same organization and the same story
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Print one JSON object at the end instead of the timeline and tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Serve a simulated AWS over HTTP, for the AWS CLI, any SDK, or this tool
+///
+/// Knows the operations the enroller uses and refuses what AWS refuses. Prints one line of JSON when it is ready:
+/// endpoint, organization, accounts and access keys. Serves until it is interrupted. GET /_sim/stats gives the calls
+/// by operation, account and Region. All state is in memory and gone afterwards.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  enroller sim --listen 127.0.0.1:5000
+  enroller sim --listen 127.0.0.1:5000 --accounts 50 --regions eu-west-1,us-east-1 --vpcs 4 --latency-ms 40 --installed
+  aws --endpoint-url http://127.0.0.1:5000 ec2 describe-vpcs   (with the access keys of the first line)
+
+Exit codes:
+  0  it served until it was interrupted
+  1  it could not start, for one because the port is taken")]
+pub(crate) struct SimArgs {
+    /// Address and port to listen on; port 0 takes a free one, which the first line tells
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Accounts of the organization, the management and the central account included
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = count(2, 10_000))]
+    pub(crate) accounts: usize,
+    /// Regions that every account has enabled; the first one is the home Region
+    #[arg(long, value_name = "REGION,…", value_delimiter = ',', default_value = "eu-west-1,us-east-1")]
+    pub(crate) regions: Vec<Region>,
+    /// VPCs of each account in each Region, beside its default VPC
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = count(0, 1_000))]
+    pub(crate) vpcs: usize,
+    /// Milliseconds that every answer takes at least
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=60_000))]
+    pub(crate) latency_ms: u64,
+    /// Request rates: `aws` throttles as AWS does, `none` never throttles
+    #[arg(long, value_name = "LIMITS", default_value = "none")]
+    pub(crate) limits: Limits,
+    /// Start with member roles, destinations, queues and event rules in place
+    #[arg(long)]
+    pub(crate) installed: bool,
+}
+
+/// Request rates of the simulated AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Limits {
+    /// AWS's token buckets
+    Aws,
+    /// No limits
+    None,
+}
+
+/// Tell what the product would do with events, and why
+///
+/// Reads EventBridge events, CloudTrail records (alone, in arrays or in {"Records": […]} files), Lambda's SQS and SNS
+/// records and the product's own messages; a file may hold several documents, one a line or not. Prints one JSON
+/// object a line, for each event: source, decision (enroll, repair, grant, revoke, sync or ignore), account, region,
+/// resource, reason. Nothing is looked up in AWS and nothing is changed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  enroller explain-event event.json
+  gunzip -c 123456789012_CloudTrail_*.json.gz | enroller explain-event - | grep -v '\"decision\":\"ignore\"'
+  enroller explain-event --set log_group_name=/org/flow-logs events/*.json
+
+Settings that make an event ours (all have defaults but the last, without which a handshake of any organization counts):
+  log_group_name, filter_name, member_role_name, member_stack_name, organization_id
+
+Exit codes:
+  0  every input was explained
+  1  wrong arguments or settings
+  2  some input could not be read or is not JSON, as standard error tells; the rest was explained")]
+pub(crate) struct ExplainEventArgs {
+    /// Files to read, `-` for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+}
+
+/// List all settings with their defaults, or check the values that are set
+///
+/// Without flags: every setting, the environment variable that sets it in the functions and here, its default and its
+/// meaning. With --check, --config or --set: the values that would be used and where each comes from.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  enroller settings
+  enroller settings --check
+  enroller settings --config enroller.toml --set retention_days=90
+
+A configuration file is TOML, settings at the top level:
+  central_account = \"111122223333\"
+  regions = [\"eu-west-1\", \"us-east-1\"]
+  retention_days = 90
+
+Exit codes:
+  0  listed, or every value can be used
+  1  some value cannot be used; standard error tells all of them")]
+pub(crate) struct SettingsCommandArgs {
+    /// Check the values in force instead of listing the defaults
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+}
+
+/// Where settings come from, the same for every command that needs some.
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArgs {
+    /// TOML file with settings; the environment (ENROLLER_…) and --set win over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// One setting, repeatable; wins over the environment and the file; an empty value restores the default
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<Assignment>,
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  enroller completions bash > ~/.local/share/bash-completion/completions/enroller
+  enroller completions zsh > \"${fpath[1]}/_enroller\"
+  enroller completions fish > ~/.config/fish/completions/enroller.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// A number within bounds, refused with the bounds.
+fn count(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    move |text| match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("expected a number from {least} to {most}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace()).map(|arguments| arguments.command)
+    }
+
+    #[test]
+    fn clap_accepts_the_definitions() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example_in_its_help() {
+        for command in Arguments::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:\n  "), "{}", command.get_name());
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn the_demo_has_twelve_accounts_in_three_regions_with_three_vpcs_each() {
+        let Command::Demo(args) = parsed("enroller demo").unwrap() else { panic!("not the demo") };
+        assert_eq!((args.accounts, args.regions, args.vpcs, args.json), (12, 3, 3, false));
+    }
+
+    #[test]
+    fn the_simulated_aws_takes_all_its_flags() {
+        let line = "enroller sim --listen 127.0.0.1:5000 --accounts 50 --regions eu-west-1,us-east-1 --vpcs 4 \
+            --latency-ms 40 --limits aws --installed";
+        let Command::Sim(args) = parsed(line).unwrap() else { panic!("not the sim") };
+        assert_eq!(args.listen.port(), 5000);
+        assert_eq!(args.regions.iter().map(Region::as_str).collect::<Vec<_>>(), ["eu-west-1", "us-east-1"]);
+        assert_eq!((args.accounts, args.vpcs, args.latency_ms), (50, 4, 40));
+        assert_eq!((args.limits, args.installed), (Limits::Aws, true));
+    }
+
+    #[test]
+    fn a_number_out_of_bounds_is_refused_with_the_bounds() {
+        for (line, expected) in [
+            ("enroller demo --accounts 1", "from 2 to 10000"),
+            ("enroller demo --regions 18", "from 1 to 17"),
+            ("enroller sim --vpcs many", "from 0 to 1000"),
+            ("enroller sim --regions eu-west-1,mars", "mars"),
+            ("enroller explain-event --set log_group_name event.json", "KEY=VALUE"),
+        ] {
+            let refusal = parsed(line).unwrap_err().to_string();
+            assert!(refusal.contains(expected), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn explaining_needs_a_file_and_takes_a_dash_for_standard_input() {
+        assert!(parsed("enroller explain-event").is_err());
+        let Command::ExplainEvent(args) = parsed("enroller explain-event - a.json").unwrap() else {
+            panic!("not explain-event")
+        };
+        assert_eq!(args.files, [PathBuf::from("-"), PathBuf::from("a.json")]);
+    }
+}

@@ -1,0 +1,50 @@
+//! `enroller demo`: an organization being enrolled, live, on the simulated AWS, by the real function handlers.
+
+mod script;
+mod show;
+mod summary;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use enroller_sim::SimBuilder;
+use enroller_sim::events::DeliverySettings;
+use enroller_testkit::{Lab, LabOptions};
+
+use crate::args::DemoArgs;
+use script::Script;
+use show::Show;
+use summary::Summary;
+
+/// Regions in the order in which the demo enrolls them.
+const REGIONS: [&str; 17] = [
+    "eu-west-1", "us-east-1", "ap-southeast-2", "eu-central-1", "us-west-2", "ap-northeast-1", "ca-central-1",
+    "sa-east-1", "eu-north-1", "ap-south-1", "us-east-2", "eu-west-2", "eu-west-3", "ap-southeast-1",
+    "ap-northeast-2", "us-west-1", "ap-northeast-3",
+];
+
+/// How events travel in the demo: up to five seconds on each leg, some twice, none lost.
+const DELIVERY: DeliverySettings =
+    DeliverySettings { drop_probability: 0.0, duplicate_probability: 0.1, max_delay_ms: 5_000, reorder: true };
+
+/// Runs the demo and judges its end.
+pub(crate) async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let regions: Vec<String> = REGIONS.iter().take(args.regions).map(|region| (*region).to_owned()).collect();
+    // A quarter of the accounts joins while we watch; management and central account are there from the start.
+    let joining = (args.accounts / 4).max(1).min(args.accounts.saturating_sub(2));
+    let organization = SimBuilder {
+        accounts: args.accounts - joining,
+        regions: regions.clone(),
+        vpcs: args.vpcs,
+        seed: args.seed,
+        ..SimBuilder::default()
+    };
+    let lab = Lab::new(&LabOptions { organization, settings: Vec::new() }).context("the demo cannot be built")?;
+    lab.sim.set_event_delivery(DELIVERY, args.seed);
+    let show = Show::new(lab.sim.now_ms(), args.json);
+    let mut script = Script::new(lab, show, regions.clone(), args);
+    script.play(joining).await?;
+    let summary = Summary::of(&script.lab, &regions, script.show.finish());
+    summary.print(args.json)?;
+    Ok(if summary.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

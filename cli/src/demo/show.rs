@@ -1,0 +1,145 @@
+//! The live timeline.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use enroller_core::report::{Decision, Outcome};
+use enroller_testkit::Lab;
+use enroller_testkit::audit::audit;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use owo_colors::{OwoColorize, Stream, Style};
+use serde::Serialize;
+
+/// One line of the timeline.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Entry {
+    /// Seconds of virtual time since the demo began.
+    pub(super) at_seconds: u64,
+    /// `act`, `event` or `enroller`.
+    pub(super) kind: &'static str,
+    /// What happened.
+    pub(super) text: String,
+}
+
+/// What the enroller did since the last line about it: counts by what was done and how it ended.
+type Tally = BTreeMap<(String, Outcome), (usize, String)>;
+
+/// Shows the timeline as it grows, and keeps it.
+pub(super) struct Show {
+    begun_ms: u64,
+    bar: ProgressBar,
+    quiet: bool,
+    entries: Vec<Entry>,
+    tally: Tally,
+    tally_at_ms: u64,
+    steps: u64,
+}
+
+/// Decisions within this much virtual time are told in one line each kind.
+const TELL_TOGETHER_MS: u64 = 30_000;
+
+/// The organization is counted for the progress bar once in so many steps; counting is not free.
+const COUNT_EVERY: u64 = 8;
+
+impl Show {
+    pub(super) fn new(begun_ms: u64, quiet: bool) -> Self {
+        let bar = match quiet {
+            true => ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()),
+            false => ProgressBar::new(0),
+        };
+        let style = ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len} VPCs covered  {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self { begun_ms, bar, quiet, entries: Vec::new(), tally: Tally::new(), tally_at_ms: begun_ms, steps: 0 }
+    }
+
+    /// A new act begins.
+    pub(super) fn act(&mut self, title: &str) {
+        let at_seconds = self.entries.last().map_or(0, |entry| entry.at_seconds);
+        self.entries.push(Entry { at_seconds, kind: "act", text: title.to_owned() });
+        let style = Style::new().bold();
+        self.print(&format!("\n{}", title.if_supports_color(Stream::Stdout, |text| text.style(style))));
+    }
+
+    /// Something happened in the organization.
+    pub(super) fn event(&mut self, now_ms: u64, text: &str) {
+        self.flush(now_ms);
+        self.entry(now_ms, "event", text);
+    }
+
+    /// The functions decided something.
+    pub(super) fn decisions(&mut self, now_ms: u64, decisions: &[Decision]) {
+        if now_ms.saturating_sub(self.tally_at_ms) > TELL_TOGETHER_MS {
+            self.flush(now_ms);
+        }
+        for decision in decisions {
+            let key = (decision.action.clone(), decision.outcome);
+            let (count, _) = self.tally.entry(key).or_insert_with(|| (0, decision.cause.clone()));
+            *count += 1;
+            self.tally_at_ms = now_ms;
+        }
+    }
+
+    /// Tells what was decided and not told yet.
+    pub(super) fn flush(&mut self, now_ms: u64) {
+        for ((action, outcome), (count, cause)) in std::mem::take(&mut self.tally) {
+            let text = match outcome {
+                Outcome::Done => format!("{count:>5} x {action}"),
+                Outcome::Unchanged => format!("{count:>5} x {action}: nothing to change"),
+                Outcome::Ignored | Outcome::Skipped => format!("{count:>5} x {action}: left alone, {}", short(&cause)),
+                Outcome::RetryLater => format!("{count:>5} x {action}: tried again later, {}", short(&cause)),
+                Outcome::Refused | Outcome::Failed => format!("{count:>5} x {action}: FAILED, {}", short(&cause)),
+            };
+            let at_ms = self.tally_at_ms.min(now_ms);
+            self.entry(at_ms, "enroller", &text);
+        }
+        self.tally_at_ms = now_ms;
+    }
+
+    /// Moves the progress bar.
+    pub(super) fn progress(&mut self, lab: &Lab, regions: &[String]) {
+        self.steps += 1;
+        if self.quiet || self.bar.is_hidden() || self.steps % COUNT_EVERY != 0 {
+            return;
+        }
+        let audit = audit(&lab.sim, regions);
+        let vpcs: usize = audit.places.iter().map(|place| place.vpcs).sum();
+        self.bar.set_length(vpcs as u64);
+        self.bar.set_position((vpcs - audit.uncovered()) as u64);
+        self.bar.set_message(format!("{} calls", lab.sim.with(|world| world.stats.total())));
+    }
+
+    /// Ends the show; gives the timeline.
+    pub(super) fn finish(&mut self) -> Vec<Entry> {
+        self.bar.finish_and_clear();
+        std::mem::take(&mut self.entries)
+    }
+
+    fn entry(&mut self, at_ms: u64, kind: &'static str, text: &str) {
+        let at_seconds = at_ms.saturating_sub(self.begun_ms) / 1_000;
+        let clock = format!("+{:02}:{:02}:{:02}", at_seconds / 3_600, at_seconds / 60 % 60, at_seconds % 60);
+        let style = if kind == "event" { Style::new().yellow() } else { Style::new() };
+        let shown = text.if_supports_color(Stream::Stdout, |text| text.style(style)).to_string();
+        self.print(&format!("  {}  {shown}", clock.if_supports_color(Stream::Stdout, |text| text.dimmed())));
+        self.entries.push(Entry { at_seconds, kind, text: text.trim().to_owned() });
+    }
+
+    /// Above the bar where there is one; a terminal that cannot be written to ends the demo at its summary.
+    fn print(&self, line: &str) {
+        if self.quiet {
+            return;
+        }
+        self.bar.suspend(|| {
+            use std::io::Write;
+            drop(writeln!(anstream::stdout().lock(), "{line}"));
+        });
+    }
+}
+
+fn short(cause: &str) -> String {
+    const LONGEST: usize = 110;
+    match cause.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &cause[..end]),
+        None => cause.to_owned(),
+    }
+}

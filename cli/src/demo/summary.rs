@@ -1,0 +1,204 @@
+//! The end of the demo: tables, figures and the verdict.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::{CellAlignment, Table};
+use enroller_core::policy::MAX_POLICY_BYTES;
+use enroller_testkit::Lab;
+use enroller_testkit::audit::{Audit, audit};
+use serde::Serialize;
+
+use super::show::Entry;
+use crate::output::Output;
+
+/// Accounts shown in the coverage table; the rest is counted.
+const ROWS: usize = 20;
+
+/// Everything the demo ends with.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    /// Whether every VPC is covered, every account granted on exactly one shard, and nothing lost after enrollment.
+    pub(super) ok: bool,
+    accounts: usize,
+    regions: Vec<String>,
+    vpcs: usize,
+    covered: usize,
+    uncovered: Vec<String>,
+    doubled: Vec<String>,
+    grants: Vec<Grant>,
+    not_on_exactly_one_shard: Vec<String>,
+    granted_strangers: BTreeSet<String>,
+    calls: usize,
+    calls_by_operation: BTreeMap<String, usize>,
+    records: Records,
+    timeline: Vec<Entry>,
+    #[serde(skip)]
+    audit: Audit,
+}
+
+#[derive(Debug, Serialize)]
+struct Grant {
+    region: String,
+    destination: String,
+    accounts: usize,
+    policy_bytes: usize,
+    policy_bytes_left: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Records {
+    sent: u64,
+    delivered: u64,
+    before_enrollment: u64,
+    lost_after_enrollment: u64,
+    lost_by_reason: BTreeMap<String, u64>,
+    duplicated: u64,
+}
+
+impl Summary {
+    pub(super) fn of(lab: &Lab, regions: &[String], timeline: Vec<Entry>) -> Self {
+        let audit = audit(&lab.sim, regions);
+        let traffic = lab.sim.traffic_report();
+        let calls = lab.sim.calls();
+        let mut calls_by_operation = BTreeMap::new();
+        for call in &calls {
+            *calls_by_operation.entry(format!("{:?}:{}", call.service, call.operation).to_lowercase()).or_default() += 1;
+        }
+        let grants = audit.destinations.iter().map(|it| Grant {
+            region: it.region.clone(),
+            destination: it.name.clone(),
+            accounts: it.accounts.len(),
+            policy_bytes: it.policy_bytes,
+            policy_bytes_left: MAX_POLICY_BYTES.saturating_sub(it.policy_bytes),
+        });
+        let misplaced: Vec<String> = audit.misplaced().iter().map(|it| format!("{} in {}", it.account, it.region)).collect();
+        let vpcs: usize = audit.places.iter().map(|place| place.vpcs).sum();
+        let of = |list: fn(&enroller_testkit::audit::Coverage) -> &Vec<String>| -> Vec<String> {
+            audit.places.iter().flat_map(list).cloned().collect()
+        };
+        let records = Records {
+            sent: traffic.sent,
+            delivered: traffic.delivered,
+            before_enrollment: traffic.not_logged_before_enrollment,
+            lost_after_enrollment: traffic.lost_after_enrollment,
+            lost_by_reason: traffic.lost_by_reason.iter().map(|(loss, count)| (loss.to_string(), *count)).collect(),
+            duplicated: traffic.duplicated,
+        };
+        let ok = audit.uncovered() == 0
+            && misplaced.is_empty()
+            && audit.strangers.is_empty()
+            && records.lost_after_enrollment == 0
+            && audit.destinations.iter().all(|it| it.policy_bytes <= MAX_POLICY_BYTES);
+        Self {
+            ok,
+            accounts: audit.places.iter().map(|place| &place.account).collect::<BTreeSet<_>>().len(),
+            regions: regions.to_vec(),
+            vpcs,
+            covered: vpcs - audit.uncovered(),
+            uncovered: of(|place| &place.uncovered),
+            doubled: of(|place| &place.doubled),
+            grants: grants.collect(),
+            not_on_exactly_one_shard: misplaced,
+            granted_strangers: audit.strangers.clone(),
+            calls: calls.len(),
+            calls_by_operation,
+            records,
+            timeline,
+            audit,
+        }
+    }
+
+    pub(super) fn print(&self, json: bool) -> anyhow::Result<()> {
+        let mut out = Output::stdout();
+        if json {
+            out.json(self)?;
+            return Ok(out.finish()?);
+        }
+        out.line("\nCoverage: VPCs with a flow log, of all VPCs")?;
+        out.line(&self.coverage_table().to_string())?;
+        out.line(&format!("\nGrants: each destination's policy holds {MAX_POLICY_BYTES} bytes"))?;
+        out.line(&self.grants_table().to_string())?;
+        out.line("\nAPI calls")?;
+        out.line(&self.calls_table().to_string())?;
+        let records = &self.records;
+        out.line(&format!(
+            "\nRecords: {} sent, {} delivered to the bucket, {} before enrollment, {} lost after enrollment",
+            records.sent, records.delivered, records.before_enrollment, records.lost_after_enrollment
+        ))?;
+        for (reason, count) in &records.lost_by_reason {
+            out.line(&format!("  lost: {count} because {reason}"))?;
+        }
+        let style = owo_colors::Style::new().bold();
+        let style = if self.ok { style.green() } else { style.red() };
+        out.line(&out.styled(&self.verdict(), style))?;
+        Ok(out.finish()?)
+    }
+
+    fn verdict(&self) -> String {
+        let shards = self.grants.len();
+        let verdict = if self.ok { "All is covered" } else { "NOT all is covered" };
+        format!(
+            "{verdict}: {} of {} VPCs in {} accounts and {} Regions; {} accounts not on exactly one of {shards} \
+             destinations; {} calls",
+            self.covered,
+            self.vpcs,
+            self.accounts,
+            self.regions.len(),
+            self.not_on_exactly_one_shard.len(),
+            self.calls
+        )
+    }
+
+    fn coverage_table(&self) -> Table {
+        let mut table = table(std::iter::once("account").chain(self.regions.iter().map(String::as_str)));
+        let mut rows: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for place in &self.audit.places {
+            rows.entry(&place.account).or_default().push(format!("{}/{}", place.with_flow_log, place.vpcs));
+        }
+        for (account, cells) in rows.iter().take(ROWS) {
+            table.add_row(std::iter::once((*account).to_owned()).chain(cells.iter().cloned()));
+        }
+        if rows.len() > ROWS {
+            table.add_row([format!("and {} more accounts", rows.len() - ROWS)]);
+        }
+        let total = |region: &String| {
+            let here = self.audit.places.iter().filter(|place| place.region == *region);
+            let (covered, all) = here.fold((0, 0), |(covered, all), it| (covered + it.with_flow_log, all + it.vpcs));
+            format!("{covered}/{all}")
+        };
+        table.add_row(std::iter::once("all".to_owned()).chain(self.regions.iter().map(total)));
+        right_align(table)
+    }
+
+    fn grants_table(&self) -> Table {
+        let mut table = table(["Region", "destination", "accounts", "bytes used", "bytes left"]);
+        for it in &self.grants {
+            let numbers = [it.accounts, it.policy_bytes, it.policy_bytes_left].map(|number| number.to_string());
+            table.add_row([it.region.clone(), it.destination.clone()].into_iter().chain(numbers));
+        }
+        right_align(table)
+    }
+
+    fn calls_table(&self) -> Table {
+        let mut table = table(["operation", "calls"]);
+        for (operation, count) in &self.calls_by_operation {
+            table.add_row([operation.clone(), count.to_string()]);
+        }
+        right_align(table)
+    }
+}
+
+fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_BORDERS_ONLY).set_header(header);
+    table
+}
+
+/// Numbers stand to the right; names stay where they are.
+fn right_align(mut table: Table) -> Table {
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

@@ -1,0 +1,288 @@
+//! `enroller explain-event`: what the product would do with events, and why.
+
+use std::error::Error;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use enroller_core::event::{EventContext, explain};
+use serde_json::{Deserializer, Value};
+
+use crate::args::ExplainEventArgs;
+use crate::configuration::Configuration;
+use crate::output::{self, Output, OutputError};
+
+/// Some input could not be read or is not JSON; the rest was explained.
+const INCOMPLETE: u8 = 2;
+
+/// Explains every event of every file, and tells on standard error what could not be read.
+pub(crate) fn run(args: &ExplainEventArgs) -> anyhow::Result<ExitCode> {
+    let context = Configuration::load(&args.settings)?.event_context()?;
+    let mut out = Output::stdout();
+    let mut complete = true;
+    for file in &args.files {
+        let name = file.display().to_string();
+        let problems = match read(file) {
+            Ok(bytes) => explain_bytes(&name, &bytes, &context, &mut out)?,
+            Err(source) => vec![InputError::Unreadable { name, source }],
+        };
+        complete &= problems.is_empty();
+        out.flush()?;
+        problems.iter().for_each(|problem| output::report(problem));
+    }
+    out.finish()?;
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
+}
+
+/// Why some input was not explained.
+#[derive(Debug, thiserror::Error)]
+enum InputError {
+    #[error("{name} cannot be read")]
+    Unreadable {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{name} is empty: expected JSON")]
+    Empty { name: String },
+    #[error("{name} is compressed: pass it on with `gunzip -c {name} | enroller explain-event -`")]
+    Compressed { name: String },
+    #[error("{name}: line {line}, column {column}: not JSON: {what}")]
+    NotJson { name: String, line: usize, column: usize, what: String },
+}
+
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    std::fs::read(file)
+}
+
+/// Explains all documents in some bytes; gives back what could not be understood.
+fn explain_bytes(
+    name: &str,
+    bytes: &[u8],
+    context: &EventContext,
+    out: &mut Output<impl Write>,
+) -> Result<Vec<InputError>, OutputError> {
+    if bytes.starts_with(b"\x1f\x8b") {
+        return Ok(vec![InputError::Compressed { name: name.to_owned() }]);
+    }
+    let mut problems = Vec::new();
+    let mut documents = Documents::new(bytes).peekable();
+    if documents.peek().is_none() {
+        problems.push(InputError::Empty { name: name.to_owned() });
+    }
+    for document in documents {
+        match document {
+            Ok(value) => explain(name, &value, context).iter().try_for_each(|line| out.json(line))?,
+            Err(NotJson { line, column, what }) => {
+                problems.push(InputError::NotJson { name: name.to_owned(), line, column, what });
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// Where a document stops being JSON, and why; lines and columns (in bytes) count from 1.
+#[derive(Debug, PartialEq, Eq)]
+struct NotJson {
+    line: usize,
+    column: usize,
+    what: String,
+}
+
+/// The JSON documents in some bytes, one after the other, on lines of their own or not.
+///
+/// After a document that is broken, reading goes on at the next line that begins with `{` or `[`: one bad line of many
+/// costs that line, and the inside of a broken indented document is not taken for documents.
+struct Documents<'a> {
+    rest: &'a [u8],
+    /// Lines before `rest`.
+    lines_before: usize,
+}
+
+impl<'a> Documents<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        // Windows tools begin files with a byte order mark, which JSON knows nothing of.
+        Self { rest: bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), lines_before: 0 }
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        let (skipped, rest) = self.rest.split_at(bytes);
+        self.lines_before += skipped.iter().filter(|byte| **byte == b'\n').count();
+        self.rest = rest;
+    }
+
+    /// Goes on after a document that is broken in this line, counted from the beginning of `rest`.
+    fn skip_broken(&mut self, line: usize, column: usize) {
+        // An error at a line's very beginning was made before it: that line may well be the next document.
+        let lines_to_skip = if column > 1 { line } else { line.saturating_sub(1) }.max(1);
+        let mut ends = self.rest.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        let next = ends.by_ref().skip(lines_to_skip - 1).find(|&start| matches!(self.rest.get(start), Some(b'{' | b'[')));
+        self.skip(next.unwrap_or(self.rest.len()));
+    }
+}
+
+impl Iterator for Documents<'_> {
+    type Item = Result<Value, NotJson>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut documents = Deserializer::from_slice(self.rest).into_iter::<Value>();
+        match documents.next()? {
+            Ok(value) => {
+                let length = documents.byte_offset();
+                self.skip(length);
+                Some(Ok(value))
+            }
+            Err(error) => {
+                let problem = self.locate(&error);
+                self.skip_broken(error.line(), error.column());
+                Some(Err(problem))
+            }
+        }
+    }
+}
+
+impl Documents<'_> {
+    fn locate(&self, error: &serde_json::Error) -> NotJson {
+        let (line, column, text) = (error.line(), error.column(), error.to_string());
+        let what = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+        NotJson { line: self.lines_before + line, column, what: what.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::output::testing::{printed, to_nobody};
+
+    const VPC_MADE: &str = r#"{"source":"event.json","decision":"enroll","account":"111122223333","region":"eu-west-1","resource":"vpc-0123456789abcdef0","reason":"CreateVpc made vpc-0123456789abcdef0"}"#;
+
+    fn context() -> EventContext {
+        EventContext {
+            log_group: "vpc-flow-logs".parse().unwrap(),
+            filter: "AllTraffic".parse().unwrap(),
+            member_role: "EnrollerMember".parse().unwrap(),
+            member_stack: "enroller-member".to_owned(),
+            organization: None,
+        }
+    }
+
+    /// A CloudTrail record of a VPC that was made.
+    fn record() -> Value {
+        json!({
+            "eventVersion": "1.11",
+            "eventTime": "2026-11-23T10:00:00Z",
+            "eventSource": "ec2.amazonaws.com",
+            "eventName": "CreateVpc",
+            "awsRegion": "eu-west-1",
+            "eventType": "AwsApiCall",
+            "recipientAccountId": "111122223333",
+            "userIdentity": {"type": "IAMUser", "accountId": "111122223333", "userName": "someone"},
+            "requestParameters": {"cidrBlock": "10.0.0.0/16"},
+            "responseElements": {"vpc": {"vpcId": "vpc-0123456789abcdef0", "ownerId": "111122223333"}},
+        })
+    }
+
+    fn envelope() -> Value {
+        json!({
+            "version": "0",
+            "detail-type": "AWS API Call via CloudTrail",
+            "source": "aws.ec2",
+            "account": "111122223333",
+            "region": "eu-west-1",
+            "detail": record(),
+        })
+    }
+
+    /// The lines printed for a file and the problems told.
+    fn explained(text: impl AsRef<[u8]>) -> (Vec<String>, Vec<String>) {
+        let mut problems = Vec::new();
+        let lines = printed(|out| problems = explain_bytes("event.json", text.as_ref(), &context(), out).unwrap());
+        (lines.lines().map(str::to_owned).collect(), problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn one_event_gives_one_line_of_json() {
+        for event in [envelope(), record(), json!({"Records": [record()]}), json!([envelope()])] {
+            assert_eq!(explained(event.to_string()), (vec![VPC_MADE.to_owned()], vec![]), "{event}");
+        }
+    }
+
+    #[test]
+    fn documents_may_follow_each_other_in_any_way() {
+        let (one, event) = (record().to_string(), envelope());
+        for text in [
+            format!("{one}{event}"),
+            format!("{one}\n{event}\n"),
+            format!("\u{feff}\r\n{one}\r\n\r\n{event:#}\r\n"),
+            format!("[{one},\n{event}]"),
+        ] {
+            assert_eq!(explained(&text), (vec![VPC_MADE.to_owned(); 2], vec![]), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_broken_line_costs_only_itself_and_is_told_with_its_place() {
+        let good = record().to_string();
+        for (broken, place) in [
+            ("this is not JSON", "line 2, column 2"),
+            ("{\"eventName\": CreateVpc}", "line 2, column 15"),
+            ("{\"eventName\": \"CreateVpc\"", "line 3, column 1"),
+            ("{\"eventName\": \"CreateVpc", "line 3, column 0"),
+            ("{\"eventName\": \"CreateVpc\"}}", "line 2, column 27"),
+        ] {
+            let (lines, problems) = explained(format!("{good}\n{broken}\n{good}\n"));
+            let whole_documents = lines.iter().filter(|line| *line == VPC_MADE).count();
+            assert_eq!(whole_documents, 2, "{broken}: {lines:?}");
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].starts_with(&format!("event.json: {place}: not JSON: ")), "{}", problems[0]);
+            assert!(!problems[0].contains(" at line "), "{}", problems[0]);
+        }
+    }
+
+    #[test]
+    fn the_inside_of_a_broken_document_is_not_taken_for_documents() {
+        let broken = format!("{:#}", envelope()).replacen("\"CreateVpc\"", "CreateVpc", 1);
+        let (lines, problems) = explained(format!("{broken}\n{:#}", record()));
+        assert_eq!(lines, [VPC_MADE]);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+    }
+
+    #[test]
+    fn reading_ends_whatever_the_bytes_are() {
+        for bytes in [&b"{"[..], b"{\n{\n{\n", b"]\n[\n]\n[", b"\xff\xfe{\0}\0", b"\"\\ud800\"", b"{}{\n\n[", &[b'['; 1_000]] {
+            let (_, problems) = explained(bytes);
+            assert!(!problems.is_empty(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_holds_no_json_at_all_is_told_as_such() {
+        for nothing in ["", " \n\t", "\u{feff}"] {
+            assert_eq!(explained(nothing), (vec![], vec!["event.json is empty: expected JSON".to_owned()]));
+        }
+        let (lines, problems) = explained(b"\x1f\x8b\x08\x00");
+        assert!(lines.is_empty());
+        assert!(problems[0].contains("gunzip -c event.json | enroller explain-event -"), "{problems:?}");
+    }
+
+    #[test]
+    fn what_is_json_but_no_event_is_explained_too() {
+        let (lines, problems) = explained("5 null {}");
+        assert_eq!((lines.len(), problems.len()), (3, 0));
+        assert!(lines.iter().all(|line| line.contains("\"decision\":\"ignore\"")), "{lines:?}");
+    }
+
+    #[test]
+    fn explaining_stops_when_nobody_reads_on() {
+        let text = record().to_string();
+        let error = explain_bytes("event.json", text.as_bytes(), &context(), &mut to_nobody()).unwrap_err();
+        assert!(matches!(error, OutputError::NobodyReads));
+    }
+}

@@ -1,0 +1,82 @@
+//! `enroller settings`: the reference of all settings, or the values in force.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use enroller_core::settings::{KEYS, Settings, environment_name};
+
+use crate::args::SettingsCommandArgs;
+use crate::configuration::Configuration;
+use crate::output::Output;
+
+/// Lists the settings, or checks the values given and lists what is in force.
+pub(crate) fn run(args: &SettingsCommandArgs) -> anyhow::Result<ExitCode> {
+    let check = args.check || args.settings.config.is_some() || !args.settings.set.is_empty();
+    let rows = if check {
+        let configuration = Configuration::load(&args.settings)?;
+        configuration.settings()?;
+        in_force(&configuration)
+    } else {
+        reference()
+    };
+    let mut out = Output::stdout();
+    out.line(&table(&rows, out.colours()))?;
+    out.finish()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every setting: name, environment variable, default, meaning.
+fn reference() -> Vec<Vec<String>> {
+    let required = required();
+    let rows = KEYS.iter().map(|&(key, default, meaning)| {
+        let default = if required.contains(key) { "(required)" } else { default };
+        vec![key.to_owned(), environment_name(key), default.to_owned(), meaning.to_owned()]
+    });
+    std::iter::once(titles(&["SETTING", "ENVIRONMENT", "DEFAULT", "MEANING"])).chain(rows).collect()
+}
+
+/// The value of every setting and where it comes from.
+fn in_force(configuration: &Configuration) -> Vec<Vec<String>> {
+    let rows = KEYS.iter().map(|&(key, default, _)| match configuration.given(key) {
+        Some((value, origin)) => vec![key.to_owned(), value.to_owned(), origin.to_string()],
+        None => vec![key.to_owned(), default.to_owned(), "default".to_owned()],
+    });
+    std::iter::once(titles(&["SETTING", "VALUE", "FROM"])).chain(rows).collect()
+}
+
+/// The settings that have no default and must be set: what is missing where nothing is set.
+fn required() -> BTreeSet<&'static str> {
+    let problems = Settings::from_lookup(|_| None).err().map(|error| error.0).unwrap_or_default();
+    problems.into_iter().map(|problem| problem.key).collect()
+}
+
+fn titles(titles: &[&str]) -> Vec<String> {
+    titles.iter().map(|title| (*title).to_owned()).collect()
+}
+
+/// Rows as wide as the terminal, or as wide as they are where there is none.
+fn table(rows: &[Vec<String>], colours: bool) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some((titles, rows)) = rows.split_first() {
+        let bold = |title: &String| if colours { Cell::new(title).add_attribute(Attribute::Bold) } else { Cell::new(title) };
+        table.set_header(titles.iter().map(bold)).add_rows(rows);
+    }
+    table.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_has_a_line_of_its_own_and_only_what_has_no_default_is_required() {
+        let lines = table(&reference(), false);
+        assert_eq!(lines.lines().count(), KEYS.len() + 1);
+        let required: Vec<&str> =
+            lines.lines().filter(|l| l.contains("(required)")).filter_map(|l| l.split_whitespace().next()).collect();
+        assert_eq!(required, ["central_account", "organization_id", "home_region", "regions"]);
+        assert!(lines.contains("ENROLLER_FILTER_NAME"), "{lines}");
+    }
+}

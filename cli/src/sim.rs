@@ -1,0 +1,147 @@
+//! `enroller sim`: the simulated AWS over HTTP.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use enroller_core::settings::Settings;
+use enroller_sim::{LimitClock, Sim, SimBuilder};
+use enroller_testkit::{As, Installation, aws_on, installation_settings};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::args::{Limits, SimArgs};
+use crate::output::Output;
+
+/// What the first line tells.
+#[derive(Debug, Serialize)]
+struct Ready {
+    endpoint: String,
+    organization_id: String,
+    home_region: String,
+    management_account: Keys,
+    central_account: Keys,
+    /// All accounts of the organization, the two above included.
+    member_accounts: Vec<String>,
+    regions: Vec<String>,
+    installed: bool,
+    member_role: String,
+    external_id: Option<String>,
+    /// The first destination of each Region, by ARN. Made only with `--installed`.
+    destinations: BTreeMap<String, String>,
+    /// Settings for commands that work on this installation, as the environment sets them.
+    environment: BTreeMap<String, String>,
+}
+
+/// An account whose access keys may do everything in it.
+#[derive(Debug, Serialize)]
+struct Keys {
+    id: String,
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+impl Keys {
+    fn of(sim: &Sim, account: String) -> Self {
+        let credentials = sim.credentials_of(&account);
+        Self { id: account, access_key_id: credentials.access_key_id, secret_access_key: credentials.secret_access_key }
+    }
+}
+
+/// Serves the simulated AWS until it is interrupted.
+pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
+    let listener = TcpListener::bind(args.listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let endpoint = format!("http://{}", listener.local_addr().context("the listening address is not known")?);
+    let regions: Vec<String> = args.regions.iter().map(ToString::to_string).collect();
+    let sim = SimBuilder {
+        accounts: args.accounts,
+        regions: regions.clone(),
+        vpcs: args.vpcs,
+        real_time: true,
+        limits: match args.limits {
+            Limits::Aws => LimitClock::Real,
+            Limits::None => LimitClock::Off,
+        },
+        ..SimBuilder::default()
+    }
+    .build();
+    let settings = installation_settings(&sim, &regions, &[])?;
+    let stacks = Installation::new(sim.clone(), settings.clone());
+    if args.installed {
+        install(&sim, &stacks, &settings).await?;
+    }
+    // What comes before is not what a user measures.
+    sim.with(|world| {
+        world.settings.latency_ms = args.latency_ms;
+        world.stats.clear();
+    });
+    let ready = Ready {
+        endpoint,
+        organization_id: settings.organization_id.to_string(),
+        home_region: settings.home_region.to_string(),
+        management_account: Keys::of(&sim, sim.management()),
+        central_account: Keys::of(&sim, sim.central()),
+        member_accounts: sim.members(),
+        regions,
+        installed: args.installed,
+        member_role: settings.member_role_name.to_string(),
+        external_id: settings.external_id.clone(),
+        destinations: stacks.destination_arns(),
+        environment: environment(&settings),
+    };
+    let mut out = Output::stdout();
+    out.json(&ready)?;
+    out.finish()?;
+    enroller_sim::server::serve(listener, sim, interrupted()).await.context("the simulated AWS stopped serving")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Roles, rules and queues by the stacks; destinations by the call that makes them.
+async fn install(sim: &Sim, stacks: &Installation, settings: &Settings) -> anyhow::Result<()> {
+    stacks.deploy_center()?;
+    for account in sim.members() {
+        stacks.deploy_member(&account)?;
+    }
+    let aws = aws_on(sim, settings, As::Account(&sim.central()));
+    let target = settings.destination_target_arn.as_ref().context("the settings name no stream")?;
+    let role = settings.destination_role_arn.as_ref().context("the settings name no destination role")?;
+    for region in &settings.regions {
+        aws.destinations.put_destination(region, &settings.destination_name, target, role).await?;
+    }
+    Ok(())
+}
+
+fn environment(settings: &Settings) -> BTreeMap<String, String> {
+    let regions: Vec<&str> = settings.regions.iter().map(enroller_core::ids::Region::as_str).collect();
+    let arn = |arn: &Option<enroller_core::arn::Arn>| arn.as_ref().map(ToString::to_string);
+    let values = [
+        ("central_account", Some(settings.central_account.to_string())),
+        ("organization_id", Some(settings.organization_id.to_string())),
+        ("home_region", Some(settings.home_region.to_string())),
+        ("regions", Some(regions.join(","))),
+        ("destination_target_arn", arn(&settings.destination_target_arn)),
+        ("destination_role_arn", arn(&settings.destination_role_arn)),
+        ("external_id", settings.external_id.clone()),
+        ("enrollments_queue_url", settings.enrollments_queue_url.clone()),
+        ("grants_queue_url", settings.grants_queue_url.clone()),
+    ];
+    let set = values.into_iter().filter_map(|(key, value)| Some((enroller_core::settings::environment_name(key), value?)));
+    set.collect()
+}
+
+/// Ends at Ctrl-C or SIGTERM.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminated) => drop(terminated.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        // Where signals cannot be listened for, only killing the process ends it.
+        result = tokio::signal::ctrl_c() => if result.is_err() { std::future::pending().await },
+    }
+}

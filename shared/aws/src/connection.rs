@@ -1,0 +1,121 @@
+//! One process's way to AWS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_http_client::Builder as HttpClientBuilder;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::SdkConfig;
+use enroller_core::ids::AccountId;
+use enroller_core::settings::Settings;
+use enroller_engine::ports::{Accounts, Aws, AwsResult};
+
+use crate::calls::Link;
+use crate::clock::Time;
+use crate::credentials::Sessions;
+use crate::destinations::CentralDestinations;
+use crate::limits::{Limits, RateLimits};
+use crate::logs::LogGroups;
+use crate::network::Ec2;
+use crate::organization::Organizations;
+use crate::queues::Sqs;
+use crate::roles::Iam;
+
+#[cfg(test)]
+mod tests;
+
+/// Tries of one call, the first included, before its error is handed on. What then is still throttled goes back to the
+/// queue, which waits longer than a paid-for function should.
+const ATTEMPTS: u32 = 4;
+
+/// For one try. CreateFlowLogs for 300 VPCs is the slowest call there is.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// For a call with all its tries and the waits between them; well below the 15 minutes a function can run. Connecting
+/// has the SDK's own limit, 3.1 seconds.
+const CALL_TIMEOUT: Duration = Duration::from_secs(100);
+
+/// Everything needed to call AWS. Cheap to clone; clones share credentials, clients and rate limits.
+#[derive(Clone)]
+pub struct Connection(Arc<Link>);
+
+impl Connection {
+    /// Connects as the environment says: credentials, profiles, `AWS_ENDPOINT_URL` and
+    /// `AWS_ENDPOINT_URL_<SERVICE>`, which hold in member accounts too. The Region is the home Region, whatever the
+    /// environment names. Makes no AWS call itself, though finding credentials may.
+    pub async fn connect(settings: Arc<Settings>) -> Self {
+        // Pinned, so that an update of the SDK does not change how it retries.
+        let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(http_client())
+            .region(Region::new(settings.home_region.as_str().to_owned()))
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                    .operation_timeout(CALL_TIMEOUT)
+                    .build(),
+            );
+        Self::build(settings, loader.load().await, RateLimits::Documented, Time::monotonic())
+    }
+
+    /// Connects with everything from outside: the HTTP client, credentials of the central functions, endpoints, retries,
+    /// timeouts, and the time and sleep, which the rate limits and the renewal of credentials then go by too. The Region
+    /// is the home Region, whatever the configuration names.
+    ///
+    /// An HTTP client must be set, because none is built in. Where the sleep is simulated, whatever the SDK times with it
+    /// must be off, or it ends before any answer and moves the time on: timeouts, stalled stream protection and, with
+    /// `IdentityCache::no_cache()`, the loading of credentials.
+    pub fn from_config(settings: Arc<Settings>, config: SdkConfig, limits: RateLimits) -> Self {
+        let time = time_of(&config);
+        Self::build(settings, config, limits, time)
+    }
+
+    fn build(settings: Arc<Settings>, config: SdkConfig, limits: RateLimits, limits_time: Time) -> Self {
+        let home = Region::new(settings.home_region.as_str().to_owned());
+        let config = config.into_builder().region(home).build();
+        let limits = Arc::new(Limits::new(limits, limits_time));
+        let sts = aws_sdk_sts::Client::new(&config);
+        let sessions = Sessions::new(Arc::clone(&settings), sts, time_of(&config), Arc::clone(&limits));
+        Self(Arc::new(Link { settings, config, sessions, limits }))
+    }
+
+    /// The ports of the engine. Each call makes new ones with clients of their own: call it once.
+    pub fn aws(&self) -> Aws {
+        let link = &self.0;
+        Aws {
+            accounts: Arc::new(Members(Arc::clone(link))),
+            network: Arc::new(Ec2::new(link)),
+            logs: Arc::new(LogGroups::new(link)),
+            roles: Arc::new(Iam::new(link)),
+            destinations: Arc::new(CentralDestinations::new(link)),
+            organization: Arc::new(Organizations::new(link)),
+            queues: Arc::new(Sqs::new(link)),
+        }
+    }
+}
+
+/// The one HTTP client, whose connections all accounts and Regions share. The SDK would otherwise build one for each
+/// client, and cannot here, because its default TLS is left out of the build.
+fn http_client() -> SharedHttpClient {
+    HttpClientBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}
+
+fn time_of(config: &SdkConfig) -> Time {
+    let sleep = config.sleep_impl().unwrap_or_else(|| SharedAsyncSleep::new(TokioSleep::new()));
+    Time::new(config.time_source().unwrap_or_default(), sleep)
+}
+
+struct Members(Arc<Link>);
+
+#[async_trait]
+impl Accounts for Members {
+    async fn enter(&self, account: AccountId) -> AwsResult<()> {
+        self.0.sessions.of(account).await.map(drop)
+    }
+}

@@ -1,0 +1,72 @@
+//! From the SDK's errors to [`AwsError`], by code and never by text.
+
+use std::error::Error;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_types::request_id::RequestId;
+use enroller_core::error::{AwsError, Code};
+use enroller_core::ids::Place;
+
+#[cfg(test)]
+mod tests;
+
+/// The error of a call made at a place.
+pub(crate) fn aws_error<E>(operation: &'static str, at: &Place, error: SdkError<E, HttpResponse>) -> AwsError
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
+    let request_id = error.request_id().or_else(|| error.meta().request_id()).map(str::to_owned);
+    let mut found = match &error {
+        SdkError::ServiceError(context) => answered(operation, context.err(), context.raw()),
+        // The head of an answer came and its body broke off, so whether the call had its effect is not known.
+        SdkError::ResponseError(_) | SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => {
+            AwsError::without_answer(operation, Code::NoAnswer, chain(&error))
+        }
+        SdkError::ConstructionFailure(_) => AwsError::answered(operation, "RequestNotSent", chain(&error)),
+        other => AwsError::without_answer(operation, Code::NoAnswer, chain(other)),
+    };
+    found.request_id = request_id;
+    found.at(at.account, &at.region)
+}
+
+fn answered<E>(operation: &'static str, error: &E, raw: &HttpResponse) -> AwsError
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
+    let status = raw.status();
+    match error.code().filter(|code| !code.is_empty()) {
+        Some(code) => AwsError::answered(operation, code, error.message().unwrap_or("no message")),
+        // Load balancers and gateways answer without a code, in HTML.
+        None if status.is_server_error() => AwsError {
+            code_text: format!("HTTP {}", status.as_u16()),
+            ..AwsError::without_answer(operation, Code::Internal, chain(error))
+        },
+        None => {
+            let message = format!("HTTP {}: {}", status.as_u16(), chain(error));
+            AwsError::without_answer(operation, Code::Unparsable, message)
+        }
+    }
+}
+
+/// An answer that lacks something or holds something unknown; `message` names the value.
+pub(crate) fn unparsable(operation: &'static str, at: &Place, message: impl Into<String>) -> AwsError {
+    AwsError::without_answer(operation, Code::Unparsable, message).at(at.account, &at.region)
+}
+
+/// What the error says and all its causes. Unlike the SDK's `DisplayErrorContext` without the debug form, which quotes
+/// the raw answer: that of AssumeRole carries credentials.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,171 @@
+//! Log groups and subscription filters (CloudWatch Logs).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::config::retry::RetryPartition;
+use aws_sdk_cloudwatchlogs::types::{
+    LogGroup as SdkLogGroup, LogGroupClass as SdkClass, SubscriptionFilter as SdkFilter,
+};
+use aws_types::SdkConfig;
+use enroller_core::arn::Arn;
+use enroller_core::error::Code;
+use enroller_core::ids::Place;
+use enroller_core::names::LogGroupName;
+use enroller_core::observed::{LogGroup, LogGroupClass, SubscriptionFilter, Tags};
+use enroller_core::settings::Tag;
+use enroller_engine::ports::{AwsResult, Logs};
+
+use crate::calls::{Calls, Identity, Link, all_pages};
+use crate::errors::unparsable;
+use crate::limits::{
+    ASSOCIATE_KMS_KEY, CREATE_LOG_GROUP, DELETE_RETENTION, DESCRIBE_FILTERS, DESCRIBE_LOG_GROUPS, LIST_TAGS,
+    PUT_FILTER, PUT_RETENTION,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// The largest page of the Describe calls of CloudWatch Logs (API reference).
+pub(crate) const PAGE: i32 = 50;
+
+pub(crate) struct LogGroups(Calls<Client>);
+
+impl LogGroups {
+    pub(crate) fn new(link: &Arc<Link>) -> Self {
+        Self(Calls::new(link, Identity::Member, client))
+    }
+}
+
+/// With a retry budget of its own, as for EC2.
+fn client(config: &SdkConfig) -> Client {
+    let retries = RetryPartition::custom("one account").build();
+    Client::from_conf(aws_sdk_cloudwatchlogs::config::Builder::from(config).retry_partition(retries).build())
+}
+
+fn log_group(at: &Place, found: &SdkLogGroup) -> AwsResult<LogGroup> {
+    let days = found.retention_in_days().map(u32::try_from).transpose();
+    Ok(LogGroup {
+        retention_days: days
+            .map_err(|error| unparsable(DESCRIBE_LOG_GROUPS.operation, at, format!("retentionInDays: {error}")))?,
+        kms_key: found.kms_key_id().map(str::to_owned),
+        class: match found.log_group_class() {
+            // Partitions without classes do not show one.
+            None | Some(SdkClass::Standard) => LogGroupClass::Standard,
+            Some(other) => LogGroupClass::Other(other.as_str().to_owned()),
+        },
+        tags: None,
+    })
+}
+
+fn subscription_filter(found: &SdkFilter) -> SubscriptionFilter {
+    let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+    SubscriptionFilter {
+        name: text(found.filter_name()),
+        pattern: text(found.filter_pattern()),
+        destination: text(found.destination_arn()),
+        role: found.role_arn().map(str::to_owned),
+    }
+}
+
+#[async_trait]
+impl Logs for LogGroups {
+    async fn log_group(&self, at: &Place, name: &LogGroupName) -> AwsResult<Option<LogGroup>> {
+        // There is only a prefix to ask by, so others whose names go on are listed too.
+        let found = all_pages(DESCRIBE_LOG_GROUPS, at, async |token| {
+            let request = |client: Client| {
+                client
+                    .describe_log_groups()
+                    .log_group_name_prefix(name.as_str())
+                    .limit(PAGE)
+                    .set_next_token(token)
+                    .send()
+            };
+            let page = self.0.call(DESCRIBE_LOG_GROUPS, at, request).await?;
+            let groups = page.log_groups.unwrap_or_default();
+            match groups.into_iter().find(|group| group.log_group_name() == Some(name.as_str())) {
+                Some(group) => Ok((vec![group], None)),
+                None => Ok((Vec::new(), page.next_token)),
+            }
+        });
+        found.await?.first().map(|group| log_group(at, group)).transpose()
+    }
+
+    async fn log_group_tags(&self, at: &Place, name: &LogGroupName) -> AwsResult<Tags> {
+        let arn = Arn::log_group(&at.region, at.account, name).to_string();
+        let request = |client: Client| client.list_tags_for_resource().resource_arn(arn).send();
+        Ok(self.0.call(LIST_TAGS, at, request).await?.tags.unwrap_or_default().into_iter().collect())
+    }
+
+    async fn subscription_filters(&self, at: &Place, group: &LogGroupName) -> AwsResult<Vec<SubscriptionFilter>> {
+        let filters = all_pages(DESCRIBE_FILTERS, at, async |token| {
+            let request = |client: Client| {
+                let page = client.describe_subscription_filters().log_group_name(group.as_str());
+                page.limit(PAGE).set_next_token(token).send()
+            };
+            let page = self.0.call(DESCRIBE_FILTERS, at, request).await?;
+            Ok((page.subscription_filters().iter().map(subscription_filter).collect(), page.next_token))
+        });
+        match filters.await {
+            Err(error) if error.code == Code::NotFound => Ok(Vec::new()),
+            result => result,
+        }
+    }
+
+    async fn create_log_group(
+        &self,
+        at: &Place,
+        name: &LogGroupName,
+        kms_key: Option<&str>,
+        tag: &Tag,
+    ) -> AwsResult<()> {
+        // The class is left out: STANDARD is the default, and partitions without classes refuse the parameter.
+        let request = |client: Client| {
+            let group = client.create_log_group().log_group_name(name.as_str()).tags(&tag.key, &tag.value);
+            group.set_kms_key_id(kms_key.map(str::to_owned)).send()
+        };
+        self.0.call(CREATE_LOG_GROUP, at, request).await.map(drop)
+    }
+
+    async fn set_retention(&self, at: &Place, name: &LogGroupName, days: Option<u32>) -> AwsResult<()> {
+        match days {
+            Some(days) => {
+                // The settings allow the values of CloudWatch Logs only, 3,653 at most.
+                let days = i32::try_from(days).unwrap_or(i32::MAX);
+                let request = |client: Client| {
+                    client.put_retention_policy().log_group_name(name.as_str()).retention_in_days(days).send()
+                };
+                self.0.call(PUT_RETENTION, at, request).await.map(drop)
+            }
+            None => {
+                let request = |client: Client| client.delete_retention_policy().log_group_name(name.as_str()).send();
+                self.0.call(DELETE_RETENTION, at, request).await.map(drop)
+            }
+        }
+    }
+
+    async fn associate_kms_key(&self, at: &Place, name: &LogGroupName, key: &str) -> AwsResult<()> {
+        let request = |client: Client| client.associate_kms_key().log_group_name(name.as_str()).kms_key_id(key).send();
+        self.0.call(ASSOCIATE_KMS_KEY, at, request).await.map(drop)
+    }
+
+    async fn put_subscription_filter(
+        &self,
+        at: &Place,
+        group: &LogGroupName,
+        filter: &SubscriptionFilter,
+    ) -> AwsResult<()> {
+        let request = |client: Client| {
+            client
+                .put_subscription_filter()
+                .log_group_name(group.as_str())
+                .filter_name(&filter.name)
+                .filter_pattern(&filter.pattern)
+                .destination_arn(&filter.destination)
+                .set_role_arn(filter.role.clone())
+                .send()
+        };
+        self.0.call(PUT_FILTER, at, request).await.map(drop)
+    }
+}

@@ -1,0 +1,84 @@
+use serde_json::json;
+
+use super::*;
+use crate::testing::{FakeAws, json_error, place};
+
+fn name() -> LogGroupName {
+    "vpc-flow-logs".parse().unwrap()
+}
+
+#[tokio::test]
+async fn only_the_group_of_exactly_this_name_is_found_on_whatever_page() {
+    let fake = FakeAws::answering(|request| {
+        let page = match request.operation.as_str() {
+            "AssumeRole" => json!({}),
+            _ if request.member("nextToken").is_null() => {
+                json!({ "logGroups": [{ "logGroupName": "vpc-flow-logs-old" }], "nextToken": "n" })
+            }
+            _ => json!({ "logGroups": [{
+                "logGroupName": "vpc-flow-logs", "retentionInDays": 30, "kmsKeyId": "key",
+                "logGroupClass": "INFREQUENT_ACCESS",
+            }], "nextToken": "more" }),
+        };
+        (200, page.to_string())
+    });
+    let group = fake.aws().logs.log_group(&place(), &name()).await.unwrap().unwrap();
+    assert_eq!((group.retention_days, group.kms_key.as_deref()), (Some(30), Some("key")));
+    assert_eq!(group.class, LogGroupClass::Other("INFREQUENT_ACCESS".into()));
+    assert_eq!(group.tags, None);
+    assert_eq!(fake.asked("DescribeLogGroups").len(), 2, "nothing is left to look for after the match");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_none_and_not_an_error() {
+    let fake = FakeAws::answering(|request| match request.operation.as_str() {
+        "DescribeSubscriptionFilters" => json_error("ResourceNotFoundException", "no such group"),
+        _ => (200, json!({ "logGroups": [] }).to_string()),
+    });
+    let aws = fake.aws();
+    assert_eq!(aws.logs.log_group(&place(), &name()).await.unwrap(), None);
+    assert_eq!(aws.logs.subscription_filters(&place(), &name()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn filters_go_there_and_come_back_unchanged() {
+    let filter = SubscriptionFilter {
+        name: "AllTraffic".to_owned(),
+        pattern: String::new(),
+        destination: "arn:aws:logs:us-east-1:111122223333:destination:VPCFlowLogsDestination".to_owned(),
+        role: None,
+    };
+    let shown = json!({ "subscriptionFilters": [{
+        "filterName": filter.name, "filterPattern": "", "destinationArn": filter.destination,
+    }] });
+    let fake = FakeAws::answering(move |_| (200, shown.to_string()));
+    let aws = fake.aws();
+    aws.logs.put_subscription_filter(&place(), &name(), &filter).await.unwrap();
+    let put = &fake.asked("PutSubscriptionFilter")[0];
+    assert_eq!(put.member("filterPattern"), "", "the empty pattern has to be said");
+    assert!(put.member("roleArn").is_null());
+    assert_eq!(aws.logs.subscription_filters(&place(), &name()).await.unwrap(), [filter]);
+}
+
+#[tokio::test]
+async fn keeping_for_ever_removes_the_retention() {
+    let fake = FakeAws::answering(|_| (200, "{}".to_owned()));
+    let aws = fake.aws();
+    aws.logs.set_retention(&place(), &name(), Some(30)).await.unwrap();
+    aws.logs.set_retention(&place(), &name(), None).await.unwrap();
+    assert_eq!(fake.asked("PutRetentionPolicy")[0].member("retentionInDays"), 30);
+    assert_eq!(fake.asked("DeleteRetentionPolicy")[0].member("logGroupName"), "vpc-flow-logs");
+}
+
+#[tokio::test]
+async fn a_group_is_made_with_its_tag_and_its_tags_are_read_by_an_arn_without_an_asterisk() {
+    let fake = FakeAws::answering(|_| (200, json!({ "tags": { "managed-by": "us" } }).to_string()));
+    let aws = fake.aws();
+    let tag = Tag { key: "managed-by".to_owned(), value: "us".to_owned() };
+    aws.logs.create_log_group(&place(), &name(), None, &tag).await.unwrap();
+    assert_eq!(fake.asked("CreateLogGroup")[0].member("tags"), json!({ "managed-by": "us" }));
+    let tags = aws.logs.log_group_tags(&place(), &name()).await.unwrap();
+    assert!(tag.is_on(&tags));
+    let asked = fake.asked("ListTagsForResource")[0].member("resourceArn");
+    assert_eq!(asked, "arn:aws:logs:us-east-1:444455556666:log-group:vpc-flow-logs");
+}

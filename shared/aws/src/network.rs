@@ -1,0 +1,137 @@
+//! VPCs and flow logs (EC2).
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::retry::RetryPartition;
+use aws_sdk_ec2::operation::describe_vpcs::DescribeVpcsOutput;
+use aws_sdk_ec2::types::{
+    Filter, FlowLogsResourceType, LogDestinationType, ResourceType, Tag as Ec2Tag, TagSpecification,
+};
+use aws_types::SdkConfig;
+use aws_types::request_id::RequestId;
+use enroller_core::ids::{AccountId, FlowLogId, Place, Region, VpcId};
+use enroller_core::observed::{FlowLog, Vpc};
+use enroller_core::settings::Tag;
+use enroller_engine::ports::{AwsResult, Network, NewFlowLogs};
+
+use crate::calls::{Calls, Identity, Link, all_pages};
+use crate::errors::unparsable;
+use crate::limits::{CREATE_FLOW_LOGS, DELETE_FLOW_LOGS, DESCRIBE_FLOW_LOGS, DESCRIBE_REGIONS, DESCRIBE_VPCS};
+
+mod outcomes;
+mod read;
+#[cfg(test)]
+mod tests;
+
+/// The largest page of DescribeVpcs and DescribeFlowLogs (EC2 API reference).
+const PAGE: i32 = 1_000;
+
+pub(crate) struct Ec2(Calls<Client>);
+
+impl Ec2 {
+    pub(crate) fn new(link: &Arc<Link>) -> Self {
+        Self(Calls::new(link, Identity::Member, client))
+    }
+}
+
+/// With a retry budget of its own: by default all clients of a service and Region draw on one, so that one account in
+/// trouble would use up the retries of all others.
+fn client(config: &SdkConfig) -> Client {
+    let retries = RetryPartition::custom("one account").build();
+    Client::from_conf(aws_sdk_ec2::config::Builder::from(config).retry_partition(retries).build())
+}
+
+/// A token for one CreateFlowLogs request.
+///
+/// With a token, a retry inside the SDK after an answer that got lost gives the flow logs already made. It is new for
+/// each call rather than derived from the request, because the same request made again after somebody deleted the
+/// flow logs would, within the token's life, be answered with those that are gone. 128 bits from the standard
+/// library's hash keys, which are random for each `RandomState`.
+fn client_token() -> String {
+    let random = || RandomState::new().hash_one(0_u8);
+    format!("{:016x}{:016x}", random(), random())
+}
+
+fn vpc_page(at: &Place, page: DescribeVpcsOutput) -> AwsResult<(Vec<Vpc>, Option<String>)> {
+    let vpcs: AwsResult<Vec<Vpc>> = page.vpcs().iter().map(|vpc| read::vpc(at, vpc)).collect();
+    Ok((vpcs?, page.next_token))
+}
+
+fn tagged(tag: &Tag) -> TagSpecification {
+    TagSpecification::builder()
+        .resource_type(ResourceType::VpcFlowLog)
+        .tags(Ec2Tag::builder().key(&tag.key).value(&tag.value).build())
+        .build()
+}
+
+#[async_trait]
+impl Network for Ec2 {
+    async fn vpcs(&self, at: &Place) -> AwsResult<Vec<Vpc>> {
+        // VPCs that other accounts share with this one are listed too, and their flow logs are the owner's.
+        let owned = Filter::builder().name("owner-id").values(at.account.to_string()).build();
+        all_pages(DESCRIBE_VPCS, at, async |token| {
+            let request = |client: Client| {
+                client.describe_vpcs().filters(owned.clone()).max_results(PAGE).set_next_token(token).send()
+            };
+            vpc_page(at, self.0.call(DESCRIBE_VPCS, at, request).await?)
+        })
+        .await
+    }
+
+    async fn flow_logs(&self, at: &Place) -> AwsResult<Vec<FlowLog>> {
+        let ours = &self.0.settings().ownership_tag;
+        all_pages(DESCRIBE_FLOW_LOGS, at, async |token| {
+            let request = |client: Client| client.describe_flow_logs().max_results(PAGE).set_next_token(token).send();
+            let page = self.0.call(DESCRIBE_FLOW_LOGS, at, request).await?;
+            Ok((read::flow_logs(at, ours, page.flow_logs())?, page.next_token))
+        })
+        .await
+    }
+
+    /// AWS does not document the order of the ids it gives; they are taken to be in the order of the VPCs asked for,
+    /// less those it names as unsuccessful. Nothing but the report rests on that: what covers a VPC is always read back
+    /// from DescribeFlowLogs. Where the numbers differ, no VPC is said to have a flow log.
+    async fn create_flow_logs(&self, at: &Place, new: &NewFlowLogs) -> AwsResult<Vec<(VpcId, AwsResult<FlowLogId>)>> {
+        let request = |client: Client| {
+            client
+                .create_flow_logs()
+                .client_token(client_token())
+                .resource_type(FlowLogsResourceType::Vpc)
+                .set_resource_ids(Some(new.vpcs.iter().map(VpcId::to_string).collect()))
+                .traffic_type(new.spec.traffic_type.as_str().into())
+                .log_destination_type(LogDestinationType::CloudWatchLogs)
+                .log_group_name(new.log_group.as_str())
+                .deliver_logs_permission_arn(new.spec.delivery_role.to_string())
+                // The settings allow 60 and 600 only.
+                .max_aggregation_interval(i32::try_from(new.spec.interval).unwrap_or(i32::MAX))
+                .log_format(&new.spec.format)
+                .tag_specifications(tagged(&new.tag))
+                .send()
+        };
+        let answer = self.0.call(CREATE_FLOW_LOGS, at, request).await?;
+        let call = outcomes::Answer::new(CREATE_FLOW_LOGS, at, answer.request_id());
+        Ok(call.created(&new.vpcs, answer.flow_log_ids(), answer.unsuccessful()))
+    }
+
+    async fn delete_flow_logs(&self, at: &Place, ids: &[FlowLogId]) -> AwsResult<Vec<(FlowLogId, AwsResult<()>)>> {
+        let request = |client: Client| {
+            client.delete_flow_logs().set_flow_log_ids(Some(ids.iter().map(FlowLogId::to_string).collect())).send()
+        };
+        let answer = self.0.call(DELETE_FLOW_LOGS, at, request).await?;
+        Ok(outcomes::Answer::new(DELETE_FLOW_LOGS, at, answer.request_id()).of_each(ids, answer.unsuccessful()))
+    }
+
+    async fn enabled_regions(&self, account: AccountId) -> AwsResult<BTreeSet<Region>> {
+        let at = Place { account, region: self.0.settings().home_region.clone() };
+        // Without AllRegions the answer holds the enabled Regions only.
+        let answer = self.0.call(DESCRIBE_REGIONS, &at, |client| client.describe_regions().send()).await?;
+        if answer.regions().is_empty() {
+            return Err(unparsable(DESCRIBE_REGIONS.operation, &at, "the answer names no Region"));
+        }
+        Ok(answer.regions().iter().filter_map(|region| read::region(&at, region)).collect())
+    }
+}

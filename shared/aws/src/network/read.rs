@@ -1,0 +1,101 @@
+//! From EC2's answers to what the planner looks at.
+//!
+//! What must be covered and what is ours must be understood, or it is an error that names the value. What others made
+//! must not be able to stop an account by having an id of a new shape: it is left out with a warning. That is safe:
+//! nothing of others is ever changed, and AWS itself refuses the twin of a flow log that was left out
+//! (FlowLogAlreadyExists).
+
+use aws_sdk_ec2::types::{
+    FlowLog as Ec2FlowLog, LogDestinationType, Region as Ec2Region, Tag as Ec2Tag, Vpc as Ec2Vpc,
+};
+use enroller_core::ids::{Place, Region};
+use enroller_core::observed::{Delivery, FlowLog, FlowLogTarget, Tags, Vpc};
+use enroller_core::settings::Tag;
+use enroller_engine::ports::AwsResult;
+
+use crate::errors::unparsable;
+use crate::limits::{DESCRIBE_FLOW_LOGS, DESCRIBE_VPCS};
+
+/// What CreateFlowLogs uses where nothing is asked for, in seconds (EC2 API reference).
+const DEFAULT_INTERVAL: u32 = 600;
+
+fn tags(tags: &[Ec2Tag]) -> Tags {
+    let text = |part: Option<&str>| part.unwrap_or_default().to_owned();
+    tags.iter().map(|tag| (text(tag.key()), text(tag.value()))).collect()
+}
+
+pub(super) fn vpc(at: &Place, vpc: &Ec2Vpc) -> AwsResult<Vpc> {
+    let wrong = |invalid: enroller_core::ids::Invalid| unparsable(DESCRIBE_VPCS.operation, at, invalid.to_string());
+    Ok(Vpc {
+        id: vpc.vpc_id().unwrap_or_default().parse().map_err(wrong)?,
+        owner: vpc.owner_id().unwrap_or_default().parse().map_err(wrong)?,
+        is_default: vpc.is_default().unwrap_or(false),
+        tags: tags(vpc.tags()),
+    })
+}
+
+pub(super) fn flow_logs(at: &Place, ours: &Tag, page: &[Ec2FlowLog]) -> AwsResult<Vec<FlowLog>> {
+    let mut read = Vec::with_capacity(page.len());
+    for found in page {
+        match flow_log(at, found) {
+            Ok(flow_log) => read.push(flow_log),
+            Err(error) if ours.is_on(&tags(found.tags())) => return Err(error),
+            Err(error) => tracing::warn!(%error, place = %at, "a flow log of others is left out"),
+        }
+    }
+    Ok(read)
+}
+
+fn flow_log(at: &Place, found: &Ec2FlowLog) -> AwsResult<FlowLog> {
+    let wrong = |message: String| unparsable(DESCRIBE_FLOW_LOGS.operation, at, message);
+    let id = found.flow_log_id().unwrap_or_default().parse();
+    let id = id.map_err(|invalid: enroller_core::ids::Invalid| wrong(invalid.to_string()))?;
+    let resource = found.resource_id().filter(|resource| !resource.is_empty());
+    let interval = found.max_aggregation_interval().map(u32::try_from).transpose();
+    Ok(FlowLog {
+        resource: resource.ok_or_else(|| wrong(format!("{id} has no resource")))?.to_owned(),
+        // Absent for transit gateways; whatever else AWS may add one day is not what we ask for either.
+        traffic_type: found.traffic_type().and_then(|kind| kind.as_str().parse().ok()),
+        target: target(found),
+        delivery_role: found.deliver_logs_permission_arn().map(str::to_owned),
+        interval: interval
+            .map_err(|error| wrong(format!("{id} has an interval: {error}")))?
+            .unwrap_or(DEFAULT_INTERVAL),
+        format: found.log_format().map(str::to_owned),
+        delivery: delivery(found),
+        tags: tags(found.tags()),
+        id,
+    })
+}
+
+fn target(found: &Ec2FlowLog) -> FlowLogTarget {
+    let arn = found.log_destination().unwrap_or_default();
+    match found.log_destination_type() {
+        None | Some(LogDestinationType::CloudWatchLogs) => {
+            // Made with an ARN, it may show the ARN only: arn:…:log-group:NAME or arn:…:log-group:NAME:*
+            let from_arn = || arn.split(":log-group:").nth(1).map(|name| name.trim_end_matches(":*"));
+            let name = found.log_group_name().filter(|name| !name.is_empty()).or_else(from_arn);
+            name.map_or_else(|| FlowLogTarget::Other(arn.to_owned()), |name| FlowLogTarget::LogGroup(name.to_owned()))
+        }
+        Some(_) => FlowLogTarget::Other(arn.to_owned()),
+    }
+}
+
+fn delivery(found: &Ec2FlowLog) -> Delivery {
+    match found.deliver_logs_status() {
+        None | Some("") => Delivery::Unknown,
+        Some("SUCCESS") => Delivery::Success,
+        Some(status) => Delivery::Failed(found.deliver_logs_error_message().unwrap_or(status).to_owned()),
+    }
+}
+
+/// A Region whose code is of a new shape is left out: no setting can name it.
+pub(super) fn region(at: &Place, region: &Ec2Region) -> Option<Region> {
+    match region.region_name().unwrap_or_default().parse() {
+        Ok(region) => Some(region),
+        Err(error) => {
+            tracing::warn!(%error, account = %at.account, "an enabled Region is left out");
+            None
+        }
+    }
+}

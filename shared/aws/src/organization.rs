@@ -1,0 +1,156 @@
+//! The organization's accounts (AWS Organizations).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_organizations::Client;
+use aws_sdk_organizations::types::{Account as SdkAccount, AccountStatus, Parent};
+use enroller_core::error::{AwsError, Code};
+use enroller_core::ids::{AccountId, Invalid, OrganizationId, ParentId, Place};
+use enroller_core::observed::{Account, AccountState};
+use enroller_engine::ports::{AwsResult, Organization};
+
+use crate::calls::{Calls, Identity, Link, all_pages};
+use crate::errors::unparsable;
+use crate::limits::{Api, DESCRIBE_ACCOUNT, LIST_ACCOUNTS, LIST_PARENTS};
+
+#[cfg(test)]
+mod tests;
+
+/// The largest page of ListAccounts (API reference).
+const PAGE: i32 = 20;
+
+/// More than the root and the five levels of OUs below it that an organization can have (Organizations quotas).
+const MAX_DEPTH: usize = 10;
+
+/// Where each OU hangs, as far as it was asked for. Kept for one listing only, because OUs can be moved.
+type Above = BTreeMap<ParentId, ParentId>;
+
+pub(crate) struct Organizations(Calls<Client>);
+
+impl Organizations {
+    pub(crate) fn new(link: &Arc<Link>) -> Self {
+        Self(Calls::new(link, Identity::Central, Client::new))
+    }
+
+    fn at(&self) -> AwsResult<Place> {
+        let settings = self.0.settings();
+        let region = settings.partition().organizations_region().parse().map_err(|invalid: Invalid| {
+            AwsError::without_answer(LIST_ACCOUNTS.operation, Code::Unparsable, invalid.to_string())
+        })?;
+        Ok(Place { account: settings.central_account, region })
+    }
+
+    async fn read(&self, api: Api, at: &Place, found: &SdkAccount, above: &mut Above) -> AwsResult<Account> {
+        let wrong = |invalid: Invalid| unparsable(api.operation, at, invalid.to_string());
+        let id: AccountId = found.id().unwrap_or_default().parse().map_err(wrong)?;
+        let mut parents = parents_in_path(id, found.paths()).map_err(wrong)?;
+        if parents.is_empty() {
+            parents = self.climb(at, id, above).await?;
+        }
+        Ok(Account { id, name: found.name().unwrap_or_default().to_owned(), state: state(id, found), parents })
+    }
+
+    /// The roots and OUs above an account, asked for step by step, outermost first.
+    async fn climb(&self, at: &Place, account: AccountId, above: &mut Above) -> AwsResult<Vec<ParentId>> {
+        let mut parents = vec![self.parent(at, account.to_string()).await?];
+        while let Some(child) = parents.last().filter(|parent| !is_root(parent)).cloned() {
+            if parents.len() > MAX_DEPTH {
+                let message = format!("no root above {account}, but {parents:?}");
+                return Err(unparsable(LIST_PARENTS.operation, at, message));
+            }
+            let parent = match above.get(&child) {
+                Some(known) => known.clone(),
+                None => self.parent(at, child.to_string()).await?,
+            };
+            above.insert(child, parent.clone());
+            parents.push(parent);
+        }
+        parents.reverse();
+        Ok(parents)
+    }
+
+    async fn parent(&self, at: &Place, child: String) -> AwsResult<ParentId> {
+        let parents: Vec<Parent> = all_pages(LIST_PARENTS, at, async |token| {
+            let request = |client: Client| client.list_parents().child_id(&child).set_next_token(token).send();
+            let page = self.0.call(LIST_PARENTS, at, request).await?;
+            Ok((page.parents.unwrap_or_default(), page.next_token))
+        })
+        .await?;
+        let id = parents.first().and_then(Parent::id).unwrap_or_default();
+        id.parse().map_err(|invalid| unparsable(LIST_PARENTS.operation, at, format!("parent of {child}: {invalid}")))
+    }
+}
+
+fn is_root(parent: &ParentId) -> bool {
+    parent.as_str().starts_with("r-")
+}
+
+/// From `o-exampleorg1/r-abcd/ou-abcd-11111111/111122223333/` to the two in the middle.
+fn parents_in_path(account: AccountId, paths: &[String]) -> Result<Vec<ParentId>, Invalid> {
+    let path = paths.first().map_or("", String::as_str);
+    let account = account.to_string();
+    path.split('/')
+        .filter(|part| !part.is_empty() && *part != account && part.parse::<OrganizationId>().is_err())
+        .map(str::parse)
+        .collect()
+}
+
+fn state(id: AccountId, found: &SdkAccount) -> AccountState {
+    let Some(state) = found.state() else { return state_of_old(found.status()) };
+    match state.as_str() {
+        "PENDING_ACTIVATION" => AccountState::PendingActivation,
+        "ACTIVE" => AccountState::Active,
+        "SUSPENDED" => AccountState::Suspended,
+        "PENDING_CLOSURE" => AccountState::PendingClosure,
+        "CLOSED" => AccountState::Closed,
+        other => {
+            tracing::warn!(account = %id, state = other, "an account is in a state this version does not know");
+            AccountState::Unknown
+        }
+    }
+}
+
+/// `Status` was retired in favour of `State` in September 2026; endpoints that show nothing else are still understood.
+/// Its SUSPENDED meant closed, but a grant is not taken away on a value that has since got another meaning.
+fn state_of_old(status: Option<&AccountStatus>) -> AccountState {
+    match status {
+        Some(AccountStatus::Active) => AccountState::Active,
+        Some(AccountStatus::PendingClosure) => AccountState::PendingClosure,
+        Some(AccountStatus::Suspended) => AccountState::Suspended,
+        Some(_) | None => AccountState::Unknown,
+    }
+}
+
+#[async_trait]
+impl Organization for Organizations {
+    async fn accounts(&self) -> AwsResult<Vec<Account>> {
+        let at = &self.at()?;
+        let found = all_pages(LIST_ACCOUNTS, at, async |token| {
+            let request = |client: Client| client.list_accounts().max_results(PAGE).set_next_token(token).send();
+            let page = self.0.call(LIST_ACCOUNTS, at, request).await?;
+            Ok((page.accounts.unwrap_or_default(), page.next_token))
+        })
+        .await?;
+        let mut above = Above::new();
+        let mut accounts = Vec::with_capacity(found.len());
+        for account in &found {
+            accounts.push(self.read(LIST_ACCOUNTS, at, account, &mut above).await?);
+        }
+        Ok(accounts)
+    }
+
+    async fn account(&self, id: AccountId) -> AwsResult<Option<Account>> {
+        let at = &self.at()?;
+        let request = |client: Client| client.describe_account().account_id(id.to_string()).send();
+        let answer = match self.0.call(DESCRIBE_ACCOUNT, at, request).await {
+            Ok(answer) => answer,
+            Err(error) if error.code_text == "AccountNotFoundException" => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let found = answer.account();
+        let found = found.ok_or_else(|| unparsable(DESCRIBE_ACCOUNT.operation, at, "the answer has no account"))?;
+        self.read(DESCRIBE_ACCOUNT, at, found, &mut Above::new()).await.map(Some)
+    }
+}

@@ -1,0 +1,92 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::{FakeAws, MEMBER, json_error};
+
+fn ids(parents: &[ParentId]) -> Vec<&str> {
+    parents.iter().map(ParentId::as_str).collect()
+}
+
+fn listing(pages: Vec<Value>) -> FakeAws {
+    FakeAws::answering(move |request| {
+        let page = request.member("NextToken").as_str().map_or(0, |token| token.parse::<usize>().unwrap());
+        let mut answer = json!({ "Accounts": pages[page] });
+        if page + 1 < pages.len() {
+            answer["NextToken"] = json!((page + 1).to_string());
+        }
+        (200, answer.to_string())
+    })
+}
+
+fn account(id: &str, state: &str) -> Value {
+    json!({ "Id": id, "Name": "n", "State": state, "Paths": [format!("o-exampleorg1/r-abcd/ou-abcd-11111111/{id}/")] })
+}
+
+#[tokio::test]
+async fn empty_pages_do_not_end_the_listing() {
+    let pages = vec![
+        json!([account(MEMBER, "ACTIVE")]),
+        json!([]),
+        json!([account("777788889999", "CLOSED"), account("000000000001", "SOMETHING_NEW")]),
+    ];
+    let fake = listing(pages);
+    let accounts = fake.aws().organization.accounts().await.unwrap();
+    let states: Vec<AccountState> = accounts.iter().map(|account| account.state).collect();
+    assert_eq!(states, [AccountState::Active, AccountState::Closed, AccountState::Unknown]);
+    assert_eq!(accounts[2].id.to_string(), "000000000001");
+    assert_eq!(ids(&accounts[0].parents), ["r-abcd", "ou-abcd-11111111"]);
+    let asked = fake.asked("ListAccounts");
+    assert_eq!(asked.len(), 3);
+    assert!(asked.iter().all(|request| request.member("MaxResults") == 20 && request.region == "us-east-1"));
+    assert!(fake.asked("ListParents").is_empty());
+}
+
+#[tokio::test]
+async fn part_of_a_list_is_an_error() {
+    let fake = listing(vec![json!([account(MEMBER, "ACTIVE"), account("12", "ACTIVE")])]);
+    let error = fake.aws().organization.accounts().await.unwrap_err();
+    assert_eq!(error.code, Code::Unparsable);
+    assert!(error.message.contains("12"));
+}
+
+#[tokio::test]
+async fn without_paths_the_parents_are_asked_for_and_each_unit_only_once() {
+    let fake = FakeAws::answering(|request| {
+        let parent = |id: &str, kind: &str| json!({ "Parents": [{ "Id": id, "Type": kind }] });
+        let answer = match request.operation.as_str() {
+            "ListAccounts" => {
+                let old = |id: &str, status: &str| json!({ "Id": id, "Status": status });
+                json!({ "Accounts": [old(MEMBER, "ACTIVE"), old("777788889999", "SUSPENDED")] })
+            }
+            _ => match request.member("ChildId").as_str().unwrap() {
+                "ou-abcd-11111111" => parent("r-abcd", "ROOT"),
+                _ => parent("ou-abcd-11111111", "ORGANIZATIONAL_UNIT"),
+            },
+        };
+        (200, answer.to_string())
+    });
+    let accounts = fake.aws().organization.accounts().await.unwrap();
+    for account in &accounts {
+        assert_eq!(ids(&account.parents), ["r-abcd", "ou-abcd-11111111"]);
+    }
+    assert_eq!(fake.asked("ListParents").len(), 3, "two accounts and their one unit");
+    let states: Vec<AccountState> = accounts.iter().map(|account| account.state).collect();
+    assert_eq!(states, [AccountState::Active, AccountState::Suspended], "the retired field revokes nothing");
+}
+
+#[tokio::test]
+async fn an_account_that_is_no_member_is_none_and_any_other_refusal_an_error() {
+    for (code, expected) in [("AccountNotFoundException", Ok(None)), ("AccessDeniedException", Err(Code::AccessDenied))]
+    {
+        let fake = FakeAws::answering(move |_| json_error(code, "no"));
+        let found = fake.aws().organization.account(MEMBER.parse().unwrap()).await;
+        assert_eq!(found.map_err(|error| error.code), expected);
+    }
+}
+
+#[tokio::test]
+async fn one_account_is_read_like_a_listed_one() {
+    let fake = FakeAws::answering(|_| (200, json!({ "Account": account(MEMBER, "PENDING_CLOSURE") }).to_string()));
+    let found = fake.aws().organization.account(MEMBER.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!((found.state, ids(&found.parents).len()), (AccountState::PendingClosure, 2));
+}

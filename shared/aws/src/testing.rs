@@ -1,0 +1,236 @@
+//! For tests: AWS's answers from a closure, and a time that moves only when somebody sleeps.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_sts::config::IdentityCache;
+use aws_smithy_async::rt::sleep::{AsyncSleep, Sleep};
+use aws_smithy_async::time::TimeSource;
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_types::body::SdkBody;
+use aws_types::SdkConfig;
+use enroller_core::ids::Place;
+use enroller_core::settings::Settings;
+use enroller_engine::ports::Aws;
+
+use crate::clock::Time;
+use crate::connection::Connection;
+use crate::limits::RateLimits;
+
+pub(crate) const CENTRAL: &str = "111122223333";
+pub(crate) const MEMBER: &str = "444455556666";
+
+/// A time that stands still until somebody sleeps, which moves it on at once.
+#[derive(Debug, Clone)]
+pub(crate) struct FakeTime {
+    start: SystemTime,
+    slept: Arc<Mutex<Duration>>,
+}
+
+impl FakeTime {
+    pub(crate) fn at_seconds(seconds: u64) -> Self {
+        Self { start: UNIX_EPOCH + Duration::from_secs(seconds), slept: Arc::default() }
+    }
+
+    pub(crate) fn time(&self) -> Time {
+        Time::new(self.clone(), self.clone())
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        *self.slept.lock().unwrap()
+    }
+
+    pub(crate) fn advance(&self, duration: Duration) {
+        *self.slept.lock().unwrap() += duration;
+    }
+}
+
+impl TimeSource for FakeTime {
+    fn now(&self) -> SystemTime {
+        self.start + self.elapsed()
+    }
+}
+
+impl AsyncSleep for FakeTime {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        let time = self.clone();
+        Sleep::new(async move {
+            time.advance(duration);
+            tokio::task::yield_now().await;
+        })
+    }
+}
+
+/// One request as AWS would see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// `DescribeVpcs`.
+    pub(crate) operation: String,
+    /// Of the host or, for an endpoint from outside, of the signature.
+    pub(crate) region: String,
+    pub(crate) uri: String,
+    /// Who signed.
+    pub(crate) access_key: String,
+    /// JSON or a form.
+    pub(crate) body: String,
+}
+
+impl Request {
+    fn read(request: &HttpRequest) -> Self {
+        let header = |name| request.headers().get(name).unwrap_or_default().to_owned();
+        let body = String::from_utf8(request.body().bytes().unwrap_or_default().to_vec()).unwrap();
+        let action = body.split('&').find_map(|part| part.strip_prefix("Action="));
+        let target = header("x-amz-target");
+        let operation = action.or_else(|| target.split('.').next_back()).unwrap_or_default().to_owned();
+        // Credential=AKIA…/20240101/eu-west-1/ec2/aws4_request
+        let signature = header("authorization");
+        let mut scope = signature.split("Credential=").nth(1).unwrap_or_default().split('/');
+        let access_key = scope.next().unwrap_or_default().to_owned();
+        let region = scope.nth(1).unwrap_or_default().to_owned();
+        Self { operation, region, uri: request.uri().to_owned(), access_key, body }
+    }
+
+    /// One parameter of a form, decoded.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        let value = self.body.split('&').find_map(|part| part.strip_prefix(&format!("{name}=")))?;
+        Some(percent_encoding::percent_decode_str(value).decode_utf8().unwrap().into_owned())
+    }
+
+    /// One member of a JSON body.
+    pub(crate) fn member(&self, name: &str) -> serde_json::Value {
+        serde_json::from_str::<serde_json::Value>(&self.body).unwrap()[name].clone()
+    }
+}
+
+type Answer = dyn Fn(&Request) -> (u16, String) + Send + Sync;
+
+/// AWS, answering from a closure and remembering what it was asked.
+#[derive(Clone)]
+pub(crate) struct FakeAws {
+    answer: Arc<Answer>,
+    requests: Arc<Mutex<Vec<Request>>>,
+    pub(crate) time: FakeTime,
+}
+
+impl fmt::Debug for FakeAws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FakeAws")
+    }
+}
+
+impl HttpConnector for FakeAws {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let fake = self.clone();
+        HttpConnectorFuture::new(async move {
+            // Lets others ask meanwhile, as a network would.
+            tokio::task::yield_now().await;
+            let request = Request::read(&request);
+            let (status, body) = (fake.answer)(&request);
+            fake.requests.lock().unwrap().push(request);
+            let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
+            response.headers_mut().insert("x-amzn-requestid", "request-1");
+            Ok(response)
+        })
+    }
+}
+
+impl FakeAws {
+    /// Answers AssumeRole by itself, for one hour, and everything else as `answer` says.
+    pub(crate) fn answering(answer: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static) -> Self {
+        let time = FakeTime::at_seconds(1_700_000_000);
+        let clock = time.time();
+        let answer = move |request: &Request| match request.operation.as_str() {
+            "AssumeRole" => match answer(request) {
+                (200, _) => (200, session(clock.since_epoch().as_secs() + 3_600)),
+                refusal => refusal,
+            },
+            _ => answer(request),
+        };
+        Self { answer: Arc::new(answer), requests: Arc::default(), time }
+    }
+
+    pub(crate) fn config(&self) -> SdkConfig {
+        let connector = SharedHttpConnector::new(self.clone());
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::from_static("ap-south-1"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                "CENTRALKEY",
+                "s",
+                None,
+                None,
+                "test",
+            )))
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .time_source(self.time.clone())
+            .sleep_impl(self.time.clone())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .identity_cache(IdentityCache::no_cache())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build()
+    }
+
+    pub(crate) fn aws(&self) -> Aws {
+        Connection::from_config(settings(), self.config(), RateLimits::Unlimited).aws()
+    }
+
+    /// What was asked, by operation.
+    pub(crate) fn asked(&self, operation: &str) -> Vec<Request> {
+        let requests = self.requests.lock().unwrap();
+        requests.iter().filter(|request| request.operation == operation).cloned().collect()
+    }
+}
+
+/// Each session has its own key, so that tests see which one signed.
+fn session(expires: u64) -> String {
+    let expires = aws_smithy_types::DateTime::from_secs(i64::try_from(expires).unwrap());
+    let stamp = expires.fmt(aws_smithy_types::date_time::Format::DateTime).unwrap();
+    let key: String = stamp.chars().filter(char::is_ascii_digit).collect();
+    format!(
+        "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>MEMBER{key}</AccessKeyId>\
+         <SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>{stamp}</Expiration>\
+         </Credentials></AssumeRoleResult></AssumeRoleResponse>"
+    )
+}
+
+/// An error as EC2 writes it.
+pub(crate) fn ec2_error(status: u16, code: &str, message: &str) -> (u16, String) {
+    let error = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+    (status, format!("<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>"))
+}
+
+/// An error as STS and IAM write it.
+pub(crate) fn query_error(status: u16, code: &str, message: &str) -> (u16, String) {
+    let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
+    (status, format!("<ErrorResponse>{error}<RequestId>r</RequestId></ErrorResponse>"))
+}
+
+/// An error of the JSON services.
+pub(crate) fn json_error(code: &str, message: &str) -> (u16, String) {
+    (400, serde_json::json!({ "__type": code, "message": message }).to_string())
+}
+
+pub(crate) fn settings() -> Arc<Settings> {
+    let values = BTreeMap::from([
+        ("central_account", CENTRAL),
+        ("organization_id", "o-exampleorg1"),
+        ("home_region", "eu-west-1"),
+        ("regions", "eu-west-1,us-east-1"),
+        ("external_id", "extern-1"),
+    ]);
+    Arc::new(Settings::from_lookup(|key| values.get(key).map(|value| (*value).to_owned())).unwrap())
+}
+
+pub(crate) fn place() -> Place {
+    Place { account: MEMBER.parse().unwrap(), region: "us-east-1".parse().unwrap() }
+}

@@ -1,0 +1,134 @@
+//! VPCs that get their first flow log, and VPCs that get none.
+
+use super::*;
+
+#[test]
+fn a_fresh_region_gets_log_group_then_filter_then_flow_logs() {
+    insta::assert_snapshot!(Scenario::fresh_region(2).story(), @"");
+}
+
+#[test]
+fn a_covered_region_needs_nothing() {
+    let scenario = Scenario::covered_region(2);
+    insta::assert_snapshot!(scenario.story(), @"");
+    assert_eq!(scenario.verdict(1), VpcPlan::Covered(flow_log_id(1)));
+}
+
+#[test]
+fn a_new_vpc_in_a_covered_region_gets_a_flow_log_and_nothing_else_changes() {
+    let scenario = Scenario::covered_region(1).after(|there| there.vpcs.push(vpc(2)));
+    insta::assert_snapshot!(scenario.story(), @"");
+}
+
+#[test]
+fn a_region_without_vpcs_stays_empty() {
+    insta::assert_snapshot!(Scenario::fresh_region(0).story(), @"");
+}
+
+#[test]
+fn a_region_with_only_opted_out_and_shared_in_vpcs_stays_empty() {
+    let scenario = Scenario::fresh_region(2).after(|there| {
+        there.vpcs[0].tags = tags(&[("vpc-flow-logs", "off")]);
+        there.vpcs[1].owner = "777788889999".parse().unwrap();
+    });
+    insta::assert_snapshot!(scenario.story(), @"");
+    assert_eq!(scenario.verdict(1), VpcPlan::OutOfScope(OutOfScope::OptedOut("vpc-flow-logs=off".to_owned())));
+    assert_eq!(scenario.verdict(2), VpcPlan::OutOfScope(OutOfScope::SharedIn("777788889999".parse().unwrap())));
+}
+
+#[test]
+fn opting_out_later_keeps_the_flow_log_and_says_so() {
+    let scenario = Scenario::covered_region(1).after(|there| there.vpcs[0].tags = tags(&[("vpc-flow-logs", "off")]));
+    insta::assert_snapshot!(scenario.story(), @"");
+}
+
+#[test]
+fn a_shared_in_vpc_is_left_to_its_owner() {
+    let scenario = Scenario::covered_region(1).after(|there| {
+        there.vpcs.push(Vpc { owner: "777788889999".parse().unwrap(), ..vpc(2) });
+    });
+    insta::assert_snapshot!(scenario.story(), @"");
+}
+
+#[test]
+fn a_vpc_with_a_traffic_type_of_its_own_takes_a_second_call() {
+    let scenario = Scenario::fresh_region(3).after(|there| {
+        there.vpcs[1].tags = tags(&[("vpc-flow-logs-traffic-type", "reject")]);
+    });
+    insta::assert_snapshot!(scenario.story(), @"");
+}
+
+#[test]
+fn a_traffic_type_that_is_none_counts_as_absent_and_is_noted() {
+    let scenario = Scenario::fresh_region(1).after(|there| {
+        there.vpcs[0].tags = tags(&[("vpc-flow-logs-traffic-type", "everything")]);
+    });
+    insta::assert_snapshot!(scenario.story(), @"");
+}
+
+#[test]
+fn more_vpcs_than_one_call_takes_are_spread_over_calls() {
+    let plan = Scenario::fresh_region(700).plan();
+    let calls: Vec<(usize, &str)> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::CreateFlowLogs { vpcs, .. } => Some((vpcs.len(), step.why.as_str())),
+            _ => None,
+        })
+        .collect();
+    insta::assert_debug_snapshot!(calls, @"");
+}
+
+#[test]
+fn the_enroller_makes_the_delivery_role_only_where_the_settings_say_so() {
+    let fresh = Scenario::fresh_region(1).with_settings(&[("delivery_role_maker", "enroller")]);
+    insta::assert_snapshot!(fresh.story(), @"");
+}
+
+#[test]
+fn the_delivery_role_is_not_looked_at_where_flow_logs_already_deliver_with_it() {
+    let enroller = [("delivery_role_maker", "enroller")];
+    let covered = Scenario::covered_region(1).with_settings(&enroller);
+    insta::assert_snapshot!(covered.story(), @"");
+    let one_more = covered.after(|there| there.vpcs.push(vpc(2)));
+    insta::assert_snapshot!(one_more.story(), @"");
+}
+
+#[test]
+fn a_delivery_role_or_log_group_of_another_name_is_looked_at_before_flow_logs_use_it() {
+    for change in [("delivery_role_name", "OtherRole"), ("log_group_name", "other-group")] {
+        let plan = Scenario::covered_region(1).with_settings(&[("delivery_role_maker", "enroller"), change]).plan();
+        assert_eq!(plan.steps[0].action, Action::EnsureDeliveryRole, "{change:?}: {}", story(&plan));
+    }
+}
+
+#[test]
+fn an_equal_flow_log_of_somebody_else_covers_the_vpc() {
+    let scenario = Scenario::covered_region(1).after(|there| there.flow_logs[0].tags = Tags::new());
+    insta::assert_snapshot!(scenario.story(), @"");
+    assert_eq!(scenario.verdict(1), VpcPlan::CoveredByOthers(flow_log_id(1)));
+}
+
+#[test]
+fn a_foreign_flow_log_to_elsewhere_or_of_other_settings_is_no_reason_to_skip() {
+    let differences: [fn(&mut FlowLog); 5] = [
+        |log| log.target = FlowLogTarget::Other("arn:aws:s3:::somebodys-bucket".to_owned()),
+        |log| log.target = FlowLogTarget::LogGroup("somebodys-group".to_owned()),
+        |log| log.traffic_type = Some(TrafficType::Reject),
+        |log| log.format = None,
+        |log| log.resource = "subnet-0123456789abcdef0".to_owned(),
+    ];
+    for differ in differences {
+        let scenario = Scenario::covered_region(1).after(|there| {
+            there.flow_logs[0].tags = tags(&[("managed-by", "somebody")]);
+            differ(&mut there.flow_logs[0]);
+        });
+        assert_eq!(
+            scenario.story(),
+            "create-flow-logs ALL [vpc-00000001]: 1 VPC(s) without a flow log of ours",
+            "{:?}",
+            scenario.observed.flow_logs
+        );
+    }
+}

@@ -1,0 +1,247 @@
+//! What holds of every plan, whatever AWS shows and whatever is set.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::world::{World, is_ours, wanted_traffic_type};
+use super::*;
+use crate::settings::DEFAULT_FORMAT;
+
+const OTHER_FORMAT: &str = "${account-id} ${vpc-id} ${region} ${srcaddr} ${dstaddr}";
+const KEY: &str = "arn:aws:kms:eu-west-1:444455556666:key/logs";
+
+fn any_settings() -> impl Strategy<Value = Settings> {
+    let choice =
+        |key: &'static str, values: &'static [&'static str]| select(values).prop_map(move |value| (key, value));
+    (
+        choice("traffic_type", &["ALL", "REJECT"]),
+        choice("aggregation_interval", &["60", "600"]),
+        choice("log_format", &[DEFAULT_FORMAT, OTHER_FORMAT]),
+        choice("log_group_name", &["vpc-flow-logs", "other-group"]),
+        choice("delivery_role_name", &["PublishFlowLogs", "OtherRole"]),
+        choice("retention_days", &["30", "7", "never-expire"]),
+        choice("kms_key_arn", &["", "arn:aws:kms:{region}:{account}:key/logs"]),
+        choice("grant_mode", &["account-list", "organization"]),
+        choice("delivery_role_maker", &["member-stack", "enroller"]),
+    )
+        .prop_map(|(a, b, c, d, e, f, g, h, i)| with(&[("regions", "eu-west-1"), a, b, c, d, e, f, g, h, i]).unwrap())
+}
+
+fn any_vpc() -> impl Strategy<Value = (&'static str, Tags)> {
+    let tags = select(vec![
+        tags(&[]),
+        tags(&[("vpc-flow-logs", "off")]),
+        tags(&[("vpc-flow-logs", "on")]),
+        tags(&[("vpc-flow-logs-traffic-type", "REJECT")]),
+        tags(&[("vpc-flow-logs-traffic-type", "all")]),
+        tags(&[("vpc-flow-logs-traffic-type", "nonsense")]),
+    ]);
+    (prop_oneof![4 => Just("444455556666"), 1 => Just("777788889999")], tags)
+}
+
+fn any_tags() -> impl Strategy<Value = Tags> {
+    prop_oneof![3 => Just(tags(&[OWN_TAG])), 1 => Just(Tags::new()), 1 => Just(tags(&[("managed-by", "somebody")]))]
+}
+
+fn any_flow_log() -> impl Strategy<Value = FlowLog> {
+    let role = |name: &str| Just(Some(format!("arn:aws:iam::444455556666:role/{name}")));
+    let target = prop_oneof![
+        5 => Just(FlowLogTarget::LogGroup("vpc-flow-logs".to_owned())),
+        2 => Just(FlowLogTarget::LogGroup("other-group".to_owned())),
+        1 => Just(FlowLogTarget::Other("arn:aws:s3:::bucket".to_owned())),
+    ];
+    let delivery = prop_oneof![
+        2 => Just(Delivery::Unknown),
+        4 => Just(Delivery::Success),
+        1 => Just(Delivery::Failed("Access error (The log destination is not accessible)".to_owned())),
+        1 => Just(Delivery::Failed("Rate limited".to_owned())),
+    ];
+    (
+        prop_oneof![9 => (1u32..=6).prop_map(|number| vpc_id(number).to_string()), 1 => Just("subnet-01234567".to_owned())],
+        prop_oneof![4 => Just(Some(TrafficType::All)), 4 => Just(Some(TrafficType::Reject)), 1 => Just(None)],
+        target,
+        prop_oneof![4 => role("PublishFlowLogs"), 2 => role("OtherRole"), 1 => Just(None)],
+        prop_oneof![Just(60), Just(600)],
+        prop_oneof![
+            4 => Just(Some(DEFAULT_FORMAT.to_owned())),
+            4 => Just(Some(OTHER_FORMAT.to_owned())),
+            1 => Just(None),
+        ],
+        delivery,
+        any_tags(),
+    )
+        .prop_map(|(resource, traffic_type, target, delivery_role, interval, format, delivery, tags)| FlowLog {
+            id: flow_log_id(0),
+            resource,
+            traffic_type,
+            target,
+            delivery_role,
+            interval,
+            format,
+            delivery,
+            tags,
+        })
+}
+
+fn any_log_group() -> impl Strategy<Value = LogGroup> {
+    let class = prop_oneof![
+        9 => Just(LogGroupClass::Standard),
+        1 => Just(LogGroupClass::Other("INFREQUENT_ACCESS".to_owned())),
+    ];
+    (select(vec![None, Some(7), Some(30)]), proptest::option::of(select(vec![KEY, "arn:aws:kms:x"])), class, any_tags())
+        .prop_map(|(retention_days, kms_key, class, tags)| LogGroup {
+            retention_days,
+            kms_key: kms_key.map(str::to_owned),
+            class,
+            tags: Some(tags),
+        })
+}
+
+fn any_filter() -> impl Strategy<Value = SubscriptionFilter> {
+    (
+        select(vec!["AllTraffic", "theirs-1", "theirs-2", "theirs-3", "theirs-4", "theirs-5"]),
+        select(vec!["", "REJECT"]),
+        select(vec!["VPCFlowLogsDestination", "Elsewhere"]),
+        proptest::option::of(Just("arn:aws:iam::444455556666:role/VPCFlowLogsFilterRole".to_owned())),
+    )
+        .prop_map(|(name, pattern, destination, role)| SubscriptionFilter {
+            name: name.to_owned(),
+            pattern: pattern.to_owned(),
+            destination: format!("arn:aws:logs:eu-west-1:111122223333:destination:{destination}"),
+            role,
+        })
+}
+
+fn any_world() -> impl Strategy<Value = World> {
+    (
+        proptest::collection::vec(any_vpc(), 0..=6),
+        proptest::collection::vec(any_flow_log(), 0..=10),
+        proptest::option::weighted(0.7, any_log_group()),
+        proptest::collection::vec(any_filter(), 0..=6),
+    )
+        .prop_map(|(vpcs, mut flow_logs, log_group, mut filters)| {
+            let numbered = (1..).zip(vpcs);
+            let vpcs: Vec<Vpc> = numbered
+                .map(|(number, (owner, tags))| Vpc { owner: owner.parse().unwrap(), tags, ..vpc(number) })
+                .collect();
+            for (number, log) in (1..).zip(&mut flow_logs) {
+                log.id = flow_log_id(number);
+            }
+            let mut names = BTreeSet::new();
+            filters.retain(|filter| log_group.is_some() && names.insert(filter.name.clone()));
+            World { vpcs, flow_logs, log_group, filters }
+        })
+}
+
+/// The order in which no record is lost.
+fn rank(action: &Action) -> u8 {
+    match action {
+        Action::EnsureDeliveryRole => 0,
+        Action::CreateLogGroup { .. } => 1,
+        Action::SetRetention { .. } | Action::AssociateKmsKey { .. } => 2,
+        Action::PutFilter { .. } => 3,
+        Action::CreateFlowLogs { .. } => 4,
+        Action::DeleteFlowLogs { .. } => 5,
+    }
+}
+
+/// What nobody gave the enroller leave to change.
+fn of_others(world: &World, desired: &Desired<'_>) -> World {
+    let mut others = world.clone();
+    let left_alone = |resource: &str| {
+        others
+            .vpcs
+            .iter()
+            .filter(|vpc| wanted_traffic_type(desired, vpc).is_some())
+            .all(|vpc| vpc.id.as_str() != resource)
+    };
+    others.flow_logs.retain(|log| !is_ours(&log.tags) || left_alone(&log.resource));
+    for log in &mut others.flow_logs {
+        log.delivery = Delivery::Unknown;
+    }
+    others.filters.retain(|filter| filter.name != desired.settings.filter_name.as_str());
+    others.log_group = others.log_group.filter(|group| !is_ours(group.tags.as_ref().unwrap()));
+    others
+}
+
+fn scenario(settings: &Settings) -> Scenario {
+    Scenario { settings: settings.clone(), observed: Observed::default() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// [`World::apply`] asserts on the way that nothing is asked of AWS that it refuses or that loses records.
+    #[test]
+    fn one_plan_leads_to_where_everything_is_covered_and_nothing_is_left_to_do(
+        settings in any_settings(),
+        before in any_world(),
+    ) {
+        let scenario = scenario(&settings);
+        let desired = scenario.desired();
+        let first = plan(&desired, &before.observe(&desired));
+        prop_assert!(first.steps.is_sorted_by_key(|step| rank(&step.action)), "{}", story(&first));
+        prop_assert!(first.steps.iter().all(|step| !step.why.is_empty()));
+        let mut after = before.clone();
+        after.apply(&desired, &first.steps);
+        prop_assert_eq!(of_others(&after, &desired), of_others(&before, &desired));
+
+        let second = plan(&desired, &after.observe(&desired));
+        prop_assert_eq!(&second.steps, &Vec::new(), "after {}", story(&first));
+        prop_assert_eq!(&second.blocked, &first.blocked);
+        if first.blocked.is_some() {
+            prop_assert_eq!(&after, &before);
+            return Ok(());
+        }
+        let wanted: Vec<&Vpc> = after.vpcs.iter().filter(|vpc| wanted_traffic_type(&desired, vpc).is_some()).collect();
+        for vpc in &wanted {
+            prop_assert!(after.has_right_flow_log(&desired, vpc), "{} is not covered: {}", vpc.id, story(&first));
+        }
+        if wanted.is_empty() {
+            prop_assert_eq!(&after, &before);
+        } else {
+            prop_assert!(after.log_group.is_some());
+            prop_assert!(after.filters.contains(&desired.filter()));
+        }
+        for (vpc, verdict) in &second.vpcs {
+            let in_scope = wanted.iter().any(|wanted| wanted.id == *vpc);
+            let ours = || after.flow_logs.iter().filter(|log| log.resource == vpc.as_str() && is_ours(&log.tags)).count();
+            match verdict {
+                VpcPlan::Covered(_) => prop_assert!(in_scope && ours() == 1),
+                VpcPlan::CoveredByOthers(_) => prop_assert!(in_scope && ours() == 0),
+                VpcPlan::Broken { .. } => prop_assert!(in_scope),
+                VpcPlan::OutOfScope(_) => prop_assert!(!in_scope),
+                VpcPlan::Enroll | VpcPlan::Replace { .. } => prop_assert!(false, "{} is still {:?}", vpc, verdict),
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_in_which_aws_lists_things_changes_no_step(settings in any_settings(), world in any_world()) {
+        let scenario = scenario(&settings);
+        let desired = scenario.desired();
+        let forwards = world.observe(&desired);
+        let mut backwards = forwards.clone();
+        backwards.vpcs.reverse();
+        backwards.flow_logs.reverse();
+        backwards.filters.reverse();
+        prop_assert_eq!(plan(&desired, &forwards).steps, plan(&desired, &backwards).steps);
+    }
+
+    #[test]
+    fn after_a_crash_at_any_step_the_next_plan_finishes(
+        settings in any_settings(),
+        before in any_world(),
+        done in 0usize..8,
+    ) {
+        let scenario = scenario(&settings);
+        let desired = scenario.desired();
+        let first = plan(&desired, &before.observe(&desired));
+        let mut after = before;
+        after.apply(&desired, &first.steps[..done.min(first.steps.len())]);
+        let second = plan(&desired, &after.observe(&desired));
+        after.apply(&desired, &second.steps);
+        let third = plan(&desired, &after.observe(&desired));
+        prop_assert_eq!(&third.steps, &Vec::new(), "after {} and then {}", story(&first), story(&second));
+    }
+}

@@ -1,0 +1,167 @@
+//! What was undone or has changed is put right.
+
+use super::*;
+
+#[test]
+fn a_deleted_filter_is_put_again() {
+    let scenario = Scenario::covered_region(1).after(|there| there.filters.clear());
+    insta::assert_snapshot!(scenario.story(), @"");
+}
+
+#[test]
+fn a_filter_that_points_elsewhere_is_put_right() {
+    let scenario = Scenario::covered_region(1).after(|there| {
+        there.filters[0].destination = "arn:aws:logs:eu-west-1:777788889999:destination:Elsewhere".to_owned();
+        there.filters[0].pattern = "REJECT".to_owned();
+    });
+    insta::assert_snapshot!(scenario.story(), @"");
+}
+
+#[test]
+fn a_filter_gets_the_role_that_organization_mode_demands() {
+    let organization = [("grant_mode", "organization")];
+    let without = Scenario::covered_region(1).with_settings(&organization);
+    insta::assert_snapshot!(without.story(), @"");
+    let other = without.after(|there| there.filters[0].role = Some("arn:aws:iam::444455556666:role/Other".to_owned()));
+    insta::assert_snapshot!(other.story(), @"");
+    let right = other.after(|there| {
+        there.filters[0].role = Some("arn:aws:iam::444455556666:role/VPCFlowLogsFilterRole".to_owned());
+    });
+    insta::assert_snapshot!(right.story(), @"");
+}
+
+#[test]
+fn filters_of_others_are_left_alone_and_full_slots_are_foretold() {
+    let others = |count: usize| {
+        Scenario::covered_region(1).after(|there| {
+            let foreign = there.filters.remove(0);
+            there.filters = (0..count)
+                .map(|number| SubscriptionFilter { name: format!("theirs-{number}"), ..foreign.clone() })
+                .collect();
+        })
+    };
+    insta::assert_snapshot!(others(FILTER_SLOTS - 1).story(), @"");
+    insta::assert_snapshot!(others(FILTER_SLOTS).story(), @"");
+}
+
+#[test]
+fn a_filter_of_ours_is_changed_in_its_slot_even_where_all_are_taken() {
+    let scenario = Scenario::covered_region(1).after(|there| {
+        there.filters[0].pattern = "REJECT".to_owned();
+        let ours = there.filters[0].clone();
+        there.filters.extend(
+            (1..FILTER_SLOTS).map(|number| SubscriptionFilter { name: format!("theirs-{number}"), ..ours.clone() }),
+        );
+    });
+    insta::assert_snapshot!(scenario.story(), @"");
+}
+
+#[test]
+fn a_deleted_flow_log_is_made_again() {
+    let scenario = Scenario::covered_region(2).after(|there| there.flow_logs.retain(|log| log.id == flow_log_id(2)));
+    insta::assert_snapshot!(scenario.story(), @"");
+}
+
+#[test]
+fn changed_settings_replace_flow_logs_each_with_its_successor() {
+    let format = "${account-id} ${vpc-id} ${region} ${srcaddr}";
+    for (change, difference) in [
+        (("aggregation_interval", "60"), "interval is 600, not 60"),
+        (("traffic_type", "REJECT"), "traffic type is ALL, not REJECT"),
+        (("log_group_name", "other-group"), "log group is vpc-flow-logs, not other-group"),
+        (
+            ("delivery_role_name", "OtherRole"),
+            "delivery role is arn:aws:iam::444455556666:role/PublishFlowLogs, not arn:aws:iam::444455556666:role/OtherRole",
+        ),
+        (("log_format", format), &*format!("format is {}, not {format}", crate::settings::DEFAULT_FORMAT)),
+    ] {
+        let scenario = Scenario::covered_region(1).with_settings(&[change]);
+        assert_eq!(scenario.verdict(1), VpcPlan::Replace { differences: difference.to_owned() });
+    }
+    let scenario = Scenario::covered_region(2).with_settings(&[("aggregation_interval", "60")]);
+    insta::assert_snapshot!(scenario.story(), @"");
+}
+
+#[test]
+fn new_and_changed_vpcs_share_a_call() {
+    let scenario = Scenario::covered_region(1)
+        .with_settings(&[("aggregation_interval", "60")])
+        .after(|there| there.vpcs.push(vpc(2)));
+    insta::assert_snapshot!(scenario.story(), @"");
+}
+
+#[test]
+fn a_format_is_compared_field_by_field_and_none_is_the_default_of_aws() {
+    let aws_default = [("log_format", "${account-id} ${vpc-id}  ${region}")];
+    let scenario = Scenario::covered_region(1)
+        .with_settings(&aws_default)
+        .after(|there| there.flow_logs[0].format = Some(" ${account-id}  ${vpc-id} ${region}".to_owned()));
+    insta::assert_snapshot!(scenario.story(), @"");
+    let no_format = scenario.after(|there| there.flow_logs[0].format = None);
+    assert!(matches!(no_format.verdict(1), VpcPlan::Replace { differences } if differences.contains("${log-status}")));
+}
+
+#[test]
+fn a_replaced_flow_log_that_is_still_there_is_only_deleted() {
+    let scenario = Scenario::covered_region(1);
+    let old = FlowLog { interval: 60, ..scenario.right_flow_log(7, 1) };
+    let scenario = scenario.after(|there| there.flow_logs.push(old));
+    insta::assert_snapshot!(scenario.story(), @"");
+    assert_eq!(scenario.verdict(1), VpcPlan::Covered(flow_log_id(1)));
+}
+
+#[test]
+fn of_two_equal_flow_logs_of_ours_the_first_stays() {
+    let scenario = Scenario::covered_region(1);
+    let twin = scenario.right_flow_log(7, 1);
+    let scenario = scenario.after(|there| there.flow_logs.insert(0, twin));
+    insta::assert_snapshot!(scenario.story(), @"");
+}
+
+#[test]
+fn a_flow_log_of_ours_goes_where_an_equal_one_of_somebody_else_delivers() {
+    let scenario = Scenario::covered_region(1).after(|there| {
+        let ours = FlowLog { id: flow_log_id(7), interval: 60, ..there.flow_logs[0].clone() };
+        there.flow_logs[0].tags = Tags::new();
+        there.flow_logs.push(ours);
+    });
+    insta::assert_snapshot!(scenario.story(), @"");
+    assert_eq!(scenario.verdict(1), VpcPlan::CoveredByOthers(flow_log_id(1)));
+}
+
+#[test]
+fn a_flow_log_that_does_not_deliver_is_told_and_nothing_is_deleted_for_its_sake() {
+    let scenario = Scenario::covered_region(1).after(|there| {
+        let old = FlowLog { id: flow_log_id(7), interval: 60, ..there.flow_logs[0].clone() };
+        there.flow_logs[0].delivery = Delivery::Failed("Rate limited".to_owned());
+        there.flow_logs.push(old);
+    });
+    insta::assert_snapshot!(scenario.story(), @"");
+    let broken = VpcPlan::Broken { flow_log: flow_log_id(1), message: "Rate limited".to_owned() };
+    assert_eq!(scenario.verdict(1), broken);
+    let of_somebody_else = scenario.after(|there| there.flow_logs[0].tags = Tags::new());
+    assert_eq!(of_somebody_else.verdict(1), broken);
+}
+
+#[test]
+fn an_access_error_has_the_delivery_role_looked_at_by_whom_it_is_made() {
+    let refused = || {
+        Scenario::covered_region(1).after(|there| {
+            let message = "Access error (The log destination is not accessible)";
+            there.flow_logs[0].delivery = Delivery::Failed(message.to_owned());
+        })
+    };
+    insta::assert_snapshot!(refused().with_settings(&[("delivery_role_maker", "enroller")]).story(), @"");
+    insta::assert_snapshot!(refused().with_settings(&[("delivery_role_maker", "member-stack")]).story(), @"");
+}
+
+#[test]
+fn an_access_error_of_another_role_is_none_of_ours() {
+    let scenario = Scenario::covered_region(1).with_settings(&[("delivery_role_maker", "enroller")]).after(|there| {
+        let mut theirs = FlowLog { id: flow_log_id(7), tags: Tags::new(), ..there.flow_logs[0].clone() };
+        theirs.delivery_role = Some("arn:aws:iam::444455556666:role/Theirs".to_owned());
+        theirs.delivery = Delivery::Failed("Access error".to_owned());
+        there.flow_logs.push(theirs);
+    });
+    insta::assert_snapshot!(scenario.story(), @"");
+}

@@ -1,0 +1,140 @@
+//! One account and Region of AWS as far as a plan touches it: what each step does there, and what must never be asked.
+
+use super::*;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct World {
+    pub(super) vpcs: Vec<Vpc>,
+    pub(super) flow_logs: Vec<FlowLog>,
+    /// With its tags, which [`World::observe`] shows only where the planner asks for them.
+    pub(super) log_group: Option<LogGroup>,
+    pub(super) filters: Vec<SubscriptionFilter>,
+}
+
+impl World {
+    pub(super) fn observe(&self, desired: &Desired<'_>) -> Observed {
+        let World { vpcs, flow_logs, log_group, filters } = self.clone();
+        let mut observed = Observed { vpcs, flow_logs, log_group, filters };
+        let tags = observed.log_group.as_mut().and_then(|group| group.tags.take());
+        if desired.needs_group_tags(&observed) {
+            observed.log_group.as_mut().unwrap().tags = tags;
+        }
+        observed
+    }
+
+    pub(super) fn apply(&mut self, desired: &Desired<'_>, steps: &[Step]) {
+        for step in steps {
+            match &step.action {
+                Action::EnsureDeliveryRole => self.delivery_works(desired),
+                Action::CreateLogGroup { kms_key } => {
+                    assert_eq!(self.log_group, None, "AWS refuses a log group that exists");
+                    let tags = Some(tags(&[OWN_TAG]));
+                    let class = LogGroupClass::Standard;
+                    self.log_group = Some(LogGroup { retention_days: None, kms_key: kms_key.clone(), class, tags });
+                }
+                Action::SetRetention { days } => self.our_log_group().retention_days = *days,
+                Action::AssociateKmsKey { key } => self.our_log_group().kms_key = Some(key.clone()),
+                Action::PutFilter { filter } => {
+                    let group = self.log_group.as_ref().expect("AWS refuses a filter without its log group");
+                    assert_eq!(group.class, LogGroupClass::Standard, "AWS refuses a filter on other classes");
+                    self.filters.retain(|present| present.name != filter.name);
+                    self.filters.push(filter.clone());
+                }
+                Action::CreateFlowLogs { spec, vpcs, replaces } => self.create_flow_logs(desired, spec, vpcs, replaces),
+                Action::DeleteFlowLogs { flow_logs } => {
+                    for (id, vpc) in flow_logs {
+                        self.delete_flow_log(desired, id, vpc);
+                    }
+                }
+            }
+        }
+    }
+
+    fn delivery_works(&mut self, desired: &Desired<'_>) {
+        let role = desired.settings.delivery_role(desired.place.account).to_string();
+        for log in self.flow_logs.iter_mut().filter(|log| log.delivery_role.as_ref() == Some(&role)) {
+            log.delivery = Delivery::Success;
+        }
+    }
+
+    fn our_log_group(&mut self) -> &mut LogGroup {
+        let group = self.log_group.as_mut().expect("the log group is made before it is changed");
+        assert!(is_ours(group.tags.as_ref().unwrap()), "somebody else's log group is left as it is");
+        group
+    }
+
+    fn create_flow_logs(
+        &mut self,
+        desired: &Desired<'_>,
+        spec: &FlowLogSpec,
+        vpcs: &[VpcId],
+        replaces: &BTreeMap<VpcId, BTreeSet<FlowLogId>>,
+    ) {
+        assert!((1..=MAX_FLOW_LOGS_PER_CALL).contains(&vpcs.len()));
+        assert!(replaces.keys().all(|vpc| vpcs.contains(vpc)), "what is replaced gets a successor");
+        assert!(self.filters.contains(&desired.filter()), "a record before the filter would be lost");
+        for id in vpcs {
+            let vpc = self.vpcs.iter().find(|vpc| vpc.id == *id).expect("AWS refuses a VPC that is not there");
+            assert_eq!(vpc.owner, desired.place.account, "AWS refuses a shared-in VPC");
+            assert!(!self.has_right_flow_log(desired, vpc), "AWS refuses a twin");
+            let number = self.flow_logs.iter().map(|log| log.id.clone()).collect::<BTreeSet<_>>().len() + 0x1000;
+            self.flow_logs.push(FlowLog {
+                id: flow_log_id(u32::try_from(number).unwrap()),
+                resource: id.to_string(),
+                traffic_type: Some(spec.traffic_type),
+                target: FlowLogTarget::LogGroup(desired.settings.log_group_name.to_string()),
+                delivery_role: Some(spec.delivery_role.to_string()),
+                interval: spec.interval,
+                format: Some(spec.format.clone()),
+                delivery: Delivery::Unknown,
+                tags: tags(&[OWN_TAG]),
+            });
+        }
+        for (vpc, old) in replaces {
+            for id in old {
+                self.delete_flow_log(desired, id, vpc);
+            }
+        }
+    }
+
+    /// Deleting is right only for what is ours and only where a right flow log remains.
+    fn delete_flow_log(&mut self, desired: &Desired<'_>, id: &FlowLogId, vpc: &VpcId) {
+        let position = self.flow_logs.iter().position(|log| log.id == *id).expect("what is deleted is there");
+        let gone = self.flow_logs.remove(position);
+        assert!(is_ours(&gone.tags), "{id} is somebody else's");
+        assert_eq!(gone.resource, vpc.as_str());
+        let vpc = self.vpcs.iter().find(|there| there.id == *vpc).unwrap();
+        assert!(self.has_right_flow_log(desired, vpc), "{id} goes and leaves {} without a right flow log", vpc.id);
+    }
+
+    pub(super) fn has_right_flow_log(&self, desired: &Desired<'_>, vpc: &Vpc) -> bool {
+        let Some(traffic_type) = wanted_traffic_type(desired, vpc) else { return false };
+        self.flow_logs.iter().any(|log| {
+            log.resource == vpc.id.as_str()
+                && log.traffic_type == Some(traffic_type)
+                && log.target == FlowLogTarget::LogGroup(desired.settings.log_group_name.to_string())
+                && log.delivery_role
+                    == Some(format!("arn:aws:iam::444455556666:role/{}", desired.settings.delivery_role_name))
+                && log.interval == desired.settings.aggregation_interval
+                && log.format.as_ref() == Some(&desired.settings.log_format)
+        })
+    }
+}
+
+pub(super) fn is_ours(tags: &Tags) -> bool {
+    tags.get(OWN_TAG.0).is_some_and(|value| value == OWN_TAG.1)
+}
+
+/// Which traffic of a VPC is wanted, if any, read from its tags in another way than the planner does.
+pub(super) fn wanted_traffic_type(desired: &Desired<'_>, vpc: &Vpc) -> Option<TrafficType> {
+    let tag = |key: &str| vpc.tags.get(key).map(|value| value.to_ascii_uppercase());
+    if vpc.owner != desired.place.account || tag("vpc-flow-logs").as_deref() == Some("OFF") {
+        return None;
+    }
+    Some(match tag("vpc-flow-logs-traffic-type").as_deref() {
+        Some("ALL") => TrafficType::All,
+        Some("ACCEPT") => TrafficType::Accept,
+        Some("REJECT") => TrafficType::Reject,
+        Some(_) | None => desired.settings.traffic_type,
+    })
+}

@@ -1,0 +1,122 @@
+//! The real AWS SDK, in process on a simulated AWS and on its virtual time.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::future::ProvideCredentials as ProvideFuture;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_ec2::config::BehaviorVersion;
+use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, Sleep};
+use aws_smithy_async::time::TimeSource;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use enroller_aws::{Connection, RateLimits};
+use enroller_core::settings::Settings;
+use enroller_engine::ports::{Aws, Clock};
+use enroller_sim::Sim;
+
+/// How long a role's session lasts.
+const SESSION: Duration = Duration::from_secs(3_600);
+
+/// The simulated AWS's clock for the SDK.
+#[derive(Clone, Debug)]
+pub(crate) struct SimTime(pub(crate) Sim);
+
+impl TimeSource for SimTime {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.0.now_ms())
+    }
+}
+
+/// Backoff costs no wall time: the virtual clock is moved on instead.
+impl AsyncSleep for SimTime {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        let sim = self.0.clone();
+        Sleep::new(async move { sim.advance(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)) })
+    }
+}
+
+#[async_trait]
+impl Clock for SimTime {
+    fn now_ms(&self) -> u64 {
+        self.0.now_ms()
+    }
+
+    /// Never, unless the time is past: virtual time does not pass while a function runs, so no deadline comes near.
+    async fn sleep_until(&self, at_ms: u64) {
+        if self.0.now_ms() < at_ms {
+            std::future::pending().await
+        }
+    }
+}
+
+/// Credentials of a role of the central account, renewed like those of a running function.
+#[derive(Debug)]
+struct RoleCredentials {
+    sim: Sim,
+    account: String,
+    role: String,
+}
+
+impl ProvideCredentials for RoleCredentials {
+    fn provide_credentials<'a>(&'a self) -> ProvideFuture<'a>
+    where
+        Self: 'a,
+    {
+        let Some(session) = self.sim.role_session(&self.account, &self.role, "function") else {
+            return ProvideFuture::ready(Err(CredentialsError::not_loaded(format!(
+                "role {} does not exist",
+                self.role
+            ))));
+        };
+        let expires = UNIX_EPOCH + Duration::from_millis(self.sim.now_ms()) + SESSION;
+        ProvideFuture::ready(Ok(credentials_of(session, Some(expires))))
+    }
+}
+
+fn credentials_of(given: enroller_sim::Credentials, expires: Option<SystemTime>) -> Credentials {
+    Credentials::new(given.access_key_id, given.secret_access_key, given.session_token, expires, "simulated")
+}
+
+/// As whom the SDK calls.
+#[derive(Clone, Copy, Debug)]
+pub enum As<'a> {
+    /// The account itself, which may do everything in it.
+    Account(&'a str),
+    /// A role of an account, in sessions of an hour.
+    Role(&'a str, &'a str),
+}
+
+/// A configuration of the SDK that reaches the simulated AWS.
+pub fn sdk_config(sim: &Sim, home_region: &str, who: As<'_>) -> SdkConfig {
+    let provider = match who {
+        As::Account(account) => SharedCredentialsProvider::new(credentials_of(sim.credentials_of(account), None)),
+        As::Role(account, role) => SharedCredentialsProvider::new(RoleCredentials {
+            sim: sim.clone(),
+            account: account.to_owned(),
+            role: role.to_owned(),
+        }),
+    };
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(home_region.to_owned()))
+        .credentials_provider(provider)
+        .http_client(sim.http_client())
+        .time_source(SimTime(sim.clone()))
+        .sleep_impl(SharedAsyncSleep::new(SimTime(sim.clone())))
+        .retry_config(RetryConfig::standard().with_max_attempts(4))
+        // A sleep that takes no time would make every timeout strike at once.
+        .timeout_config(TimeoutConfig::disabled())
+        .build()
+}
+
+/// The engine's ports on a simulated AWS, through the real adapters.
+pub fn aws_on(sim: &Sim, settings: &Settings, who: As<'_>) -> Aws {
+    let config = sdk_config(sim, settings.home_region.as_str(), who);
+    Connection::from_config(Arc::new(settings.clone()), config, RateLimits::Unlimited).aws()
+}

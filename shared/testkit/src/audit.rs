@@ -1,0 +1,144 @@
+//! Whether an organization is covered, judged from the simulated AWS's state alone, without the product's own code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use enroller_sim::{Sim, World};
+use serde::Serialize;
+use serde_json::Value;
+
+/// One destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DestinationState {
+    /// Its Region.
+    pub region: String,
+    /// Its name.
+    pub name: String,
+    /// Accounts its policy names.
+    pub accounts: BTreeSet<String>,
+    /// Bytes of its policy.
+    pub policy_bytes: usize,
+}
+
+/// One account in one Region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Coverage {
+    /// The account.
+    pub account: String,
+    /// The Region.
+    pub region: String,
+    /// VPCs that it owns there.
+    pub vpcs: usize,
+    /// VPCs that have a flow log.
+    pub with_flow_log: usize,
+    /// VPCs that lack one.
+    pub uncovered: Vec<String>,
+    /// VPCs that have more than one.
+    pub doubled: Vec<String>,
+    /// Destinations whose policy names the account.
+    pub granted_on: Vec<String>,
+}
+
+/// The whole organization.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Audit {
+    /// Each member account in each Region.
+    pub places: Vec<Coverage>,
+    /// Each destination of the central account.
+    pub destinations: Vec<DestinationState>,
+    /// Accounts that are named and are no members.
+    pub strangers: BTreeSet<String>,
+}
+
+impl Audit {
+    /// VPCs without a flow log.
+    pub fn uncovered(&self) -> usize {
+        self.places.iter().map(|place| place.uncovered.len()).sum()
+    }
+
+    /// Account-Regions that are named by no destination, or by more than one.
+    pub fn misplaced(&self) -> Vec<&Coverage> {
+        self.places.iter().filter(|place| place.granted_on.len() != 1).collect()
+    }
+}
+
+/// Looks at every member account in the given Regions.
+pub fn audit(sim: &Sim, regions: &[String]) -> Audit {
+    let central = sim.central();
+    sim.with(|world| {
+        let destinations: Vec<DestinationState> =
+            regions.iter().flat_map(|region| destinations(world, &central, region)).collect();
+        let members: BTreeSet<String> = world
+            .organization
+            .members()
+            .map(|(id, _)| id.to_owned())
+            .filter(|id| world.organization.is_member(id))
+            .collect();
+        let mut places = Vec::new();
+        for account in &members {
+            for region in regions {
+                places.push(place(world, account, region, &destinations));
+            }
+        }
+        let named = destinations.iter().flat_map(|destination| destination.accounts.iter().cloned());
+        let strangers = named.filter(|id| !members.contains(id)).collect();
+        Audit { places, destinations, strangers }
+    })
+}
+
+fn place(world: &World, account: &str, region: &str, destinations: &[DestinationState]) -> Coverage {
+    let mut counts: BTreeMap<String, usize> = world.ec2.vpcs(account, region).map(|vpc| (vpc.id.clone(), 0)).collect();
+    for log in world.ec2.flow_logs(account, region) {
+        if let Some(count) = counts.get_mut(&log.resource_id) {
+            *count += 1;
+        }
+    }
+    let with = |test: fn(usize) -> bool| -> Vec<String> {
+        counts.iter().filter(|(_, count)| test(**count)).map(|(id, _)| id.clone()).collect()
+    };
+    let naming = destinations.iter().filter(|it| it.region == region && it.accounts.contains(account));
+    Coverage {
+        account: account.to_owned(),
+        region: region.to_owned(),
+        vpcs: counts.len(),
+        with_flow_log: with(|count| count > 0).len(),
+        uncovered: with(|count| count == 0),
+        doubled: with(|count| count > 1),
+        granted_on: naming.map(|it| it.name.clone()).collect(),
+    }
+}
+
+fn destinations(world: &World, central: &str, region: &str) -> Vec<DestinationState> {
+    let found = world.logs.destinations(central, region);
+    found
+        .map(|destination| {
+            let policy = destination.access_policy.clone().unwrap_or_default();
+            let document: Value = serde_json::from_str(&policy).unwrap_or_default();
+            DestinationState {
+                region: region.to_owned(),
+                name: destination.name.clone(),
+                accounts: principals(&document),
+                policy_bytes: policy.len(),
+            }
+        })
+        .collect()
+}
+
+/// Bare account ids named by the Allow statements that carry no condition and are about subscription filters; the
+/// placeholder that stands in a policy without accounts names no other action.
+fn principals(document: &Value) -> BTreeSet<String> {
+    let statements = match document.get("Statement") {
+        Some(Value::Array(statements)) => statements.clone(),
+        Some(one) => vec![one.clone()],
+        None => Vec::new(),
+    };
+    let texts = |value: Option<&Value>| match value {
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    let ours = |statement: &&Value| {
+        statement.get("Sid").and_then(Value::as_str) != Some("VpcEnrollerNobody")
+            && texts(statement.get("Action")).iter().any(|action| action == "logs:PutSubscriptionFilter")
+    };
+    statements.iter().filter(ours).flat_map(|it| texts(it.get("Principal").and_then(|it| it.get("AWS")))).collect()
+}

@@ -1,0 +1,213 @@
+//! A whole installation at work: the three functions, their queues, and a way to let things happen until all is quiet.
+
+use std::sync::Arc;
+
+use enroller_core::settings::Settings;
+use enroller_engine::Engine;
+use enroller_sim::{Sim, SimBuilder};
+use lambda_runtime::LambdaEvent;
+use serde_json::Value;
+
+use crate::adapter::{As, SimTime, aws_on};
+use crate::install::{ENROLLMENTS, FUNCTION_ROLES, GRANTS, InstallError, Installation, installation_settings};
+use crate::journal::Notebook;
+use crate::mapping;
+
+/// What to build.
+#[derive(Clone, Debug, Default)]
+pub struct LabOptions {
+    /// The organization.
+    pub organization: SimBuilder,
+    /// Settings that differ from the defaults.
+    pub settings: Vec<(&'static str, String)>,
+}
+
+/// An installation on a simulated AWS.
+pub struct Lab {
+    /// The simulated AWS.
+    pub sim: Sim,
+    /// The settings of all functions.
+    pub settings: Settings,
+    /// The stacks.
+    pub stacks: Installation,
+    /// What the functions decided.
+    pub notebook: Arc<Notebook>,
+    /// The engine of `vpc-enroller`.
+    pub enroller: Engine,
+    /// The engine of `account-onboarder`.
+    pub onboarder: Engine,
+    /// The engine of `backfill`.
+    pub backfill: Engine,
+}
+
+/// What went wrong with the laboratory itself.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// A function returned an error, which a queue would answer by bringing the whole batch back.
+    #[error("function {function} failed")]
+    Function {
+        /// Which.
+        function: &'static str,
+        /// Why.
+        #[source]
+        source: anyhow::Error,
+    },
+    /// A queue is not there.
+    #[error("a queue of the simulated installation failed")]
+    Queue(#[from] enroller_sim::sqs::QueueError),
+    /// The response of a function was not understood.
+    #[error("the installation could not be made")]
+    Install(#[from] InstallError),
+}
+
+impl Lab {
+    /// Builds the organization and deploys the central stacks; no member stack yet.
+    ///
+    /// # Errors
+    ///
+    /// A setting or a resource that is refused.
+    pub fn new(options: &LabOptions) -> Result<Self, LabError> {
+        let sim = options.organization.build();
+        let changes: Vec<(&str, &str)> = options.settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let settings =
+            installation_settings(&sim, &options.organization.regions, &changes).map_err(InstallError::Settings)?;
+        let stacks = Installation::new(sim.clone(), settings.clone());
+        stacks.deploy_center()?;
+        let notebook = Arc::new(Notebook::default());
+        let engine = |function: &str| engine_of(&sim, &settings, function, &notebook);
+        let (enroller, onboarder, backfill) = (engine("vpc-enroller"), engine("account-onboarder"), engine("backfill"));
+        Ok(Self { sim, settings, stacks, notebook, enroller, onboarder, backfill })
+    }
+
+    /// Deploys the member stack in every account, the management account included, and tells of it.
+    ///
+    /// # Errors
+    ///
+    /// A resource that is refused.
+    pub fn deploy_members(&self) -> Result<(), LabError> {
+        for account in self.sim.members() {
+            self.stacks.deploy_member(&account)?;
+            self.stacks.announce_member(&account);
+        }
+        Ok(())
+    }
+
+    /// Makes both functions forget what a warm container remembers, as a new container would.
+    pub fn cold_start(&mut self) {
+        self.enroller = engine_of(&self.sim, &self.settings, "vpc-enroller", &self.notebook);
+        self.onboarder = engine_of(&self.sim, &self.settings, "account-onboarder", &self.notebook);
+    }
+
+    /// Feeds the functions once from their queues. Returns whether there was anything to do.
+    ///
+    /// # Errors
+    ///
+    /// A function that fails as a whole.
+    pub async fn step(&self) -> Result<bool, LabError> {
+        self.sim.advance(0);
+        let granted = self.feed(GRANTS).await?;
+        let enrolled = self.feed(ENROLLMENTS).await?;
+        Ok(granted || enrolled)
+    }
+
+    /// Lets everything happen that is under way, moving the clock to whatever comes next, for at most `horizon_ms`.
+    /// Returns how many milliseconds of virtual time passed.
+    ///
+    /// # Errors
+    ///
+    /// A function that fails as a whole.
+    pub async fn settle(&self, horizon_ms: u64) -> Result<u64, LabError> {
+        self.settle_watched(horizon_ms, &mut |_| {}).await
+    }
+
+    /// Like [`Lab::settle`], telling `watch` after each step.
+    ///
+    /// # Errors
+    ///
+    /// A function that fails as a whole.
+    pub async fn settle_watched(&self, horizon_ms: u64, watch: &mut dyn FnMut(&Self)) -> Result<u64, LabError> {
+        let begun = self.sim.now_ms();
+        loop {
+            let busy = self.step().await?;
+            watch(self);
+            if busy {
+                continue;
+            }
+            let now = self.sim.now_ms();
+            let next = self.next_due_ms()?.filter(|due| due.saturating_sub(begun) <= horizon_ms);
+            match next {
+                Some(due) => self.sim.advance(due.saturating_sub(now).max(1)),
+                None => return Ok(now - begun),
+            }
+        }
+    }
+
+    /// When the next event or message comes.
+    fn next_due_ms(&self) -> Result<Option<u64>, LabError> {
+        let mut due = vec![self.sim.next_event_due_ms()];
+        for queue in [self.url(ENROLLMENTS), self.url(GRANTS)] {
+            due.push(self.sim.earliest_visible_ms(&queue)?);
+        }
+        Ok(due.into_iter().flatten().min())
+    }
+
+    async fn feed(&self, queue: &'static str) -> Result<bool, LabError> {
+        let url = self.url(queue);
+        let messages = mapping::receive(&self.sim, &url)?;
+        if messages.is_empty() {
+            return Ok(false);
+        }
+        let arn = format!("arn:aws:sqs:{}:{}:{queue}", self.settings.home_region, self.settings.central_account);
+        let event = mapping::invocation(&self.sim, &arn, &messages);
+        let response = if queue == GRANTS { self.onboard(event).await } else { self.enroll(event).await }?;
+        mapping::settle(&self.sim, &url, &messages, &response)?;
+        Ok(true)
+    }
+
+    /// Invokes `vpc-enroller`.
+    ///
+    /// # Errors
+    ///
+    /// What the function returns as its failure.
+    pub async fn enroll(&self, event: LambdaEvent<Value>) -> Result<Value, LabError> {
+        let response = vpc_enroller::handle(&self.enroller, event).await;
+        response.map_err(|source| LabError::Function { function: "vpc-enroller", source })
+    }
+
+    /// Invokes `account-onboarder`.
+    ///
+    /// # Errors
+    ///
+    /// What the function returns as its failure.
+    pub async fn onboard(&self, event: LambdaEvent<Value>) -> Result<Value, LabError> {
+        let response = account_onboarder::handle(&self.onboarder, event).await;
+        response.map_err(|source| LabError::Function { function: "account-onboarder", source })
+    }
+
+    /// Invokes `backfill` with a request.
+    ///
+    /// # Errors
+    ///
+    /// What the function returns as its failure.
+    pub async fn sweep(&self, request: Value) -> Result<Value, LabError> {
+        let response = backfill::handle(&self.backfill, self.invocation(request)).await;
+        response.map_err(|source| LabError::Function { function: "backfill", source })
+    }
+
+    /// An invocation with this payload, beginning now.
+    pub fn invocation(&self, payload: Value) -> LambdaEvent<Value> {
+        LambdaEvent::new(payload, mapping::context(&self.sim))
+    }
+
+    /// URL of a queue of the installation.
+    pub fn url(&self, queue: &str) -> String {
+        format!("https://sqs.{}.amazonaws.com/{}/{queue}", self.settings.home_region, self.settings.central_account)
+    }
+}
+
+fn engine_of(sim: &Sim, settings: &Settings, function: &str, notebook: &Arc<Notebook>) -> Engine {
+    let central = settings.central_account.to_string();
+    let role = FUNCTION_ROLES.iter().find(|(name, _)| *name == function).map_or("", |(_, role)| role);
+    let aws = aws_on(sim, settings, As::Role(&central, role));
+    Engine::new(settings.clone(), aws, Arc::new(SimTime(sim.clone())), Arc::clone(notebook) as _)
+}

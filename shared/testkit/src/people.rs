@@ -1,0 +1,89 @@
+//! What people in member accounts do: calls with their own credentials, which the trail sees and the enroller hears of.
+
+use aws_sdk_cloudwatchlogs::Client as Logs;
+use aws_sdk_ec2::Client as Ec2;
+use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
+use enroller_sim::Sim;
+
+use crate::adapter::{As, sdk_config};
+
+/// Something a person did was refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
+
+fn refused(error: impl std::error::Error) -> Refused {
+    Refused(aws_sdk_ec2::error::DisplayErrorContext(error).to_string())
+}
+
+/// A person with full rights in one account and Region.
+pub struct Person {
+    ec2: Ec2,
+    logs: Logs,
+}
+
+impl Person {
+    /// Somebody of this account, working in this Region.
+    pub fn of(sim: &Sim, account: &str, region: &str) -> Self {
+        let config = sdk_config(sim, region, As::Account(account));
+        Self { ec2: Ec2::new(&config), logs: Logs::new(&config) }
+    }
+
+    /// Makes a VPC with tags; returns its id.
+    ///
+    /// # Errors
+    ///
+    /// What AWS refuses.
+    pub async fn create_vpc(&self, tags: &[(&str, &str)]) -> Result<String, Refused> {
+        let mut request = self.ec2.create_vpc().cidr_block("10.99.0.0/16");
+        if !tags.is_empty() {
+            let tags = tags.iter().map(|(key, value)| Tag::builder().key(*key).value(*value).build());
+            let specification =
+                TagSpecification::builder().resource_type(ResourceType::Vpc).set_tags(Some(tags.collect())).build();
+            request = request.tag_specifications(specification);
+        }
+        let answer = request.send().await.map_err(refused)?;
+        let id = answer.vpc().and_then(|vpc| vpc.vpc_id()).map(str::to_owned);
+        id.ok_or_else(|| Refused("CreateVpc answered without a VPC".to_owned()))
+    }
+
+    /// Ids of the flow logs of the account and Region, with what they watch.
+    ///
+    /// # Errors
+    ///
+    /// What AWS refuses.
+    pub async fn flow_logs(&self) -> Result<Vec<(String, String)>, Refused> {
+        let answer = self.ec2.describe_flow_logs().send().await.map_err(refused)?;
+        let pair =
+            |log: &aws_sdk_ec2::types::FlowLog| Some((log.flow_log_id()?.to_owned(), log.resource_id()?.to_owned()));
+        Ok(answer.flow_logs().iter().filter_map(pair).collect())
+    }
+
+    /// Deletes a flow log.
+    ///
+    /// # Errors
+    ///
+    /// What AWS refuses.
+    pub async fn delete_flow_log(&self, id: &str) -> Result<(), Refused> {
+        self.ec2.delete_flow_logs().flow_log_ids(id).send().await.map(|_| ()).map_err(refused)
+    }
+
+    /// Deletes a subscription filter.
+    ///
+    /// # Errors
+    ///
+    /// What AWS refuses.
+    pub async fn delete_filter(&self, group: &str, name: &str) -> Result<(), Refused> {
+        let request = self.logs.delete_subscription_filter().log_group_name(group).filter_name(name);
+        request.send().await.map(|_| ()).map_err(refused)
+    }
+
+    /// Deletes a log group.
+    ///
+    /// # Errors
+    ///
+    /// What AWS refuses.
+    pub async fn delete_log_group(&self, name: &str) -> Result<(), Refused> {
+        self.logs.delete_log_group().log_group_name(name).send().await.map(|_| ()).map_err(refused)
+    }
+}
