@@ -66,9 +66,12 @@ impl fmt::Display for Origin {
 
 /// One thing that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Problem {
+pub(crate) enum Problem {
+    /// No setting has this name.
     Unknown { key: String, origin: Origin },
+    /// A file gives something that no setting can be.
     WrongType { key: &'static str, found: &'static str, origin: Origin },
+    /// A value that is not allowed, or, without an origin, missing.
     BadValue { problem: SettingProblem, origin: Option<Origin> },
 }
 
@@ -80,8 +83,8 @@ impl fmt::Display for Problem {
                 None => write!(f, "{key} is no setting: `enroller settings` lists them ({origin})"),
             },
             Self::WrongType { key, found, origin } => {
-                let list = if LISTS.contains(key) { " or an array of texts" } else { "" };
-                write!(f, "{key} is {found}: expected a text, a whole number{list} ({origin})")
+                let list = if LISTS.contains(key) { " or an array of texts" } else { " or a whole number" };
+                write!(f, "{key} is {found}: expected a text{list} ({origin})")
             }
             Self::BadValue { problem, origin: Some(origin) } => write!(f, "{problem} ({origin})"),
             Self::BadValue { problem, origin: None } => {
@@ -109,17 +112,15 @@ pub(crate) enum ConfigurationError {
         source: Box<toml::de::Error>,
     },
     /// Everything that is wrong with the values.
-    #[error("{} cannot be used:{}", counted(.0), .0.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
-    Refused(Vec<ProblemText>),
+    #[error("{}", told(.0))]
+    Refused(Vec<Problem>),
 }
 
-/// A problem as it is told.
-type ProblemText = String;
-
-fn counted(problems: &[ProblemText]) -> String {
-    match problems.len() {
-        1 => "a setting".to_owned(),
-        several => format!("{several} settings"),
+fn told(problems: &[Problem]) -> String {
+    let list: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+    match problems {
+        [_] => format!("a setting cannot be used:{list}"),
+        several => format!("{} settings cannot be used:{list}", several.len()),
     }
 }
 
@@ -213,6 +214,10 @@ impl Configuration {
         Ok(EventContext { organization, ..context })
     }
 
+    fn has_wrong_type(&self, key: &str) -> bool {
+        self.problems.iter().any(|problem| matches!(problem, Problem::WrongType { key: wrong, .. } if *wrong == key))
+    }
+
     fn judge(&self, result: Result<Settings, SettingsError>) -> Result<Settings, ConfigurationError> {
         let refused = match result {
             Ok(settings) if self.problems.is_empty() => return Ok(settings),
@@ -220,13 +225,11 @@ impl Configuration {
             Err(SettingsError(refused)) => refused,
         };
         // A value of the wrong type is absent as well, which needs no second mention.
-        let told = |key: &str| self.problems.iter().any(|p| matches!(p, Problem::WrongType { key: k, .. } if *k == key));
-        let refused = refused.into_iter().filter(|problem| !told(problem.key)).map(|problem| {
+        let refused = refused.into_iter().filter(|problem| !self.has_wrong_type(problem.key)).map(|problem| {
             let origin = problem.value.as_ref().and_then(|_| self.given(problem.key)).map(|(_, origin)| origin.clone());
             Problem::BadValue { problem, origin }
         });
-        let problems = self.problems.iter().cloned().chain(refused);
-        Err(ConfigurationError::Refused(problems.map(|problem| problem.to_string()).collect()))
+        Err(ConfigurationError::Refused(self.problems.iter().cloned().chain(refused).collect()))
     }
 }
 
@@ -326,11 +329,11 @@ mod tests {
         let environment = [("ENROLLER_CENTRAL_ACCOUNT", "12")];
         assert_eq!(
             refusal(file, &environment, &["log-group-name=x", "traffic_type=SOME"]),
-            "9 settings cannot be used:
+            "10 settings cannot be used:
   aws is no setting: `enroller settings` lists them (settings.toml)
-  external_id is true or false: expected a text, a whole number (settings.toml)
+  external_id is true or false: expected a text or a whole number (settings.toml)
   region is no setting: is regions meant? (settings.toml)
-  regions is an array of other things than texts: expected a text, a whole number or an array of texts (settings.toml)
+  regions is an array of other things than texts: expected a text or an array of texts (settings.toml)
   log-group-name is no setting: is log_group_name meant? (--set)
   central_account = \"12\": expected 12 digits (environment)
   organization_id is not set: expected an organization id, o-… (--set, ENROLLER_ORGANIZATION_ID or --config)
@@ -351,7 +354,9 @@ mod tests {
 
     #[test]
     fn only_lists_may_be_arrays_because_a_joined_text_could_pass_for_a_name() {
-        assert!(refusal(&format!("{COMPLETE}\n filter_name = ['a', 'b']"), &[], &[]).contains("filter_name is an array"));
+        assert!(
+            refusal(&format!("{COMPLETE}\n filter_name = ['a', 'b']"), &[], &[]).contains("filter_name is an array")
+        );
         for key in LISTS.iter().chain(&OF_EVENTS) {
             assert!(KEYS.iter().any(|(name, ..)| name == key), "{key}");
         }
@@ -383,7 +388,8 @@ mod tests {
         assert_eq!((context.filter.as_str(), &*context.member_stack), ("F", "stack"));
         assert_eq!(context.organization.unwrap().as_str(), "o-exampleorg1");
 
-        for (flag, expected) in [("log_group_name=a b", "log_group_name"), ("organization_id=x", "organization_id"), ("a=b", "a")]
+        for (flag, expected) in
+            [("log_group_name=a b", "log_group_name"), ("organization_id=x", "organization_id"), ("a=b", "a")]
         {
             let error = gathered("", &[], &[flag]).event_context().unwrap_err().to_string();
             assert!(error.starts_with(&format!("a setting cannot be used:\n  {expected} ")), "{error}");

@@ -1,6 +1,5 @@
 //! `enroller explain-event`: what the product would do with events, and why.
 
-use std::error::Error;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -100,19 +99,38 @@ struct NotJson {
 /// costs that line, and the inside of a broken indented document is not taken for documents.
 struct Documents<'a> {
     rest: &'a [u8],
-    /// Lines before `rest`.
+    /// Lines that end before `rest`.
     lines_before: usize,
+    /// Bytes of the line `rest` begins in that come before it.
+    columns_before: usize,
 }
 
 impl<'a> Documents<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         // Windows tools begin files with a byte order mark, which JSON knows nothing of.
-        Self { rest: bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), lines_before: 0 }
+        Self { rest: bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), lines_before: 0, columns_before: 0 }
+    }
+
+    /// Where in all the bytes an error in `rest` is.
+    fn locate(&self, error: &serde_json::Error) -> NotJson {
+        let (mut line, mut column, text) = (error.line(), error.column(), error.to_string());
+        let what = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text).to_owned();
+        if column == 0 && line > 1 {
+            // The line break itself is the mistake: people look for it where the line ends.
+            line -= 1;
+            column = self.rest.split(|byte| *byte == b'\n').nth(line - 1).map_or(0, <[u8]>::len) + 1;
+        }
+        let columns_before = if line == 1 { self.columns_before } else { 0 };
+        NotJson { line: self.lines_before + line, column: columns_before + column, what }
     }
 
     fn skip(&mut self, bytes: usize) {
         let (skipped, rest) = self.rest.split_at(bytes);
         self.lines_before += skipped.iter().filter(|byte| **byte == b'\n').count();
+        self.columns_before = match skipped.iter().rev().position(|byte| *byte == b'\n') {
+            Some(since_line_began) => since_line_began,
+            None => self.columns_before + bytes,
+        };
         self.rest = rest;
     }
 
@@ -121,7 +139,8 @@ impl<'a> Documents<'a> {
         // An error at a line's very beginning was made before it: that line may well be the next document.
         let lines_to_skip = if column > 1 { line } else { line.saturating_sub(1) }.max(1);
         let mut ends = self.rest.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-        let next = ends.by_ref().skip(lines_to_skip - 1).find(|&start| matches!(self.rest.get(start), Some(b'{' | b'[')));
+        let next =
+            ends.by_ref().skip(lines_to_skip - 1).find(|&start| matches!(self.rest.get(start), Some(b'{' | b'[')));
         self.skip(next.unwrap_or(self.rest.len()));
     }
 }
@@ -143,14 +162,6 @@ impl Iterator for Documents<'_> {
                 Some(Err(problem))
             }
         }
-    }
-}
-
-impl Documents<'_> {
-    fn locate(&self, error: &serde_json::Error) -> NotJson {
-        let (line, column, text) = (error.line(), error.column(), error.to_string());
-        let what = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
-        NotJson { line: self.lines_before + line, column, what: what.to_owned() }
     }
 }
 
@@ -234,7 +245,7 @@ mod tests {
             ("this is not JSON", "line 2, column 2"),
             ("{\"eventName\": CreateVpc}", "line 2, column 15"),
             ("{\"eventName\": \"CreateVpc\"", "line 3, column 1"),
-            ("{\"eventName\": \"CreateVpc", "line 3, column 0"),
+            ("{\"eventName\": \"CreateVpc", "line 2, column 25"),
             ("{\"eventName\": \"CreateVpc\"}}", "line 2, column 27"),
         ] {
             let (lines, problems) = explained(format!("{good}\n{broken}\n{good}\n"));
@@ -256,7 +267,9 @@ mod tests {
 
     #[test]
     fn reading_ends_whatever_the_bytes_are() {
-        for bytes in [&b"{"[..], b"{\n{\n{\n", b"]\n[\n]\n[", b"\xff\xfe{\0}\0", b"\"\\ud800\"", b"{}{\n\n[", &[b'['; 1_000]] {
+        for bytes in
+            [&b"{"[..], b"{\n{\n{\n", b"]\n[\n]\n[", b"\xff\xfe{\0}\0", b"\"\\ud800\"", b"{}{\n\n[", &[b'['; 1_000]]
+        {
             let (_, problems) = explained(bytes);
             assert!(!problems.is_empty(), "{bytes:?}");
         }

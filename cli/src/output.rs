@@ -73,6 +73,11 @@ impl<W: Write> Output<W> {
         self.colours
     }
 
+    /// The text, styled where people want it.
+    pub(crate) fn styled(&self, text: &str, style: Style) -> String {
+        if self.colours { text.style(style).to_string() } else { text.to_owned() }
+    }
+
     /// Passes on what is buffered, so that it comes before a message on standard error.
     pub(crate) fn flush(&mut self) -> Result<(), OutputError> {
         Ok(self.writer.flush()?)
@@ -179,5 +184,11 @@ mod tests {
         assert_eq!(failed(&error.into()), ExitCode::SUCCESS);
         let full = OutputError::from(io::Error::from(ErrorKind::StorageFull));
         assert!(matches!(full, OutputError::Write(_)));
+    }
+    #[test]
+    fn styles_are_for_those_who_want_them() {
+        let out = Output { writer: Vec::new(), colours: true };
+        assert_eq!(out.styled("x", Style::new().bold()), "\u{1b}[1mx\u{1b}[0m");
+        assert_eq!(testing::to_nobody().styled("x", Style::new().bold()), "x");
     }
 }

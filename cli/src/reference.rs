@@ -60,7 +60,8 @@ fn table(rows: &[Vec<String>], colours: bool) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     if let Some((titles, rows)) = rows.split_first() {
-        let bold = |title: &String| if colours { Cell::new(title).add_attribute(Attribute::Bold) } else { Cell::new(title) };
+        let bold =
+            |title: &String| if colours { Cell::new(title).add_attribute(Attribute::Bold) } else { Cell::new(title) };
         table.set_header(titles.iter().map(bold)).add_rows(rows);
     }
     table.trim_fmt()

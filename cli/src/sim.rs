@@ -74,7 +74,7 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
     // What comes before is not what a user measures.
     sim.with(|world| {
         world.settings.latency_ms = args.latency_ms;
-        world.stats.clear();
+        world.stats.reset();
     });
     let ready = Ready {
         endpoint,

@@ -7,7 +7,7 @@ use enroller_core::report::{Decision, Outcome};
 use enroller_testkit::Lab;
 use enroller_testkit::audit::audit;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use owo_colors::{OwoColorize, Stream, Style};
+use owo_colors::{OwoColorize, Style};
 use serde::Serialize;
 
 /// One line of the timeline.
@@ -58,7 +58,7 @@ impl Show {
         let at_seconds = self.entries.last().map_or(0, |entry| entry.at_seconds);
         self.entries.push(Entry { at_seconds, kind: "act", text: title.to_owned() });
         let style = Style::new().bold();
-        self.print(&format!("\n{}", title.if_supports_color(Stream::Stdout, |text| text.style(style))));
+        self.print(&format!("\n{}", title.style(style)));
     }
 
     /// Something happened in the organization.
@@ -119,12 +119,13 @@ impl Show {
         let at_seconds = at_ms.saturating_sub(self.begun_ms) / 1_000;
         let clock = format!("+{:02}:{:02}:{:02}", at_seconds / 3_600, at_seconds / 60 % 60, at_seconds % 60);
         let style = if kind == "event" { Style::new().yellow() } else { Style::new() };
-        let shown = text.if_supports_color(Stream::Stdout, |text| text.style(style)).to_string();
-        self.print(&format!("  {}  {shown}", clock.if_supports_color(Stream::Stdout, |text| text.dimmed())));
+        let shown = text.style(style).to_string();
+        self.print(&format!("  {}  {shown}", clock.dimmed()));
         self.entries.push(Entry { at_seconds, kind, text: text.trim().to_owned() });
     }
 
-    /// Above the bar where there is one; a terminal that cannot be written to ends the demo at its summary.
+    /// Above the bar where there is one. anstream takes the colours off where nobody sees them; a terminal that cannot
+    /// be written to ends the demo at its summary.
     fn print(&self, line: &str) {
         if self.quiet {
             return;

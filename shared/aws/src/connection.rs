@@ -64,13 +64,13 @@ impl Connection {
         Self::build(settings, loader.load().await, RateLimits::Documented, Time::monotonic())
     }
 
-    /// Connects with everything from outside: the HTTP client, credentials of the central functions, endpoints, retries,
-    /// timeouts, and the time and sleep, which the rate limits and the renewal of credentials then go by too. The Region
-    /// is the home Region, whatever the configuration names.
+    /// Connects with everything from outside: the HTTP client, credentials of the central functions, endpoints,
+    /// retries, timeouts, and the time and sleep, which the rate limits and the renewal of credentials then go by too.
+    /// The Region is the home Region, whatever the configuration names.
     ///
-    /// An HTTP client must be set, because none is built in. Where the sleep is simulated, whatever the SDK times with it
-    /// must be off, or it ends before any answer and moves the time on: timeouts, stalled stream protection and, with
-    /// `IdentityCache::no_cache()`, the loading of credentials.
+    /// An HTTP client must be set, because none is built in. Where the sleep is simulated, whatever the SDK times with
+    /// it must be off, or it ends before any answer and moves the time on: timeouts, stalled stream protection and,
+    /// with `IdentityCache::no_cache()`, the loading of credentials.
     pub fn from_config(settings: Arc<Settings>, config: SdkConfig, limits: RateLimits) -> Self {
         let time = time_of(&config);
         Self::build(settings, config, limits, time)

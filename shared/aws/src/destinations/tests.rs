@@ -1,6 +1,5 @@
 use serde_json::json;
 
-use super::*;
 use crate::connection::Connection;
 use crate::limits::RateLimits;
 use crate::testing::{FakeAws, place, settings};

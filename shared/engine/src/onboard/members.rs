@@ -39,22 +39,27 @@ impl Engine {
     /// Lists the organization and looks up, one by one, what messages name and the listing lacks.
     pub(super) async fn membership(&self, work: &GrantWork, report: &mut GrantReport) -> AwsResult<Membership> {
         let mut accounts = self.listing(work.sync).await?;
-        // An account that has just joined may be missing from a listing for a while, and one that a message says has
-        // departed is asked about anew, because the listing may be a minute old.
-        let missing = work.arrived.iter().chain(&work.asked).filter(|id| !accounts.contains_key(id)).copied();
-        let named: BTreeSet<AccountId> = missing.chain(work.departed.iter().copied()).collect();
+        let arrived = work.arrived.iter().chain(&work.asked);
+        let missing: BTreeSet<AccountId> = arrived.filter(|id| !accounts.contains_key(id)).copied().collect();
+        let arrivals = self.describe(&missing).await?;
+        // The listing is older than these accounts, and they seldom come alone: those whose messages are still on the
+        // queue are granted in the same write.
+        if arrivals.values().any(Option::is_some) {
+            accounts = self.listing(true).await?;
+        }
+        let leavers = self.describe(&work.departed).await?;
         let mut departed = BTreeSet::new();
-        for id in named {
-            match self.aws.organization.account(id).await? {
+        for (id, account) in arrivals.into_iter().chain(leavers) {
+            match account {
                 Some(account) => {
                     accounts.insert(id, account);
                 }
-                None => {
+                None if work.departed.contains(&id) => {
                     accounts.remove(&id);
-                    match work.departed.contains(&id) {
-                        true => departed.insert(id),
-                        false => report.unknown.insert(id),
-                    };
+                    departed.insert(id);
+                }
+                None => {
+                    report.unknown.insert(id);
                 }
             }
         }
@@ -84,18 +89,22 @@ impl Engine {
         Ok(membership)
     }
 
+    /// What Organizations says of each account. A listing may be a minute old, or lag behind an account's joining.
+    async fn describe(&self, ids: &BTreeSet<AccountId>) -> AwsResult<BTreeMap<AccountId, Option<Account>>> {
+        let mut described = BTreeMap::new();
+        for id in ids {
+            described.insert(*id, self.aws.organization.account(*id).await?);
+        }
+        Ok(described)
+    }
+
     /// Of accounts that hold a grant but are not listed, those that Organizations says are no members.
     ///
     /// A listing alone is no evidence; the answer about the very account is.
     pub(super) async fn confirm_departed(&self, suspects: BTreeSet<AccountId>) -> AwsResult<BTreeSet<AccountId>> {
-        let mut departed = BTreeSet::new();
-        for id in suspects {
-            match self.aws.organization.account(id).await? {
-                None => departed.insert(id),
-                Some(account) => account.state == AccountState::Closed && departed.insert(id),
-            };
-        }
-        Ok(departed)
+        let described = self.describe(&suspects).await?;
+        let gone = |account: &Option<Account>| account.as_ref().is_none_or(|it| it.state == AccountState::Closed);
+        Ok(described.into_iter().filter(|(_, account)| gone(account)).map(|(id, _)| id).collect())
     }
 
     async fn listing(&self, anew: bool) -> AwsResult<BTreeMap<AccountId, Account>> {

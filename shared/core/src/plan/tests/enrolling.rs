@@ -4,25 +4,30 @@ use super::*;
 
 #[test]
 fn a_fresh_region_gets_log_group_then_filter_then_flow_logs() {
-    insta::assert_snapshot!(Scenario::fresh_region(2).story(), @"");
+    insta::assert_snapshot!(Scenario::fresh_region(2).story(), @r#"
+    create-log-group: log group vpc-flow-logs does not exist
+    set-retention Some(30): a new log group keeps events for ever
+    put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
+    create-flow-logs ALL [vpc-00000001, vpc-00000002]: 2 VPC(s) without a flow log of ours
+    "#);
 }
 
 #[test]
 fn a_covered_region_needs_nothing() {
     let scenario = Scenario::covered_region(2);
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"nothing");
     assert_eq!(scenario.verdict(1), VpcPlan::Covered(flow_log_id(1)));
 }
 
 #[test]
 fn a_new_vpc_in_a_covered_region_gets_a_flow_log_and_nothing_else_changes() {
     let scenario = Scenario::covered_region(1).after(|there| there.vpcs.push(vpc(2)));
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"create-flow-logs ALL [vpc-00000002]: 1 VPC(s) without a flow log of ours");
 }
 
 #[test]
 fn a_region_without_vpcs_stays_empty() {
-    insta::assert_snapshot!(Scenario::fresh_region(0).story(), @"");
+    insta::assert_snapshot!(Scenario::fresh_region(0).story(), @"nothing");
 }
 
 #[test]
@@ -31,7 +36,7 @@ fn a_region_with_only_opted_out_and_shared_in_vpcs_stays_empty() {
         there.vpcs[0].tags = tags(&[("vpc-flow-logs", "off")]);
         there.vpcs[1].owner = "777788889999".parse().unwrap();
     });
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"nothing");
     assert_eq!(scenario.verdict(1), VpcPlan::OutOfScope(OutOfScope::OptedOut("vpc-flow-logs=off".to_owned())));
     assert_eq!(scenario.verdict(2), VpcPlan::OutOfScope(OutOfScope::SharedIn("777788889999".parse().unwrap())));
 }
@@ -39,7 +44,7 @@ fn a_region_with_only_opted_out_and_shared_in_vpcs_stays_empty() {
 #[test]
 fn opting_out_later_keeps_the_flow_log_and_says_so() {
     let scenario = Scenario::covered_region(1).after(|there| there.vpcs[0].tags = tags(&[("vpc-flow-logs", "off")]));
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"note: vpc-00000001: excluded by its tag vpc-flow-logs=off, but flow log fl-00000001 made before stays");
 }
 
 #[test]
@@ -47,7 +52,7 @@ fn a_shared_in_vpc_is_left_to_its_owner() {
     let scenario = Scenario::covered_region(1).after(|there| {
         there.vpcs.push(Vpc { owner: "777788889999".parse().unwrap(), ..vpc(2) });
     });
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"nothing");
 }
 
 #[test]
@@ -55,7 +60,13 @@ fn a_vpc_with_a_traffic_type_of_its_own_takes_a_second_call() {
     let scenario = Scenario::fresh_region(3).after(|there| {
         there.vpcs[1].tags = tags(&[("vpc-flow-logs-traffic-type", "reject")]);
     });
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @r#"
+    create-log-group: log group vpc-flow-logs does not exist
+    set-retention Some(30): a new log group keeps events for ever
+    put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
+    create-flow-logs ALL [vpc-00000001, vpc-00000003]: 2 VPC(s) without a flow log of ours
+    create-flow-logs REJECT [vpc-00000002]: 1 VPC(s) without a flow log of ours
+    "#);
 }
 
 #[test]
@@ -63,7 +74,13 @@ fn a_traffic_type_that_is_none_counts_as_absent_and_is_noted() {
     let scenario = Scenario::fresh_region(1).after(|there| {
         there.vpcs[0].tags = tags(&[("vpc-flow-logs-traffic-type", "everything")]);
     });
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @r#"
+    create-log-group: log group vpc-flow-logs does not exist
+    set-retention Some(30): a new log group keeps events for ever
+    put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
+    create-flow-logs ALL [vpc-00000001]: 1 VPC(s) without a flow log of ours
+    note: vpc-00000001: tag vpc-flow-logs-traffic-type is passed over: "everything" is not a traffic type: expected ALL, ACCEPT or REJECT
+    "#);
 }
 
 #[test]
@@ -77,22 +94,43 @@ fn more_vpcs_than_one_call_takes_are_spread_over_calls() {
             _ => None,
         })
         .collect();
-    insta::assert_debug_snapshot!(calls, @"");
+    insta::assert_debug_snapshot!(calls, @r#"
+    [
+        (
+            300,
+            "300 VPC(s) without a flow log of ours",
+        ),
+        (
+            300,
+            "300 VPC(s) without a flow log of ours",
+        ),
+        (
+            100,
+            "100 VPC(s) without a flow log of ours",
+        ),
+    ]
+    "#);
 }
 
 #[test]
 fn the_enroller_makes_the_delivery_role_only_where_the_settings_say_so() {
     let fresh = Scenario::fresh_region(1).with_settings(&[("delivery_role_maker", "enroller")]);
-    insta::assert_snapshot!(fresh.story(), @"");
+    insta::assert_snapshot!(fresh.story(), @r#"
+    ensure-delivery-role: no flow log of ours delivers to vpc-flow-logs with role PublishFlowLogs yet
+    create-log-group: log group vpc-flow-logs does not exist
+    set-retention Some(30): a new log group keeps events for ever
+    put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
+    create-flow-logs ALL [vpc-00000001]: 1 VPC(s) without a flow log of ours
+    "#);
 }
 
 #[test]
 fn the_delivery_role_is_not_looked_at_where_flow_logs_already_deliver_with_it() {
     let enroller = [("delivery_role_maker", "enroller")];
     let covered = Scenario::covered_region(1).with_settings(&enroller);
-    insta::assert_snapshot!(covered.story(), @"");
+    insta::assert_snapshot!(covered.story(), @"nothing");
     let one_more = covered.after(|there| there.vpcs.push(vpc(2)));
-    insta::assert_snapshot!(one_more.story(), @"");
+    insta::assert_snapshot!(one_more.story(), @"create-flow-logs ALL [vpc-00000002]: 1 VPC(s) without a flow log of ours");
 }
 
 #[test]
@@ -106,7 +144,7 @@ fn a_delivery_role_or_log_group_of_another_name_is_looked_at_before_flow_logs_us
 #[test]
 fn an_equal_flow_log_of_somebody_else_covers_the_vpc() {
     let scenario = Scenario::covered_region(1).after(|there| there.flow_logs[0].tags = Tags::new());
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"nothing");
     assert_eq!(scenario.verdict(1), VpcPlan::CoveredByOthers(flow_log_id(1)));
 }
 

@@ -24,36 +24,47 @@ fn a_deleted_log_group_comes_back_with_its_settings_and_its_filter() {
         there.log_group = None;
         there.filters.clear();
     });
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @r#"
+    create-log-group with arn:aws:kms:eu-west-1:444455556666:key/logs: log group vpc-flow-logs does not exist
+    set-retention Some(30): a new log group keeps events for ever
+    put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
+    "#);
 }
 
 #[test]
 fn events_kept_for_ever_take_no_step_on_a_new_log_group() {
     let scenario = Scenario::fresh_region(1).with_settings(&[("retention_days", "never-expire")]);
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @r#"
+    create-log-group: log group vpc-flow-logs does not exist
+    put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
+    create-flow-logs ALL [vpc-00000001]: 1 VPC(s) without a flow log of ours
+    "#);
 }
 
 #[test]
 fn retention_and_key_of_our_own_log_group_are_put_right() {
     let scenario = Scenario::covered_region(1).with_settings(&[("retention_days", "never-expire"), KMS]);
-    insta::assert_snapshot!(with_tags(scenario, tags(&[OWN_TAG])).story(), @"");
+    insta::assert_snapshot!(with_tags(scenario, tags(&[OWN_TAG])).story(), @r#"
+    set-retention None: retention is 30 days, not for ever
+    associate-kms-key arn:aws:kms:eu-west-1:444455556666:key/logs: the log group's key is AWS's own
+    "#);
     let another_key = Scenario::covered_region(1)
         .with_settings(&[KMS])
         .after(|there| there.log_group.as_mut().unwrap().kms_key = Some("arn:aws:kms:x".to_owned()));
-    insta::assert_snapshot!(with_tags(another_key, tags(&[OWN_TAG])).story(), @"");
+    insta::assert_snapshot!(with_tags(another_key, tags(&[OWN_TAG])).story(), @"associate-kms-key arn:aws:kms:eu-west-1:444455556666:key/logs: the log group's key is arn:aws:kms:x");
 }
 
 #[test]
 fn a_key_that_no_setting_names_stays() {
     let scenario = Scenario::covered_region(1)
         .after(|there| there.log_group.as_mut().unwrap().kms_key = Some("arn:aws:kms:x".to_owned()));
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"nothing");
 }
 
 #[test]
 fn retention_and_key_of_somebody_elses_log_group_stay_and_are_noted() {
     let changed = || Scenario::covered_region(1).with_settings(&[("retention_days", "7"), KMS]);
-    insta::assert_snapshot!(with_tags(changed(), tags(&[("managed-by", "somebody")])).story(), @"");
+    insta::assert_snapshot!(with_tags(changed(), tags(&[("managed-by", "somebody")])).story(), @"note: log group vpc-flow-logs was not made by the enroller (managed-by=vpc-flow-logs-enroller is missing): its retention and key are left as they are");
     assert_eq!(changed().story(), with_tags(changed(), Tags::new()).story(), "tags not looked up are no tags");
 }
 
@@ -67,7 +78,7 @@ fn a_log_group_that_cannot_be_subscribed_to_blocks_everything() {
             tags: None,
         });
     });
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"blocked: the log group exists with class INFREQUENT_ACCESS, which takes no subscription filter: set another log group name");
 }
 
 #[test]
@@ -80,5 +91,5 @@ fn such_a_log_group_stands_in_nobodys_way_where_no_vpc_wants_it() {
             tags: None,
         });
     });
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"nothing");
 }

@@ -115,11 +115,13 @@ fn any_filter() -> impl Strategy<Value = SubscriptionFilter> {
 fn any_world() -> impl Strategy<Value = World> {
     (
         proptest::collection::vec(any_vpc(), 0..=6),
-        proptest::collection::vec(any_flow_log(), 0..=10),
+        proptest::collection::vec((any_flow_log(), prop_oneof![3 => Just(1), 1 => Just(2)]), 0..=8),
         proptest::option::weighted(0.7, any_log_group()),
         proptest::collection::vec(any_filter(), 0..=6),
     )
-        .prop_map(|(vpcs, mut flow_logs, log_group, mut filters)| {
+        .prop_map(|(vpcs, flow_logs, log_group, mut filters)| {
+            let twins = flow_logs.into_iter().flat_map(|(log, times)| std::iter::repeat_n(log, times));
+            let mut flow_logs: Vec<FlowLog> = twins.collect();
             let numbered = (1..).zip(vpcs);
             let vpcs: Vec<Vpc> = numbered
                 .map(|(number, (owner, tags))| Vpc { owner: owner.parse().unwrap(), tags, ..vpc(number) })
@@ -145,6 +147,11 @@ fn rank(action: &Action) -> u8 {
     }
 }
 
+/// The steps but for the look at a delivery role, which comes again until AWS reports that deliveries work.
+fn changes(plan: &Plan) -> Vec<&Step> {
+    plan.steps.iter().filter(|step| step.action != Action::EnsureDeliveryRole).collect()
+}
+
 /// What nobody gave the enroller leave to change.
 fn of_others(world: &World, desired: &Desired<'_>) -> World {
     let mut others = world.clone();
@@ -156,9 +163,6 @@ fn of_others(world: &World, desired: &Desired<'_>) -> World {
             .all(|vpc| vpc.id.as_str() != resource)
     };
     others.flow_logs.retain(|log| !is_ours(&log.tags) || left_alone(&log.resource));
-    for log in &mut others.flow_logs {
-        log.delivery = Delivery::Unknown;
-    }
     others.filters.retain(|filter| filter.name != desired.settings.filter_name.as_str());
     others.log_group = others.log_group.filter(|group| !is_ours(group.tags.as_ref().unwrap()));
     others
@@ -187,7 +191,7 @@ proptest! {
         prop_assert_eq!(of_others(&after, &desired), of_others(&before, &desired));
 
         let second = plan(&desired, &after.observe(&desired));
-        prop_assert_eq!(&second.steps, &Vec::new(), "after {}", story(&first));
+        prop_assert_eq!(changes(&second), Vec::<&Step>::new(), "after {}", story(&first));
         prop_assert_eq!(&second.blocked, &first.blocked);
         if first.blocked.is_some() {
             prop_assert_eq!(&after, &before);
@@ -229,7 +233,7 @@ proptest! {
     }
 
     #[test]
-    fn after_a_crash_at_any_step_the_next_plan_finishes(
+    fn after_a_crash_between_any_two_steps_the_next_plan_finishes(
         settings in any_settings(),
         before in any_world(),
         done in 0usize..8,
@@ -242,6 +246,13 @@ proptest! {
         let second = plan(&desired, &after.observe(&desired));
         after.apply(&desired, &second.steps);
         let third = plan(&desired, &after.observe(&desired));
-        prop_assert_eq!(&third.steps, &Vec::new(), "after {} and then {}", story(&first), story(&second));
+        prop_assert_eq!(changes(&third), Vec::<&Step>::new(), "after {} and then {}", story(&first), story(&second));
+
+        // What stayed only because its successor did not deliver goes when it does, and then there is peace.
+        after.delivery_works();
+        let fourth = plan(&desired, &after.observe(&desired));
+        prop_assert!(fourth.steps.iter().all(|step| rank(&step.action) == 5), "{}", story(&fourth));
+        after.apply(&desired, &fourth.steps);
+        prop_assert_eq!(plan(&desired, &after.observe(&desired)).steps, Vec::new());
     }
 }

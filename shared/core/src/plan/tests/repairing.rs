@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_deleted_filter_is_put_again() {
     let scenario = Scenario::covered_region(1).after(|there| there.filters.clear());
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist");
 }
 
 #[test]
@@ -14,20 +14,20 @@ fn a_filter_that_points_elsewhere_is_put_right() {
         there.filters[0].destination = "arn:aws:logs:eu-west-1:777788889999:destination:Elsewhere".to_owned();
         there.filters[0].pattern = "REJECT".to_owned();
     });
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @r#"put-subscription-filter AllTraffic: subscription filter AllTraffic differs: destination is "arn:aws:logs:eu-west-1:777788889999:destination:Elsewhere", not "arn:aws:logs:eu-west-1:111122223333:destination:VPCFlowLogsDestination"; pattern is "REJECT", not """#);
 }
 
 #[test]
 fn a_filter_gets_the_role_that_organization_mode_demands() {
     let organization = [("grant_mode", "organization")];
     let without = Scenario::covered_region(1).with_settings(&organization);
-    insta::assert_snapshot!(without.story(), @"");
+    insta::assert_snapshot!(without.story(), @r#"put-subscription-filter AllTraffic: subscription filter AllTraffic differs: role is "none", not "arn:aws:iam::444455556666:role/VPCFlowLogsFilterRole""#);
     let other = without.after(|there| there.filters[0].role = Some("arn:aws:iam::444455556666:role/Other".to_owned()));
-    insta::assert_snapshot!(other.story(), @"");
+    insta::assert_snapshot!(other.story(), @r#"put-subscription-filter AllTraffic: subscription filter AllTraffic differs: role is "arn:aws:iam::444455556666:role/Other", not "arn:aws:iam::444455556666:role/VPCFlowLogsFilterRole""#);
     let right = other.after(|there| {
         there.filters[0].role = Some("arn:aws:iam::444455556666:role/VPCFlowLogsFilterRole".to_owned());
     });
-    insta::assert_snapshot!(right.story(), @"");
+    insta::assert_snapshot!(right.story(), @"nothing");
 }
 
 #[test]
@@ -40,8 +40,11 @@ fn filters_of_others_are_left_alone_and_full_slots_are_foretold() {
                 .collect();
         })
     };
-    insta::assert_snapshot!(others(FILTER_SLOTS - 1).story(), @"");
-    insta::assert_snapshot!(others(FILTER_SLOTS).story(), @"");
+    insta::assert_snapshot!(others(FILTER_SLOTS - 1).story(), @"put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist");
+    insta::assert_snapshot!(others(FILTER_SLOTS).story(), @r#"
+    put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
+    note: the log group carries 5 subscription filters of others, and CloudWatch Logs allows 5: AWS will probably refuse ours
+    "#);
 }
 
 #[test]
@@ -53,13 +56,13 @@ fn a_filter_of_ours_is_changed_in_its_slot_even_where_all_are_taken() {
             (1..FILTER_SLOTS).map(|number| SubscriptionFilter { name: format!("theirs-{number}"), ..ours.clone() }),
         );
     });
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @r#"put-subscription-filter AllTraffic: subscription filter AllTraffic differs: pattern is "REJECT", not """#);
 }
 
 #[test]
 fn a_deleted_flow_log_is_made_again() {
     let scenario = Scenario::covered_region(2).after(|there| there.flow_logs.retain(|log| log.id == flow_log_id(2)));
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"create-flow-logs ALL [vpc-00000001]: 1 VPC(s) without a flow log of ours");
 }
 
 #[test]
@@ -79,7 +82,7 @@ fn changed_settings_replace_flow_logs_each_with_its_successor() {
         assert_eq!(scenario.verdict(1), VpcPlan::Replace { differences: difference.to_owned() });
     }
     let scenario = Scenario::covered_region(2).with_settings(&[("aggregation_interval", "60")]);
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"create-flow-logs ALL [vpc-00000001, vpc-00000002] replacing {vpc-00000001: {fl-00000001}, vpc-00000002: {fl-00000002}}: 2 VPC(s) whose flow log differs from the settings");
 }
 
 #[test]
@@ -87,7 +90,7 @@ fn new_and_changed_vpcs_share_a_call() {
     let scenario = Scenario::covered_region(1)
         .with_settings(&[("aggregation_interval", "60")])
         .after(|there| there.vpcs.push(vpc(2)));
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"create-flow-logs ALL [vpc-00000001, vpc-00000002] replacing {vpc-00000001: {fl-00000001}}: 1 VPC(s) without a flow log of ours, 1 whose differs");
 }
 
 #[test]
@@ -96,7 +99,7 @@ fn a_format_is_compared_field_by_field_and_none_is_the_default_of_aws() {
     let scenario = Scenario::covered_region(1)
         .with_settings(&aws_default)
         .after(|there| there.flow_logs[0].format = Some(" ${account-id}  ${vpc-id} ${region}".to_owned()));
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"nothing");
     let no_format = scenario.after(|there| there.flow_logs[0].format = None);
     assert!(matches!(no_format.verdict(1), VpcPlan::Replace { differences } if differences.contains("${log-status}")));
 }
@@ -106,7 +109,7 @@ fn a_replaced_flow_log_that_is_still_there_is_only_deleted() {
     let scenario = Scenario::covered_region(1);
     let old = FlowLog { interval: 60, ..scenario.right_flow_log(7, 1) };
     let scenario = scenario.after(|there| there.flow_logs.push(old));
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"delete-flow-logs {fl-00000007: vpc-00000001}: the VPC has a right flow log besides");
     assert_eq!(scenario.verdict(1), VpcPlan::Covered(flow_log_id(1)));
 }
 
@@ -115,7 +118,7 @@ fn of_two_equal_flow_logs_of_ours_the_first_stays() {
     let scenario = Scenario::covered_region(1);
     let twin = scenario.right_flow_log(7, 1);
     let scenario = scenario.after(|there| there.flow_logs.insert(0, twin));
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"delete-flow-logs {fl-00000007: vpc-00000001}: the VPC has a right flow log besides");
 }
 
 #[test]
@@ -125,7 +128,7 @@ fn a_flow_log_of_ours_goes_where_an_equal_one_of_somebody_else_delivers() {
         there.flow_logs[0].tags = Tags::new();
         there.flow_logs.push(ours);
     });
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"delete-flow-logs {fl-00000007: vpc-00000001}: the VPC has a right flow log besides");
     assert_eq!(scenario.verdict(1), VpcPlan::CoveredByOthers(flow_log_id(1)));
 }
 
@@ -136,7 +139,7 @@ fn a_flow_log_that_does_not_deliver_is_told_and_nothing_is_deleted_for_its_sake(
         there.flow_logs[0].delivery = Delivery::Failed("Rate limited".to_owned());
         there.flow_logs.push(old);
     });
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"nothing");
     let broken = VpcPlan::Broken { flow_log: flow_log_id(1), message: "Rate limited".to_owned() };
     assert_eq!(scenario.verdict(1), broken);
     let of_somebody_else = scenario.after(|there| there.flow_logs[0].tags = Tags::new());
@@ -151,8 +154,8 @@ fn an_access_error_has_the_delivery_role_looked_at_by_whom_it_is_made() {
             there.flow_logs[0].delivery = Delivery::Failed(message.to_owned());
         })
     };
-    insta::assert_snapshot!(refused().with_settings(&[("delivery_role_maker", "enroller")]).story(), @"");
-    insta::assert_snapshot!(refused().with_settings(&[("delivery_role_maker", "member-stack")]).story(), @"");
+    insta::assert_snapshot!(refused().with_settings(&[("delivery_role_maker", "enroller")]).story(), @"ensure-delivery-role: a flow log reports an access error, so role PublishFlowLogs is checked");
+    insta::assert_snapshot!(refused().with_settings(&[("delivery_role_maker", "member-stack")]).story(), @"nothing");
 }
 
 #[test]
@@ -163,5 +166,5 @@ fn an_access_error_of_another_role_is_none_of_ours() {
         theirs.delivery = Delivery::Failed("Access error".to_owned());
         there.flow_logs.push(theirs);
     });
-    insta::assert_snapshot!(scenario.story(), @"");
+    insta::assert_snapshot!(scenario.story(), @"nothing");
 }

@@ -25,7 +25,8 @@ impl World {
     pub(super) fn apply(&mut self, desired: &Desired<'_>, steps: &[Step]) {
         for step in steps {
             match &step.action {
-                Action::EnsureDeliveryRole => self.delivery_works(desired),
+                // Whether deliveries work again shows only minutes later: see [`World::delivery_works`].
+                Action::EnsureDeliveryRole => {}
                 Action::CreateLogGroup { kms_key } => {
                     assert_eq!(self.log_group, None, "AWS refuses a log group that exists");
                     let tags = Some(tags(&[OWN_TAG]));
@@ -50,9 +51,8 @@ impl World {
         }
     }
 
-    fn delivery_works(&mut self, desired: &Desired<'_>) {
-        let role = desired.settings.delivery_role(desired.place.account).to_string();
-        for log in self.flow_logs.iter_mut().filter(|log| log.delivery_role.as_ref() == Some(&role)) {
+    pub(super) fn delivery_works(&mut self) {
+        for log in &mut self.flow_logs {
             log.delivery = Delivery::Success;
         }
     }
