@@ -76,7 +76,7 @@ pub(crate) struct DemoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller sim --listen 127.0.0.1:5000
-  enroller sim --listen 127.0.0.1:5000 --accounts 50 --regions eu-west-1,us-east-1 --vpcs 4 --latency-ms 40 --installed
+  enroller sim --accounts 50 --regions eu-west-1,us-east-1 --vpcs 4 --latency-ms 40 --installed
   aws --endpoint-url http://127.0.0.1:5000 ec2 describe-vpcs   (with the access keys of the first line)
 
 Exit codes:
@@ -124,11 +124,12 @@ pub(crate) enum Limits {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller explain-event event.json
-  gunzip -c 123456789012_CloudTrail_*.json.gz | enroller explain-event - | grep -v '\"decision\":\"ignore\"'
+  gunzip -c *.json.gz | enroller explain-event - | grep -v '\"decision\":\"ignore\"'
   enroller explain-event --set log_group_name=/org/flow-logs events/*.json
 
-Settings that make an event ours (all have defaults but the last, without which a handshake of any organization counts):
-  log_group_name, filter_name, member_role_name, member_stack_name, organization_id
+Settings that make an event ours:
+  log_group_name, filter_name, member_role_name, member_stack_name   (with the usual defaults)
+  organization_id                    (where it is not set, a handshake of any organization counts)
 
 Exit codes:
   0  every input was explained

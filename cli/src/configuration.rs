@@ -86,6 +86,9 @@ impl fmt::Display for Problem {
                 let list = if LISTS.contains(key) { " or an array of texts" } else { " or a whole number" };
                 write!(f, "{key} is {found}: expected a text{list} ({origin})")
             }
+            Self::BadValue { problem, origin: Some(Origin::Environment) } => {
+                write!(f, "{problem} ({})", environment_name(problem.key))
+            }
             Self::BadValue { problem, origin: Some(origin) } => write!(f, "{problem} ({origin})"),
             Self::BadValue { problem, origin: None } => {
                 write!(f, "{problem} (--set, {} or --config)", environment_name(problem.key))
@@ -335,7 +338,7 @@ mod tests {
   region is no setting: is regions meant? (settings.toml)
   regions is an array of other things than texts: expected a text or an array of texts (settings.toml)
   log-group-name is no setting: is log_group_name meant? (--set)
-  central_account = \"12\": expected 12 digits (environment)
+  central_account = \"12\": expected 12 digits (ENROLLER_CENTRAL_ACCOUNT)
   organization_id is not set: expected an organization id, o-… (--set, ENROLLER_ORGANIZATION_ID or --config)
   home_region is not set: expected a code such as eu-west-1 (--set, ENROLLER_HOME_REGION or --config)
   traffic_type = \"SOME\": expected ALL, ACCEPT or REJECT (--set)

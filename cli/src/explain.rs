@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use enroller_core::event::{EventContext, explain};
+use serde::de::IgnoredAny;
 use serde_json::{Deserializer, Value};
 
 use crate::args::ExplainEventArgs;
@@ -95,60 +96,82 @@ struct NotJson {
 
 /// The JSON documents in some bytes, one after the other, on lines of their own or not.
 ///
-/// After a document that is broken, reading goes on at the next line that begins with `{` or `[`: one bad line of many
-/// costs that line, and the inside of a broken indented document is not taken for documents.
+/// After a document that is broken, reading goes on at the next line that begins with `{` or `[`, unless the mistake
+/// comes later still and that line is not a document by itself: one bad line of many costs that line only, and the
+/// inside of a broken document that is spread over lines is not taken for documents.
 struct Documents<'a> {
     rest: &'a [u8],
-    /// Lines that end before `rest`.
-    lines_before: usize,
-    /// Bytes of the line `rest` begins in that come before it.
-    columns_before: usize,
+    /// Where `rest` begins.
+    at: Place,
+}
+
+/// A place in a text, counted from 0; the column in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    line: usize,
+    column: usize,
 }
 
 impl<'a> Documents<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         // Windows tools begin files with a byte order mark, which JSON knows nothing of.
-        Self { rest: bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), lines_before: 0, columns_before: 0 }
+        let rest = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        Self { rest, at: Place { line: 0, column: 0 } }
     }
 
-    /// Where in all the bytes an error in `rest` is.
-    fn locate(&self, error: &serde_json::Error) -> NotJson {
-        let (mut line, mut column, text) = (error.line(), error.column(), error.to_string());
-        let what = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text).to_owned();
-        if column == 0 && line > 1 {
-            // The line break itself is the mistake: people look for it where the line ends.
-            line -= 1;
-            column = self.rest.split(|byte| *byte == b'\n').nth(line - 1).map_or(0, <[u8]>::len) + 1;
+    /// Where in the whole text the byte `offset` of `rest` is.
+    fn place(&self, offset: usize) -> Place {
+        let before = self.rest.get(..offset).unwrap_or(self.rest);
+        let line = self.at.line + before.iter().filter(|byte| **byte == b'\n').count();
+        match before.iter().rposition(|byte| *byte == b'\n') {
+            Some(line_break) => Place { line, column: before.len() - line_break - 1 },
+            None => Place { line, column: self.at.column + before.len() },
         }
-        let columns_before = if line == 1 { self.columns_before } else { 0 };
-        NotJson { line: self.lines_before + line, column: columns_before + column, what }
     }
 
     fn skip(&mut self, bytes: usize) {
-        let (skipped, rest) = self.rest.split_at(bytes);
-        self.lines_before += skipped.iter().filter(|byte| **byte == b'\n').count();
-        self.columns_before = match skipped.iter().rev().position(|byte| *byte == b'\n') {
-            Some(since_line_began) => since_line_began,
-            None => self.columns_before + bytes,
-        };
-        self.rest = rest;
+        self.at = self.place(bytes);
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
 
-    /// Goes on after a document that is broken in this line, counted from the beginning of `rest`.
-    fn skip_broken(&mut self, line: usize, column: usize) {
-        // An error at a line's very beginning was made before it: that line may well be the next document.
-        let lines_to_skip = if column > 1 { line } else { line.saturating_sub(1) }.max(1);
-        let mut ends = self.rest.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-        let next =
-            ends.by_ref().skip(lines_to_skip - 1).find(|&start| matches!(self.rest.get(start), Some(b'{' | b'[')));
-        self.skip(next.unwrap_or(self.rest.len()));
+    fn problem(&self, offset: usize, what: &str) -> NotJson {
+        let Place { line, column } = self.place(offset);
+        NotJson { line: line + 1, column: column + 1, what: what.to_owned() }
     }
+
+    /// Passes over the document that `rest` begins with.
+    fn skip_broken(&mut self, error: &serde_json::Error) -> NotJson {
+        let lines = || self.rest.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        // Lines count from 1 and so do columns, but for column 0, which is the line break before.
+        let error_line = std::iter::once(0).chain(lines()).nth(error.line().saturating_sub(1)).unwrap_or_default();
+        let offset = (error_line + error.column()).saturating_sub(1);
+        let next = lines().find(|&start| {
+            matches!(self.rest.get(start), Some(b'{' | b'[')) && (start >= offset || self.is_whole_line(start))
+        });
+        let problem = match next {
+            Some(start) if start <= offset => self.problem(start - 1, "the line ends within a document"),
+            _ => self.problem(offset, without_place(&error.to_string())),
+        };
+        self.skip(next.unwrap_or(self.rest.len()));
+        problem
+    }
+
+    fn is_whole_line(&self, start: usize) -> bool {
+        let line = self.rest.get(start..).unwrap_or_default().split(|byte| *byte == b'\n').next();
+        line.is_some_and(|line| serde_json::from_slice::<IgnoredAny>(line).is_ok())
+    }
+}
+
+/// A message of serde_json without its place, which counts from where reading went on.
+fn without_place(message: &str) -> &str {
+    message.rsplit_once(" at line ").map_or(message, |(what, _)| what)
 }
 
 impl Iterator for Documents<'_> {
     type Item = Result<Value, NotJson>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.skip(self.rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count());
         let mut documents = Deserializer::from_slice(self.rest).into_iter::<Value>();
         match documents.next()? {
             Ok(value) => {
@@ -156,11 +179,7 @@ impl Iterator for Documents<'_> {
                 self.skip(length);
                 Some(Ok(value))
             }
-            Err(error) => {
-                let problem = self.locate(&error);
-                self.skip_broken(error.line(), error.column());
-                Some(Err(problem))
-            }
+            Err(error) => Some(Err(self.skip_broken(&error))),
         }
     }
 }
@@ -244,7 +263,10 @@ mod tests {
         for (broken, place) in [
             ("this is not JSON", "line 2, column 2"),
             ("{\"eventName\": CreateVpc}", "line 2, column 15"),
-            ("{\"eventName\": \"CreateVpc\"", "line 3, column 1"),
+            ("{\"eventName\": \"CreateVpc\"", "line 2, column 26"),
+            ("{\"eventName\": ", "line 2, column 15"),
+            ("{\"Records\": [", "line 2, column 14"),
+            ("  [", "line 2, column 4"),
             ("{\"eventName\": \"CreateVpc", "line 2, column 25"),
             ("{\"eventName\": \"CreateVpc\"}}", "line 2, column 27"),
         ] {

@@ -55,10 +55,16 @@ fn titles(titles: &[&str]) -> Vec<String> {
     titles.iter().map(|title| (*title).to_owned()).collect()
 }
 
+/// Below this many columns wrapped cells cannot be read, and the terminal's own wrapping does less harm.
+const NARROWEST: u16 = 120;
+
 /// Rows as wide as the terminal, or as wide as they are where there is none.
 fn table(rows: &[Vec<String>], colours: bool) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING);
+    if table.width().is_some_and(|width| width >= NARROWEST) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
     if let Some((titles, rows)) = rows.split_first() {
         let bold =
             |title: &String| if colours { Cell::new(title).add_attribute(Attribute::Bold) } else { Cell::new(title) };

@@ -67,8 +67,10 @@ impl Script {
     async fn installation(&mut self) -> anyhow::Result<()> {
         self.show.act("The enroller is installed");
         self.say("central stack: buses, rules, queues, stream and the three functions");
-        self.lab.deploy_members()?;
-        self.say("member stack (StackSet) in every account; each tells its completion");
+        for account in self.lab.sim.members() {
+            self.lab.stacks.deploy_member(&account)?;
+        }
+        self.say("member stack (StackSet) in every account: roles and event rules");
         self.lab.sweep(json!({ "reason": "first backfill" })).await?;
         self.say("an operator starts the first backfill");
         self.until_quiet().await

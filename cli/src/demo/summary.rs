@@ -63,7 +63,7 @@ impl Summary {
         let calls = lab.sim.calls();
         let mut calls_by_operation = BTreeMap::new();
         for call in &calls {
-            *calls_by_operation.entry(format!("{:?}:{}", call.service, call.operation).to_lowercase()).or_default() += 1;
+            *calls_by_operation.entry(format!("{}:{}", format!("{:?}", call.service).to_lowercase(), call.operation)).or_default() += 1;
         }
         let grants = audit.destinations.iter().map(|it| Grant {
             region: it.region.clone(),

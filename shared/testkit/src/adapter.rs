@@ -1,6 +1,6 @@
 //! The real AWS SDK, in process on a simulated AWS and on its virtual time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -8,7 +8,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as ProvideFuture;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sdk_ec2::config::BehaviorVersion;
+use aws_sdk_ec2::config::{BehaviorVersion, IdentityCache, StalledStreamProtectionConfig};
 use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, Sleep};
 use aws_smithy_async::time::TimeSource;
 use aws_smithy_types::retry::RetryConfig;
@@ -22,6 +22,9 @@ use enroller_sim::Sim;
 
 /// How long a role's session lasts.
 const SESSION: Duration = Duration::from_secs(3_600);
+
+/// A session is renewed this long before it expires.
+const RENEW: Duration = Duration::from_secs(300);
 
 /// The simulated AWS's clock for the SDK.
 #[derive(Clone, Debug)]
@@ -61,6 +64,8 @@ struct RoleCredentials {
     sim: Sim,
     account: String,
     role: String,
+    /// The session in use, renewed a while before it expires.
+    current: Mutex<Option<Credentials>>,
 }
 
 impl ProvideCredentials for RoleCredentials {
@@ -68,6 +73,11 @@ impl ProvideCredentials for RoleCredentials {
     where
         Self: 'a,
     {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let soon = UNIX_EPOCH + Duration::from_millis(self.sim.now_ms()) + RENEW;
+        if let Some(credentials) = current.as_ref().filter(|it| it.expiry().is_some_and(|expiry| expiry > soon)) {
+            return ProvideFuture::ready(Ok(credentials.clone()));
+        }
         let Some(session) = self.sim.role_session(&self.account, &self.role, "function") else {
             return ProvideFuture::ready(Err(CredentialsError::not_loaded(format!(
                 "role {} does not exist",
@@ -75,7 +85,9 @@ impl ProvideCredentials for RoleCredentials {
             ))));
         };
         let expires = UNIX_EPOCH + Duration::from_millis(self.sim.now_ms()) + SESSION;
-        ProvideFuture::ready(Ok(credentials_of(session, Some(expires))))
+        let credentials = credentials_of(session, Some(expires));
+        *current = Some(credentials.clone());
+        ProvideFuture::ready(Ok(credentials))
     }
 }
 
@@ -100,6 +112,7 @@ pub fn sdk_config(sim: &Sim, home_region: &str, who: As<'_>) -> SdkConfig {
             sim: sim.clone(),
             account: account.to_owned(),
             role: role.to_owned(),
+            current: Mutex::default(),
         }),
     };
     SdkConfig::builder()
@@ -110,8 +123,10 @@ pub fn sdk_config(sim: &Sim, home_region: &str, who: As<'_>) -> SdkConfig {
         .time_source(SimTime(sim.clone()))
         .sleep_impl(SharedAsyncSleep::new(SimTime(sim.clone())))
         .retry_config(RetryConfig::standard().with_max_attempts(4))
-        // A sleep that takes no time would make every timeout strike at once.
+        // A sleep that takes no time would make every timeout strike at once, and move the clock at every call.
         .timeout_config(TimeoutConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .identity_cache(IdentityCache::no_cache())
         .build()
 }
 

@@ -13,6 +13,9 @@ use super::role::RoleOnce;
 use crate::engine::Engine;
 use crate::ports::AwsResult;
 
+/// The most flow logs one DeleteFlowLogs call takes (EC2 API reference).
+const MAX_DELETED_PER_CALL: usize = 1_000;
+
 /// What to do after a plan was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
@@ -190,10 +193,13 @@ impl<'a> PlaceRun<'a> {
 
     /// Deletes flow logs of ours. One that is gone already is what was wanted.
     pub(super) async fn delete(&mut self, why: &str, ids: &[FlowLogId]) -> Flow {
-        let results = match self.engine.aws.network.delete_flow_logs(&self.place, ids).await {
-            Ok(results) => results,
-            Err(error) => ids.iter().map(|id| (id.clone(), Err(error.clone()))).collect(),
-        };
+        let mut results = Vec::new();
+        for chunk in ids.chunks(MAX_DELETED_PER_CALL) {
+            match self.engine.aws.network.delete_flow_logs(&self.place, chunk).await {
+                Ok(deleted) => results.extend(deleted),
+                Err(error) => results.extend(chunk.iter().map(|id| (id.clone(), Err(error.clone())))),
+            }
+        }
         for (id, result) in results {
             match result {
                 Ok(()) => self.done("delete-flow-log", id.as_str(), why),

@@ -50,14 +50,15 @@ impl PlaceRun<'_> {
         if !outdated.is_empty() {
             self.delete("its successor exists", &outdated).await;
         }
-        if !twins.is_empty() {
-            self.break_before_make(spec, &twins, replaces).await;
+        if !twins.is_empty() && self.break_before_make(spec, &twins, replaces).await == Flow::LookAgain {
+            flow = Flow::LookAgain;
         }
         flow
     }
 
     /// AWS refuses the twin: the old flow log goes first, and the gap is told.
-    async fn break_before_make(&mut self, spec: &FlowLogSpec, twins: &[VpcId], replaces: &Replaces) {
+    async fn break_before_make(&mut self, spec: &FlowLogSpec, twins: &[VpcId], replaces: &Replaces) -> Flow {
+        let mut flow = Flow::Settled;
         let old: Vec<FlowLogId> = twins.iter().filter_map(|vpc| replaces.get(vpc)).flatten().cloned().collect();
         self.delete(
             "AWS refuses a second flow log to the same log group: records may be missing until the next one",
@@ -67,9 +68,12 @@ impl PlaceRun<'_> {
         for (vpc, result) in self.create_each(spec, twins).await {
             match result {
                 Ok(id) => self.created(&vpc, &id, "after the old one was deleted; there may be a gap", replaces),
+                // Another run, doing the same at the same time, was faster.
+                Err(error) if error.disposition() == Disposition::AlreadyThere => flow = Flow::LookAgain,
                 Err(error) => self.not_created(&vpc, error),
             }
         }
+        flow
     }
 
     fn created(&mut self, vpc: &VpcId, id: &FlowLogId, why: &str, replaces: &Replaces) {

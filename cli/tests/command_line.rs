@@ -1,0 +1,127 @@
+//! The real `enroller` binary, as a user runs it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+fn enroller(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_enroller"));
+    // An ambient profile, setting or colour wish of whoever runs the tests must not change what they see.
+    command.env_clear().args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    enroller(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn file(directory: &tempfile::TempDir, name: &str, content: &str) -> String {
+    let path: PathBuf = directory.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn create_vpc() -> Value {
+    json!({
+        "version": "0", "id": "00000000-0000-4000-a000-000000000001", "source": "aws.ec2",
+        "detail-type": "AWS API Call via CloudTrail", "account": "111122223333", "region": "eu-west-1",
+        "time": "2026-11-23T10:00:00Z", "resources": [],
+        "detail": {
+            "eventSource": "ec2.amazonaws.com", "eventName": "CreateVpc", "awsRegion": "eu-west-1",
+            "eventType": "AwsApiCall", "recipientAccountId": "111122223333",
+            "responseElements": { "vpc": { "vpcId": "vpc-0123456789abcdef0", "ownerId": "111122223333" } }
+        }
+    })
+}
+
+#[test]
+fn the_demo_covers_everything_and_says_so_in_json() {
+    let done = output(&["demo", "--accounts", "5", "--regions", "2", "--vpcs", "1", "--json"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let summary: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(summary["ok"], json!(true));
+    assert_eq!(summary["covered"], summary["vpcs"]);
+    assert_eq!(summary["records"]["lost_after_enrollment"], json!(0));
+    assert_eq!(summary["not_on_exactly_one_shard"], json!([]));
+    assert!(summary["timeline"].as_array().unwrap().len() > 10);
+}
+
+#[test]
+fn the_demo_tells_the_same_story_for_the_same_seed() {
+    let arguments = ["demo", "--accounts", "4", "--regions", "1", "--vpcs", "1", "--seed", "9", "--json"];
+    assert_eq!(text(&output(&arguments).stdout), text(&output(&arguments).stdout));
+}
+
+#[test]
+fn the_demo_without_a_terminal_has_no_colours_and_no_bars() {
+    let shown = text(&output(&["demo", "--accounts", "3", "--regions", "1", "--vpcs", "1"]).stdout);
+    assert!(!shown.contains('\u{1b}') && !shown.contains('\r'));
+    assert!(shown.contains("All is covered"), "{shown}");
+}
+
+#[test]
+fn explain_event_gives_one_line_for_each_event_and_goes_on_after_bad_input() {
+    let directory = tempfile::tempdir().unwrap();
+    let good = file(&directory, "good.json", &create_vpc().to_string());
+    let bad = file(&directory, "bad.json", "{\n  \"source\": oops\n}");
+    let done = output(&["explain-event", &bad, &good, "no-such-file.json"]);
+    assert_eq!(done.status.code(), Some(2));
+    let lines: Vec<Value> = text(&done.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["decision"], "enroll");
+    assert_eq!(lines[0]["account"], "111122223333");
+    assert_eq!(lines[0]["region"], "eu-west-1");
+    assert_eq!(lines[0]["resource"], "vpc-0123456789abcdef0");
+    let errors = text(&done.stderr);
+    assert!(errors.contains("bad.json") && errors.contains("line 2"), "{errors}");
+    assert!(errors.contains("no-such-file.json"), "{errors}");
+}
+
+#[test]
+fn explain_event_reads_standard_input() {
+    let mut child =
+        enroller(&["explain-event", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut raw = create_vpc()["detail"].clone();
+    raw["errorCode"] = json!("Client.VpcLimitExceeded");
+    child.stdin.take().unwrap().write_all(raw.to_string().as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success());
+    let line: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(line["decision"], "ignore");
+    assert!(line["reason"].as_str().unwrap().contains("Client.VpcLimitExceeded"));
+}
+
+#[test]
+fn sim_tells_where_it_serves_and_stops_when_told() {
+    let mut child = enroller(&["sim", "--listen", "127.0.0.1:0", "--accounts", "3", "--regions", "eu-west-1", "--installed"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    assert!(ready["endpoint"].as_str().unwrap().starts_with("http://127.0.0.1:"));
+    assert_eq!(ready["member_accounts"].as_array().unwrap().len(), 3);
+    assert!(ready["central_account"]["access_key_id"].is_string());
+    assert!(ready["destinations"]["eu-west-1"].as_str().unwrap().ends_with("destination:VPCFlowLogsDestination"));
+    // SIGTERM, as an init system or a test harness sends it.
+    let told = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(told.success());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn mistakes_are_told_on_standard_error_without_a_backtrace() {
+    for arguments in [vec!["demo", "--accounts", "1"], vec!["nonsense"], vec!["settings", "--check"]] {
+        let done = enroller(&arguments).env("RUST_BACKTRACE", "1").output().unwrap();
+        assert_eq!(done.status.code(), Some(1), "{arguments:?}");
+        let errors = text(&done.stderr);
+        assert!(!errors.is_empty() && !errors.contains("backtrace") && !errors.contains("panicked"), "{errors}");
+    }
+}
