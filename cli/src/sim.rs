@@ -126,7 +126,8 @@ fn environment(settings: &Settings) -> BTreeMap<String, String> {
         ("enrollments_queue_url", settings.enrollments_queue_url.clone()),
         ("grants_queue_url", settings.grants_queue_url.clone()),
     ];
-    let set = values.into_iter().filter_map(|(key, value)| Some((enroller_core::settings::environment_name(key), value?)));
+    let set =
+        values.into_iter().filter_map(|(key, value)| Some((enroller_core::settings::environment_name(key), value?)));
     set.collect()
 }
 

@@ -85,8 +85,7 @@ fn explain_event_gives_one_line_for_each_event_and_goes_on_after_bad_input() {
 
 #[test]
 fn explain_event_reads_standard_input() {
-    let mut child =
-        enroller(&["explain-event", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = enroller(&["explain-event", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut raw = create_vpc()["detail"].clone();
     raw["errorCode"] = json!("Client.VpcLimitExceeded");
     child.stdin.take().unwrap().write_all(raw.to_string().as_bytes()).unwrap();
@@ -99,10 +98,11 @@ fn explain_event_reads_standard_input() {
 
 #[test]
 fn sim_tells_where_it_serves_and_stops_when_told() {
-    let mut child = enroller(&["sim", "--listen", "127.0.0.1:0", "--accounts", "3", "--regions", "eu-west-1", "--installed"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        enroller(&["sim", "--listen", "127.0.0.1:0", "--accounts", "3", "--regions", "eu-west-1", "--installed"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let ready: Value = serde_json::from_str(&line).unwrap();

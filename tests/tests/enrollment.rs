@@ -44,7 +44,10 @@ async fn a_fresh_account_takes_one_assume_role_four_observing_and_four_changing_
     lab.settle(DAY_MS).await.unwrap();
     let management = lab.sim.management();
     let of_account = |from| -> Vec<_> {
-        calls_since(&lab, from).into_iter().filter(|call| call.account == management && call.service != Service::Sts).collect()
+        calls_since(&lab, from)
+            .into_iter()
+            .filter(|call| call.account == management && call.service != Service::Sts)
+            .collect()
     };
     let first = of_account(0);
     assert_eq!(count(&first, "CreateFlowLogs"), 2);
@@ -69,7 +72,13 @@ async fn two_hundred_accounts_that_join_at_once_are_all_granted_and_covered() {
     lab.settle(DAY_MS).await.unwrap();
     let from = lab.sim.calls().len();
     let accounts: Vec<String> = (0..200)
-        .map(|number| lab.sim.with(|world| world.create_account(&NewAccount { name: format!("team-{number}"), ..NewAccount::default() })).unwrap())
+        .map(|number| {
+            lab.sim
+                .with(|world| {
+                    world.create_account(&NewAccount { name: format!("team-{number}"), ..NewAccount::default() })
+                })
+                .unwrap()
+        })
         .collect();
     for account in &accounts {
         lab.stacks.deploy_member(account).unwrap();

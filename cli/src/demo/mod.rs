@@ -18,9 +18,23 @@ use summary::Summary;
 
 /// Regions in the order in which the demo enrolls them.
 const REGIONS: [&str; 17] = [
-    "eu-west-1", "us-east-1", "ap-southeast-2", "eu-central-1", "us-west-2", "ap-northeast-1", "ca-central-1",
-    "sa-east-1", "eu-north-1", "ap-south-1", "us-east-2", "eu-west-2", "eu-west-3", "ap-southeast-1",
-    "ap-northeast-2", "us-west-1", "ap-northeast-3",
+    "eu-west-1",
+    "us-east-1",
+    "ap-southeast-2",
+    "eu-central-1",
+    "us-west-2",
+    "ap-northeast-1",
+    "ca-central-1",
+    "sa-east-1",
+    "eu-north-1",
+    "ap-south-1",
+    "us-east-2",
+    "eu-west-2",
+    "eu-west-3",
+    "ap-southeast-1",
+    "ap-northeast-2",
+    "us-west-1",
+    "ap-northeast-3",
 ];
 
 /// How events travel in the demo: up to five seconds on each leg, some twice, none lost.

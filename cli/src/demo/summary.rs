@@ -63,7 +63,9 @@ impl Summary {
         let calls = lab.sim.calls();
         let mut calls_by_operation = BTreeMap::new();
         for call in &calls {
-            *calls_by_operation.entry(format!("{}:{}", format!("{:?}", call.service).to_lowercase(), call.operation)).or_default() += 1;
+            *calls_by_operation
+                .entry(format!("{}:{}", format!("{:?}", call.service).to_lowercase(), call.operation))
+                .or_default() += 1;
         }
         let grants = audit.destinations.iter().map(|it| Grant {
             region: it.region.clone(),
@@ -72,7 +74,8 @@ impl Summary {
             policy_bytes: it.policy_bytes,
             policy_bytes_left: MAX_POLICY_BYTES.saturating_sub(it.policy_bytes),
         });
-        let misplaced: Vec<String> = audit.misplaced().iter().map(|it| format!("{} in {}", it.account, it.region)).collect();
+        let misplaced: Vec<String> =
+            audit.misplaced().iter().map(|it| format!("{} in {}", it.account, it.region)).collect();
         let vpcs: usize = audit.places.iter().map(|place| place.vpcs).sum();
         let of = |list: fn(&enroller_testkit::audit::Coverage) -> &Vec<String>| -> Vec<String> {
             audit.places.iter().flat_map(list).cloned().collect()

@@ -71,10 +71,11 @@ impl Engine {
         account: AccountId,
         region: &Region,
     ) -> AwsResult<Option<DestinationName>> {
-        if let Some(known) = &*self.placements.slot(region).lock().await {
-            if self.clock.now_ms().saturating_sub(known.at_ms) < FRESH_MS {
-                return Ok(known.placement.get(&account).cloned());
-            }
+        let now_ms = self.clock.now_ms();
+        if let Some(known) = &*self.placements.slot(region).lock().await
+            && now_ms.saturating_sub(known.at_ms) < FRESH_MS
+        {
+            return Ok(known.placement.get(&account).cloned());
         }
         self.placement_of(account, region).await
     }

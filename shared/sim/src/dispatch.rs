@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::call::{Call, Caller, Refusal, Service};
 use crate::faults::{Before, Failure, after, before};
+use crate::regions::GLOBAL_REGION;
 use crate::wire::{Input, Output, Scope, parse, render_output, render_refusal, text};
 use crate::world::World;
 use crate::{cloudtrail, ec2, events, gate, iam, logs, organizations, sqs, sts};
@@ -41,7 +42,7 @@ pub(crate) fn answer(world: &mut World, parts: &Parts, body: &[u8]) -> Answer {
         service: scope.service,
         operation: parsed.as_ref().map_or_else(|_| String::new(), |(operation, _)| operation.clone()),
         caller: Caller { account: String::new(), principal_arn: String::new() },
-        region: scope.region.clone(),
+        region: region_of(world, &scope),
     };
     let outcome = match (parsed, sts::authenticate(world, &scope)) {
         (Err(refusal), _) | (Ok(_), Err(refusal)) => Outcome::Refused(refusal),
@@ -66,6 +67,12 @@ pub(crate) fn answer(world: &mut World, parts: &Parts, body: &[u8]) -> Answer {
         }
         Outcome::Failed(failure) => Answer::Failure(failure),
     }
+}
+
+/// The Region that a call is for: the signed one, but for a global service behind one endpoint URL.
+fn region_of(world: &World, scope: &Scope) -> String {
+    let global = matches!(scope.service, Service::Iam | Service::Organizations);
+    if global && world.settings.any_signing_region { GLOBAL_REGION.to_owned() } else { scope.region.clone() }
 }
 
 enum Outcome {

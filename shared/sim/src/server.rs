@@ -24,12 +24,14 @@ const DELIVERY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` is done, then drops the connections that are open.
 ///
-/// `GET /_sim/stats` answers what was called so far. Every other request is one to AWS.
+/// `GET /_sim/stats` answers what was called so far. Every other request is one to AWS. IAM and Organizations answer
+/// clients of any Region from now on.
 ///
 /// # Errors
 ///
 /// When the listener fails for good.
 pub async fn serve(listener: TcpListener, sim: Sim, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    sim.with(|world| world.settings.any_signing_region = true);
     let mut connections = JoinSet::new();
     let mut deliveries = tokio::time::interval(DELIVERY_INTERVAL);
     tokio::pin!(shutdown);

@@ -26,6 +26,10 @@ pub struct Settings {
     pub empty_pages: bool,
     /// Real milliseconds that every answer takes.
     pub latency_ms: u64,
+    /// Whether IAM and Organizations take a signature for any Region as one for theirs. AWS refuses it, but a client
+    /// that is given one endpoint URL does not know better than to sign for its own Region (endpoint rule sets of
+    /// botocore and the SDKs).
+    pub any_signing_region: bool,
     /// VPCs that an account may have in a Region.
     pub vpcs_per_region: usize,
 }
@@ -38,6 +42,7 @@ impl Default for Settings {
             account_paths: true,
             empty_pages: false,
             latency_ms: 0,
+            any_signing_region: false,
             // AWS's default quota is 5 per Region and adjustable (VPC user guide, quotas); organizations that need
             // this product have raised it.
             vpcs_per_region: 10_000,

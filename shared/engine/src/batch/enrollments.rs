@@ -35,10 +35,10 @@ impl Engine {
         let mut units = BTreeMap::new();
         let mut foreign = Vec::new();
         for (index, record) in records.iter().enumerate() {
-            if let Some(decoded) = self.read(record, &mut report, &mut metrics).await {
-                if let Some(message) = sort(decoded, index, &mut units) {
-                    foreign.push((index, message));
-                }
+            if let Some(decoded) = self.read(record, &mut report, &mut metrics).await
+                && let Some(message) = sort(decoded, index, &mut units)
+            {
+                foreign.push((index, message));
             }
         }
         for (index, message) in foreign {

@@ -110,10 +110,11 @@ impl Engine {
     async fn listing(&self, anew: bool) -> AwsResult<BTreeMap<AccountId, Account>> {
         let mut listing = self.memory.listing.lock().await;
         let now_ms = self.clock.now_ms();
-        if let Some((at_ms, accounts)) = &*listing {
-            if !anew && now_ms.saturating_sub(*at_ms) < LISTING_FRESH_MS {
-                return Ok(accounts.clone());
-            }
+        if let Some((at_ms, accounts)) = &*listing
+            && !anew
+            && now_ms.saturating_sub(*at_ms) < LISTING_FRESH_MS
+        {
+            return Ok(accounts.clone());
         }
         let accounts = self.aws.organization.accounts().await?;
         let accounts: BTreeMap<AccountId, Account> =

@@ -217,7 +217,7 @@ impl<'a> PlaceRun<'a> {
                 match result {
                     VpcResult::OutOfScope(_) | VpcResult::Enrolled | VpcResult::Broken(_) => {}
                     VpcResult::Covered | VpcResult::Repaired | VpcResult::CoveredByOthers | VpcResult::Failed(_) => {
-                        *result = VpcResult::Failed(trouble.clone())
+                        *result = VpcResult::Failed(trouble.clone());
                     }
                 }
             }

@@ -19,10 +19,18 @@ async fn exchange(address: std::net::SocketAddr, request: String) -> String {
 }
 
 fn describe_vpcs(account: &str) -> String {
-    let body = "Action=DescribeVpcs&Version=2016-11-15";
+    request(account, "ec2", "Action=DescribeVpcs&Version=2016-11-15")
+}
+
+/// Signed for a Region that is not IAM's, as clients do that are given an endpoint URL.
+fn get_role(account: &str) -> String {
+    request(account, "iam", "Action=GetRole&Version=2010-05-08&RoleName=Nobody")
+}
+
+fn request(account: &str, service: &str, body: &str) -> String {
     format!(
         "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\nauthorization: AWS4-HMAC-SHA256 \
-         Credential=AKIA{account}SIM0/20261123/{REGION}/ec2/aws4_request, SignedHeaders=host, Signature=0\r\n\r\n{body}",
+         Credential=AKIA{account}SIM0/20261123/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0\r\n\r\n{body}",
         body.len()
     )
 }
@@ -41,6 +49,8 @@ async fn the_server_answers_counts_breaks_and_stops() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("<vpcSet><item><vpcId>vpc-"), "{answer}");
     let stats = exchange(address, "GET /_sim/stats HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned()).await;
     assert!(stats.contains("\"total\":1"), "{stats}");
+    let global = exchange(address, get_role(&account)).await;
+    assert!(global.starts_with("HTTP/1.1 404") && global.contains("NoSuchEntity"), "{global}");
     let unsigned = exchange(address, "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned()).await;
     assert!(unsigned.contains("403") && unsigned.contains("MissingAuthenticationToken"), "{unsigned}");
     sim.arm(FaultRule::new(FaultKind::LostAfter));
