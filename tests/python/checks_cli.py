@@ -39,8 +39,9 @@ class Cli:
         }
 
     def run(self, profile: str, *arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "awscli", "--endpoint-url", self.endpoint, "--profile", profile, "--output", "json"]
-        return subprocess.run([*command, *arguments], env=self.environment, capture_output=True, text=True, timeout=30, check=False)
+        general = ["--endpoint-url", self.endpoint, "--profile", profile, "--output", "json"]
+        command = [sys.executable, "-m", "awscli", *general, *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=30, check=False)
 
     def __call__(self, profile: str, *arguments: str):
         """Runs a command that has to succeed; gives what it says, parsed, or None for nothing."""
@@ -88,7 +89,6 @@ def the_cli_covers_a_vpc_and_subscribes_its_log_group(aws: SimulatedAws):
         cli("member", "logs", "put-retention-policy", "--log-group-name", group, "--retention-in-days", "30")
         destination_arn = aws.ready["destinations"][HOME]
         name = destination_arn.rsplit(":", 1)[-1]
-        # fmt: off
         put_filter = [
             "logs", "put-subscription-filter", "--log-group-name", group, "--filter-name", "AllTraffic",
             "--filter-pattern", "", "--destination-arn", destination_arn,
@@ -109,7 +109,6 @@ def the_cli_covers_a_vpc_and_subscribes_its_log_group(aws: SimulatedAws):
             "--deliver-logs-permission-arn", f"arn:aws:iam::{account}:role/PublishFlowLogs",
             "--tag-specifications", "ResourceType=vpc-flow-log,Tags=[{Key=managed-by,Value=drive-sim}]",
         )
-        # fmt: on
         equal(len(made["FlowLogIds"]), len(vpc_ids))
         equal([failure["Error"]["Code"] for failure in made["Unsuccessful"]], ["InvalidVpcID.NotFound"])
         filters = f"Name=log-group-name,Values={group}"

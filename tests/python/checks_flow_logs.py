@@ -87,6 +87,20 @@ def a_vpc_can_be_made_tagged_and_deleted(aws: SimulatedAws):
         ec2.describe_vpcs(VpcIds=[made["VpcId"]])
 
 
+def there_is_one_default_vpc_and_a_deleted_one_can_be_made_again(aws: SimulatedAws):
+    ec2 = Member.of(aws).ec2
+    default = [{"Name": "is-default", "Values": ["true"]}]
+    for vpc in ec2.describe_vpcs(Filters=default)["Vpcs"]:
+        with refused("DefaultVpcAlreadyExists"):
+            ec2.create_default_vpc()
+        ec2.delete_vpc(VpcId=vpc["VpcId"])
+    made = ec2.create_default_vpc()["Vpc"]
+    equal((made["IsDefault"], made["CidrBlock"]), (True, "172.31.0.0/16"))
+    equal([vpc["VpcId"] for vpc in ec2.describe_vpcs(Filters=default)["Vpcs"]], [made["VpcId"]])
+    with refused("DefaultVpcAlreadyExists"):
+        ec2.create_default_vpc()
+
+
 def a_dry_run_changes_nothing(aws: SimulatedAws):
     member = Member.of(aws)
     before = member.vpc_ids()
@@ -104,7 +118,7 @@ def every_vpc_of_an_account_gets_a_flow_log_in_one_call(aws: SimulatedAws):
     equal({log["ResourceId"] for log in flow_logs}, set(vpc_ids))
     for log in flow_logs:
         age = datetime.now(timezone.utc) - log["CreationTime"]
-        assert timedelta(0) - timedelta(seconds=2) < age < timedelta(minutes=5), log["CreationTime"]
+        assert timedelta(seconds=-2) < age < timedelta(minutes=5), log["CreationTime"]
         equal((log["FlowLogStatus"], log["TrafficType"], log["LogGroupName"]), ("ACTIVE", "ALL", GROUP))
         equal((log["LogDestinationType"], log["MaxAggregationInterval"]), ("cloud-watch-logs", 60))
         equal((log["LogFormat"], log["Tags"]), (FORMAT, [{"Key": "managed-by", "Value": "drive-sim"}]))

@@ -97,7 +97,8 @@ def a_delivery_role_can_be_made_with_its_policy_and_read_back(aws: SimulatedAws)
         "StringEquals": {"aws:SourceAccount": account},
         "ArnLike": {"aws:SourceArn": f"arn:aws:ec2:*:{account}:vpc-flow-log/*"},
     }
-    trust = _document(Principal={"Service": "vpc-flow-logs.amazonaws.com"}, Action="sts:AssumeRole", Condition=condition)
+    service = {"Service": "vpc-flow-logs.amazonaws.com"}
+    trust = _document(Principal=service, Action="sts:AssumeRole", Condition=condition)
     permissions = _document(Action=["logs:CreateLogStream", "logs:PutLogEvents"], Resource="*")
 
     with refused("NoSuchEntity", "The role with name MadeHere cannot be found."):

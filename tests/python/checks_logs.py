@@ -265,9 +265,8 @@ def destinations_come_in_pages_and_the_installed_ones_are_in_every_region(aws: S
 
 def a_destination_needs_a_stream_and_a_role_that_can_write_to_it(aws: SimulatedAws):
     logs = aws.client("logs", aws.central)
-    stream, role = (
-        aws.environment[f"ENROLLER_DESTINATION_{name}"] for name in ("TARGET_ARN", "ROLE_ARN")
-    )
+    stream = aws.environment["ENROLLER_DESTINATION_TARGET_ARN"]
+    role = aws.environment["ENROLLER_DESTINATION_ROLE_ARN"]
     message = "Could not deliver test message to specified destination. Check if the destination is valid."
     for target_arn, role_arn in ((f"{stream}-missing", role), (stream, f"{role}-missing")):
         with refused("InvalidParameterException", re.escape(message)):
@@ -277,6 +276,6 @@ def a_destination_needs_a_stream_and_a_role_that_can_write_to_it(aws: SimulatedA
 def a_deleted_destination_is_gone(aws: SimulatedAws):
     destination = Destination(aws)
     destination.logs.delete_destination(destinationName=destination.name)
-    equal(destination.logs.describe_destinations(DestinationNamePrefix=f"{destination.name}")["destinations"], [])
+    equal(destination.logs.describe_destinations(DestinationNamePrefix=destination.name)["destinations"], [])
     with refused("ResourceNotFoundException"):
         destination.logs.delete_destination(destinationName=destination.name)

@@ -16,6 +16,9 @@ import signal
 import sys
 import traceback
 
+# The checkout stays as it is.
+sys.dont_write_bytecode = True
+
 import checks_cli
 import checks_comparison
 import checks_flow_logs

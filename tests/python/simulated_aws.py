@@ -57,12 +57,10 @@ class SimulatedAws:
 
     def __enter__(self) -> SimulatedAws:
         _forget_ambient_settings()
-        # fmt: off
         command = [
             self.binary, "sim", "--listen", "127.0.0.1:0", "--installed",
             "--accounts", str(ACCOUNTS), "--vpcs", str(VPCS), "--regions", ",".join(REGIONS),
         ]
-        # fmt: on
         try:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         except OSError as error:

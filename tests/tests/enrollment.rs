@@ -1,6 +1,8 @@
 //! The main job: events in, covered VPCs out, on a simulated AWS through the real SDK and the real handlers.
 
-use enroller_sim::{NewAccount, Service};
+use enroller_core::report::Metric;
+use enroller_engine::ports::Outgoing;
+use enroller_sim::{NewAccount, Service, TwinRule};
 use enroller_testkit::people::Person;
 use enroller_tests::{DAY_MS, calls_since, count, look, organization, with_settings};
 use serde_json::json;
@@ -205,14 +207,155 @@ async fn seven_hundred_accounts_need_three_shards_and_no_policy_is_too_long() {
 async fn a_poison_message_ends_in_the_dead_letter_queue_and_stops_nobody() {
     let lab = organization(2, &[IRELAND], 1);
     lab.deploy_members().unwrap();
-    let mut event = lab.invocation(json!({ "source": "aws.ec2", "detail": "{not json" }));
-    event.payload["Records"] = json!([{
-        "messageId": "m-1", "receiptHandle": "r-1", "body": "{", "eventSource": "aws:sqs",
-        "attributes": { "ApproximateReceiveCount": "1" }, "messageAttributes": {},
-        "eventSourceARN": "arn:aws:sqs:eu-west-1:111122223333:enrollments", "awsRegion": "eu-west-1"
-    }]);
-    let response = lab.enroll(event).await.unwrap();
-    assert_eq!(response, json!({ "batchItemFailures": [{ "itemIdentifier": "m-1" }] }));
-    lab.settle(DAY_MS).await.unwrap();
+    let aws = &lab.enroller.aws;
+    let poison = |fifo| Outgoing { body: "{".to_owned(), delay_seconds: 0, fifo };
+    aws.queues.send(&lab.url("enrollments"), vec![poison(None)]).await.unwrap();
+    let group = Some(("grants".to_owned(), "poison".to_owned()));
+    aws.queues.send(&lab.url("grants.fifo"), vec![poison(group)]).await.unwrap();
+    let passed = lab.settle(DAY_MS).await.unwrap();
     assert_eq!(look(&lab).uncovered(), 0);
+    for queue in ["enrollments-dead", "grants-dead.fifo"] {
+        assert_eq!(lab.sim.bodies(&lab.url(queue)).unwrap(), ["{"], "{queue}");
+    }
+    assert!(passed < 10 * 60_000, "poison does not hold anybody up: {passed} ms");
+    assert!(lab.notebook.total(Metric::EventsRefused) >= 2.0);
+}
+
+#[tokio::test]
+async fn an_account_of_an_excluded_unit_is_left_alone_although_it_is_granted() {
+    let lab = organization(6, &[IRELAND], 1);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let (account, unit) = {
+        let members = lab.sim.members();
+        let account = members.last().cloned().unwrap();
+        let path = lab.sim.with(|world| world.organization.path_of(&account).map(str::to_owned)).unwrap();
+        (account, path.trim_end_matches('/').rsplit('/').next().unwrap().to_owned())
+    };
+    let mut lab = lab;
+    lab.reconfigure(&[("excluded_organizational_units", &unit)]).unwrap();
+    let vpc = Person::of(&lab.sim, &account, IRELAND).create_vpc(&[]).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let audit = look(&lab);
+    assert_eq!(audit.places.iter().flat_map(|place| &place.uncovered).collect::<Vec<_>>(), [&vpc]);
+    assert_eq!(lab.sim.queue_depth(&lab.url("enrollments-dead")).unwrap().total(), 0, "a decision, not a failure");
+}
+
+#[tokio::test]
+async fn an_event_of_an_account_outside_the_organization_makes_no_call_in_it() {
+    let lab = organization(2, &[IRELAND], 0);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let from = lab.sim.calls().len();
+    let stranger = "999988887777";
+    let event = json!({
+        "source": "aws.ec2", "detail-type": "AWS API Call via CloudTrail", "account": stranger, "region": IRELAND,
+        "detail": {
+            "eventSource": "ec2.amazonaws.com", "eventName": "CreateVpc", "awsRegion": IRELAND,
+            "recipientAccountId": stranger, "responseElements": { "vpc": { "vpcId": "vpc-0123456789abcdef0" } }
+        }
+    });
+    let body = Outgoing { body: event.to_string(), delay_seconds: 0, fifo: None };
+    lab.enroller.aws.queues.send(&lab.url("enrollments"), vec![body]).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let calls = calls_since(&lab, from);
+    assert_eq!(count(&calls, "AssumeRole"), 0);
+    assert!(calls.iter().all(|call| call.account != stranger));
+    assert_eq!(lab.sim.queue_depth(&lab.url("enrollments-dead")).unwrap().total(), 1, "a person is told");
+}
+
+#[tokio::test]
+async fn a_refused_twin_is_broken_before_it_is_made_and_the_gap_is_told() {
+    let mut lab = organization(2, &[IRELAND], 2);
+    lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab.notebook.take();
+    lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let audit = look(&lab);
+    assert_eq!(audit.uncovered(), 0);
+    assert!(audit.places.iter().all(|place| place.doubled.is_empty()));
+    let gaps = lab.notebook.take().into_iter().filter(|line| line.cause.contains("gap")).count();
+    assert_eq!(gaps, 6, "one for each of three VPCs in two accounts");
+}
+
+#[tokio::test]
+async fn changed_settings_replace_every_flow_log_make_before_break() {
+    let mut lab = organization(2, &[IRELAND], 2);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab.reconfigure(&[("traffic_type", "REJECT")]).unwrap();
+    let from = lab.sim.calls().len();
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let calls = calls_since(&lab, from);
+    let order: Vec<&str> = calls
+        .iter()
+        .filter(|call| call.account == lab.sim.management() && call.mutating)
+        .map(|call| call.operation.as_str())
+        .collect();
+    assert_eq!(order, ["CreateFlowLogs", "DeleteFlowLogs"]);
+    assert!(look(&lab).places.iter().all(|place| place.doubled.is_empty() && place.uncovered.is_empty()));
+}
+
+#[tokio::test]
+async fn a_list_policy_is_switched_to_the_organization_only_when_a_person_allows_it() {
+    let mut lab = organization(3, &[IRELAND], 1);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab.reconfigure(&[("grant_mode", "organization")]).unwrap();
+    lab.deploy_members().unwrap();
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert!(look(&lab).misplaced().is_empty(), "every account is still listed");
+    lab.sim.traffic_tick();
+    let message = json!({ "kind": "sync-request", "version": 1, "reason": "switch", "allow_mass_revocation": true });
+    lab.onboard(lab.invocation(message)).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab.sim.traffic_tick();
+    let report = lab.sim.traffic_report();
+    assert_eq!((report.delivered, report.lost_after_enrollment), (report.sent, 0), "{report:#?}");
+    assert!(look(&lab).destinations.iter().all(|destination| destination.accounts.is_empty()));
+}
+
+#[tokio::test]
+async fn a_departed_account_is_not_granted_again_from_an_older_listing() {
+    let lab = organization(4, &[IRELAND], 0);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let leaver = lab.sim.members()[3].clone();
+    lab.sim.with(|world| world.leave(&leaver)).unwrap();
+    lab.sim
+        .with(|world| world.create_account(&NewAccount { name: "new".to_owned(), ..NewAccount::default() }))
+        .unwrap();
+    lab.settle(60_000).await.unwrap();
+    assert!(look(&lab).strangers.is_empty());
+    let granted = lab
+        .notebook
+        .take()
+        .into_iter()
+        .filter(|line| line.action == "grant" && line.account.map(|id| id.to_string()) == Some(leaver.clone()));
+    assert_eq!(granted.count(), 1, "once, when it was a member");
+}
+
+#[tokio::test]
+async fn a_vpc_that_ec2_does_not_show_yet_is_looked_for_again() {
+    let lab = organization(2, &[IRELAND], 0);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let account = lab.sim.management();
+    let event = json!({
+        "source": "aws.ec2", "detail-type": "AWS API Call via CloudTrail", "account": account, "region": IRELAND,
+        "detail": {
+            "eventSource": "ec2.amazonaws.com", "eventName": "CreateVpc", "awsRegion": IRELAND,
+            "recipientAccountId": account, "responseElements": { "vpc": { "vpcId": "vpc-0123456789abcdef0" } }
+        }
+    });
+    let answer = lab.enroll(lab.invocation(event)).await.unwrap();
+    assert_eq!(answer["queued_again"], json!(true));
+    lab.settle(DAY_MS).await.unwrap();
+    let depth = lab.sim.queue_depth(&lab.url("enrollments-dead")).unwrap();
+    assert_eq!(depth.total(), 0, "a VPC that never appears counts as deleted");
 }

@@ -10,7 +10,8 @@ use serde_json::Value;
 async fn main() -> Result<(), Error> {
     lambda_runtime::tracing::init_default_subscriber();
     // Once per container; every invocation uses the same connections and remembers what the last one learned.
-    let engine = Arc::new(enroller_lambda::engine_from_environment("account-onboarder").await?);
+    let required = ["destination_target_arn", "destination_role_arn", "enrollments_queue_url", "grants_queue_url"];
+    let engine = Arc::new(enroller_lambda::engine_from_environment("account-onboarder", &required).await?);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let engine = Arc::clone(&engine);
         async move { account_onboarder::handle(&engine, event).await.map_err(|error| Error::from(format!("{error:#}"))) }

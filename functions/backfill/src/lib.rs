@@ -14,6 +14,9 @@ pub async fn handle(engine: &Engine, event: LambdaEvent<Value>) -> anyhow::Resul
     let scheduled = event.payload.get("source").is_some() && event.payload.get("detail-type").is_some();
     let request = if scheduled {
         BackfillRequest { reason: "scheduled sweep".to_owned(), ..BackfillRequest::default() }
+    } else if event.payload.is_null() {
+        // An invocation by hand without a payload means everything, too.
+        BackfillRequest::default()
     } else {
         serde_json::from_value(event.payload)?
     };

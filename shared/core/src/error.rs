@@ -152,7 +152,9 @@ impl Disposition {
             }
             Self::RetryLater(Wait::Account) => "wait until AWS has activated the account; it is tried again",
             Self::RetryLater(Wait::Credentials) => "enable the Region in the account or take it off the settings",
-            Self::RetryLater(Wait::Grant) => "nothing: the onboarder was asked to grant the account",
+            Self::RetryLater(Wait::Grant) => {
+                "nothing at first: the onboarder grants the account; if it stays, check that the member role allows logs:PutSubscriptionFilter on the destination"
+            }
             Self::RetryLater(Wait::RolePropagation) => {
                 "check that the role exists and trusts the service named in the message; it is tried again"
             }

@@ -134,6 +134,29 @@ impl Settings {
         Self::from_lookup(|key| lookup(&environment_name(key)))
     }
 
+    /// Refuses settings that lack what a function cannot work without, before it takes its first message.
+    ///
+    /// # Errors
+    ///
+    /// Every key of `keys` that is not set; keys that always have a value are not looked at.
+    pub fn require(&self, keys: &[&'static str]) -> Result<(), SettingsError> {
+        let optional = [
+            (
+                "destination_target_arn",
+                self.destination_target_arn.is_some(),
+                "ARN of the stream behind the destinations",
+            ),
+            ("destination_role_arn", self.destination_role_arn.is_some(), "ARN of the role that writes to the stream"),
+            ("enrollments_queue_url", self.enrollments_queue_url.is_some(), "URL of the enroller's queue"),
+            ("grants_queue_url", self.grants_queue_url.is_some(), "URL of the onboarder's queue"),
+        ];
+        let missing = optional.into_iter().filter(|(key, set, _)| keys.contains(key) && !set);
+        let problems: Vec<SettingProblem> = missing
+            .map(|(key, _, expected)| SettingProblem { key, value: None, expected: expected.to_owned() })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(SettingsError(problems)) }
+    }
+
     /// The organization whose grant stands in for those of its accounts, in organization mode.
     pub fn granted_organization(&self) -> Option<&OrganizationId> {
         match self.grant_mode {

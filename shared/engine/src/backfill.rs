@@ -1,17 +1,18 @@
 //! Backfill: every account that is in scope, handed to the enroller; by hand, by schedule (the sweep), or by the
 //! command line tool.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_core::error::AwsError;
+use enroller_core::grants::Placement;
 use enroller_core::ids::{AccountId, ParentId, Region};
 use enroller_core::message::{EnrollmentRequest, Message, SyncRequest};
 use enroller_core::observed::Account;
-use enroller_core::report::Decision;
+use enroller_core::report::{Decision, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
-use crate::ports::{Outgoing, RegionDestinations};
+use crate::ports::Outgoing;
 
 /// What to backfill; everything is optional, and empty means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,12 +103,14 @@ impl Engine {
         let sync =
             SyncRequest { reason: reason.clone(), run_id: Some(run_id.to_owned()), allow_mass_revocation: false };
         self.ask_onboarder(&Message::Sync(sync), run_id.to_owned()).await.map_err(BackfillError::Grants)?;
+        let placements = self.placements_of(&regions).await;
         let mut messages = Vec::new();
         for account in chosen {
+            let placed = placements.iter().filter_map(|(region, it)| Some((region.clone(), it.get(&account)?.clone())));
             let request = EnrollmentRequest {
                 account,
                 regions: regions.iter().cloned().collect(),
-                destinations: self.destinations_of(account, &regions).await?,
+                destinations: placed.collect(),
                 reason: reason.clone(),
                 run_id: Some(run_id.to_owned()),
                 requested_at_ms: None,
@@ -146,18 +149,23 @@ impl Engine {
         (chosen, left_out)
     }
 
-    /// Where an account is granted, as far as the policies say; asked once per Region, not per account.
-    async fn destinations_of(
-        &self,
-        account: AccountId,
-        regions: &BTreeSet<Region>,
-    ) -> Result<RegionDestinations, AwsError> {
-        let mut destinations = RegionDestinations::new();
+    /// Where accounts are granted, asked once per Region. A Region that cannot be read is told of and left out: the
+    /// enroller looks there itself, and the other Regions must not wait for it.
+    async fn placements_of(&self, regions: &BTreeSet<Region>) -> BTreeMap<Region, Placement> {
+        let mut placements = BTreeMap::new();
         for region in regions {
-            if let Some(name) = self.known_placement(account, region).await? {
-                destinations.insert(region.clone(), name);
+            match self.region_grants(region).await {
+                Ok(grants) => {
+                    placements.insert(region.clone(), grants.placement(self.settings.granted_organization()));
+                }
+                Err(error) => {
+                    let resource = format!("destinations of {region}");
+                    let line = Decision::about(error.account, "read-grants", resource, Outcome::Failed, "");
+                    let line = Decision { region: Some(region.clone()), ..line.failed_with(&error) };
+                    self.journal.decision(&line);
+                }
             }
         }
-        Ok(destinations)
+        placements
     }
 }

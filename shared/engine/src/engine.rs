@@ -8,6 +8,7 @@ use enroller_core::settings::Settings;
 use crate::onboard::Memory;
 use crate::placement::Placements;
 use crate::ports::{Aws, Clock, Journal};
+use crate::reconcile::Standings;
 
 /// Everything a function or the command line tool works with. Build it once per process.
 pub struct Engine {
@@ -21,12 +22,21 @@ pub struct Engine {
     pub journal: Arc<dyn Journal>,
     pub(crate) placements: Placements,
     pub(crate) memory: Memory,
+    pub(crate) standings: Standings,
 }
 
 impl Engine {
     /// An engine that remembers nothing yet.
     pub fn new(settings: Settings, aws: Aws, clock: Arc<dyn Clock>, journal: Arc<dyn Journal>) -> Self {
-        Self { settings, aws, clock, journal, placements: Placements::default(), memory: Memory::default() }
+        Self {
+            settings,
+            aws,
+            clock,
+            journal,
+            placements: Placements::default(),
+            memory: Memory::default(),
+            standings: Standings::default(),
+        }
     }
 
     /// What makes an event ours.

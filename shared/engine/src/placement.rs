@@ -64,20 +64,14 @@ impl Engine {
         Ok(name)
     }
 
-    /// Like [`Engine::placement_of`], but an account that is missing from a fresh placement is not asked about again:
-    /// for callers that go through the whole organization.
-    pub(crate) async fn known_placement(
-        &self,
-        account: AccountId,
-        region: &Region,
-    ) -> AwsResult<Option<DestinationName>> {
-        let now_ms = self.clock.now_ms();
-        if let Some(known) = &*self.placements.slot(region).lock().await
-            && now_ms.saturating_sub(known.at_ms) < FRESH_MS
-        {
-            return Ok(known.placement.get(&account).cloned());
+    /// Makes the next question about a Region go to AWS, unless it was asked since `since_ms`: many accounts whose
+    /// filters were refused together ask once.
+    pub(crate) async fn forget_placement(&self, region: &Region, since_ms: u64) {
+        let slot = self.placements.slot(region);
+        let mut known = slot.lock().await;
+        if known.as_ref().is_some_and(|known| known.at_ms <= since_ms) {
+            *known = None;
         }
-        self.placement_of(account, region).await
     }
 
     /// Makes the next question about a Region go to AWS.

@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn the_response_names_the_messages_that_must_come_back() {
-        let report = BatchReport { failed: vec!["m-2".into()], ..BatchReport::default() };
+        let mut report = BatchReport::default();
+        report.failed.push("m-2".to_owned());
         let response = Invocation::batch_response(&report).unwrap();
         assert_eq!(response, json!({ "batchItemFailures": [{ "itemIdentifier": "m-2" }] }));
     }

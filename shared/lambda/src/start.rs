@@ -12,13 +12,15 @@ pub fn function_name(default: &str) -> String {
     std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| default.to_owned())
 }
 
-/// Everything a function needs, from its environment. Called once per container.
+/// Everything a function needs, from its environment. Called once per container. `required` are settings that others do
+/// without and this function cannot.
 ///
 /// # Errors
 ///
 /// Settings that cannot be used, all at once; AWS configuration that cannot be loaded.
-pub async fn engine_from_environment(function: &str) -> anyhow::Result<Engine> {
+pub async fn engine_from_environment(function: &str, required: &[&'static str]) -> anyhow::Result<Engine> {
     let settings = Settings::from_environment(|name| std::env::var(name).ok()).context("reading the settings")?;
+    settings.require(required).context("reading the settings")?;
     let aws = Connection::connect(Arc::new(settings.clone())).await.aws();
     let clock = Arc::new(Time::system());
     let journal = LineJournal::stdout(&function_name(function), Arc::clone(&clock) as _);

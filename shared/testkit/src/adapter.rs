@@ -53,7 +53,7 @@ impl Clock for SimTime {
     /// Never, unless the time is past: virtual time does not pass while a function runs, so no deadline comes near.
     async fn sleep_until(&self, at_ms: u64) {
         if self.0.now_ms() < at_ms {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Lab {
     pub sim: Sim,
     /// The settings of all functions.
     pub settings: Settings,
+    /// The enrolled Regions, the home Region first.
+    pub regions: Vec<String>,
     /// The stacks.
     pub stacks: Installation,
     /// What the functions decided.
@@ -76,7 +78,8 @@ impl Lab {
         let notebook = Arc::new(Notebook::default());
         let engine = |function: &str| engine_of(&sim, &settings, function, &notebook);
         let (enroller, onboarder, backfill) = (engine("vpc-enroller"), engine("account-onboarder"), engine("backfill"));
-        Ok(Self { sim, settings, stacks, notebook, enroller, onboarder, backfill })
+        let regions = options.organization.regions.clone();
+        Ok(Self { sim, settings, regions, stacks, notebook, enroller, onboarder, backfill })
     }
 
     /// Deploys the member stack in every account, the management account included, and tells of it.
@@ -92,10 +95,24 @@ impl Lab {
         Ok(())
     }
 
-    /// Makes both functions forget what a warm container remembers, as a new container would.
+    /// Updates the stacks with changed settings: functions start anew with them.
+    ///
+    /// # Errors
+    ///
+    /// A setting that is refused.
+    pub fn reconfigure(&mut self, changes: &[(&str, &str)]) -> Result<(), LabError> {
+        let regions: Vec<String> = self.regions.clone();
+        self.settings = installation_settings(&self.sim, &regions, changes).map_err(InstallError::Settings)?;
+        self.stacks = Installation::new(self.sim.clone(), self.settings.clone());
+        self.cold_start();
+        Ok(())
+    }
+
+    /// Makes the functions forget what a warm container remembers, as a new container would.
     pub fn cold_start(&mut self) {
         self.enroller = engine_of(&self.sim, &self.settings, "vpc-enroller", &self.notebook);
         self.onboarder = engine_of(&self.sim, &self.settings, "account-onboarder", &self.notebook);
+        self.backfill = engine_of(&self.sim, &self.settings, "backfill", &self.notebook);
     }
 
     /// Feeds the functions once from their queues. Returns whether there was anything to do.

@@ -16,19 +16,23 @@ const VALUES_PER_DOCUMENT: usize = 100;
 /// What is measured. Each says which failure it makes visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
-    /// VPCs that got their flow log. Stays at zero while VPCs are created: events do not arrive.
+    /// VPCs that got their flow log, new ones and ones whose flow log somebody deleted. Stays at zero while VPCs are created: events do not arrive.
     VpcsEnrolled,
-    /// VPCs whose flow log was replaced or whose filter, log group or role was put right. High: somebody keeps
+    /// VPCs whose flow log was replaced or whose filter or log group was put right. High: somebody keeps
     /// undoing enrollments.
     VpcsRepaired,
     /// VPCs that should be covered and are not, by class of failure. The one to alarm on.
     VpcsFailed,
+    /// Steps that failed, by class: also those, like retention, without which a VPC is covered all the same.
+    StepsFailed,
     /// VPCs whose flow log exists but does not deliver, as AWS reports it.
     VpcsBroken,
     /// Seconds from the event to the VPC being covered. Grows: throttling, a backlog, roles that come late.
     SecondsToEnrolled,
     /// Grants added. Zero while accounts join: account events do not arrive.
     GrantsAdded,
+    /// Grant runs and parts of them that failed, by class; not zero: some account may wait for its grant.
+    GrantsFailed,
     /// Grants removed, each on evidence.
     GrantsRevoked,
     /// Removals the mass-revocation guard withheld: Organizations answered something implausible, or many left.
@@ -52,9 +56,11 @@ impl Metric {
             Self::VpcsEnrolled => "VpcsEnrolled",
             Self::VpcsRepaired => "VpcsRepaired",
             Self::VpcsFailed => "VpcsFailed",
+            Self::StepsFailed => "StepsFailed",
             Self::VpcsBroken => "VpcsBroken",
             Self::SecondsToEnrolled => "SecondsToEnrolled",
             Self::GrantsAdded => "GrantsAdded",
+            Self::GrantsFailed => "GrantsFailed",
             Self::GrantsRevoked => "GrantsRevoked",
             Self::RevocationsWithheld => "RevocationsWithheld",
             Self::PolicyBytes => "PolicyBytes",
@@ -72,8 +78,10 @@ impl Metric {
             Self::VpcsEnrolled
             | Self::VpcsRepaired
             | Self::VpcsFailed
+            | Self::StepsFailed
             | Self::VpcsBroken
             | Self::GrantsAdded
+            | Self::GrantsFailed
             | Self::GrantsRevoked
             | Self::RevocationsWithheld
             | Self::PolicyConflicts

@@ -118,3 +118,13 @@ fn the_keys_that_are_read_are_the_keys_that_are_described() {
         assert!(!meaning.is_empty(), "{key}");
     }
 }
+
+#[test]
+fn a_function_refuses_to_start_without_what_it_needs() {
+    let error = with(&[]).unwrap().require(&["grants_queue_url", "destination_role_arn"]).unwrap_err();
+    let keys: Vec<&str> = error.0.iter().map(|problem| problem.key).collect();
+    assert_eq!(keys, ["destination_role_arn", "grants_queue_url"]);
+    let settings =
+        with(&[("grants_queue_url", "https://sqs.eu-west-1.amazonaws.com/111122223333/grants.fifo")]).unwrap();
+    assert_eq!(settings.require(&["grants_queue_url"]), Ok(()));
+}

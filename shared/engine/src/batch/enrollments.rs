@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_core::error::Disposition;
 use enroller_core::event::{Decoded, Trigger};
-use enroller_core::ids::AccountId;
+use enroller_core::ids::{AccountId, Region, VpcId};
 use enroller_core::message::{GrantRequest, Message, SyncRequest};
 use enroller_core::report::{Decision, Metrics, Outcome};
 use futures::future::{Either, select};
@@ -13,7 +13,7 @@ use futures::stream::{StreamExt, iter};
 use super::{BatchReport, Record};
 use crate::engine::Engine;
 use crate::ports::{Outgoing, RegionDestinations};
-use crate::reconcile::{AccountReport, AccountWork};
+use crate::reconcile::{AccountReport, AccountWork, Trouble};
 
 /// The message group of the grants queue: one, so that there is one writer.
 pub const GRANTS_GROUP: &str = "grants";
@@ -21,10 +21,16 @@ pub const GRANTS_GROUP: &str = "grants";
 /// Two questions about the same account's grant within this many milliseconds are one.
 const ASK_ONCE_MS: u64 = 20_000;
 
+/// How often a message about a VPC that EC2 does not show comes back before the VPC counts as deleted. EC2 is
+/// eventually consistent for seconds.
+const LOOKS_FOR_VPC: u32 = 3;
+
 /// Everything a batch says about one account.
 struct Unit {
     work: AccountWork,
     records: Vec<usize>,
+    /// VPCs that were just made, by the record that says so.
+    expected: Vec<(usize, Region, VpcId)>,
     since_ms: Option<u64>,
 }
 
@@ -35,15 +41,15 @@ impl Engine {
         let mut units = BTreeMap::new();
         let mut foreign = Vec::new();
         for (index, record) in records.iter().enumerate() {
-            if let Some(decoded) = self.read(record, &mut report, &mut metrics).await
+            if let Some(decoded) = self.read(record, &mut report, &mut metrics)
                 && let Some(message) = sort(decoded, index, &mut units)
             {
-                foreign.push((index, message));
+                foreign.push((record, message));
             }
         }
-        for (index, message) in foreign {
-            let sent = self.ask_onboarder(&message, records[index].id.clone()).await;
-            self.answer_sent(&records[index], sent, &mut report, &mut metrics).await;
+        for (record, message) in foreign {
+            let sent = self.ask_onboarder(&message, record.id.clone()).await;
+            answer_sent(record, sent, &mut report);
         }
         let work = iter(units.into_values()).map(|unit| async {
             let account_report = self.reconcile_until(&unit.work, deadline_ms).await;
@@ -53,16 +59,18 @@ impl Engine {
         for (unit, account_report) in done {
             self.answer_unit(records, &unit, account_report, &mut report, &mut metrics).await;
         }
+        self.hand_back(records, deadline_ms, &mut report, &mut metrics).await;
         self.tell(&report, &metrics);
         report
     }
 
-    /// Reconciles unless and until time runs out. Being cut off is safe: the next run looks at what is there.
+    /// Reconciles unless and until time runs out. No change is begun after that; a call that still hangs then is given
+    /// up, which is safe: the next run looks at what is there.
     pub async fn reconcile_until(&self, work: &AccountWork, deadline_ms: u64) -> AccountReport {
         if self.clock.now_ms() >= deadline_ms {
             return AccountReport::out_of_time(work);
         }
-        let work_done = std::pin::pin!(self.reconcile(work));
+        let work_done = std::pin::pin!(self.reconcile(work, deadline_ms));
         let time_up = self.clock.sleep_until(deadline_ms);
         match select(work_done, time_up).await {
             Either::Left((report, _)) => report,
@@ -74,10 +82,16 @@ impl Engine {
         &self,
         records: &[Record],
         unit: &Unit,
-        account: AccountReport,
+        mut account: AccountReport,
         report: &mut BatchReport,
         metrics: &mut Metrics,
     ) {
+        let unseen = account.unseen(&unit.expected);
+        for (index, place, vpc) in unseen {
+            if records[index].receive_count <= LOOKS_FOR_VPC {
+                account.add(&place, Trouble::NotVisible(vpc));
+            }
+        }
         account.measure(unit.since_ms, self.clock.now_ms(), metrics);
         report.changes += account.changes();
         if account.needs_grant() {
@@ -92,15 +106,18 @@ impl Engine {
         let troubles = || account.places.iter().flat_map(|place| &place.trouble);
         let retry = troubles().any(|trouble| trouble.disposition().is_retryable());
         let later = troubles().any(|trouble| matches!(trouble.disposition(), Disposition::RetryLater(_)));
-        report.decisions.extend(account.places.into_iter().flat_map(|place| place.decisions));
         if retry {
-            for index in &unit.records {
-                self.come_back(&records[*index], !later, report, metrics).await;
-            }
+            let indices = unit.records.iter();
+            report.defer(indices.map(|index| &records[*index]), !later);
         }
+        report.decisions.extend(account.places.into_iter().flat_map(|place| place.decisions));
     }
 
     /// Sends a message to the one writer of grants. SQS drops a second one with the same `once` for five minutes.
+    ///
+    /// # Errors
+    ///
+    /// The line that tells of the failure.
     pub async fn ask_onboarder(&self, message: &Message, once: String) -> Result<(), Box<Decision>> {
         let line =
             Decision::about(None, "ask-onboarder", "grants queue", Outcome::Failed, "grants_queue_url is not set");
@@ -114,31 +131,32 @@ impl Engine {
             Err(error) => Err(Box::new(line.failed_with(&error))),
         }
     }
+}
 
-    pub(super) async fn answer_sent(
-        &self,
-        record: &Record,
-        sent: Result<(), Box<Decision>>,
-        report: &mut BatchReport,
-        metrics: &mut Metrics,
-    ) {
-        match sent {
-            Ok(()) => {
-                let cause = "it belongs to the other function, and was sent on to its queue";
-                report.decisions.push(Decision::about(None, "forward", record.id.clone(), Outcome::Done, cause));
-            }
-            Err(line) => {
-                report.decisions.push(*line);
-                self.come_back(record, true, report, metrics).await;
-            }
+/// The answer to a record that was sent on to the other function's queue.
+pub(super) fn answer_sent(record: &Record, sent: Result<(), Box<Decision>>, report: &mut BatchReport) {
+    match sent {
+        Ok(()) => {
+            let cause = "it belongs to the other function, and was sent on to its queue";
+            report.decisions.push(Decision::about(None, "forward", record.id.clone(), Outcome::Done, cause));
+        }
+        Err(line) => {
+            report.decisions.push(*line);
+            report.defer(std::iter::once(record), true);
         }
     }
 }
 
 /// Adds a record to its account's unit, or says what to tell the onboarder.
 fn sort(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -> Option<Message> {
+    let mut expected = None;
     let (account, regions, destinations, since_ms) = match decoded.trigger {
-        Trigger::Enroll { account, region, .. } | Trigger::Repair { account, region, .. } => {
+        Trigger::Enroll { account, region, resource, .. } => {
+            // The member stack's name is a resource too, and no VPC.
+            expected = resource.parse().ok().map(|vpc| (index, region.clone(), vpc));
+            (account, vec![region], RegionDestinations::new(), decoded.occurred_at_ms)
+        }
+        Trigger::Repair { account, region, .. } => {
             (account, vec![region], RegionDestinations::new(), decoded.occurred_at_ms)
         }
         Trigger::Request(request) => (request.account, request.regions, request.destinations, request.requested_at_ms),
@@ -154,11 +172,13 @@ fn sort(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -
     let unit = units.entry(account).or_insert_with(|| Unit {
         work: AccountWork { account, regions: BTreeSet::new(), destinations: RegionDestinations::new() },
         records: Vec::new(),
+        expected: Vec::new(),
         since_ms: None,
     });
     unit.work.regions.extend(regions);
     unit.work.destinations.extend(destinations);
     unit.records.push(index);
+    unit.expected.extend(expected);
     unit.since_ms = [unit.since_ms, since_ms].into_iter().flatten().min();
     None
 }

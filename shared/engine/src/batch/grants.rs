@@ -4,6 +4,7 @@ use enroller_core::event::{Decoded, Trigger};
 use enroller_core::message::{EnrollmentRequest, Message};
 use enroller_core::report::{Decision, Metrics, Outcome};
 
+use super::enrollments::answer_sent;
 use super::{BatchReport, Record};
 use futures::future::{Either, select};
 
@@ -21,13 +22,13 @@ impl Engine {
         let mut work = GrantWork::default();
         let mut part_of_work = Vec::new();
         for record in records {
-            let Some(decoded) = self.read(record, &mut report, &mut metrics).await else { continue };
+            let Some(decoded) = self.read(record, &mut report, &mut metrics) else { continue };
             let asked = asks(&record.body);
             match add(&mut work, decoded, asked) {
                 None => part_of_work.push(record),
                 Some(request) => {
                     let sent = self.forward(request).await;
-                    self.answer_sent(record, sent, &mut report, &mut metrics).await;
+                    answer_sent(record, sent, &mut report);
                 }
             }
         }
@@ -50,11 +51,10 @@ impl Engine {
                 report.decisions.push(Decision::about(None, "sync-grants", "grants", Outcome::RetryLater, cause));
             }
             if granted.needs_retry() || !in_time {
-                for record in part_of_work {
-                    self.come_back(record, true, &mut report, &mut metrics).await;
-                }
+                report.defer(part_of_work.into_iter(), true);
             }
         }
+        self.hand_back(records, deadline_ms, &mut report, &mut metrics).await;
         self.tell(&report, &metrics);
         (report, granted)
     }

@@ -13,8 +13,11 @@ mod grants;
 
 pub use enrollments::GRANTS_GROUP;
 
-use enroller_core::event::{Decision as EventDecision, decode};
+use std::collections::BTreeMap;
+
+use enroller_core::event::{Decision as EventDecision, Decoded, decode};
 use enroller_core::report::{Decision, Metric, Metrics, Outcome};
+use futures::stream::{StreamExt, iter};
 
 use crate::engine::Engine;
 
@@ -42,6 +45,8 @@ pub struct BatchReport {
     pub decisions: Vec<Decision>,
     /// Changes made in AWS.
     pub changes: usize,
+    /// Ids of the failed messages, with the seconds until their next try.
+    hidden: BTreeMap<String, u32>,
 }
 
 impl BatchReport {
@@ -49,10 +54,25 @@ impl BatchReport {
     pub fn needs_another_try(&self) -> bool {
         self.failed.len() > self.refused
     }
+
+    /// Makes records come back after a while that grows with their receives.
+    fn defer<'a>(&mut self, records: impl Iterator<Item = &'a Record>, soon: bool) {
+        for record in records {
+            self.fail(record, wait_seconds(record.receive_count, soon));
+        }
+    }
+
+    fn fail(&mut self, record: &Record, seconds: u32) {
+        self.failed.push(record.id.clone());
+        self.hidden.insert(record.id.clone(), seconds);
+    }
 }
 
 /// The longest a message is hidden before its next try, in seconds.
 pub const LONGEST_WAIT_SECONDS: u32 = 900;
+
+/// Messages hidden at the same time.
+const CALLS_AT_ONCE: usize = 16;
 
 /// Seconds until the next try of a message received `receive_count` times: 30, 60, 120, … up to 15 minutes; where
 /// seconds may be enough, a third of it.
@@ -64,12 +84,7 @@ pub fn wait_seconds(receive_count: u32, soon: bool) -> u32 {
 
 impl Engine {
     /// Decodes a record; ignored and refused ones become a line, a count and nothing else.
-    async fn read(
-        &self,
-        record: &Record,
-        report: &mut BatchReport,
-        metrics: &mut Metrics,
-    ) -> Option<enroller_core::event::Decoded> {
+    fn read(&self, record: &Record, report: &mut BatchReport, metrics: &mut Metrics) -> Option<Decoded> {
         let (metric, outcome, subject, reason) = match decode(&record.body, &self.event_context()) {
             EventDecision::Act(decoded) => return Some(*decoded),
             EventDecision::Ignore(it) => (Metric::EventsIgnored, Outcome::Ignored, it.subject, it.reason),
@@ -79,7 +94,7 @@ impl Engine {
         // A person should see what claims to be for us and is not right: it goes to the dead-letter queue, at once.
         if outcome == Outcome::Refused {
             report.refused += 1;
-            self.hand_back(record, 0, report).await;
+            report.fail(record, 0);
         }
         let resource = subject.resource.unwrap_or_else(|| record.id.clone());
         let line = Decision::about(subject.account, "read-event", resource, outcome, reason);
@@ -95,21 +110,29 @@ impl Engine {
         self.journal.metrics(metrics);
     }
 
-    /// Makes a record come back after a while.
-    async fn come_back(&self, record: &Record, soon: bool, report: &mut BatchReport, metrics: &mut Metrics) {
-        metrics.add(Metric::MessagesDeferred, 1.0);
-        self.hand_back(record, wait_seconds(record.receive_count, soon), report).await;
-    }
-
-    /// Names a record as failed and hides it for `seconds`. If hiding it fails, the queue's own visibility timeout
-    /// brings it back.
-    async fn hand_back(&self, record: &Record, seconds: u32, report: &mut BatchReport) {
-        report.failed.push(record.id.clone());
-        let Some((queue, receipt)) = &record.source else { return };
-        if let Err(error) = self.aws.queues.hide(queue, receipt, seconds).await {
-            let line = Decision::about(None, "defer-message", record.id.clone(), Outcome::Failed, "");
-            report.decisions.push(line.failed_with(&error));
+    /// Hides the messages that must come back until their next try. Where that fails, or time is up, the queue's own
+    /// visibility timeout brings them back.
+    async fn hand_back(&self, records: &[Record], deadline_ms: u64, report: &mut BatchReport, metrics: &mut Metrics) {
+        let deferred = report.failed.len().saturating_sub(report.refused);
+        if deferred > 0 {
+            #[expect(clippy::cast_precision_loss, reason = "a batch has at most ten thousand messages")]
+            metrics.add(Metric::MessagesDeferred, deferred as f64);
         }
+        let hidden = records.iter().filter_map(|record| {
+            let (queue, receipt) = record.source.as_ref()?;
+            Some((record, queue, receipt, *report.hidden.get(&record.id)?))
+        });
+        let calls = iter(hidden).map(|(record, queue, receipt, seconds)| async move {
+            if self.clock.now_ms() >= deadline_ms {
+                return None;
+            }
+            let error = self.aws.queues.hide(queue, receipt, seconds).await.err()?;
+            let line = Decision::about(None, "defer-message", record.id.clone(), Outcome::Failed, "");
+            Some(line.failed_with(&error))
+        });
+        let failures: Vec<Decision> =
+            calls.buffer_unordered(CALLS_AT_ONCE).filter_map(std::future::ready).collect().await;
+        report.decisions.extend(failures);
     }
 }
 

@@ -15,10 +15,15 @@ use crate::ports::AwsResult;
 /// messages; listing ten thousand accounts takes a minute of Organizations' rate.
 const LISTING_FRESH_MS: u64 = 60_000;
 
+/// How long the word about one account counts for more than a listing, in milliseconds.
+const GONE_MS: u64 = 900_000;
+
 /// What a warm onboarder remembers.
 #[derive(Default)]
 pub(crate) struct Memory {
     listing: Mutex<Option<(u64, BTreeMap<AccountId, Account>)>>,
+    /// When Organizations said of a departed account that it is closed or no member.
+    gone: Mutex<BTreeMap<AccountId, u64>>,
     /// When each account was last handed to the enroller, so that one that was granted together with others is not
     /// handed over again by its own message.
     pub(super) announced: std::sync::Mutex<BTreeMap<AccountId, u64>>,
@@ -40,53 +45,89 @@ impl Engine {
     pub(super) async fn membership(&self, work: &GrantWork, report: &mut GrantReport) -> AwsResult<Membership> {
         let mut accounts = self.listing(work.sync).await?;
         let arrived = work.arrived.iter().chain(&work.asked);
-        let missing: BTreeSet<AccountId> = arrived.filter(|id| !accounts.contains_key(id)).copied().collect();
+        // One that left and has come back is asked about too, because only that word takes back the last one.
+        let gone: BTreeSet<AccountId> = self.memory.gone.lock().await.keys().copied().collect();
+        let unsure = |id: &&AccountId| !accounts.contains_key(id) || gone.contains(id);
+        let missing: BTreeSet<AccountId> = arrived.filter(unsure).copied().collect();
         let arrivals = self.describe(&missing).await?;
         // The listing is older than these accounts, and they seldom come alone: those whose messages are still on the
         // queue are granted in the same write.
-        if arrivals.values().any(Option::is_some) {
+        if arrivals.iter().any(|(id, account)| account.is_some() && !accounts.contains_key(id)) {
             accounts = self.listing(true).await?;
         }
-        let leavers = self.describe(&work.departed).await?;
-        let mut departed = BTreeSet::new();
-        for (id, account) in arrivals.into_iter().chain(leavers) {
+        let described: BTreeMap<_, _> = arrivals.into_iter().chain(self.describe(&work.departed).await?).collect();
+        self.correct_listing(&mut accounts, &described, &work.departed).await;
+        let mut membership = Membership::default();
+        for (id, account) in described {
             match account {
-                Some(account) => {
-                    accounts.insert(id, account);
+                Some(account) if account.state != AccountState::Closed => {
+                    if work.departed.contains(&id) {
+                        let cause = format!("not confirmed: Organizations says that it is {}", account.state);
+                        let line = Decision::about(Some(id), "revoke", id.to_string(), Outcome::Ignored, cause);
+                        report.decisions.push(line.next("nothing: the next sweep compares again"));
+                    }
                 }
-                None if work.departed.contains(&id) => {
-                    accounts.remove(&id);
-                    departed.insert(id);
-                }
-                None => {
+                None if !work.departed.contains(&id) => {
                     report.unknown.insert(id);
                 }
+                Some(_) | None => {
+                    membership.departed.insert(id);
+                }
             }
         }
-        let mut membership = Membership { departed, ..Membership::default() };
         for account in accounts.values() {
-            membership.listed.insert(account.id);
-            if account.state == AccountState::Closed {
-                membership.departed.insert(account.id);
-            }
-            match self.settings.account_in_scope(account) {
-                Ok(()) => {
-                    membership.wanted.insert(account.id);
-                }
-                Err(reason) if work.arrived.contains(&account.id) || work.asked.contains(&account.id) => {
-                    let line = Decision::about(
-                        Some(account.id),
-                        "grant",
-                        account.id.to_string(),
-                        Outcome::Ignored,
-                        reason.to_string(),
-                    );
-                    report.decisions.push(line);
-                }
-                Err(_) => {}
-            }
+            self.sort(account, work, &mut membership, report);
         }
         Ok(membership)
+    }
+
+    fn sort(&self, account: &Account, work: &GrantWork, membership: &mut Membership, report: &mut GrantReport) {
+        membership.listed.insert(account.id);
+        if account.state == AccountState::Closed {
+            membership.departed.insert(account.id);
+        }
+        let named = work.arrived.contains(&account.id) || work.asked.contains(&account.id);
+        match self.settings.account_in_scope(account) {
+            Ok(()) => {
+                membership.wanted.insert(account.id);
+            }
+            Err(reason) if named => {
+                let resource = account.id.to_string();
+                let line = Decision::about(Some(account.id), "grant", resource, Outcome::Ignored, reason.to_string());
+                report.decisions.push(line);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Puts what was just said of single accounts into a listing and the remembered one. A listing lags behind: an
+    /// account that has left would be granted again by the next message, and from a listing made shortly after.
+    async fn correct_listing(
+        &self,
+        accounts: &mut BTreeMap<AccountId, Account>,
+        described: &BTreeMap<AccountId, Option<Account>>,
+        departed: &BTreeSet<AccountId>,
+    ) {
+        let now_ms = self.clock.now_ms();
+        let mut gone = self.memory.gone.lock().await;
+        gone.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < GONE_MS);
+        for (id, account) in described {
+            match account {
+                Some(account) if account.state != AccountState::Closed => {
+                    gone.remove(id);
+                    accounts.insert(*id, account.clone());
+                }
+                Some(_) | None if departed.contains(id) => {
+                    gone.insert(*id, now_ms);
+                }
+                // It may have joined a moment ago.
+                Some(_) | None => {}
+            }
+        }
+        accounts.retain(|id, _| !gone.contains_key(id));
+        if let Some((_, remembered)) = &mut *self.memory.listing.lock().await {
+            remembered.clone_from(accounts);
+        }
     }
 
     /// What Organizations says of each account. A listing may be a minute old, or lag behind an account's joining.

@@ -3,23 +3,28 @@
 //! # Flow
 //!
 //! Whatever the messages of a batch say, the same is done: the complete set of accounts is computed from
-//! Organizations, each Region's shards are read, the ones that differ are written once, read back and compared.
-//! Accounts that were granted are then handed to the enroller.
+//! Organizations, each Region's shards are read and planned for, the accounts that will be granted are handed to the
+//! enroller, and the shards that differ are written once, read back and compared.
 //!
 //! # Guarantees
 //!
 //! - A grant is removed only after Organizations said of that account that it is closed or no member, and never more
 //!   than the guard lets through.
+//! - An account is handed to the enroller *before* its grant is written, with a short delay. Were it the other way
+//!   round, a crash in between would leave an account that is granted and that nobody enrolls; this way round the
+//!   enroller is refused and asks again.
 //! - One Region's failure never stops another.
 //! - What somebody else wrote in between is seen when reading back, and planned for again.
 //!
 //! # Assumptions
 //!
-//! One run at a time (a FIFO queue with one message group). Two at once are healed by reading back.
+//! One run at a time (a FIFO queue with one message group). Of two at once the later write wins; what it lost is put
+//! back by the next run, which compares with Organizations and not with the last write.
 
 mod announce;
 mod members;
 mod regions;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +50,8 @@ pub struct GrantWork {
     pub departed: BTreeSet<AccountId>,
     /// Ask Organizations anew instead of using a listing of the last minute.
     pub sync: bool,
-    /// A person allows more revocations than the guard does.
+    /// A person allows what the guards would hold back: more revocations than their limit, and the switch of a
+    /// policy from accounts to the organization.
     pub allow_mass_revocation: bool,
     /// Why, for the requests sent on.
     pub reason: String,
@@ -66,7 +72,8 @@ pub struct GrantReport {
     pub unknown: BTreeSet<AccountId>,
     /// Enrollment requests sent.
     pub announced: usize,
-    /// What failed; retryable ones make the whole batch come back.
+    /// What failed. The batch comes back, and in the end goes to the dead-letter queue: no message about an account
+    /// is dropped because something was wrong here.
     pub errors: Vec<AwsError>,
     /// One line for each change, failure and note.
     pub decisions: Vec<Decision>,
@@ -75,7 +82,7 @@ pub struct GrantReport {
 impl GrantReport {
     /// Whether the batch has to come back.
     pub fn needs_retry(&self) -> bool {
-        self.errors.iter().any(|error| error.disposition().is_retryable())
+        !self.errors.is_empty()
     }
 
     fn fail(&mut self, action: &str, resource: &str, error: AwsError) {
@@ -94,6 +101,10 @@ impl GrantReport {
                 metrics.add(metric, number(count));
             }
         }
+        for error in &self.errors {
+            let class = error.disposition().label().to_owned();
+            metrics.add_with(Metric::GrantsFailed, vec![("Class", class)], 1.0);
+        }
         for (region, shards) in &self.usage {
             for shard in shards {
                 let dimensions = vec![("Region", region.to_string()), ("Shard", shard.name.to_string())];
@@ -111,16 +122,17 @@ impl Engine {
             Ok(membership) => membership,
             Err(error) => {
                 report.fail("list-accounts", "organization", error);
+                report.measure(metrics);
                 return report;
             }
         };
         let regions = self.settings.regions.iter();
-        let synced = join_all(regions.map(|region| self.sync_region(region, &membership, work))).await;
-        let mut placements = BTreeMap::new();
-        for region in synced {
-            region.add_to(&mut report, &mut placements, metrics);
+        let planned = join_all(regions.map(|region| self.plan_region(region, &membership, work))).await;
+        self.announce(work, &membership, &planned, &mut report).await;
+        let written = join_all(planned.into_iter().map(|region| self.write_region(region, &membership, work))).await;
+        for region in written {
+            region.add_to(&mut report, metrics);
         }
-        self.announce(work, &placements, &mut report).await;
         report.measure(metrics);
         report
     }

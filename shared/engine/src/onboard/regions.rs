@@ -1,45 +1,43 @@
-//! One Region's shards: read, plan, write, read back.
+//! One Region's shards: reading them and planning for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use enroller_core::arn::Arn;
 use enroller_core::error::{AwsError, Code};
 use enroller_core::grants::{
-    GrantInputs, GrantPlan, Placement, RegionGrants, RevocationGuard, ShardUsage, ShardWrite, plan_grants, verify,
+    GrantInputs, GrantPlan, PolicyState, RegionGrants, RevocationGuard, ShardNaming, plan_grants,
 };
-use enroller_core::ids::{AccountId, Region};
+use enroller_core::ids::{AccountId, OrganizationId, Region};
 use enroller_core::report::{Decision, Metric, Metrics, Outcome};
+use enroller_core::settings::GrantMode;
 
 use super::{GrantReport, GrantWork, Membership};
 use crate::engine::Engine;
 use crate::ports::AwsResult;
 
-/// How often a Region is planned again when what is read back is not what was written.
-const MAX_ROUNDS: usize = 4;
-
-/// What came of one Region.
+/// One Region on its way: what was planned, then what came of it.
 pub(super) struct RegionSync {
-    region: Region,
-    placement: Option<Placement>,
-    granted: BTreeSet<AccountId>,
-    revoked: BTreeSet<AccountId>,
-    withheld: BTreeSet<AccountId>,
-    usage: Vec<ShardUsage>,
-    writes: usize,
-    conflicts: usize,
-    decisions: Vec<Decision>,
-    error: Option<(String, AwsError)>,
+    pub(super) region: Region,
+    /// Accounts that Organizations says are closed or no members.
+    pub(super) departed: BTreeSet<AccountId>,
+    /// The plan in force, if the Region could be read.
+    pub(super) plan: Option<GrantPlan>,
+    pub(super) granted: BTreeSet<AccountId>,
+    pub(super) revoked: BTreeSet<AccountId>,
+    pub(super) writes: usize,
+    pub(super) conflicts: usize,
+    pub(super) decisions: Vec<Decision>,
+    pub(super) error: Option<AwsError>,
 }
 
 impl RegionSync {
     fn new(region: &Region) -> Self {
         Self {
             region: region.clone(),
-            placement: None,
+            departed: BTreeSet::new(),
+            plan: None,
             granted: BTreeSet::new(),
             revoked: BTreeSet::new(),
-            withheld: BTreeSet::new(),
-            usage: Vec::new(),
             writes: 0,
             conflicts: 0,
             decisions: Vec::new(),
@@ -47,16 +45,16 @@ impl RegionSync {
         }
     }
 
-    pub(super) fn add_to(
-        self,
-        report: &mut GrantReport,
-        placements: &mut BTreeMap<Region, Placement>,
-        metrics: &mut Metrics,
-    ) {
+    /// Adds what came of the Region to the whole.
+    pub(super) fn add_to(self, report: &mut GrantReport, metrics: &mut Metrics) {
+        let (withheld, problems) = self.plan.as_ref().map_or((0, 0), |it| (it.withheld.len(), it.problems.len()));
+        let counts = [
+            (Metric::RevocationsWithheld, withheld),
+            (Metric::PolicyConflicts, self.conflicts),
+            (Metric::GrantsFailed, problems),
+        ];
         #[expect(clippy::cast_precision_loss, reason = "numbers of accounts are far below 2^52")]
-        for (metric, count) in
-            [(Metric::RevocationsWithheld, self.withheld.len()), (Metric::PolicyConflicts, self.conflicts)]
-        {
+        for (metric, count) in counts {
             if count > 0 {
                 metrics.add(metric, count as f64);
             }
@@ -64,65 +62,122 @@ impl RegionSync {
         report.granted.extend(self.granted);
         report.revoked.extend(self.revoked);
         report.writes += self.writes;
-        report.usage.insert(self.region.clone(), self.usage);
         report.decisions.extend(self.decisions);
-        if let Some((resource, error)) = self.error {
-            report.fail("sync-grants", &resource, error);
+        if let Some(error) = self.error {
+            report.fail("sync-grants", &format!("destinations of {}", self.region), error);
         }
-        if let Some(placement) = self.placement {
-            placements.insert(self.region, placement);
+        if let Some(plan) = self.plan {
+            report.usage.insert(self.region, plan.usage);
         }
     }
 
-    fn say(&mut self, account: Option<AccountId>, action: &str, resource: &str, outcome: Outcome, cause: String) {
+    pub(super) fn say(
+        &mut self,
+        account: Option<AccountId>,
+        action: &str,
+        resource: &str,
+        outcome: Outcome,
+        cause: &str,
+    ) {
         let line = Decision::about(account, action, resource, outcome, cause);
+        self.decisions.push(Decision { region: Some(self.region.clone()), ..line });
+    }
+
+    /// Tells of something that needs a person.
+    pub(super) fn warn(&mut self, account: Option<AccountId>, action: &str, cause: &str, next_step: &str) {
+        let line = Decision::about(account, action, "destinations", Outcome::Failed, cause).next(next_step);
         self.decisions.push(Decision { region: Some(self.region.clone()), ..line });
     }
 }
 
 impl Engine {
-    pub(super) async fn sync_region(&self, region: &Region, members: &Membership, work: &GrantWork) -> RegionSync {
+    /// Reads a Region's shards and plans for them.
+    pub(super) async fn plan_region(&self, region: &Region, members: &Membership, work: &GrantWork) -> RegionSync {
         let mut sync = RegionSync::new(region);
-        if let Err(error) = self.sync_rounds(&mut sync, members, work).await {
-            let resource = format!("destinations of {region}");
-            sync.error = Some((resource, error));
+        if let Err(error) = self.look_at(&mut sync, members, work).await {
+            sync.error = Some(error);
         }
-        self.forget_placements(region).await;
         sync
     }
 
-    async fn sync_rounds(&self, sync: &mut RegionSync, members: &Membership, work: &GrantWork) -> AwsResult<()> {
-        let region = sync.region.clone();
-        let mut grants = self.region_grants(&region).await?;
-        let departed = self.departed(&grants, members, work).await?;
-        for _ in 0..MAX_ROUNDS {
-            let plan = self.grant_plan(&grants, members, &departed, work)?;
-            for write in &plan.writes {
-                self.write(&region, write).await?;
-                sync.writes += 1;
+    async fn look_at(&self, sync: &mut RegionSync, members: &Membership, work: &GrantWork) -> AwsResult<()> {
+        let grants = self.region_grants(&sync.region).await?;
+        sync.departed = self.departed(&grants, members, work).await?;
+        self.plan_for(sync, &grants, members, work)
+    }
+
+    /// Puts the plan for what was just read in place of the last one, and tells what needs a person.
+    pub(super) fn plan_for(
+        &self,
+        sync: &mut RegionSync,
+        grants: &RegionGrants,
+        members: &Membership,
+        work: &GrantWork,
+    ) -> AwsResult<()> {
+        let (target, role) = self.destination_parts()?;
+        let organization = self.organization_to_grant(sync, grants, work);
+        let plan = plan_grants(&GrantInputs {
+            observed: grants,
+            organization,
+            wanted: &members.wanted,
+            departed: &sync.departed,
+            target,
+            role,
+            guard: RevocationGuard {
+                max_share_percent: self.settings.revocation_limit_percent,
+                overridden: work.allow_mass_revocation,
+            },
+            consolidate: false,
+        });
+        if sync.plan.is_none() {
+            for account in &plan.withheld {
+                let cause = "more accounts would lose their grant at once than revocation_limit_percent allows";
+                sync.warn(
+                    Some(*account),
+                    "revoke",
+                    cause,
+                    "if it is meant, send a sync-request with allow_mass_revocation",
+                );
             }
-            tell(sync, &plan);
-            if plan.writes.is_empty() {
-                sync.placement = Some(plan.placement);
-                return Ok(());
+            for problem in &plan.problems {
+                sync.warn(
+                    None,
+                    "plan-grants",
+                    &chain(problem),
+                    "the cause says what to mend; nothing of it was changed",
+                );
             }
-            grants = self.region_grants(&region).await?;
-            let mismatch =
-                plan.writes.iter().find_map(|write| Some((write, verify(write, grants.shard(&write.name)).err()?)));
-            let Some((write, mismatch)) = mismatch else {
-                sync.placement = Some(plan.placement);
-                return Ok(());
-            };
-            sync.conflicts += 1;
-            let cause = format!("what was read back is not what was written: {mismatch}");
-            sync.say(None, "verify-grants", write.name.as_str(), Outcome::RetryLater, cause);
         }
-        Err(AwsError::without_answer(
-            "logs:PutDestinationPolicy",
-            Code::OperationAborted,
-            "somebody else keeps changing it",
-        )
-        .at(self.settings.central_account, &region))
+        sync.plan = Some(plan);
+        Ok(())
+    }
+
+    /// The organization to name in the policies, in organization mode. A policy that lists accounts keeps listing
+    /// them until a person allows the switch: every filter must have its role before, or it stops delivering.
+    fn organization_to_grant<'a>(
+        &'a self,
+        sync: &mut RegionSync,
+        grants: &RegionGrants,
+        work: &GrantWork,
+    ) -> Option<&'a OrganizationId> {
+        let organization = match self.settings.grant_mode {
+            GrantMode::AccountList => return None,
+            GrantMode::Organization => &self.settings.organization_id,
+        };
+        let lists_accounts = match grants.shards().get(&ShardNaming::FIRST).map(|shard| &shard.policy) {
+            Some(PolicyState::Parsed(policy)) => policy.organization().is_none() && !policy.accounts().is_empty(),
+            Some(PolicyState::Absent | PolicyState::Unreadable { .. }) | None => false,
+        };
+        if lists_accounts && !work.allow_mass_revocation {
+            if sync.plan.is_none() {
+                let cause = "grant_mode is organization, but the policy still lists accounts, which filters without a role need";
+                let next = "run a backfill, check that every filter has its role, then send a sync-request with \
+                    allow_mass_revocation";
+                sync.warn(None, "switch-to-organization", cause, next);
+            }
+            return None;
+        }
+        Some(organization)
     }
 
     async fn departed(
@@ -141,82 +196,18 @@ impl Engine {
         Ok(departed)
     }
 
-    fn grant_plan(
-        &self,
-        grants: &RegionGrants,
-        members: &Membership,
-        departed: &BTreeSet<AccountId>,
-        work: &GrantWork,
-    ) -> AwsResult<GrantPlan> {
-        let (target, role) = self.destination_parts()?;
-        Ok(plan_grants(&GrantInputs {
-            observed: grants,
-            organization: self.settings.granted_organization(),
-            wanted: &members.wanted,
-            departed,
-            target,
-            role,
-            guard: RevocationGuard {
-                max_share_percent: self.settings.revocation_limit_percent,
-                overridden: work.allow_mass_revocation,
-            },
-            consolidate: false,
-        }))
-    }
-
-    /// The stream and role behind every destination; only the onboarder needs these settings.
+    /// The stream and role behind every destination; only the onboarder needs these settings, and refuses to start
+    /// without them.
     fn destination_parts(&self) -> AwsResult<(&Arn, &Arn)> {
         match (&self.settings.destination_target_arn, &self.settings.destination_role_arn) {
             (Some(target), Some(role)) => Ok((target, role)),
             (None, _) | (_, None) => Err(AwsError::without_answer(
-                "logs:PutDestination",
+                "logs:DescribeDestinations",
                 Code::InvalidParameter,
                 "destination_target_arn and destination_role_arn are not set",
             )),
         }
     }
-
-    async fn write(&self, region: &Region, write: &ShardWrite) -> AwsResult<()> {
-        let destinations = &self.aws.destinations;
-        if write.create || write.repoint {
-            destinations.put_destination(region, &write.name, &write.target, &write.role).await?;
-        }
-        match &write.policy {
-            Some(policy) => destinations.put_policy(region, &write.name, policy, write.force).await,
-            None => Ok(()),
-        }
-    }
-}
-
-/// Writes down what a plan did and what it left.
-fn tell(sync: &mut RegionSync, plan: &GrantPlan) {
-    for write in &plan.writes {
-        let name = write.name.as_str();
-        if write.create {
-            sync.say(None, "create-destination", name, Outcome::Done, "accounts need a shard with room".to_owned());
-        }
-        if write.repoint {
-            sync.say(None, "repoint-destination", name, Outcome::Done, "its target or role differed".to_owned());
-        }
-        for account in &write.added {
-            sync.say(Some(*account), "grant", name, Outcome::Done, "a member without a grant".to_owned());
-        }
-        for account in &write.removed {
-            let cause = "Organizations says that it is closed or no member".to_owned();
-            sync.say(Some(*account), "revoke", name, Outcome::Done, cause);
-        }
-    }
-    for account in &plan.withheld {
-        let cause = "more accounts would lose their grant at once than revocation_limit_percent allows".to_owned();
-        sync.say(Some(*account), "revoke", "grants", Outcome::Failed, cause);
-    }
-    for problem in &plan.problems {
-        sync.say(None, "plan-grants", "destinations", Outcome::Failed, chain(problem));
-    }
-    sync.granted.extend(&plan.granted);
-    sync.revoked.extend(&plan.revoked);
-    sync.withheld.clone_from(&plan.withheld);
-    sync.usage.clone_from(&plan.usage);
 }
 
 /// An error with everything below it, on one line.

@@ -37,13 +37,16 @@ pub(super) struct PlaceRun<'a> {
     decisions: Vec<Decision>,
     /// VPCs for which AWS said that their flow log exists, though none that is right was seen.
     pub(super) occupied: BTreeSet<VpcId>,
+    filter_not_found: bool,
+    looked_at: bool,
+    pub(super) deadline_ms: u64,
 }
 
 impl<'a> PlaceRun<'a> {
-    pub(super) fn new(engine: &'a Engine, place: Place, desired: Desired<'a>, role: &'a RoleOnce) -> Self {
+    pub(super) fn new(engine: &'a Engine, desired: Desired<'a>, role: &'a RoleOnce, deadline_ms: u64) -> Self {
         Self {
             engine,
-            place,
+            place: desired.place.clone(),
             desired,
             role,
             vpcs: BTreeMap::new(),
@@ -51,11 +54,15 @@ impl<'a> PlaceRun<'a> {
             trouble: Vec::new(),
             decisions: Vec::new(),
             occupied: BTreeSet::new(),
+            filter_not_found: false,
+            looked_at: false,
+            deadline_ms,
         }
     }
 
     /// Applies a plan. An error means that the place as a whole is not covered.
     pub(super) async fn apply(&mut self, plan: &Plan) -> Result<Flow, Trouble> {
+        self.looked_at = true;
         self.take_verdicts(plan);
         for note in &plan.notes {
             let line = Decision::at(
@@ -71,8 +78,16 @@ impl<'a> PlaceRun<'a> {
         }
         let mut flow = Flow::Settled;
         for step in &plan.steps {
+            if self.engine.clock.now_ms() >= self.deadline_ms {
+                return Err(Trouble::OutOfTime);
+            }
             if self.step(step).await? == Flow::LookAgain {
                 flow = Flow::LookAgain;
+                // What the plan was made from is not so, and the later steps rest on it: a flow log must not come
+                // before its filter, and the settings of a group that somebody else has just made are not ours.
+                if !matches!(step.action, Action::CreateFlowLogs { .. }) {
+                    break;
+                }
             }
         }
         if flow == Flow::Settled && self.changes == 0 && self.decisions.is_empty() {
@@ -85,9 +100,10 @@ impl<'a> PlaceRun<'a> {
 
     /// Takes over what the plan says of each VPC, without forgetting what earlier rounds did.
     fn take_verdicts(&mut self, plan: &Plan) {
-        let repairs = plan.steps.iter().any(|step| {
-            matches!(step.action, Action::PutFilter { .. } | Action::CreateLogGroup { .. } | Action::EnsureDeliveryRole)
-        });
+        let repairs = plan
+            .steps
+            .iter()
+            .any(|step| matches!(step.action, Action::PutFilter { .. } | Action::CreateLogGroup { .. }));
         for (vpc, verdict) in &plan.vpcs {
             let changed = matches!(self.vpcs.get(vpc), Some(VpcResult::Enrolled | VpcResult::Repaired));
             let result = match verdict {
@@ -132,7 +148,12 @@ impl<'a> PlaceRun<'a> {
             }
             Action::PutFilter { filter } => {
                 let put = logs.put_subscription_filter(place, group, filter).await;
-                self.required(step, &filter.name, put)
+                let flow = self.required(step, &filter.name, put)?;
+                // Not found once: the log group has just gone. Twice: it is the destination that is not there.
+                if flow == Flow::LookAgain && std::mem::replace(&mut self.filter_not_found, true) {
+                    return Err(Trouble::NoDestination(filter.destination.clone()));
+                }
+                Ok(flow)
             }
             // Neither stands in the way of the logs being delivered, so a failure is told and the rest is done.
             Action::SetRetention { days } => {
@@ -182,6 +203,11 @@ impl<'a> PlaceRun<'a> {
         self.decisions.push(Decision::at(&self.place, action, resource, Outcome::Done, why));
     }
 
+    /// Something a person should know though nothing is changed.
+    pub(super) fn note(&mut self, vpc: &VpcId, text: &str) {
+        self.decisions.push(Decision::at(&self.place, "note", vpc.to_string(), Outcome::Unchanged, text));
+    }
+
     pub(super) fn fail(&mut self, action: &str, resource: &str, trouble: Trouble) {
         self.decisions.push(trouble_decision(&self.place, action, resource.to_owned(), &trouble));
         self.trouble.push(trouble);
@@ -195,10 +221,7 @@ impl<'a> PlaceRun<'a> {
     pub(super) async fn delete(&mut self, why: &str, ids: &[FlowLogId]) -> Flow {
         let mut results = Vec::new();
         for chunk in ids.chunks(MAX_DELETED_PER_CALL) {
-            match self.engine.aws.network.delete_flow_logs(&self.place, chunk).await {
-                Ok(deleted) => results.extend(deleted),
-                Err(error) => results.extend(chunk.iter().map(|id| (id.clone(), Err(error.clone())))),
-            }
+            results.extend(self.delete_chunk(chunk).await);
         }
         for (id, result) in results {
             match result {
@@ -208,6 +231,26 @@ impl<'a> PlaceRun<'a> {
             }
         }
         Flow::Settled
+    }
+
+    /// One call for all; where one id that is gone made AWS refuse the whole call, one call each.
+    async fn delete_chunk(&self, ids: &[FlowLogId]) -> Vec<(FlowLogId, AwsResult<()>)> {
+        let network = &self.engine.aws.network;
+        let error = match network.delete_flow_logs(&self.place, ids).await {
+            Ok(deleted) => return deleted,
+            Err(error) => error,
+        };
+        if ids.len() == 1 || error.disposition() != Disposition::Absent {
+            return ids.iter().map(|id| (id.clone(), Err(error.clone()))).collect();
+        }
+        let mut results = Vec::new();
+        for id in ids {
+            match network.delete_flow_logs(&self.place, std::slice::from_ref(id)).await {
+                Ok(deleted) => results.extend(deleted),
+                Err(error) => results.push((id.clone(), Err(error))),
+            }
+        }
+        results
     }
 
     /// Closes the run. `trouble` is what ended it early; it goes to every VPC that should be covered by now.
@@ -230,6 +273,7 @@ impl<'a> PlaceRun<'a> {
             changes: self.changes,
             trouble: self.trouble,
             decisions: self.decisions,
+            looked_at: self.looked_at,
         }
     }
 }

@@ -10,6 +10,9 @@ use super::apply::{Flow, PlaceRun, may_be_one_id};
 use super::report::{Trouble, VpcResult};
 use crate::ports::{AwsResult, NewFlowLogs};
 
+/// Time kept for deleting a flow log and making its successor, in milliseconds: two calls with their retries.
+const BREAK_BEFORE_MAKE_MS: u64 = 60_000;
+
 type Replaces = BTreeMap<VpcId, BTreeSet<FlowLogId>>;
 
 impl PlaceRun<'_> {
@@ -26,6 +29,7 @@ impl PlaceRun<'_> {
         // AWS says for the second time that there is such a flow log, and it is not ours: it delivers to our log
         // group, so the VPC's traffic arrives, though perhaps with other settings.
         for vpc in occupied {
+            self.note(&vpc, "somebody else's flow log on it delivers to the log group; AWS allows no second");
             self.set(&vpc, VpcResult::CoveredByOthers);
         }
         let mut outdated = Vec::new();
@@ -59,6 +63,14 @@ impl PlaceRun<'_> {
     /// AWS refuses the twin: the old flow log goes first, and the gap is told.
     async fn break_before_make(&mut self, spec: &FlowLogSpec, twins: &[VpcId], replaces: &Replaces) -> Flow {
         let mut flow = Flow::Settled;
+        // Between the two calls the VPCs have no flow log, so the pair is not begun shortly before the end.
+        if self.engine.clock.now_ms().saturating_add(BREAK_BEFORE_MAKE_MS) > self.deadline_ms {
+            for vpc in twins {
+                self.set(vpc, VpcResult::Failed(Trouble::OutOfTime));
+                self.fail("replace-flow-log", vpc.as_str(), Trouble::OutOfTime);
+            }
+            return flow;
+        }
         let old: Vec<FlowLogId> = twins.iter().filter_map(|vpc| replaces.get(vpc)).flatten().cloned().collect();
         self.delete(
             "AWS refuses a second flow log to the same log group: records may be missing until the next one",

@@ -12,6 +12,7 @@ mod create;
 mod observe;
 mod report;
 mod role;
+mod standing;
 
 use std::collections::BTreeSet;
 
@@ -23,13 +24,19 @@ use enroller_core::scope::OutOfScope;
 use futures::future::join_all;
 
 use crate::engine::Engine;
-use crate::ports::RegionDestinations;
+use crate::ports::{AwsResult, RegionDestinations};
 
 pub use observe::{observe, region_is_enabled};
 pub use report::{AccountReport, PlaceReport, Trouble, VpcResult};
 
 use apply::{Flow, PlaceRun};
 use role::RoleOnce;
+use standing::Standing;
+
+pub(crate) use standing::Standings;
+
+/// Where an account is granted in one Region, or why that is not known.
+type Placed = AwsResult<Option<DestinationName>>;
 
 /// How often a place is looked at again when AWS's answers did not fit what was seen a moment before.
 const MAX_ROUNDS: usize = 4;
@@ -46,8 +53,9 @@ pub struct AccountWork {
 }
 
 impl Engine {
-    /// Brings an account to its desired state in the given Regions, and says what came of it.
-    pub async fn reconcile(&self, work: &AccountWork) -> AccountReport {
+    /// Brings an account to its desired state in the given Regions, and says what came of it. No change is begun after
+    /// `deadline_ms`, epoch milliseconds.
+    pub async fn reconcile(&self, work: &AccountWork, deadline_ms: u64) -> AccountReport {
         if let Some(reason) = self.settings.account_listed_out(work.account) {
             return AccountReport::left_alone(work, &reason);
         }
@@ -58,48 +66,81 @@ impl Engine {
             let place = Place { account: work.account, region };
             report.places.push(PlaceReport::left_alone(place, OutOfScope::Region));
         }
-        if enrolled.is_empty() {
+        let place = |region: &Region| Place { account: work.account, region: region.clone() };
+        let same_for_all =
+            |make: &dyn Fn(Place) -> PlaceReport| enrolled.iter().map(place).map(make).collect::<Vec<_>>();
+        let placed = self.place_all(work, &enrolled).await;
+        // Before any call in the account: an event says which account it is about, not that it is one of ours.
+        match self.standing(work, &placed).await {
+            Ok(Standing::Member) => {}
+            Ok(Standing::OutOfScope(reason)) => {
+                report.places.extend(same_for_all(&|place| PlaceReport::left_alone(place, reason.clone())));
+                return report;
+            }
+            Ok(Standing::Unknown) => {
+                report.places.extend(same_for_all(&|place| PlaceReport::failed(place, Trouble::NotAMember)));
+                return report;
+            }
+            Err(error) => {
+                report.places.extend(same_for_all(&|place| PlaceReport::failed(place, Trouble::Aws(error.clone()))));
+                return report;
+            }
+        }
+        let mut destinations = Vec::new();
+        for (region, placement) in placed {
+            match placement {
+                Ok(Some(name)) => destinations.push((place(&region), name)),
+                Ok(None) => report.places.push(PlaceReport::failed(place(&region), Trouble::NotGranted)),
+                Err(error) => report.places.push(PlaceReport::failed(place(&region), Trouble::Aws(error))),
+            }
+        }
+        if destinations.is_empty() {
             return report;
         }
         if let Err(error) = self.aws.accounts.enter(work.account).await {
-            let places = enrolled.into_iter().map(|region| Place { account: work.account, region });
+            let places = destinations.into_iter().map(|(place, _)| place);
             report.places.extend(places.map(|place| PlaceReport::failed(place, Trouble::Aws(error.clone()))));
             return report;
         }
         let role = RoleOnce::default();
-        let places = enrolled.into_iter().map(|region| {
-            let hint = work.destinations.get(&region).cloned();
-            self.reconcile_place(Place { account: work.account, region }, hint, &role)
-        });
+        let places =
+            destinations.into_iter().map(|(place, name)| self.reconcile_place(place, name, &role, deadline_ms));
         report.places.extend(join_all(places).await);
         report
     }
 
-    async fn reconcile_place(&self, place: Place, hint: Option<DestinationName>, role: &RoleOnce) -> PlaceReport {
-        let known = match hint {
-            Some(name) => Ok(Some(name)),
-            None => self.placement_of(place.account, &place.region).await,
-        };
-        match known {
-            Err(error) => PlaceReport::failed(place, Trouble::Aws(error)),
-            Ok(None) => PlaceReport::failed(place, Trouble::NotGranted),
-            Ok(Some(name)) => self.reconcile_with(place, name, role).await,
-        }
+    /// Where the account is granted in each Region: as the request says, or as the policies do.
+    async fn place_all(&self, work: &AccountWork, regions: &BTreeSet<Region>) -> Vec<(Region, Placed)> {
+        let placed = regions.iter().map(async |region| {
+            let placed = match work.destinations.get(region) {
+                Some(name) => Ok(Some(name.clone())),
+                None => self.placement_of(work.account, region).await,
+            };
+            (region.clone(), placed)
+        });
+        join_all(placed).await
     }
 
     /// Reconciles with a destination that may turn out to be outdated: if AWS refuses the filter, the policies are
     /// read again, once.
-    async fn reconcile_with(&self, place: Place, name: DestinationName, role: &RoleOnce) -> PlaceReport {
-        let report = self.rounds(&place, &name, role).await;
-        let refused = report.trouble.iter().any(|trouble| {
-            matches!(trouble, Trouble::Aws(error) if error.disposition() == Disposition::RetryLater(Wait::Grant))
-        });
-        if !refused {
+    async fn reconcile_place(
+        &self,
+        place: Place,
+        name: DestinationName,
+        role: &RoleOnce,
+        deadline_ms: u64,
+    ) -> PlaceReport {
+        let begun_ms = self.clock.now_ms();
+        let report = self.rounds(&place, &name, role, deadline_ms).await;
+        let refused = |trouble: &Trouble| trouble.disposition() == Disposition::RetryLater(Wait::Grant);
+        if !report.trouble.iter().any(refused) {
             return report;
         }
-        self.forget_placements(&place.region).await;
+        self.forget_placement(&place.region, begun_ms).await;
         match self.placement_of(place.account, &place.region).await {
-            Ok(Some(current)) if current != name => self.rounds(&place, &current, role).await,
+            Ok(Some(current)) if current != name => {
+                self.rounds(&place, &current, role, deadline_ms).await.after(report)
+            }
             // Granted there, says the policy, and refused all the same: a fresh grant takes a moment to work.
             Ok(Some(_)) => report,
             Ok(None) => report.with_trouble(Trouble::NotGranted),
@@ -107,8 +148,8 @@ impl Engine {
         }
     }
 
-    async fn rounds(&self, place: &Place, name: &DestinationName, role: &RoleOnce) -> PlaceReport {
-        let mut run = PlaceRun::new(self, place.clone(), self.desired(place, name), role);
+    async fn rounds(&self, place: &Place, name: &DestinationName, role: &RoleOnce, deadline_ms: u64) -> PlaceReport {
+        let mut run = PlaceRun::new(self, self.desired(place, name), role, deadline_ms);
         for _ in 0..MAX_ROUNDS {
             let plan = match self.look(&run.desired).await {
                 Ok(plan) => plan,

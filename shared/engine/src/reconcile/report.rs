@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use enroller_core::error::{AwsError, Disposition, Skip, Wait};
-use enroller_core::ids::{Place, VpcId};
+use enroller_core::ids::{Place, Region, VpcId};
 use enroller_core::plan::Blocked;
 use enroller_core::report::{Decision, Metric, Metrics, Outcome};
 use enroller_core::scope::OutOfScope;
@@ -18,6 +18,12 @@ pub enum Trouble {
     Aws(AwsError),
     /// The account is not granted on any destination of the Region.
     NotGranted,
+    /// The destination on which the account was said to be granted does not exist.
+    NoDestination(String),
+    /// Organizations does not know the account, or not yet.
+    NotAMember,
+    /// DescribeVpcs does not show the VPC that an event was about, or not yet.
+    NotVisible(VpcId),
     /// Something there cannot be changed by anybody.
     Blocked(Blocked),
     /// Nothing to do here, and no failure.
@@ -33,7 +39,9 @@ impl Trouble {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Aws(error) => error.disposition(),
-            Self::NotGranted => Disposition::RetryLater(Wait::Grant),
+            Self::NotGranted | Self::NoDestination(_) => Disposition::RetryLater(Wait::Grant),
+            Self::NotAMember => Disposition::RetryLater(Wait::Account),
+            Self::NotVisible(_) => Disposition::RetryLater(Wait::Vpc),
             Self::Blocked(_) => Disposition::Terminal("set another log group name, or remove that log group"),
             Self::Skipped(skip) => Disposition::Skip(*skip),
             Self::Restless | Self::OutOfTime => Disposition::RetrySoon,
@@ -46,6 +54,9 @@ impl fmt::Display for Trouble {
         match self {
             Self::Aws(error) => error.fmt(f),
             Self::NotGranted => f.write_str("the account is not granted on a destination of this Region yet"),
+            Self::NoDestination(arn) => write!(f, "destination {arn} does not exist"),
+            Self::NotAMember => f.write_str("Organizations does not know the account (yet)"),
+            Self::NotVisible(vpc) => write!(f, "EC2 does not show {vpc} (yet)"),
             Self::Blocked(blocked) => blocked.fmt(f),
             Self::Skipped(Skip::RegionDisabled) => f.write_str("the account has not enabled this Region"),
             Self::Skipped(Skip::OrganizationPolicy) => f.write_str("a service control policy denies it"),
@@ -87,22 +98,47 @@ pub struct PlaceReport {
     pub trouble: Vec<Trouble>,
     /// One line for each change, failure and note.
     pub decisions: Vec<Decision>,
+    /// Whether the place was seen: an empty `vpcs` then means that there are none.
+    pub looked_at: bool,
 }
 
 impl PlaceReport {
     pub(super) fn failed(place: Place, trouble: Trouble) -> Self {
-        let report = Self { place, vpcs: BTreeMap::new(), changes: 0, trouble: Vec::new(), decisions: Vec::new() };
+        let report = Self {
+            place,
+            vpcs: BTreeMap::new(),
+            changes: 0,
+            trouble: Vec::new(),
+            decisions: Vec::new(),
+            looked_at: false,
+        };
         report.with_trouble(trouble)
     }
 
     pub(super) fn left_alone(place: Place, reason: OutOfScope) -> Self {
         let decision = Decision::at(&place, "reconcile", place.to_string(), Outcome::Ignored, reason.to_string());
-        Self { place, vpcs: BTreeMap::new(), changes: 0, trouble: Vec::new(), decisions: vec![decision] }
+        Self {
+            place,
+            vpcs: BTreeMap::new(),
+            changes: 0,
+            trouble: Vec::new(),
+            decisions: vec![decision],
+            looked_at: false,
+        }
     }
 
     pub(super) fn with_trouble(mut self, trouble: Trouble) -> Self {
         self.decisions.push(trouble_decision(&self.place, "reconcile", self.place.to_string(), &trouble));
         self.trouble.push(trouble);
+        self
+    }
+
+    /// The report of a second try, with what the first one did.
+    #[must_use]
+    pub(super) fn after(mut self, first: Self) -> Self {
+        self.changes += first.changes;
+        let done = first.decisions.into_iter().filter(|line| line.outcome == Outcome::Done);
+        self.decisions.splice(0..0, done);
         self
     }
 
@@ -117,7 +153,14 @@ pub(super) fn trouble_decision(place: &Place, action: &str, resource: String, tr
     let line = Decision::at(place, action, resource, Outcome::Failed, trouble.to_string());
     match trouble {
         Trouble::Aws(error) => line.failed_with(error),
-        Trouble::NotGranted | Trouble::Blocked(_) | Trouble::Skipped(_) | Trouble::Restless | Trouble::OutOfTime => {
+        Trouble::NotGranted
+        | Trouble::NoDestination(_)
+        | Trouble::NotAMember
+        | Trouble::NotVisible(_)
+        | Trouble::Blocked(_)
+        | Trouble::Skipped(_)
+        | Trouble::Restless
+        | Trouble::OutOfTime => {
             let disposition = trouble.disposition();
             Decision { outcome: enroller_core::report::outcome_of(disposition), ..line }.next(disposition.next_step())
         }
@@ -143,9 +186,32 @@ impl AccountReport {
         Self { places: places.map(|place| PlaceReport::failed(place, Trouble::OutOfTime)).collect() }
     }
 
+    /// VPCs that were said to be there and were not seen, in places that could be looked at.
+    pub(crate) fn unseen(&self, expected: &[(usize, Region, VpcId)]) -> Vec<(usize, Place, VpcId)> {
+        let mut unseen = Vec::new();
+        for (index, region, vpc) in expected {
+            let looked_at = |place: &&PlaceReport| place.place.region == *region && place.looked_at;
+            if let Some(place) = self.places.iter().find(looked_at)
+                && !place.vpcs.contains_key(vpc)
+            {
+                unseen.push((*index, place.place.clone(), vpc.clone()));
+            }
+        }
+        unseen
+    }
+
+    /// Adds what stands in the way of a place.
+    pub(crate) fn add(&mut self, at: &Place, trouble: Trouble) {
+        let place = self.places.iter().position(|place| place.place == *at);
+        if let Some(place) = place.map(|index| self.places.remove(index)) {
+            self.places.push(place.with_trouble(trouble));
+        }
+    }
+
     /// Whether the account has to be asked for with the onboarder.
     pub fn needs_grant(&self) -> bool {
-        self.places.iter().any(|place| place.trouble.contains(&Trouble::NotGranted))
+        let ungranted = |trouble: &Trouble| matches!(trouble, Trouble::NotGranted | Trouble::NoDestination(_));
+        self.places.iter().any(|place| place.trouble.iter().any(ungranted))
     }
 
     /// Whether a later run is needed and worth it.
@@ -166,10 +232,14 @@ impl AccountReport {
                 measure_vpc(result, since_ms, now_ms, metrics);
             }
             // Nothing could be seen there, so the VPCs cannot be counted: the place counts as one.
-            if place.vpcs.is_empty() {
+            if !place.looked_at {
                 for trouble in &place.trouble {
                     measure_failure(trouble, metrics);
                 }
+            }
+            for trouble in &place.trouble {
+                let class = trouble.disposition().label().to_owned();
+                metrics.add_with(Metric::StepsFailed, vec![("Class", class)], 1.0);
             }
         }
     }
@@ -192,14 +262,8 @@ fn measure_vpc(result: &VpcResult, since_ms: Option<u64>, now_ms: u64, metrics: 
 }
 
 fn measure_failure(trouble: &Trouble, metrics: &mut Metrics) {
-    match trouble.disposition() {
-        Disposition::Skip(_) => {}
-        disposition @ (Disposition::AlreadyThere
-        | Disposition::Absent
-        | Disposition::RetrySoon
-        | Disposition::RetryLater(_)
-        | Disposition::Terminal(_)) => {
-            metrics.add_with(Metric::VpcsFailed, vec![("Class", disposition.label().to_owned())], 1.0);
-        }
-    }
+    // What a service control policy forbids is a decision of the organization, and uncovered all the same: it has a
+    // class of its own, on which nobody need alarm.
+    let class = trouble.disposition().label().to_owned();
+    metrics.add_with(Metric::VpcsFailed, vec![("Class", class)], 1.0);
 }

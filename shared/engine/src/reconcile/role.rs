@@ -1,5 +1,6 @@
 //! The delivery role, where the enroller makes it. IAM is global: once per account and run, for all Regions.
 
+use enroller_core::error::Disposition;
 use enroller_core::ids::AccountId;
 use enroller_core::policy::delivery_role::{permissions, trust_policy};
 use enroller_core::policy::equivalent;
@@ -38,11 +39,20 @@ async fn ensure_role(engine: &Engine, account: AccountId, lines: &mut Vec<Decisi
     let mut done = |action: &str, outcome, cause: &str| {
         lines.push(Decision::about(Some(account), action, arn.clone(), outcome, cause));
     };
-    let Some(role) = roles.role(account, name).await? else {
-        ignoring_existing(roles.create_role(account, name, &trust, &settings.ownership_tag).await)?;
-        roles.put_inline_policy(account, name, policy, &document).await?;
-        done("create-delivery-role", Outcome::Done, "the role did not exist");
-        return Ok(());
+    let role = match roles.role(account, name).await? {
+        Some(role) => role,
+        None => match roles.create_role(account, name, &trust, &settings.ownership_tag).await {
+            Ok(()) => {
+                done("create-delivery-role", Outcome::Done, "the role did not exist");
+                return roles.put_inline_policy(account, name, policy, &document).await;
+            }
+            // Somebody made it in between, perhaps not the enroller.
+            Err(error) if error.disposition() == Disposition::AlreadyThere => match roles.role(account, name).await? {
+                Some(role) => role,
+                None => return Err(error),
+            },
+            Err(error) => return Err(error),
+        },
     };
     if !settings.ownership_tag.is_on(&role.tags) {
         done("ensure-delivery-role", Outcome::Unchanged, "the role was not made by the enroller and is used as it is");
@@ -58,12 +68,4 @@ async fn ensure_role(engine: &Engine, account: AccountId, lines: &mut Vec<Decisi
         done("repair-delivery-role", Outcome::Done, "its inline policy was missing or differed");
     }
     Ok(())
-}
-
-/// Another run made it in between: what is left to do is the same.
-fn ignoring_existing(result: AwsResult<()>) -> AwsResult<()> {
-    match result {
-        Err(error) if error.disposition() == enroller_core::error::Disposition::AlreadyThere => Ok(()),
-        other => other,
-    }
 }

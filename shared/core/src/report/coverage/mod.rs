@@ -96,7 +96,9 @@ impl Status {
                 "An enrollment exists but does not work: delivery fails, or the flow log, log group, filter or grant is missing or wrong."
             }
             Self::NotCovered => "No flow log records this VPC.",
-            Self::ForeignOnly => "Only flow logs of others exist, and none delivers what is asked for to our log group.",
+            Self::ForeignOnly => {
+                "Only flow logs of others exist, and none delivers what is asked for to our log group."
+            }
             Self::Unknown => "The account and Region could not be looked at.",
             Self::Covered => "Flow log, log group, filter and grant are in place, and AWS reports no failed delivery.",
             Self::Skipped => "AWS or the organization does not allow it there.",
@@ -182,7 +184,7 @@ impl CoverageReport {
     /// How many rows below each root and organizational unit have each status. What is in a unit counts for all units
     /// above it too, so the totals of different units overlap.
     pub fn by_unit(&self) -> BTreeMap<ParentId, Totals> {
-        self.grouped(|row| row.units.iter().cloned())
+        self.grouped(|row| row.units.clone())
     }
 
     /// See [`Totals::coverage_percent`].

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{CoverageReport, CoverageRow, Status};
 use crate::ids::{AccountId, FlowLogId, ParentId, Place, Region, VpcId};
 use crate::names::DestinationName;
-use crate::observed::{Account, FlowLog, Observed};
+use crate::observed::{Account, FlowLog, Observed, Vpc};
 use crate::plan::{Action, Plan, VpcPlan};
 use crate::scope::OutOfScope;
 use crate::settings::Settings;
@@ -154,7 +154,6 @@ struct Fault {
 
 /// Judges the VPCs of one place.
 struct Judge<'a> {
-    observed: &'a Observed,
     log_group: &'a str,
     names: BTreeMap<&'a VpcId, &'a str>,
     flow_logs: BTreeMap<&'a str, Vec<&'a FlowLog>>,
@@ -164,13 +163,12 @@ struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     fn of(settings: &'a Settings, seen: &Surveyed<'_>, observed: &'a Observed, plan: &Plan) -> Self {
-        let name = |vpc: &'a crate::observed::Vpc| Some((&vpc.id, vpc.tags.get("Name")?.as_str()));
+        let name = |vpc: &'a Vpc| Some((&vpc.id, vpc.tags.get("Name")?.as_str()));
         let mut flow_logs = BTreeMap::<&str, Vec<&FlowLog>>::new();
         for log in &observed.flow_logs {
             flow_logs.entry(&log.resource).or_default().push(log);
         }
         Self {
-            observed,
             log_group: settings.log_group_name.as_str(),
             names: observed.vpcs.iter().filter_map(name).collect(),
             flow_logs,
@@ -189,7 +187,7 @@ impl<'a> Judge<'a> {
                 self.broken(row, Some(flow_log.clone()), reason, next_step_of(message))
             }
             VpcPlan::Replace { differences } => {
-                let log = self.flow_log_of(vpc, true);
+                let log = self.own_flow_log(vpc);
                 let reason = format!("Its flow log differs from the settings: {differences}");
                 self.broken(row, log, reason, RUN_BACKFILL)
             }
@@ -197,7 +195,7 @@ impl<'a> Judge<'a> {
             VpcPlan::OutOfScope(why) => CoverageRow {
                 status: Status::Excluded,
                 reason: sentence(&why.to_string()),
-                flow_log: self.flow_log_of(vpc, true),
+                flow_log: self.own_flow_log(vpc),
                 ..row
             },
         }
@@ -232,7 +230,8 @@ impl<'a> Judge<'a> {
             [one] => (Status::ForeignOnly, format!("Flow log {} of somebody else {}.", one.id, self.not_for_us())),
             [first, rest @ ..] => {
                 let more = rest.len();
-                let text = format!("Flow logs of others, {} and {more} more, exist; none {}.", first.id, self.delivers());
+                let text =
+                    format!("Flow logs of others, {} and {more} more, exist; none {}.", first.id, self.delivers());
                 (Status::ForeignOnly, text)
             }
         };
@@ -257,11 +256,10 @@ impl<'a> Judge<'a> {
         format!("exists, but does not deliver to log group {} what the settings ask for", self.log_group)
     }
 
-    /// The first flow log of a VPC that is ours, or that is not.
-    fn flow_log_of(&self, vpc: &VpcId, ours: bool) -> Option<FlowLogId> {
-        let tag = &self.settings.ownership_tag;
-        let here = self.observed.flow_logs.iter().filter(|log| log.resource == vpc.as_str());
-        here.filter(|log| tag.is_on(&log.tags) == ours).map(|log| log.id.clone()).min()
+    /// The first flow log of a VPC that is ours.
+    fn own_flow_log(&self, vpc: &VpcId) -> Option<FlowLogId> {
+        let here = self.flow_logs.get(vpc.as_str())?.iter();
+        here.filter(|log| self.settings.ownership_tag.is_on(&log.tags)).map(|log| log.id.clone()).min()
     }
 }
 

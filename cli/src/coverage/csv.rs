@@ -1,0 +1,95 @@
+//! The report as CSV, a row for each VPC.
+
+use csv::Writer;
+use enroller_core::report::coverage::{CoverageReport, CoverageRow};
+
+/// The header, which never changes; columns may be added at its end.
+const HEADER: [&str; 11] = [
+    "account",
+    "account_name",
+    "organizational_units",
+    "region",
+    "vpc",
+    "name",
+    "status",
+    "reason",
+    "flow_log",
+    "destination",
+    "next_step",
+];
+
+/// The whole file, with a header. Units are separated by spaces, outermost first.
+///
+/// Texts of strangers (account names, tags, messages) that a spreadsheet would take for a formula get an apostrophe in
+/// front, which spreadsheets do not show (OWASP, "CSV Injection"). JSON has them unchanged.
+pub(crate) fn render(report: &CoverageReport) -> Result<String, csv::Error> {
+    let mut writer = Writer::from_writer(Vec::new());
+    writer.write_record(HEADER)?;
+    for row in &report.rows {
+        writer.write_record(cells(row))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
+    String::from_utf8(bytes).map_err(|error| std::io::Error::other(error).into())
+}
+
+fn cells(row: &CoverageRow) -> [String; HEADER.len()] {
+    let units: Vec<&str> = row.units.iter().map(|unit| unit.as_str()).collect();
+    [
+        row.account.to_string(),
+        no_formula(&row.account_name),
+        units.join(" "),
+        row.region.as_ref().map(ToString::to_string).unwrap_or_default(),
+        row.vpc.as_ref().map(ToString::to_string).unwrap_or_default(),
+        no_formula(&row.name),
+        row.status.as_str().to_owned(),
+        no_formula(&row.reason),
+        row.flow_log.as_ref().map(ToString::to_string).unwrap_or_default(),
+        row.destination.as_ref().map(ToString::to_string).unwrap_or_default(),
+        no_formula(&row.next_step),
+    ]
+}
+
+fn no_formula(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
+    if formula { format!("'{text}") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{report, row};
+    use super::*;
+    use enroller_core::report::coverage::Status;
+
+    #[test]
+    fn there_is_a_header_and_a_line_for_each_row() {
+        let mut second = row(2, Status::Broken);
+        second.reason = "Pattern is \"REJECT\",\nnot \"\".".to_owned();
+        let expected = "\
+account,account_name,organizational_units,region,vpc,name,status,reason,flow_log,destination,next_step
+000000000001,account-1,r-ab12 ou-ab12-workload,eu-west-1,vpc-00000001,vpc 1,covered,,,VPCFlowLogsDestination,
+000000000002,account-2,r-ab12 ou-ab12-workload,eu-west-1,vpc-00000002,vpc 2,broken,\"Pattern is \"\"REJECT\"\",
+not \"\"\"\".\",,VPCFlowLogsDestination,Run enroller backfill.
+";
+        assert_eq!(render(&report(vec![row(1, Status::Covered), second])).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_empty_report_is_a_header() {
+        assert_eq!(render(&report(Vec::new())).unwrap(), format!("{}\n", HEADER.join(",")));
+    }
+
+    #[test]
+    fn a_text_of_a_stranger_is_no_formula() {
+        for (text, shown) in [
+            ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'\t=1"),
+            ("prod = main", "prod = main"),
+            ("", ""),
+        ] {
+            assert_eq!(no_formula(text), shown);
+        }
+    }
+}

@@ -1,0 +1,410 @@
+use super::*;
+use crate::arn::Arn;
+use crate::ids::Place;
+use crate::observed::{
+    Account, AccountState, Delivery, FlowLog, FlowLogTarget, LogGroup, LogGroupClass, Observed, SubscriptionFilter,
+    Tags, TrafficType, Vpc,
+};
+use crate::plan::{Desired, plan};
+use crate::scope::OutOfScope;
+use crate::settings::Settings;
+use crate::settings::tests::with;
+
+const ACCOUNT: &str = "444455556666";
+const VPC: &str = "vpc-0123456789abcdef0";
+const FLOW_LOG: &str = "fl-0123456789abcdef0";
+
+/// One account and Region, and whether the account is granted there.
+struct Site {
+    settings: Settings,
+    observed: Observed,
+    granted: bool,
+}
+
+impl Site {
+    /// One VPC, enrolled as it should be.
+    fn covered() -> Self {
+        let settings = with(&[]).unwrap();
+        let mut site = Self { settings, observed: Observed::default(), granted: true };
+        site.observed.vpcs = vec![vpc(VPC, &[("Name", "payments")])];
+        site.observed.flow_logs = vec![site.right_flow_log()];
+        site.observed.log_group = Some(LogGroup {
+            retention_days: site.settings.retention_days,
+            kms_key: None,
+            class: LogGroupClass::Standard,
+            tags: None,
+        });
+        site.observed.filters = vec![site.desired().filter()];
+        site
+    }
+
+    fn after(mut self, change: impl FnOnce(&mut Observed)) -> Self {
+        change(&mut self.observed);
+        self
+    }
+
+    fn not_granted(mut self) -> Self {
+        self.granted = false;
+        self
+    }
+
+    fn desired(&self) -> Desired<'_> {
+        let place = place("eu-west-1");
+        let name = &self.settings.destination_name;
+        let destination = Arn::destination(&place.region, self.settings.central_account, name);
+        Desired { settings: &self.settings, place, destination }
+    }
+
+    fn right_flow_log(&self) -> FlowLog {
+        let spec = self.desired().flow_log(TrafficType::All);
+        FlowLog {
+            id: FLOW_LOG.parse().unwrap(),
+            resource: VPC.to_owned(),
+            traffic_type: Some(spec.traffic_type),
+            target: FlowLogTarget::LogGroup(self.settings.log_group_name.to_string()),
+            delivery_role: Some(spec.delivery_role.to_string()),
+            interval: spec.interval,
+            format: Some(spec.format),
+            delivery: Delivery::Success,
+            tags: tags(&[("managed-by", "vpc-flow-logs-enroller")]),
+        }
+    }
+
+    fn report(&self) -> CoverageReport {
+        let plan = plan(&self.desired(), &self.observed);
+        let seen = Surveyed {
+            account: &account("prod"),
+            place: place("eu-west-1"),
+            granted_on: self.granted.then(|| self.settings.destination_name.clone()),
+            looked: Ok((&self.observed, &plan)),
+        };
+        report_of(&self.settings, |survey| survey.add(&self.settings, &seen))
+    }
+
+    fn row(&self) -> CoverageRow {
+        self.report().rows.swap_remove(0)
+    }
+}
+
+fn report_of(settings: &Settings, fill: impl FnOnce(&mut Survey)) -> CoverageReport {
+    let mut survey = Survey::default();
+    fill(&mut survey);
+    survey.finish(settings, "2026-11-23T10:00:00Z".to_owned(), BTreeMap::new())
+}
+
+fn place(region: &str) -> Place {
+    Place { account: ACCOUNT.parse().unwrap(), region: region.parse().unwrap() }
+}
+
+fn account(name: &str) -> Account {
+    let parents = ["r-ab12", "ou-ab12-workload"].map(|unit| unit.parse().unwrap()).to_vec();
+    Account { id: ACCOUNT.parse().unwrap(), name: name.to_owned(), state: AccountState::Active, parents }
+}
+
+fn vpc(id: &str, pairs: &[(&str, &str)]) -> Vpc {
+    Vpc { id: id.parse().unwrap(), owner: ACCOUNT.parse().unwrap(), is_default: false, tags: tags(pairs) }
+}
+
+fn tags(pairs: &[(&str, &str)]) -> Tags {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn told(row: &CoverageRow) -> String {
+    format!("{}: {} -> {}", row.status.as_str(), row.reason, row.next_step)
+}
+
+#[test]
+fn an_enrolled_vpc_is_covered_and_there_is_nothing_to_tell() {
+    let row = Site::covered().row();
+    assert_eq!(told(&row), "covered:  -> ");
+    assert_eq!(row.name, "payments");
+    assert_eq!(row.flow_log.unwrap().as_str(), FLOW_LOG);
+    assert_eq!(row.destination.unwrap().as_str(), "VPCFlowLogsDestination");
+    assert_eq!(row.units.len(), 2);
+}
+
+#[test]
+fn a_flow_log_of_somebody_else_that_delivers_the_same_covers_too() {
+    let row = Site::covered().after(|seen| seen.flow_logs[0].tags.clear()).row();
+    assert_eq!(told(&row), "covered:  -> ");
+}
+
+#[test]
+fn a_failing_delivery_is_broken_with_awss_message_and_what_helps() {
+    for (message, next_step) in [
+        ("Access error", "Run enroller backfill, which checks the delivery role and its trust policy."),
+        ("Rate limited", "Ask AWS for a higher CloudWatch Logs quota in this account and Region."),
+        (
+            "Unknown error",
+            "Run enroller backfill; if it stays, delete the flow log, which is then made anew, or ask AWS.",
+        ),
+    ] {
+        let row = Site::covered().after(|seen| seen.flow_logs[0].delivery = Delivery::Failed(message.to_owned())).row();
+        let reason = format!("Flow log {FLOW_LOG} is ACTIVE, but its delivery fails: {message}.");
+        assert_eq!(told(&row), format!("broken: {reason} -> {next_step}"));
+    }
+}
+
+#[test]
+fn a_flow_log_is_of_no_use_without_everything_behind_it() {
+    let foreign = SubscriptionFilter {
+        name: "AllTraffic".to_owned(),
+        pattern: "REJECT".to_owned(),
+        destination: "arn:aws:logs:eu-west-1:111122223333:destination:VPCFlowLogsDestination".to_owned(),
+        role: None,
+    };
+    let backfill = "Run enroller backfill.";
+    for (site, expected, next_step) in [
+        (Site::covered().after(|seen| seen.filters.clear()), "subscription filter AllTraffic does not exist", backfill),
+        (
+            Site::covered().after(|seen| seen.filters = vec![foreign]),
+            "subscription filter AllTraffic differs: pattern is \"REJECT\", not \"\"",
+            backfill,
+        ),
+        (
+            Site::covered().after(|seen| {
+                seen.log_group = None;
+                seen.filters.clear();
+            }),
+            "log group vpc-flow-logs does not exist",
+            backfill,
+        ),
+        (
+            Site::covered().not_granted(),
+            "the account is not granted on any destination of this Region",
+            "Run enroller backfill, which also has the account granted.",
+        ),
+        (
+            Site::covered().after(|seen| {
+                seen.log_group.as_mut().unwrap().class = LogGroupClass::Other("INFREQUENT_ACCESS".to_owned());
+            }),
+            "the log group exists with class INFREQUENT_ACCESS, which takes no subscription filter: set another log \
+             group name",
+            "Set another log group name, or remove that log group, then run enroller backfill.",
+        ),
+    ] {
+        let reason = format!("Flow log {FLOW_LOG} is ACTIVE, but {expected}.");
+        assert_eq!(told(&site.row()), format!("broken: {reason} -> {next_step}"));
+    }
+}
+
+#[test]
+fn several_faults_of_a_place_are_told_together_and_the_grant_comes_first() {
+    let row = Site::covered().not_granted().after(|seen| seen.filters.clear()).row();
+    assert_eq!(
+        told(&row),
+        format!(
+            "broken: Flow log {FLOW_LOG} is ACTIVE, but the account is not granted on any destination of this Region; \
+             and subscription filter AllTraffic does not exist. -> Run enroller backfill, which also has the account \
+             granted."
+        )
+    );
+}
+
+#[test]
+fn the_destination_of_a_filter_is_not_held_against_an_account_without_a_grant() {
+    let elsewhere = "arn:aws:logs:eu-west-1:111122223333:destination:VPCFlowLogsDestination-2";
+    let site = Site::covered().after(|seen| seen.filters[0].destination = elsewhere.to_owned());
+    assert!(site.row().reason.contains("differs: destination"), "{}", site.row().reason);
+    let row = site.not_granted().row();
+    assert!(!row.reason.contains("destination is"), "{}", row.reason);
+}
+
+#[test]
+fn a_flow_log_of_ours_that_differs_from_the_settings_is_broken() {
+    let row = Site::covered().after(|seen| seen.flow_logs[0].traffic_type = Some(TrafficType::Reject)).row();
+    let reason = "Its flow log differs from the settings: traffic type is REJECT, not ALL.";
+    assert_eq!(told(&row), format!("broken: {reason} -> Run enroller backfill."));
+    assert_eq!(row.flow_log.unwrap().as_str(), FLOW_LOG);
+}
+
+#[test]
+fn a_vpc_without_any_flow_log_is_not_covered_whatever_else_is_there() {
+    let bare = |seen: &mut Observed| seen.flow_logs.clear();
+    let nothing = |seen: &mut Observed| *seen = Observed { vpcs: seen.vpcs.clone(), ..Observed::default() };
+    for site in [Site::covered().after(bare), Site::covered().after(nothing)] {
+        assert_eq!(told(&site.row()), "not-covered: It has no flow log. -> Run enroller backfill.");
+    }
+    assert_eq!(
+        told(&Site::covered().not_granted().after(bare).row()),
+        "not-covered: It has no flow log. The account is not granted on any destination of this Region. -> Run \
+         enroller backfill, which also has the account granted."
+    );
+}
+
+#[test]
+fn flow_logs_of_others_that_do_not_deliver_to_us_are_told_apart_from_none() {
+    let to_s3 = |id: &str, site: &Site| FlowLog {
+        id: id.parse().unwrap(),
+        target: FlowLogTarget::Other("arn:aws:s3:::somebody-elses-bucket".to_owned()),
+        tags: Tags::new(),
+        ..site.right_flow_log()
+    };
+    let site = Site::covered();
+    let (one, two) = (to_s3("fl-00000001", &site), to_s3("fl-00000002", &site));
+    let alone = Site::covered().after(|seen| seen.flow_logs = vec![one.clone()]).row();
+    assert_eq!(
+        told(&alone),
+        "foreign-only: Flow log fl-00000001 of somebody else exists, but does not deliver to log group vpc-flow-logs \
+         what the settings ask for. -> Run enroller backfill."
+    );
+    assert_eq!(alone.flow_log.unwrap().as_str(), "fl-00000001");
+    let both = Site::covered().after(|seen| seen.flow_logs = vec![one, two]).row();
+    assert_eq!(
+        both.reason,
+        "Flow logs of others, fl-00000001 and 1 more, exist; none delivers to log group vpc-flow-logs what the \
+         settings ask for."
+    );
+}
+
+#[test]
+fn what_is_left_alone_on_purpose_says_by_what() {
+    let opted_out = Site::covered().after(|seen| seen.vpcs[0].tags = tags(&[("vpc-flow-logs", "off")])).row();
+    assert_eq!(told(&opted_out), "excluded: Excluded by its tag vpc-flow-logs=off. -> ");
+    assert_eq!(opted_out.flow_log.unwrap().as_str(), FLOW_LOG, "made before, and kept");
+    let owner = "777788889999".parse().unwrap();
+    let shared_in = Site::covered().after(|seen| seen.vpcs[0].owner = owner).row();
+    assert_eq!(told(&shared_in), "excluded: Shared in by 777788889999, which alone can log it. -> ");
+}
+
+#[test]
+fn an_account_that_is_left_alone_has_one_row_without_a_place() {
+    let settings = with(&[]).unwrap();
+    let region = "eu-west-1".parse().unwrap();
+    let report = report_of(&settings, |survey| {
+        survey.leave_out(&account("old"), Some(&region), &OutOfScope::Region);
+        survey.leave_out(&account("old"), None, &OutOfScope::State(AccountState::Suspended));
+    });
+    let rows: Vec<_> = report.rows.iter().map(|row| (row.region.is_some(), row.vpc.is_some(), told(row))).collect();
+    let expected = [
+        (false, false, "excluded: The account's state is SUSPENDED. -> ".to_owned()),
+        (true, false, "excluded: The Region is not enrolled. -> ".to_owned()),
+    ];
+    assert_eq!(rows, expected);
+    assert_eq!((report.accounts, report.places), (0, 0), "nobody looked");
+}
+
+#[test]
+fn a_place_that_could_not_be_looked_at_is_skipped_or_unknown_with_what_aws_said() {
+    let scp = "ec2:DescribeVpcs failed with UnauthorizedOperation: an explicit deny in a service control policy";
+    for (class, text, request_id, expected) in [
+        (FailureClass::Skipped, scp, Some("r-1"), format!("skipped: Not enrolled here: {scp} (request r-1). -> Wait.")),
+        (
+            FailureClass::Later,
+            "the member role is missing.",
+            None,
+            "unknown: This place could not be looked at: the member role is missing. -> Wait.".to_owned(),
+        ),
+        (
+            FailureClass::Failed,
+            "denied (request r-2)",
+            Some("r-2"),
+            "unknown: This place could not be looked at: denied (request r-2). -> Wait.".to_owned(),
+        ),
+    ] {
+        let settings = with(&[]).unwrap();
+        let request_id = request_id.map(str::to_owned);
+        let failure = SurveyFailure { text: text.to_owned(), class, request_id, next_step: "wait".to_owned() };
+        let (account, place) = (account("prod"), place("us-east-1"));
+        let seen = Surveyed { account: &account, place, granted_on: None, looked: Err(&failure) };
+        let report = report_of(&settings, |survey| survey.add(&settings, &seen));
+        assert_eq!(told(&report.rows[0]), expected);
+        assert_eq!((report.rows[0].vpc.clone(), report.empty_places), (None, 0));
+    }
+}
+
+#[test]
+fn an_empty_place_has_no_row_but_is_counted() {
+    let report = Site::covered().after(|seen| *seen = Observed::default()).report();
+    assert_eq!((report.rows.len(), report.accounts, report.places, report.empty_places), (0, 1, 1, 1));
+    assert_eq!(report.coverage_percent(), None);
+}
+
+#[test]
+fn the_percentage_never_rounds_up_and_counts_what_is_not_known() {
+    for (totals, expected) in [
+        (Totals::default(), None),
+        (Totals { excluded: 3, skipped: 2, ..Totals::default() }, None),
+        (Totals { covered: 3, excluded: 3, skipped: 2, ..Totals::default() }, Some(100.0)),
+        (Totals { covered: 9_999, broken: 1, ..Totals::default() }, Some(99.9)),
+        (Totals { covered: 1, unknown: 1, ..Totals::default() }, Some(50.0)),
+        (Totals { foreign_only: 1, not_covered: 1, ..Totals::default() }, Some(0.0)),
+    ] {
+        assert_eq!(totals.coverage_percent(), expected, "{totals:?}");
+    }
+}
+
+#[test]
+fn every_status_is_counted_as_itself() {
+    for status in Status::ALL {
+        let mut totals = Totals::default();
+        totals.count(status);
+        assert_eq!((totals.of(status), totals.all(), totals.problems()), (1, 1, usize::from(status.is_problem())));
+        assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
+    }
+}
+
+#[test]
+fn totals_are_by_account_region_and_every_unit_above() {
+    let site = Site::covered().after(|seen| seen.vpcs.push(vpc("vpc-00000002", &[])));
+    let report = site.report();
+    let expected = Totals { covered: 1, not_covered: 1, ..Totals::default() };
+    assert_eq!(report.totals(), expected);
+    assert_eq!(report.by_account().into_iter().collect::<Vec<_>>(), [(ACCOUNT.parse().unwrap(), expected)]);
+    assert_eq!(report.by_region().into_iter().collect::<Vec<_>>(), [("eu-west-1".parse().unwrap(), expected)]);
+    assert_eq!(report.by_unit().into_values().collect::<Vec<_>>(), [expected, expected]);
+    assert_eq!(report.coverage_percent(), Some(50.0));
+}
+
+#[test]
+fn the_document_has_the_keys_that_others_rely_on() {
+    let document = serde_json::to_value(Site::covered().report()).unwrap();
+    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    assert_eq!(
+        keys(&document),
+        "accounts by_account by_organizational_unit by_region coverage_percent empty_places generated_at organization \
+         organizational_unit_names places regions rows totals"
+    );
+    let counts = "broken covered excluded foreign_only not_covered skipped unknown";
+    assert_eq!(keys(&document["totals"]), counts);
+    assert_eq!(keys(&document["by_account"][ACCOUNT]), counts);
+    assert_eq!(keys(&document["by_organizational_unit"]["r-ab12"]), counts);
+    assert_eq!(keys(&document["by_region"]["eu-west-1"]), counts);
+    insta::assert_json_snapshot!(document["rows"][0], @r#"
+    {
+      "account": "444455556666",
+      "account_name": "prod",
+      "destination": "VPCFlowLogsDestination",
+      "flow_log": "fl-0123456789abcdef0",
+      "name": "payments",
+      "next_step": "",
+      "organizational_units": [
+        "r-ab12",
+        "ou-ab12-workload"
+      ],
+      "reason": "",
+      "region": "eu-west-1",
+      "status": "covered",
+      "vpc": "vpc-0123456789abcdef0"
+    }
+    "#);
+}
+
+#[test]
+fn rows_are_sorted_whatever_order_they_came_in() {
+    let site = Site::covered().after(|seen| seen.vpcs.insert(0, vpc("vpc-ffffffff", &[])));
+    let plan = plan(&site.desired(), &site.observed);
+    let account = account("prod");
+    let looked = Ok((&site.observed, &plan));
+    let of = |regions: [&str; 2]| {
+        report_of(&site.settings, |survey| {
+            for region in regions {
+                let seen = Surveyed { account: &account, place: place(region), granted_on: None, looked };
+                survey.add(&site.settings, &seen);
+            }
+        })
+    };
+    assert_eq!(of(["eu-west-1", "us-east-1"]), of(["us-east-1", "eu-west-1"]));
+    let vpcs: Vec<_> = of(["us-east-1", "eu-west-1"]).rows.iter().map(|row| row.vpc.clone().unwrap()).collect();
+    assert_eq!(vpcs.iter().map(VpcId::as_str).collect::<Vec<_>>(), [VPC, "vpc-ffffffff", VPC, "vpc-ffffffff"]);
+}

@@ -1,0 +1,86 @@
+//! Whether an account is one of ours to change, asked before anything is done in it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use enroller_core::ids::{AccountId, Region};
+use enroller_core::scope::OutOfScope;
+use enroller_core::settings::GrantMode;
+
+use super::{AccountWork, Placed};
+use crate::engine::Engine;
+use crate::ports::AwsResult;
+
+/// How long a warm enroller believes what Organizations said of an account, in milliseconds.
+const FRESH_MS: u64 = 300_000;
+
+/// How long it believes that there is no such account: a new one may be missing for a moment.
+const UNKNOWN_FRESH_MS: u64 = 15_000;
+
+/// An account's standing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// A member, and in scope.
+    Member,
+    /// A member that is left alone.
+    OutOfScope(OutOfScope),
+    /// No member, says Organizations; or not yet.
+    Unknown,
+}
+
+/// What is remembered of accounts, and since when.
+#[derive(Default)]
+pub(crate) struct Standings(Mutex<BTreeMap<AccountId, (u64, Standing)>>);
+
+impl Engine {
+    /// An account's standing.
+    ///
+    /// Requests that carry their destinations come from the onboarder or a backfill, which have asked Organizations.
+    /// Otherwise an account that a policy names was a member when it was granted, so Organizations is asked only
+    /// where OUs are excluded or no policy names the account.
+    pub(super) async fn standing(&self, work: &AccountWork, placed: &[(Region, Placed)]) -> AwsResult<Standing> {
+        let unasked = |(region, _): &&(Region, Placed)| !work.destinations.contains_key(region);
+        let settings = &self.settings;
+        let named_is_enough =
+            settings.excluded_organizational_units.is_empty() && settings.grant_mode == GrantMode::AccountList;
+        let named = |(_, placed): &(Region, Placed)| matches!(placed, Ok(Some(_)));
+        if placed.iter().filter(unasked).all(|place| named_is_enough && named(place)) {
+            return Ok(Standing::Member);
+        }
+        self.ask_standing(work.account).await
+    }
+
+    async fn ask_standing(&self, account: AccountId) -> AwsResult<Standing> {
+        let now_ms = self.clock.now_ms();
+        if let Some(standing) = self.standings.recall(account, now_ms) {
+            return Ok(standing);
+        }
+        let standing = match self.aws.organization.account(account).await? {
+            None => Standing::Unknown,
+            Some(account) => {
+                self.settings.account_in_scope(&account).map_or_else(Standing::OutOfScope, |()| Standing::Member)
+            }
+        };
+        self.standings.remember(account, now_ms, standing.clone());
+        Ok(standing)
+    }
+}
+
+impl Standings {
+    fn recall(&self, account: AccountId, now_ms: u64) -> Option<Standing> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at_ms, standing) = known.get(&account)?;
+        let fresh_ms = match standing {
+            Standing::Unknown => UNKNOWN_FRESH_MS,
+            Standing::Member | Standing::OutOfScope(_) => FRESH_MS,
+        };
+        (now_ms.saturating_sub(*at_ms) < fresh_ms).then(|| standing.clone())
+    }
+
+    fn remember(&self, account: AccountId, now_ms: u64, standing: Standing) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Events may name any account: what is too old to be used is not kept.
+        known.retain(|_, (at_ms, _)| now_ms.saturating_sub(*at_ms) < FRESH_MS);
+        known.insert(account, (now_ms, standing));
+    }
+}
