@@ -28,10 +28,7 @@ const SCRIPTS: [&str; 4] = [
 pub(crate) fn render(report: &CoverageReport) -> Result<String, serde_json::Error> {
     let data = embeddable(&serde_json::to_string(&PageData::of(report))?);
     // The data is put in last, so that nothing in it is taken for a place to fill.
-    Ok(PAGE
-        .replacen("/*STYLE*/", STYLE, 1)
-        .replacen("/*SCRIPT*/", &SCRIPTS.concat(), 1)
-        .replacen("/*DATA*/", &data, 1))
+    Ok(PAGE.replacen("/*STYLE*/", STYLE, 1).replacen("/*SCRIPT*/", &SCRIPTS.concat(), 1).replacen("/*DATA*/", &data, 1))
 }
 
 /// JSON that can stand in a script element. These characters occur in JSON's texts only, where an escape means the

@@ -13,6 +13,9 @@ use owo_colors::Style;
 
 use crate::output::{Output, OutputError};
 
+/// Where the fourth column begins.
+const INDENT: usize = 37;
+
 /// VPCs named in a line about several; the rest is counted.
 const NAMED: usize = 3;
 
@@ -72,7 +75,12 @@ fn each_vpc<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<()
 }
 
 fn one_vpc<W: Write>(out: &mut Output<W>, row: &CoverageRow) -> Result<(), OutputError> {
-    line(out, row.status, region(row), &vpc(row), &row.reason)
+    let why = match (row.name.as_str(), row.reason.as_str()) {
+        ("", reason) => reason.to_owned(),
+        (name, "") => name.to_owned(),
+        (name, reason) => format!("{name}: {reason}"),
+    };
+    line(out, row.status, region(row), vpc(row), &why)
 }
 
 /// Problems of the same account, Region, status and reason stand together.
@@ -95,8 +103,12 @@ fn problems<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<()
         for ((_, status, reason), rows) in alike {
             match rows.as_slice() {
                 [] => {}
-                [row] => line(out, status, region(row), &vpc(row), &row.reason)?,
-                [first, ..] => line(out, status, region(first), &several(&rows), &reason.replace(" … ", " "))?,
+                [row] => one_vpc(out, row)?,
+                [first, ..] => {
+                    let vpcs = count(rows.len(), "VPC", "VPCs");
+                    line(out, status, region(first), &vpcs, &reason.replace(" … ", " "))?;
+                    out.line(&format!("{:INDENT$}{}", "", several(&rows)))?;
+                }
             }
         }
     }
@@ -211,9 +223,7 @@ fn verdict<W: Write>(out: &Output<W>, report: &CoverageReport) -> String {
     let (status, text) = match (totals.wanted(), totals.problems()) {
         (0, _) => (Status::Excluded, "Nothing is to be covered".to_owned()),
         (_, 0) => (Status::Covered, format!("Everything is covered: {}", count(totals.covered, "VPC", "VPCs"))),
-        (wanted, _) => {
-            (Status::Broken, format!("{} covered: {} of {wanted}", percent(&totals), totals.covered))
-        }
+        (wanted, _) => (Status::Broken, format!("{} covered: {} of {wanted}", percent(&totals), totals.covered)),
     };
     let rest = Status::ALL.into_iter().filter(|status| *status != Status::Covered && totals.of(*status) > 0);
     let rest: Vec<String> =
@@ -229,19 +239,13 @@ fn verdict<W: Write>(out: &Output<W>, report: &CoverageReport) -> String {
 }
 
 fn percent(totals: &Totals) -> String {
-    totals.coverage_percent().map_or_else(|| "-".to_owned(), |percent| format!("{percent} %"))
+    totals.coverage_percent().map_or_else(|| "-".to_owned(), |percent| format!("{percent:.1} %"))
 }
 
-fn line<W: Write>(
-    out: &mut Output<W>,
-    status: Status,
-    place: &str,
-    what: &str,
-    why: &str,
-) -> Result<(), OutputError> {
+fn line<W: Write>(out: &mut Output<W>, status: Status, place: &str, what: &str, why: &str) -> Result<(), OutputError> {
     // Padded before it is styled: the escape codes would count as letters.
     let status = out.styled(&format!("{:<17}", status.title().to_lowercase()), style(status));
-    let text = format!("  {status}  {place:<14}  {what:<28}  {}", printable(why));
+    let text = format!("  {status}  {place:<14}  {what:<21}  {}", printable(why));
     out.line(text.trim_end())
 }
 
@@ -258,12 +262,8 @@ fn region(row: &CoverageRow) -> &str {
     row.region.as_ref().map_or("all Regions", |region| region.as_str())
 }
 
-fn vpc(row: &CoverageRow) -> String {
-    match (&row.vpc, row.name.as_str()) {
-        (None, _) => String::new(),
-        (Some(vpc), "") => vpc.to_string(),
-        (Some(vpc), name) => format!("{vpc} {}", printable(name)),
-    }
+fn vpc(row: &CoverageRow) -> &str {
+    row.vpc.as_ref().map_or("", |vpc| vpc.as_str())
 }
 
 fn several(rows: &[&CoverageRow]) -> String {
@@ -290,9 +290,7 @@ fn count(number: usize, one: &str, many: &str) -> String {
 /// Text of a stranger as a terminal may show it: a tag or an account name must not move the cursor, colour the screen
 /// or turn the direction of what follows.
 fn printable(text: &str) -> String {
-    let turns = |letter: char| {
-        matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
-    };
+    let turns = |letter: char| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
     text.chars().map(|letter| if letter.is_control() || turns(letter) { '\u{fffd}' } else { letter }).collect()
 }
 
@@ -319,22 +317,22 @@ VPC Flow Logs coverage of o-exampleorg1, 2026-11-23T10:00:00Z
 
 Problems
 000000000002  account-2
-  broken             eu-west-1       vpc-00000002 vpc 2            It has a reason.
+  broken             eu-west-1       vpc-00000002           vpc 2: It has a reason.
 
 Covered
   000000000001  account-1  1 VPC: eu-west-1 1
 
 Left alone
-  excluded           000000000003    eu-west-1 vpc-00000003 vpc 3  It has a reason.
+  excluded           000000000003    eu-west-1 vpc-00000003  It has a reason.
 
 What to do
        1 x  Run enroller backfill.
 
 Regions
  REGION     COVERAGE  BROKEN  COVERED  EXCLUDED
- eu-west-1      50 %       1        1         1
+ eu-west-1    50.0 %       1        1         1
 
-50 % covered: 1 of 2; 1 broken, 1 excluded (3 accounts, 3 places, 0 without a VPC)
+50.0 % covered: 1 of 2; 1 broken, 1 excluded (3 accounts, 3 places, 0 without a VPC)
 ";
         assert_eq!(shown(rows, false), expected);
     }
@@ -370,8 +368,11 @@ Regions
             ..beside(number, Status::Broken)
         };
         let text = shown((1..=5).map(with_log).collect(), false);
-        let line = "vpc-00000001, vpc-00000002, vpc-00000003 and 2 more  Flow log is ACTIVE, but the log group";
-        assert!(text.contains(line), "{text}");
+        let lines = "
+  broken             eu-west-1       5 VPCs                 Flow log is ACTIVE, but the log group does not exist.
+                                     vpc-00000001, vpc-00000002, vpc-00000003 and 2 more
+";
+        assert!(text.contains(lines), "{text}");
     }
 
     #[test]

@@ -9,5 +9,6 @@ pub mod onboard;
 pub mod placement;
 pub mod ports;
 pub mod reconcile;
+pub mod survey;
 
 pub use engine::Engine;

@@ -79,7 +79,7 @@ function unitName(unit) {
 }
 
 function percentText(percent) {
-  return percent === null ? "–" : `${percent % 1 ? percent.toFixed(1) : percent} %`;
+  return percent === null ? "–" : `${percent.toFixed(1)} %`;
 }
 
 function count(number, one, many) {

@@ -34,7 +34,9 @@ function rowElement(row) {
     cell(1, foreign(owner.name || owner.id), owner.name ? make("span", { class: "sub id" }, owner.id) : null, unit ? make("span", { class: "sub" }, foreign(unit)) : null),
     cell(2, row.regionName || make("span", { class: "muted" }, "all Regions")),
     cell(3, row.name ? foreign(row.name) : null,
-      row.vpc ? make("span", { class: row.name ? "sub id" : "id" }, row.vpc) : make("span", { class: "muted" }, "not looked at")),
+      row.vpc ? make("span", { class: row.name ? "sub id" : "id" }, row.vpc) : make("span", { class: "sub" }, "not looked at"),
+      row.flowLog ? make("span", { class: "compact sub id" }, row.flowLog) : null,
+      row.destination ? make("span", { class: "compact sub" }, row.destination) : null),
     cell(4, row.reason ? foreign(row.reason) : null, row.nextStep ? make("span", { class: "next" }, foreign(row.nextStep)) : null),
     cell(5, row.flowLog ? make("span", { class: "id" }, row.flowLog) : null, row.destination ? make("span", { class: "sub" }, row.destination) : null));
 }

@@ -148,7 +148,7 @@ impl Engine {
         Ok(described.into_iter().filter(|(_, account)| gone(account)).map(|(id, _)| id).collect())
     }
 
-    async fn listing(&self, anew: bool) -> AwsResult<BTreeMap<AccountId, Account>> {
+    pub(super) async fn listing(&self, anew: bool) -> AwsResult<BTreeMap<AccountId, Account>> {
         let mut listing = self.memory.listing.lock().await;
         let now_ms = self.clock.now_ms();
         if let Some((at_ms, accounts)) = &*listing

@@ -23,13 +23,14 @@
 
 mod announce;
 mod members;
+mod preview;
 mod regions;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_core::error::AwsError;
-use enroller_core::grants::ShardUsage;
+use enroller_core::grants::{Placement, ShardUsage};
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::report::{Decision, Metric, Metrics, Outcome};
 use futures::future::join_all;
@@ -38,6 +39,7 @@ use crate::engine::Engine;
 
 pub use members::Membership;
 pub(crate) use members::Memory;
+pub use preview::GrantPreview;
 
 /// What a batch of messages asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct GrantWork {
     pub allow_mass_revocation: bool,
     /// Why, for the requests sent on.
     pub reason: String,
+    /// Whoever asks enrolls the accounts himself, so nothing is sent on.
+    pub without_requests: bool,
 }
 
 /// What came of it.
@@ -68,6 +72,8 @@ pub struct GrantReport {
     pub writes: usize,
     /// How full the shards are.
     pub usage: BTreeMap<Region, Vec<ShardUsage>>,
+    /// Where accounts belong in each Region that could be read.
+    pub placements: BTreeMap<Region, Placement>,
     /// Accounts named that Organizations does not know (yet).
     pub unknown: BTreeSet<AccountId>,
     /// Enrollment requests sent.
@@ -128,7 +134,9 @@ impl Engine {
         };
         let regions = self.settings.regions.iter();
         let planned = join_all(regions.map(|region| self.plan_region(region, &membership, work))).await;
-        self.announce(work, &membership, &planned, &mut report).await;
+        if !work.without_requests {
+            self.announce(work, &membership, &planned, &mut report).await;
+        }
         let written = join_all(planned.into_iter().map(|region| self.write_region(region, &membership, work))).await;
         for region in written {
             region.add_to(&mut report, metrics);

@@ -67,7 +67,8 @@ impl RegionSync {
             report.fail("sync-grants", &format!("destinations of {}", self.region), error);
         }
         if let Some(plan) = self.plan {
-            report.usage.insert(self.region, plan.usage);
+            report.usage.insert(self.region.clone(), plan.usage);
+            report.placements.insert(self.region, plan.placement);
         }
     }
 

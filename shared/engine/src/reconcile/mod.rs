@@ -178,9 +178,12 @@ impl Engine {
     }
 
     /// Observes a place and plans for it; changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// What stands in the way of looking, or of doing anything there.
     pub async fn look(&self, desired: &Desired<'_>) -> Result<Plan, Trouble> {
-        let observed = observe(self, desired).await?;
-        let plan = plan(desired, &observed);
+        let plan = plan(desired, &observe(self, desired).await?);
         match &plan.blocked {
             Some(blocked) => Err(Trouble::Blocked(blocked.clone())),
             None => Ok(plan),

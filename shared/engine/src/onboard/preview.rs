@@ -1,0 +1,68 @@
+//! What the onboarder would do, without doing it.
+
+use std::collections::BTreeMap;
+
+use enroller_core::grants::GrantPlan;
+use enroller_core::ids::{AccountId, Region};
+use enroller_core::observed::Account;
+use enroller_core::report::Decision;
+use futures::future::join_all;
+
+use super::{GrantReport, GrantWork};
+use crate::engine::Engine;
+use crate::ports::AwsResult;
+use crate::survey::GrantedOn;
+
+/// The organization and the grants as they would be after a sync.
+#[derive(Debug)]
+pub struct GrantPreview {
+    /// All accounts of the organization.
+    pub accounts: Vec<Account>,
+    /// What would be written in each Region, or why it could not be read.
+    pub regions: BTreeMap<Region, AwsResult<GrantPlan>>,
+    /// What needs a person.
+    pub decisions: Vec<Decision>,
+}
+
+impl GrantPreview {
+    /// Where an account is granted now and will be after a sync, in the Regions that could be read.
+    pub fn granted_on(&self, account: AccountId) -> BTreeMap<Region, GrantedOn> {
+        let mut granted = BTreeMap::new();
+        for (region, plan) in &self.regions {
+            if let Ok(plan) = plan
+                && let Some(name) = plan.placement.get(&account)
+            {
+                let now = (!plan.granted.contains(&account)).then(|| name.clone());
+                granted.insert(region.clone(), GrantedOn { now, planned: name.clone() });
+            }
+        }
+        granted
+    }
+}
+
+impl Engine {
+    /// Lists the organization, reads the grants of these Regions and plans for them; changes nothing and sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// The organization could not be listed completely.
+    pub async fn preview_grants(&self, regions: impl IntoIterator<Item = &Region>) -> AwsResult<GrantPreview> {
+        let work = GrantWork { sync: true, ..GrantWork::default() };
+        let mut report = GrantReport::default();
+        let members = self.membership(&work, &mut report).await?;
+        let planned = regions.into_iter().map(|region| self.plan_region(region, &members, &work));
+        let mut preview = GrantPreview { accounts: Vec::new(), regions: BTreeMap::new(), decisions: report.decisions };
+        for region in join_all(planned).await {
+            preview.decisions.extend(region.decisions);
+            let plan = match (region.plan, region.error) {
+                (_, Some(error)) => Err(error),
+                (Some(plan), None) => Ok(plan),
+                // Neither a plan nor an error: there is no such Region.
+                (None, None) => continue,
+            };
+            preview.regions.insert(region.region, plan);
+        }
+        preview.accounts = self.listing(false).await?.into_values().collect();
+        Ok(preview)
+    }
+}
