@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use enroller_core::ids::Region;
+use enroller_core::ids::{AccountId, ParentId, Region};
 
 use crate::configuration::Assignment;
 
@@ -30,11 +30,195 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Plan(PlanArgs),
+    Backfill(BackfillArgs),
+    Coverage(CoverageArgs),
+    Grants(GrantsArgs),
     Demo(DemoArgs),
     Sim(SimArgs),
     ExplainEvent(ExplainEventArgs),
     Settings(SettingsCommandArgs),
     Completions(CompletionsArgs),
+}
+
+/// Show what would be done, account by account, and change nothing
+///
+/// Looks at every VPC of the selection with the member roles, in every enrolled Region, and tells what a backfill would
+/// change and why; for every VPC that would not be enrolled, the reason.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  enroller plan --sim                               on a simulated organization, no AWS account needed
+  enroller plan --config enroller.toml
+  enroller plan --config enroller.toml --account 111122223333 --region eu-west-1
+  enroller plan --config enroller.toml --format json | jq .summary
+
+Credentials come from the environment or a profile (AWS_PROFILE), of the central account; AWS_ENDPOINT_URL is honoured.
+
+Exit codes:
+  0  nothing to do
+  1  it could not be told, for all or (with nothing else to do) for some accounts
+  2  changes are pending")]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    /// How to print it
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: PlanFormat,
+}
+
+/// How a plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// Enroll what is not enrolled, from here
+///
+/// Grants the accounts and then reconciles each of them, several at once. One failing account never stops the rest, and
+/// running it again is always safe. Grants are written as the account-onboarder does it, so run this from one place at a
+/// time. Without --yes the plan's summary is shown first and you are asked.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  enroller backfill --sim --yes
+  enroller backfill --config enroller.toml
+  enroller backfill --config enroller.toml --ou ou-exam-11111111 --yes
+
+Ctrl-C lets the accounts under way finish and says what is done.
+
+Exit codes:
+  0  every VPC of the selection is covered, or left alone on purpose
+  1  something failed, or it was interrupted; the last lines say what")]
+pub(crate) struct BackfillArgs {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
+    /// Accounts worked on at once; the setting max_concurrency unless given
+    #[arg(long, value_name = "N", value_parser = count(1, 256))]
+    pub(crate) concurrency: Option<usize>,
+}
+
+/// Show which VPCs are covered, which are not, and why
+///
+/// A live audit of every VPC of the selection: covered, broken (its flow log does not deliver, its filter or grant is
+/// missing), not covered, foreign flow logs only, left alone on purpose.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  enroller coverage --sim
+  enroller coverage --sim --html coverage.html      one page that opens from disk
+  enroller coverage --config enroller.toml --format csv > coverage.csv
+
+Exit codes:
+  0  every VPC is covered, or left alone on purpose
+  1  some VPC is not, or could not be looked at")]
+pub(crate) struct CoverageArgs {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    /// How to print it
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: CoverageFormat,
+    /// List every VPC; the table otherwise sums up what is covered
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Also write one self-contained page to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+/// How coverage is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CoverageFormat {
+    /// For people
+    Table,
+    /// One line for each VPC, with a header
+    Csv,
+    /// One JSON object
+    Json,
+}
+
+/// List the destinations, the accounts granted on them and the bytes left; or compare them with the organization
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  enroller grants --sim
+  enroller grants --config enroller.toml --format json
+  enroller grants sync --dry-run --config enroller.toml
+
+Exit codes:
+  0  listed; or nothing to sync; or synced
+  1  it could not be read or written completely
+  2  sync --dry-run: changes are pending")]
+pub(crate) struct GrantsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<GrantsCommand>,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    /// How to print it
+    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
+    pub(crate) format: PlanFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GrantsCommand {
+    /// Grant members that lack a grant and remove departed accounts, on Organizations' word
+    Sync(GrantsSyncArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GrantsSyncArgs {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    /// Only show what would be written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
+    /// Allow what the guards hold back: many revocations at once, the switch of a policy to the organization
+    #[arg(long)]
+    pub(crate) allow_mass_revocation: bool,
+}
+
+/// Which AWS a command works on.
+#[derive(Debug, Args)]
+pub(crate) struct ConnectionArgs {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    /// Work on a simulated organization in this process: enrolled once, with some things gone wrong since
+    #[arg(long)]
+    pub(crate) sim: bool,
+    /// With --sim: accounts of the organization
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = count(2, 10_000), requires = "sim")]
+    pub(crate) sim_accounts: usize,
+    /// With --sim: VPCs of each account in each Region, beside its default VPC
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = count(0, 1_000), requires = "sim")]
+    pub(crate) sim_vpcs: usize,
+}
+
+/// Which accounts and Regions a command is about; everything unless narrowed.
+#[derive(Debug, Args)]
+pub(crate) struct SelectionArgs {
+    /// Only this account (repeatable)
+    #[arg(long = "account", value_name = "ID")]
+    pub(crate) accounts: Vec<AccountId>,
+    /// Only accounts below this root or organizational unit (repeatable)
+    #[arg(long = "ou", value_name = "ID")]
+    pub(crate) units: Vec<ParentId>,
+    /// Not this account (repeatable)
+    #[arg(long = "exclude", value_name = "ID")]
+    pub(crate) exclude: Vec<AccountId>,
+    /// Only this enrolled Region (repeatable)
+    #[arg(long = "region", value_name = "REGION")]
+    pub(crate) regions: Vec<Region>,
 }
 
 /// Enroll a simulated organization, live; needs no AWS account and no network

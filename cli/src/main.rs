@@ -9,14 +9,24 @@
 //! | `settings` | `reference` |
 //! | `demo` | `demo` |
 //! | `sim` | `sim` |
+//! | which AWS a command works on: the real one or `--sim` | `session`, `simulated` |
+//! | `plan`, `backfill`, `coverage`, `grants` | `plan`, `backfill`, `coverage`, `grants` |
 
 mod args;
+mod backfill;
 mod configuration;
+mod coverage;
 mod demo;
 mod explain;
+mod grants;
+mod interrupt;
 mod output;
+mod plan;
+mod progress;
 mod reference;
+mod session;
 mod sim;
+mod simulated;
 
 use std::process::ExitCode;
 
@@ -36,6 +46,10 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Plan(args) => wait_for(plan::run(args)),
+        Command::Backfill(args) => wait_for(backfill::run(args)),
+        Command::Coverage(args) => wait_for(coverage::run(args)),
+        Command::Grants(args) => wait_for(grants::run(args)),
         Command::Demo(args) => wait_for(demo::run(args)),
         Command::Sim(args) => wait_for(sim::run(args)),
         Command::ExplainEvent(args) => explain::run(args),

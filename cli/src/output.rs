@@ -89,6 +89,14 @@ impl<W: Write> Output<W> {
     }
 }
 
+/// Asks a question on the terminal; anything but yes is no.
+pub(crate) fn ask(question: &str) -> io::Result<bool> {
+    to_stderr(question);
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
 /// Tells an error and what caused it, and gives the exit code.
 pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
     if matches!(error.downcast_ref(), Some(OutputError::NobodyReads)) {

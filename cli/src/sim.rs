@@ -93,7 +93,7 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
     let mut out = Output::stdout();
     out.json(&ready)?;
     out.finish()?;
-    enroller_sim::server::serve(listener, sim, interrupted()).await.context("the simulated AWS stopped serving")?;
+    enroller_sim::server::serve(listener, sim, crate::interrupt::interrupted()).await.context("the simulated AWS stopped serving")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -129,20 +129,4 @@ fn environment(settings: &Settings) -> BTreeMap<String, String> {
     let set =
         values.into_iter().filter_map(|(key, value)| Some((enroller_core::settings::environment_name(key), value?)));
     set.collect()
-}
-
-/// Ends at Ctrl-C or SIGTERM.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminated) => drop(terminated.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = terminated => {}
-        // Where signals cannot be listened for, only killing the process ends it.
-        result = tokio::signal::ctrl_c() => if result.is_err() { std::future::pending().await },
-    }
 }

@@ -62,6 +62,8 @@ class Browser:
     def prefer(self, scheme: str) -> None:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        # The page hears of it when the next frame is drawn.
+        self.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
     def console(self) -> list[str]:
         """What was written to the console since the page was opened, errors and refusals included."""

@@ -86,6 +86,14 @@ def every_region_and_unit_has_a_bar(browser: Browser, data: dict) -> None:
     expect(shown == sorted(unit["name"] or unit["id"] for unit in data["units"]), shown)
 
 
+@check("large")
+def a_bar_says_the_share_of_its_region(browser: Browser, data: dict) -> None:
+    for region in range(len(data["regions"])):
+        there = {**data, "rows": [row for row in data["rows"] if row[report.REGION] == region]}
+        shown = browser.one(f'#regions [data-value="{region}"] .share b').text
+        expect(shown == f"{report.percent(there):.1f} %", shown, report.percent(there))
+
+
 @check("given")
 def every_control_has_a_name(browser: Browser, data: dict) -> None:
     script = """return [...document.querySelectorAll('button, select, input')].filter(e =>
@@ -211,9 +219,7 @@ def the_keyboard_alone_reaches_the_table(browser: Browser, data: dict) -> None:
     box = browser.run("const r = document.activeElement.getBoundingClientRect(); return [r.width, r.height]")
     expect(min(box) > 10, "the skip link shows when it has the focus", box)
     browser.run("document.querySelector('[data-chip=\"broken\"]').focus()")
-    from selenium.webdriver.common.keys import Keys
-
-    browser.driver.switch_to.active_element.send_keys(Keys.SPACE)
+    browser.driver.switch_to.active_element.send_keys(" ")
     expect(found(browser) == report.counts(data)["broken"], found(browser))
     expect(browser.run("return document.activeElement.dataset.chip") == "broken", "the focus stays on the chip")
 
@@ -294,6 +300,11 @@ def run_one(browser: Browser, page: Path, function) -> None:
     silent(browser, page)
 
 
+def told(error: Exception) -> str:
+    """The message without the browser's addresses, which tell nobody anything."""
+    return str(error).split("Stacktrace:")[0].strip()[:2_000]
+
+
 def run(page: Path, words: str) -> int:
     data, failed, passed = report.read(page), 0, 0
     with tempfile.TemporaryDirectory() as folder:
@@ -311,7 +322,7 @@ def run(page: Path, words: str) -> int:
                     print(f"ok      {sentence}")
                 except Exception as error:  # A check that breaks is a check that failed; the others still run.
                     failed += 1
-                    print(f"FAILED  {sentence}\n        {type(error).__name__}: {str(error)[:2000]}")
+                    print(f"FAILED  {sentence}\n        {type(error).__name__}: {told(error)}")
         finally:
             browser.close()
     print(f"{passed} passed, {failed} failed")

@@ -1,9 +1,95 @@
-//! How a coverage report is shown: as a table for people, as CSV, and as one page that opens from disk. (As JSON it is
-//! what it serializes to.)
+//! `enroller coverage`: a live audit of every VPC, as a table for people, as CSV, as JSON, and as one page that opens
+//! from disk.
 
 pub(crate) mod csv;
 pub(crate) mod html;
 pub(crate) mod table;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use enroller_core::error::Disposition;
+use enroller_core::report::coverage::{CoverageReport, FailureClass, Survey, SurveyFailure, Surveyed};
+use enroller_core::settings::Settings;
+use enroller_engine::reconcile::Trouble;
+use enroller_engine::survey::{AccountSurvey, PlaceSurvey};
+use jiff::Timestamp;
+
+use crate::args::{CoverageArgs, CoverageFormat};
+use crate::output::Output;
+use crate::plan::look;
+use crate::session::{Session, select};
+
+pub(crate) async fn run(args: &CoverageArgs) -> anyhow::Result<ExitCode> {
+    let session = Session::open(&args.connection).await?;
+    let regions = session.regions(&args.selection)?;
+    let preview = session.engine.preview_grants(&regions).await?;
+    let accounts = select(&args.selection, preview.accounts.clone())?;
+    let looked = look(&session, &regions, preview, accounts).await;
+    let mut survey = Survey::default();
+    for account in &looked.surveys {
+        add(&mut survey, &session.engine.settings, account);
+    }
+    let now_ms = i64::try_from(session.engine.clock.now_ms()).unwrap_or(i64::MAX);
+    let now = Timestamp::from_millisecond(now_ms).context("the clock shows no time")?;
+    let report = survey.finish(&session.engine.settings, format!("{now:.0}"), BTreeMap::new());
+    if let Some(file) = &args.html {
+        let page = html::render(&report).context("the page cannot be made")?;
+        std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    print(args, &report)?;
+    Ok(if report.totals().problems() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(args: &CoverageArgs, report: &CoverageReport) -> anyhow::Result<()> {
+    let mut out = Output::stdout();
+    match args.format {
+        CoverageFormat::Table => table::print(&mut out, report, args.all)?,
+        CoverageFormat::Json => out.json(report)?,
+        CoverageFormat::Csv => out.bytes(csv::render(report).context("the CSV cannot be made")?.as_bytes())?,
+    }
+    Ok(out.finish()?)
+}
+
+fn add(survey: &mut Survey, settings: &Settings, account: &AccountSurvey) {
+    if let Some(why) = &account.left_out {
+        survey.leave_out(&account.account, None, why);
+    }
+    for place in &account.places {
+        let failure = place.found.as_ref().err().map(failure);
+        let looked = match (&place.found, &failure) {
+            (Ok((observed, plan)), _) => Ok((observed, plan)),
+            (Err(_), Some(failure)) => Err(failure),
+            // `failure` is made of that very error.
+            (Err(_), None) => continue,
+        };
+        let PlaceSurvey { place, granted_on, .. } = place;
+        let (place, granted_on) = (place.clone(), granted_on.clone());
+        survey.add(settings, &Surveyed { account: &account.account, place, granted_on, looked });
+    }
+}
+
+fn failure(trouble: &Trouble) -> SurveyFailure {
+    let disposition = trouble.disposition();
+    let class = match disposition {
+        Disposition::Skip(_) => FailureClass::Skipped,
+        Disposition::RetrySoon | Disposition::RetryLater(_) => FailureClass::Later,
+        Disposition::AlreadyThere | Disposition::Absent | Disposition::Terminal(_) => FailureClass::Failed,
+    };
+    let request_id = match trouble {
+        Trouble::Aws(error) => error.request_id.clone(),
+        Trouble::NotGranted
+        | Trouble::NoDestination(_)
+        | Trouble::NotAMember
+        | Trouble::NotVisible(_)
+        | Trouble::Blocked(_)
+        | Trouble::Skipped(_)
+        | Trouble::Restless
+        | Trouble::OutOfTime => None,
+    };
+    SurveyFailure { text: trouble.to_string(), class, request_id, next_step: disposition.next_step().to_owned() }
+}
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use enroller_core::settings::Settings;
 use enroller_engine::Engine;
+use enroller_engine::ports::Journal;
 use enroller_sim::{Sim, SimBuilder};
 use lambda_runtime::LambdaEvent;
 use serde_json::Value;
@@ -209,6 +210,12 @@ impl Lab {
     pub async fn sweep(&self, request: Value) -> Result<Value, LabError> {
         let response = backfill::handle(&self.backfill, self.invocation(request)).await;
         response.map_err(|source| LabError::Function { function: "backfill", source })
+    }
+
+    /// An engine that works with the central account's own credentials, as a person with the command line tool does.
+    pub fn operator(&self, journal: Arc<dyn Journal>) -> Engine {
+        let aws = aws_on(&self.sim, &self.settings, As::Account(self.settings.central_account.to_string().as_str()));
+        Engine::new(self.settings.clone(), aws, Arc::new(SimTime(self.sim.clone())), journal)
     }
 
     /// An invocation with this payload, beginning now.

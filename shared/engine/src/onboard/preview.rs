@@ -41,6 +41,15 @@ impl GrantPreview {
 }
 
 impl Engine {
+    /// All accounts of the organization, from a listing of the last minute if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The organization could not be listed completely.
+    pub async fn organization_accounts(&self) -> AwsResult<Vec<Account>> {
+        Ok(self.listing(false).await?.into_values().collect())
+    }
+
     /// Lists the organization, reads the grants of these Regions and plans for them; changes nothing and sends nothing.
     ///
     /// # Errors
@@ -62,7 +71,7 @@ impl Engine {
             };
             preview.regions.insert(region.region, plan);
         }
-        preview.accounts = self.listing(false).await?.into_values().collect();
+        preview.accounts = self.organization_accounts().await?;
         Ok(preview)
     }
 }

@@ -1,0 +1,170 @@
+//! What came of a backfill.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::{CellAlignment, Table};
+use enroller_core::ids::AccountId;
+use enroller_core::observed::Account;
+use enroller_core::report::{Decision, Outcome};
+use enroller_core::scope::OutOfScope;
+use enroller_engine::onboard::GrantReport;
+use enroller_engine::reconcile::{AccountReport, VpcResult};
+use owo_colors::Style;
+
+use crate::output::{Output, OutputError};
+
+/// The last word on every account.
+pub(super) struct Outcomes {
+    accounts: BTreeMap<AccountId, AccountReport>,
+    left_out: Vec<String>,
+    grants_added: usize,
+    grants_removed: usize,
+    changes: usize,
+    /// Failures about the grants.
+    grant_failures: Vec<Decision>,
+}
+
+/// How many VPCs came out how.
+#[derive(Default)]
+struct Counts {
+    enrolled: usize,
+    repaired: usize,
+    covered: usize,
+    left_alone: usize,
+    broken: usize,
+    failed: usize,
+}
+
+impl Outcomes {
+    pub(super) fn new(grants: &GrantReport) -> Self {
+        let failed = |line: &&Decision| is_failure(line);
+        Self {
+            accounts: BTreeMap::new(),
+            left_out: Vec::new(),
+            grants_added: grants.granted.len(),
+            grants_removed: grants.revoked.len(),
+            changes: grants.writes,
+            grant_failures: grants.decisions.iter().filter(failed).cloned().collect(),
+        }
+    }
+
+    pub(super) fn left_out(&mut self, account: &Account, reason: &OutOfScope) {
+        self.left_out.push(format!("{} {}: {reason}", account.id, account.name));
+    }
+
+    /// Takes an account's report; one of a later pass replaces the one before, but for what that one changed.
+    pub(super) fn add(&mut self, account: AccountId, report: AccountReport) {
+        self.changes += report.changes();
+        self.accounts.insert(account, report);
+    }
+
+    /// Whether every VPC of the selection is covered, or left alone on purpose.
+    pub(super) fn all_well(&self) -> bool {
+        self.failures().next().is_none()
+    }
+
+    fn failures(&self) -> impl Iterator<Item = &Decision> {
+        let lines = self.accounts.values().flat_map(|report| &report.places).flat_map(|place| &place.decisions);
+        self.grant_failures.iter().chain(lines.filter(|line| is_failure(line)))
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for result in self.accounts.values().flat_map(|report| &report.places).flat_map(|place| place.vpcs.values()) {
+            match result {
+                VpcResult::Enrolled => counts.enrolled += 1,
+                VpcResult::Repaired => counts.repaired += 1,
+                VpcResult::Covered | VpcResult::CoveredByOthers => counts.covered += 1,
+                VpcResult::OutOfScope(_) => counts.left_alone += 1,
+                VpcResult::Broken(_) => counts.broken += 1,
+                VpcResult::Failed(_) => counts.failed += 1,
+            }
+        }
+        counts
+    }
+
+    pub(super) fn print<W: Write>(&self, out: &mut Output<W>, interrupted: bool) -> Result<(), OutputError> {
+        let counts = self.counts();
+        let mut table = Table::new();
+        table.load_style(UTF8_BORDERS_ONLY);
+        for (what, count) in [
+            ("accounts done", self.accounts.len()),
+            ("accounts left alone", self.left_out.len()),
+            ("accounts granted", self.grants_added),
+            ("grants removed", self.grants_removed),
+            ("VPCs enrolled", counts.enrolled),
+            ("VPCs repaired", counts.repaired),
+            ("VPCs covered before", counts.covered),
+            ("VPCs left alone", counts.left_alone),
+            ("VPCs broken", counts.broken),
+            ("VPCs failed", counts.failed),
+            ("changes made", self.changes),
+        ] {
+            table.add_row([what.to_owned(), count.to_string()]);
+        }
+        if let Some(column) = table.column_mut(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        out.line(&table.to_string())?;
+        self.print_left_alone(out)?;
+        let failures: Vec<&Decision> = self.failures().collect();
+        if !failures.is_empty() {
+            let title = out.styled("Failures", Style::new().red().bold());
+            out.line(&format!("\n{title}"))?;
+        }
+        for line in &failures {
+            failure(out, line)?;
+        }
+        if interrupted {
+            out.line("\nInterrupted: the accounts above are done, the others were not begun. Run it again to go on.")?;
+        }
+        Ok(())
+    }
+
+    /// Accounts and places that are left alone on purpose.
+    fn print_left_alone<W: Write>(&self, out: &mut Output<W>) -> Result<(), OutputError> {
+        let places = self.accounts.values().flat_map(|report| &report.places);
+        let skipped: Vec<&Decision> = places
+            .flat_map(|place| &place.decisions)
+            .filter(|line| matches!(line.outcome, Outcome::Skipped | Outcome::Ignored))
+            .collect();
+        if self.left_out.is_empty() && skipped.is_empty() {
+            return Ok(());
+        }
+        let title = out.styled("Left alone", Style::new().bold());
+        out.line(&format!("\n{title}"))?;
+        for text in &self.left_out {
+            out.line(&format!("  {text}"))?;
+        }
+        for line in skipped {
+            out.line(&format!("  {}", place_and_cause(line)))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_failure(line: &Decision) -> bool {
+    match line.outcome {
+        Outcome::RetryLater | Outcome::Failed | Outcome::Refused => true,
+        Outcome::Done | Outcome::Unchanged | Outcome::Ignored | Outcome::Skipped => false,
+    }
+}
+
+fn place_and_cause(line: &Decision) -> String {
+    let account = line.account.map(|id| id.to_string()).unwrap_or_default();
+    let region = line.region.as_ref().map(ToString::to_string).unwrap_or_default();
+    format!("{account} {region} {} {}: {}", line.resource, line.action, line.cause)
+}
+
+fn failure<W: Write>(out: &mut Output<W>, line: &Decision) -> Result<(), OutputError> {
+    out.line(&format!("  {}", place_and_cause(line)))?;
+    if let Some(id) = &line.request_id {
+        out.line(&format!("    request: {id}"))?;
+    }
+    match &line.next_step {
+        Some(step) => out.line(&format!("    next: {step}")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,208 @@
+//! `enroller grants`: destinations, the accounts granted on them, and what a sync would change.
+
+use std::process::ExitCode;
+
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::{CellAlignment, Table};
+use enroller_core::grants::GrantPlan;
+use enroller_core::ids::{AccountId, Region};
+use enroller_core::report::{Decision, Metrics, Outcome};
+use enroller_engine::onboard::{GrantPreview, GrantWork};
+use serde::Serialize;
+
+use crate::args::{GrantsArgs, GrantsCommand, GrantsSyncArgs, PlanFormat};
+use crate::output::{Output, ask};
+use crate::session::Session;
+
+/// One destination.
+#[derive(Debug, Serialize)]
+struct Shard {
+    region: Region,
+    destination: String,
+    accounts: Vec<AccountId>,
+    policy_bytes: usize,
+    policy_bytes_left: usize,
+    /// Accounts that still fit.
+    room: usize,
+}
+
+/// All destinations, and what a sync would write.
+#[derive(Debug, Serialize)]
+struct GrantsReport {
+    shards: Vec<Shard>,
+    to_add: Vec<(Region, AccountId)>,
+    to_remove: Vec<(Region, AccountId)>,
+    writes: usize,
+    problems: Vec<Decision>,
+    failures: Vec<String>,
+}
+
+pub(crate) async fn run(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        None => list(args).await,
+        Some(GrantsCommand::Sync(sync)) => run_sync(sync, args.format).await,
+    }
+}
+
+async fn list(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
+    let session = Session::open(&args.connection).await?;
+    let mut shards = Vec::new();
+    for region in &session.engine.settings.regions {
+        let grants = session.engine.region_grants(region).await?;
+        for shard in grants.shards().values() {
+            shards.push(Shard::of(region, shard, &grants.arn_of(&shard.name)));
+        }
+    }
+    let report = GrantsReport {
+        shards,
+        to_add: Vec::new(),
+        to_remove: Vec::new(),
+        writes: 0,
+        problems: Vec::new(),
+        failures: Vec::new(),
+    };
+    let mut out = Output::stdout();
+    match args.format {
+        PlanFormat::Json => out.json(&report.shards)?,
+        PlanFormat::Text => out.line(&table(&report.shards))?,
+    }
+    out.finish()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_sync(args: &GrantsSyncArgs, format: PlanFormat) -> anyhow::Result<ExitCode> {
+    let session = Session::open(&args.connection).await?;
+    let engine = &session.engine;
+    let preview = engine.preview_grants(&engine.settings.regions).await?;
+    let report = GrantsReport::of(&preview);
+    let mut out = Output::stdout();
+    match format {
+        PlanFormat::Json => out.json(&report)?,
+        PlanFormat::Text => report.print(&mut out)?,
+    }
+    out.flush()?;
+    if args.dry_run || (report.writes == 0 && report.failures.is_empty()) {
+        out.finish()?;
+        return Ok(if report.writes > 0 { ExitCode::from(2) } else { report.exit_code() });
+    }
+    if !args.yes && !ask("Write this? [y/N] ")? {
+        return Ok(ExitCode::FAILURE);
+    }
+    let work = GrantWork {
+        sync: true,
+        without_requests: true,
+        allow_mass_revocation: args.allow_mass_revocation,
+        reason: "grants sync from the command line".to_owned(),
+        ..GrantWork::default()
+    };
+    let done = engine.sync_grants(&work, &mut Metrics::default()).await;
+    let failed = |line: &&Decision| matches!(line.outcome, Outcome::Failed | Outcome::RetryLater);
+    for line in done.decisions.iter().filter(failed) {
+        out.line(&format!("{}: {}", line.resource, line.cause))?;
+    }
+    out.line(&format!("{} accounts granted, {} removed, {} writes", done.granted.len(), done.revoked.len(), done.writes))?;
+    out.finish()?;
+    Ok(if done.needs_retry() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+impl Shard {
+    fn of(region: &Region, shard: &enroller_core::grants::Shard, arn: &enroller_core::arn::Arn) -> Self {
+        use enroller_core::grants::PolicyState;
+        use enroller_core::policy::MAX_POLICY_BYTES;
+        let (accounts, bytes, room) = match &shard.policy {
+            PolicyState::Absent => (Vec::new(), 0, enroller_core::policy::DestinationPolicy::empty().capacity(arn)),
+            PolicyState::Parsed(policy) => {
+                let accounts: Vec<AccountId> = policy.accounts().iter().copied().collect();
+                let room = policy.capacity(arn).saturating_sub(accounts.len());
+                (accounts, policy.bytes(arn), room)
+            }
+            PolicyState::Unreadable { text, .. } => (Vec::new(), text.len(), 0),
+        };
+        Self {
+            region: region.clone(),
+            destination: shard.name.to_string(),
+            accounts,
+            policy_bytes: bytes,
+            policy_bytes_left: MAX_POLICY_BYTES.saturating_sub(bytes),
+            room,
+        }
+    }
+}
+
+impl GrantsReport {
+    fn of(preview: &GrantPreview) -> Self {
+        let mut report = Self {
+            shards: Vec::new(),
+            to_add: Vec::new(),
+            to_remove: Vec::new(),
+            writes: 0,
+            problems: preview.decisions.clone(),
+            failures: Vec::new(),
+        };
+        for (region, plan) in &preview.regions {
+            match plan {
+                Ok(plan) => report.add(region, plan),
+                Err(error) => report.failures.push(format!("{region}: {error}")),
+            }
+        }
+        report
+    }
+
+    fn add(&mut self, region: &Region, plan: &GrantPlan) {
+        self.writes += plan.writes.len();
+        for write in &plan.writes {
+            self.to_add.extend(write.added.iter().map(|account| (region.clone(), *account)));
+            self.to_remove.extend(write.removed.iter().map(|account| (region.clone(), *account)));
+        }
+        for usage in &plan.usage {
+            let on = plan.placement.named().iter().filter(|(_, name)| **name == usage.name);
+            self.shards.push(Shard {
+                region: region.clone(),
+                destination: usage.name.to_string(),
+                accounts: on.map(|(account, _)| *account).collect(),
+                policy_bytes: usage.bytes,
+                policy_bytes_left: usage.free_bytes,
+                room: usage.room,
+            });
+        }
+    }
+
+    fn print<W: std::io::Write>(&self, out: &mut Output<W>) -> anyhow::Result<()> {
+        out.line("After the sync:")?;
+        out.line(&table(&self.shards))?;
+        for (sign, accounts) in [("+", &self.to_add), ("-", &self.to_remove)] {
+            for (region, account) in accounts {
+                out.line(&format!("  {sign} {account} in {region}"))?;
+            }
+        }
+        for line in &self.problems {
+            let region = line.region.as_ref().map(ToString::to_string).unwrap_or_default();
+            out.line(&format!("  ! {region} {}: {}", line.action, line.cause))?;
+        }
+        for failure in &self.failures {
+            out.line(&format!("  ! {failure}"))?;
+        }
+        let (add, remove) = (self.to_add.len(), self.to_remove.len());
+        out.line(&format!("{add} grants to add, {remove} to remove, {} destinations to write", self.writes))?;
+        Ok(())
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        if self.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+fn table(shards: &[Shard]) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_BORDERS_ONLY);
+    table.set_header(["Region", "destination", "accounts", "bytes used", "bytes left", "room for"]);
+    for it in shards {
+        let numbers = [it.accounts.len(), it.policy_bytes, it.policy_bytes_left, it.room];
+        let cells = [it.region.to_string(), it.destination.clone()].into_iter();
+        table.add_row(cells.chain(numbers.map(|number| number.to_string())));
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
+}

@@ -1,0 +1,259 @@
+//! A plan as data: what `--format json` prints and the text is made from.
+
+use std::collections::BTreeMap;
+
+use enroller_core::error::Disposition;
+use enroller_core::grants::GrantPlan;
+use enroller_core::ids::{AccountId, Region, VpcId};
+use enroller_core::observed::Observed;
+use enroller_core::plan::{Action, Plan, VpcPlan};
+use enroller_core::report::Decision;
+use enroller_core::settings::Settings;
+use enroller_engine::reconcile::Trouble;
+use enroller_engine::survey::{AccountSurvey, PlaceSurvey};
+use serde::Serialize;
+
+use super::Looked;
+
+/// The whole plan.
+#[derive(Debug, Serialize)]
+pub(crate) struct PlanReport {
+    pub(crate) organization: String,
+    pub(crate) summary: Summary,
+    pub(crate) grants: Vec<GrantChange>,
+    pub(crate) accounts: Vec<AccountPlan>,
+    pub(crate) left_alone: Vec<LeftAlone>,
+    /// What needs a person, about the grants.
+    pub(crate) warnings: Vec<Decision>,
+}
+
+/// The figures of the last line.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) accounts: usize,
+    pub(crate) account_regions: usize,
+    pub(crate) vpcs: usize,
+    pub(crate) vpcs_to_enroll: usize,
+    pub(crate) vpcs_to_replace: usize,
+    pub(crate) vpcs_covered: usize,
+    pub(crate) vpcs_broken: usize,
+    pub(crate) vpcs_left_alone: usize,
+    pub(crate) grants_to_add: usize,
+    pub(crate) grants_to_remove: usize,
+    /// Changing steps in member accounts and writes to destinations.
+    pub(crate) changes: usize,
+    pub(crate) skipped: usize,
+    /// Places and Regions that could not be looked at.
+    pub(crate) failures: usize,
+}
+
+/// What would be written to one destination.
+#[derive(Debug, Serialize)]
+pub(crate) struct GrantChange {
+    pub(crate) region: Region,
+    pub(crate) destination: String,
+    pub(crate) create: bool,
+    pub(crate) repoint: bool,
+    pub(crate) add: Vec<AccountId>,
+    pub(crate) remove: Vec<AccountId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<Failure>,
+}
+
+/// One account.
+#[derive(Debug, Serialize)]
+pub(crate) struct AccountPlan {
+    pub(crate) account: AccountId,
+    pub(crate) name: String,
+    pub(crate) regions: Vec<RegionPlan>,
+}
+
+/// One account in one Region.
+#[derive(Debug, Serialize)]
+pub(crate) struct RegionPlan {
+    pub(crate) region: Region,
+    pub(crate) granted: bool,
+    pub(crate) steps: Vec<StepPlan>,
+    pub(crate) vpcs: Vec<VpcLine>,
+    pub(crate) notes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<Failure>,
+}
+
+/// One change.
+#[derive(Debug, Serialize)]
+pub(crate) struct StepPlan {
+    pub(crate) action: &'static str,
+    pub(crate) why: String,
+    pub(crate) vpcs: Vec<VpcId>,
+}
+
+/// One VPC.
+#[derive(Debug, Serialize)]
+pub(crate) struct VpcLine {
+    pub(crate) vpc: VpcId,
+    pub(crate) name: Option<String>,
+    /// `covered`, `broken`, `enroll`, `replace` or `left-alone`.
+    pub(crate) verdict: &'static str,
+    pub(crate) reason: String,
+}
+
+/// Why a place cannot be planned for.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failure {
+    /// `skipped`, `retry-later`, `terminal`: what the enroller would make of it.
+    pub(crate) class: &'static str,
+    pub(crate) cause: String,
+    pub(crate) next_step: String,
+}
+
+/// An account that is not enrolled at all.
+#[derive(Debug, Serialize)]
+pub(crate) struct LeftAlone {
+    pub(crate) account: AccountId,
+    pub(crate) name: String,
+    pub(crate) reason: String,
+}
+
+impl PlanReport {
+    pub(crate) fn of(settings: &Settings, looked: &Looked) -> Self {
+        let mut report = Self {
+            organization: settings.organization_id.to_string(),
+            summary: Summary::default(),
+            grants: Vec::new(),
+            accounts: Vec::new(),
+            left_alone: Vec::new(),
+            warnings: looked.preview.decisions.clone(),
+        };
+        for (region, plan) in &looked.preview.regions {
+            report.add_grants(region, plan.as_ref());
+        }
+        for survey in &looked.surveys {
+            report.add_account(survey);
+        }
+        report
+    }
+
+    fn add_grants(&mut self, region: &Region, plan: Result<&GrantPlan, &enroller_core::error::AwsError>) {
+        let empty = |destination: String| GrantChange {
+            region: region.clone(),
+            destination,
+            create: false,
+            repoint: false,
+            add: Vec::new(),
+            remove: Vec::new(),
+            failure: None,
+        };
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error) => {
+                let failure = Some(failure(&Trouble::Aws(error.clone())));
+                self.grants.push(GrantChange { failure, ..empty("destinations".to_owned()) });
+                self.summary.failures += 1;
+                return;
+            }
+        };
+        for write in &plan.writes {
+            self.summary.changes += 1;
+            self.summary.grants_to_add += write.added.len();
+            self.summary.grants_to_remove += write.removed.len();
+            self.grants.push(GrantChange {
+                create: write.create,
+                repoint: write.repoint,
+                add: write.added.iter().copied().collect(),
+                remove: write.removed.iter().copied().collect(),
+                ..empty(write.name.to_string())
+            });
+        }
+    }
+
+    fn add_account(&mut self, survey: &AccountSurvey) {
+        let account = &survey.account;
+        if let Some(reason) = &survey.left_out {
+            let (name, reason) = (account.name.clone(), reason.to_string());
+            self.left_alone.push(LeftAlone { account: account.id, name, reason });
+            return;
+        }
+        self.summary.accounts += 1;
+        let regions = survey.places.iter().map(|place| self.region_plan(place)).collect();
+        self.accounts.push(AccountPlan { account: account.id, name: account.name.clone(), regions });
+    }
+
+    fn region_plan(&mut self, survey: &PlaceSurvey) -> RegionPlan {
+        self.summary.account_regions += 1;
+        let mut region = RegionPlan {
+            region: survey.place.region.clone(),
+            granted: survey.granted_on.is_some(),
+            steps: Vec::new(),
+            vpcs: Vec::new(),
+            notes: Vec::new(),
+            failure: None,
+        };
+        match &survey.found {
+            Ok((observed, plan)) => {
+                region.steps = plan.steps.iter().map(|step| StepPlan::of(&step.action, &step.why)).collect();
+                region.vpcs = self.vpc_lines(observed, plan);
+                region.notes.clone_from(&plan.notes);
+                region.failure = plan.blocked.clone().map(|blocked| failure(&Trouble::Blocked(blocked)));
+                self.summary.changes += region.steps.len();
+            }
+            Err(trouble) => region.failure = Some(failure(trouble)),
+        }
+        match region.failure.as_ref().map(|failure| failure.class) {
+            Some("skipped") => self.summary.skipped += 1,
+            Some(_) => self.summary.failures += 1,
+            None => {}
+        }
+        region
+    }
+
+    fn vpc_lines(&mut self, observed: &Observed, plan: &Plan) -> Vec<VpcLine> {
+        let names: BTreeMap<&VpcId, Option<&String>> =
+            observed.vpcs.iter().map(|vpc| (&vpc.id, vpc.tags.get("Name"))).collect();
+        let mut lines = Vec::new();
+        for (vpc, verdict) in &plan.vpcs {
+            self.summary.vpcs += 1;
+            let (verdict, reason, counter) = self.verdict(verdict);
+            *counter += 1;
+            let name = names.get(vpc).copied().flatten().cloned();
+            lines.push(VpcLine { vpc: vpc.clone(), name, verdict, reason });
+        }
+        lines
+    }
+
+    fn verdict(&mut self, verdict: &VpcPlan) -> (&'static str, String, &mut usize) {
+        let summary = &mut self.summary;
+        match verdict {
+            VpcPlan::Covered(id) => ("covered", format!("by {id}"), &mut summary.vpcs_covered),
+            VpcPlan::CoveredByOthers(id) => {
+                ("covered", format!("by {id}, which somebody else made"), &mut summary.vpcs_covered)
+            }
+            VpcPlan::Broken { flow_log, message } => {
+                ("broken", format!("{flow_log} does not deliver: {message}"), &mut summary.vpcs_broken)
+            }
+            VpcPlan::Enroll => ("enroll", "no flow log of ours".to_owned(), &mut summary.vpcs_to_enroll),
+            VpcPlan::Replace { differences } => ("replace", differences.clone(), &mut summary.vpcs_to_replace),
+            VpcPlan::OutOfScope(reason) => ("left-alone", reason.to_string(), &mut summary.vpcs_left_alone),
+        }
+    }
+}
+
+impl StepPlan {
+    fn of(action: &Action, why: &str) -> Self {
+        let vpcs = match action {
+            Action::CreateFlowLogs { vpcs, .. } => vpcs.clone(),
+            Action::DeleteFlowLogs { flow_logs } => flow_logs.values().cloned().collect(),
+            Action::EnsureDeliveryRole
+            | Action::CreateLogGroup { .. }
+            | Action::SetRetention { .. }
+            | Action::AssociateKmsKey { .. }
+            | Action::PutFilter { .. } => Vec::new(),
+        };
+        Self { action: action.label(), why: why.to_owned(), vpcs }
+    }
+}
+
+fn failure(trouble: &Trouble) -> Failure {
+    let disposition: Disposition = trouble.disposition();
+    Failure { class: disposition.label(), cause: trouble.to_string(), next_step: disposition.next_step().to_owned() }
+}

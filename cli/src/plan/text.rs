@@ -1,0 +1,154 @@
+//! A plan for people: grouped by account and Region, what is as it should be in one line, the figures last.
+
+use std::io::Write;
+
+use owo_colors::Style;
+
+use super::report::{AccountPlan, Failure, GrantChange, PlanReport, RegionPlan, StepPlan};
+use crate::output::{Output, OutputError};
+
+/// VPC ids shown of one step.
+const SHOWN: usize = 6;
+
+pub(super) fn print<W: Write>(out: &mut Output<W>, report: &PlanReport) -> Result<(), OutputError> {
+    if !report.grants.is_empty() {
+        heading(out, "Grants")?;
+        for change in &report.grants {
+            grant(out, change)?;
+        }
+    }
+    for warning in &report.warnings {
+        let place = warning.region.as_ref().map(ToString::to_string).unwrap_or_default();
+        problem(out, &format!("{place} {}: {}", warning.action, warning.cause), warning.next_step.as_deref())?;
+    }
+    let quiet = |account: &&AccountPlan| account.regions.iter().all(is_quiet);
+    for account in report.accounts.iter().filter(|account| !quiet(account)) {
+        heading(out, &format!("{} {}", account.account, account.name))?;
+        for region in &account.regions {
+            one_region(out, region)?;
+        }
+    }
+    let unchanged = report.accounts.iter().filter(quiet).count();
+    if unchanged > 0 {
+        out.line(&format!("\n{unchanged} accounts are as they should be"))?;
+    }
+    if !report.left_alone.is_empty() {
+        heading(out, "Left alone")?;
+        for account in &report.left_alone {
+            out.line(&format!("    {} {}: {}", account.account, account.name, account.reason))?;
+        }
+    }
+    let style = if report.summary.changes > 0 { Style::new().bold() } else { Style::new().green().bold() };
+    out.line(&format!("\n{}", out.styled(&summary(report), style)))
+}
+
+/// Nothing to do in it and nothing to say about it.
+fn is_quiet(region: &RegionPlan) -> bool {
+    let settled = region.vpcs.iter().all(|vpc| vpc.verdict == "covered");
+    region.steps.is_empty() && region.failure.is_none() && region.notes.is_empty() && settled
+}
+
+pub(super) fn summary(report: &PlanReport) -> String {
+    let it = &report.summary;
+    if it.changes == 0 && it.failures == 0 {
+        return format!("Nothing to do: {} VPCs covered, {} left alone.", it.vpcs_covered, it.vpcs_left_alone);
+    }
+    format!(
+        "Plan: {} VPCs to enroll, {} to replace, {} grants to add, {} to remove; {} changes in all. \
+         {} VPCs covered, {} broken, {} left alone. {} places skipped, {} could not be looked at.",
+        it.vpcs_to_enroll,
+        it.vpcs_to_replace,
+        it.grants_to_add,
+        it.grants_to_remove,
+        it.changes,
+        it.vpcs_covered,
+        it.vpcs_broken,
+        it.vpcs_left_alone,
+        it.skipped,
+        it.failures
+    )
+}
+
+fn heading<W: Write>(out: &mut Output<W>, text: &str) -> Result<(), OutputError> {
+    out.line(&format!("\n{}", out.styled(text, Style::new().bold())))
+}
+
+fn one_region<W: Write>(out: &mut Output<W>, region: &RegionPlan) -> Result<(), OutputError> {
+    let covered = region.vpcs.iter().filter(|vpc| vpc.verdict == "covered").count();
+    out.line(&format!("  {}  ({covered} of {} VPCs covered)", region.region, region.vpcs.len()))?;
+    for one in &region.steps {
+        step(out, one)?;
+    }
+    for vpc in region.vpcs.iter().filter(|vpc| matches!(vpc.verdict, "broken" | "left-alone")) {
+        let name = vpc.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        problem(out, &format!("{}{name} {}: {}", vpc.vpc, vpc.verdict, vpc.reason), None)?;
+    }
+    for note in &region.notes {
+        problem(out, note, None)?;
+    }
+    match &region.failure {
+        Some(failure) => failed(out, failure),
+        None => Ok(()),
+    }
+}
+
+fn step<W: Write>(out: &mut Output<W>, step: &StepPlan) -> Result<(), OutputError> {
+    let (sign, style) = match step.action {
+        "delete-flow-logs" => ("-", Style::new().red()),
+        "create-log-group" | "create-flow-logs" => ("+", Style::new().green()),
+        _ => ("~", Style::new().yellow()),
+    };
+    let vpcs: Vec<&str> = step.vpcs.iter().take(SHOWN).map(|vpc| vpc.as_str()).collect();
+    let mut shown = vpcs.join(", ");
+    if step.vpcs.len() > SHOWN {
+        shown.push_str(&format!(" and {} more", step.vpcs.len() - SHOWN));
+    }
+    let text = format!("    {} {:<24} {}", out.styled(sign, style), step.action, step.why);
+    out.line(&text)?;
+    if shown.is_empty() { Ok(()) } else { out.line(&format!("{:31}{shown}", "")) }
+}
+
+fn grant<W: Write>(out: &mut Output<W>, change: &GrantChange) -> Result<(), OutputError> {
+    let place = format!("{} {}", change.region, change.destination);
+    if let Some(failure) = &change.failure {
+        return failed(out, failure);
+    }
+    let mut line = |sign: &str, style: Style, text: String| {
+        let sign = out.styled(sign, style);
+        out.line(&format!("    {sign} {place}: {text}"))
+    };
+    if change.create {
+        line("+", Style::new().green(), "a new destination".to_owned())?;
+    }
+    if change.repoint {
+        line("~", Style::new().yellow(), "its target or role is put right".to_owned())?;
+    }
+    if !change.add.is_empty() {
+        line("+", Style::new().green(), format!("{} accounts granted: {}", change.add.len(), some(&change.add)))?;
+    }
+    if !change.remove.is_empty() {
+        line("-", Style::new().red(), format!("{} accounts removed: {}", change.remove.len(), some(&change.remove)))?;
+    }
+    Ok(())
+}
+
+fn some(accounts: &[enroller_core::ids::AccountId]) -> String {
+    let mut text = accounts.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if accounts.len() > SHOWN {
+        text.push_str(", …");
+    }
+    text
+}
+
+fn failed<W: Write>(out: &mut Output<W>, failure: &Failure) -> Result<(), OutputError> {
+    problem(out, &format!("{}: {}", failure.class, failure.cause), Some(&failure.next_step))
+}
+
+fn problem<W: Write>(out: &mut Output<W>, text: &str, next_step: Option<&str>) -> Result<(), OutputError> {
+    let sign = out.styled("!", Style::new().red());
+    out.line(&format!("    {sign} {text}"))?;
+    match next_step {
+        Some(step) => out.line(&format!("      next: {step}")),
+        None => Ok(()),
+    }
+}

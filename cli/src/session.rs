@@ -1,0 +1,80 @@
+//! Which AWS a command works on: the real one, with whatever credentials the environment gives, or a simulated
+//! organization in this process.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::Context;
+use enroller_aws::{Connection, Time};
+use enroller_core::ids::Region;
+use enroller_core::observed::Account;
+use enroller_core::report::{Decision, Metrics};
+use enroller_core::settings::Settings;
+use enroller_engine::Engine;
+use enroller_engine::ports::Journal;
+
+use crate::args::{ConnectionArgs, SelectionArgs};
+use crate::configuration::Configuration;
+use crate::simulated;
+
+/// What a command works with.
+pub(crate) struct Session {
+    pub(crate) engine: Engine,
+}
+
+/// Commands print what came of their work themselves, from the reports.
+struct NoJournal;
+
+impl Journal for NoJournal {
+    fn decision(&self, _: &Decision) {}
+    fn metrics(&self, _: &Metrics) {}
+}
+
+impl Session {
+    /// Connects as the arguments say.
+    pub(crate) async fn open(args: &ConnectionArgs) -> anyhow::Result<Self> {
+        if args.sim {
+            let lab = simulated::organization(args.sim_accounts, args.sim_vpcs).await?;
+            let engine = lab.operator(Arc::new(NoJournal));
+            return Ok(Self { engine });
+        }
+        let settings = Configuration::load(&args.settings)?.settings()?;
+        Ok(Self { engine: engine(settings).await })
+    }
+
+    /// The Regions of a selection.
+    pub(crate) fn regions(&self, selection: &SelectionArgs) -> anyhow::Result<BTreeSet<Region>> {
+        let enrolled = &self.engine.settings.regions;
+        let chosen: BTreeSet<Region> = selection.regions.iter().cloned().collect();
+        if let Some(stray) = chosen.difference(enrolled).next() {
+            let list: Vec<&str> = enrolled.iter().map(Region::as_str).collect();
+            anyhow::bail!("{stray} is not enrolled; enrolled are {}", list.join(", "));
+        }
+        Ok(if chosen.is_empty() { enrolled.clone() } else { chosen })
+    }
+}
+
+async fn engine(settings: Settings) -> Engine {
+    let aws = Connection::connect(Arc::new(settings.clone())).await.aws();
+    Engine::new(settings, aws, Arc::new(Time::system()), Arc::new(NoJournal))
+}
+
+/// The accounts of a selection; those that were named and are not in the organization are an error.
+pub(crate) fn select(selection: &SelectionArgs, accounts: Vec<Account>) -> anyhow::Result<Vec<Account>> {
+    for named in &selection.accounts {
+        let known = accounts.iter().any(|account| account.id == *named);
+        anyhow::ensure!(known, "account {named} is not in the organization");
+    }
+    let everyone = selection.accounts.is_empty() && selection.units.is_empty();
+    let chosen = |account: &Account| {
+        let below = account.parents.iter().any(|unit| selection.units.contains(unit));
+        let named = selection.accounts.contains(&account.id);
+        (everyone || below || named) && !selection.exclude.contains(&account.id)
+    };
+    let chosen: Vec<Account> = accounts.into_iter().filter(chosen).collect();
+    if chosen.is_empty() {
+        return Err(anyhow::anyhow!("no account of the organization fits --account, --ou and --exclude"))
+            .context("nothing is selected");
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,76 @@
+//! The organization that commands with `--sim` work on: enrolled once, and then some things went wrong.
+
+use anyhow::Context;
+use enroller_sim::SimBuilder;
+use enroller_sim::organizations::AccountState;
+use enroller_sim::world::ServiceControlDeny;
+use enroller_testkit::people::Person;
+use enroller_testkit::{Lab, LabOptions};
+use serde_json::json;
+
+/// Long enough in virtual time for everything to settle: a day.
+const DAY_MS: u64 = 86_400_000;
+
+const REGIONS: [&str; 2] = ["eu-west-1", "us-east-1"];
+
+/// Builds it. The story is the same every time, so that documents and people can refer to it.
+pub(crate) async fn organization(accounts: usize, vpcs: usize) -> anyhow::Result<Lab> {
+    let regions = REGIONS.iter().map(|region| (*region).to_owned()).collect();
+    let organization = SimBuilder { accounts, regions, vpcs, ..SimBuilder::default() };
+    let lab = Lab::new(&LabOptions { organization, settings: Vec::new() }).context("the simulation cannot be built")?;
+    let members = lab.sim.members();
+    let ordinary: Vec<String> = members
+        .iter()
+        .filter(|id| **id != lab.sim.management() && **id != lab.sim.central())
+        .cloned()
+        .collect();
+    // The last account never got its member stack, and the one before it not its second Region.
+    for account in members.iter().filter(|id| Some(*id) != ordinary.last()) {
+        lab.stacks.deploy_member(account)?;
+    }
+    // Everything but the last third has been enrolled.
+    let enrolled = ordinary.len() - ordinary.len() / 3;
+    let chosen: Vec<&String> = members.iter().filter(|id| !ordinary[enrolled..].contains(*id)).collect();
+    lab.sweep(json!({ "accounts": chosen, "reason": "first backfill" })).await?;
+    lab.settle(DAY_MS).await?;
+    things_go_wrong(&lab, &ordinary[..enrolled]).await?;
+    if let [.., denied, _] = ordinary.as_slice() {
+        let deny = ServiceControlDeny { region: Some(REGIONS[1].to_owned()), action_prefix: "ec2:".to_owned() };
+        lab.sim.with(|world| world.accounts.get_mut(denied).map(|account| account.denies.push(deny)));
+    }
+    Ok(lab)
+}
+
+/// One thing each, in as many of the enrolled accounts as there are.
+async fn things_go_wrong(lab: &Lab, enrolled: &[String]) -> anyhow::Result<()> {
+    let home = REGIONS[0];
+    // Nothing that happens now may be repaired by the functions.
+    for (number, account) in enrolled.iter().enumerate() {
+        let person = Person::of(&lab.sim, account, home);
+        match number {
+            0 => {
+                let (flow_log, _) = person.flow_logs().await?.into_iter().next().context("nothing was enrolled")?;
+                person.delete_flow_log(&flow_log).await?;
+            }
+            1 => {
+                let (group, filter) = (&lab.settings.log_group_name, &lab.settings.filter_name);
+                person.delete_filter(group.as_str(), filter.as_str()).await?;
+            }
+            2 => {
+                person.create_vpc(&[("Name", "scratch"), ("vpc-flow-logs", "off")]).await?;
+                let vpc = person.create_vpc(&[("Name", "shop")]).await?;
+                let owner = account.clone();
+                if let Some(neighbour) = enrolled.get(3) {
+                    lab.sim.with(|world| world.ec2.share_vpc(&owner, home, &vpc, neighbour));
+                }
+            }
+            3 => {
+                lab.sim.with(|world| world.iam.remove_role(account, lab.settings.delivery_role_name.as_str()));
+                lab.sim.traffic_tick();
+            }
+            4 => lab.sim.with(|world| world.set_account_state(account, AccountState::Suspended))?,
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,312 @@
+//! Checks of a live installation: what was found, what it means and how to mend it.
+//!
+//! Facts come in as plain values, a [`Verdict`] goes out; who asks AWS, and in which order, is not known here.
+//!
+//! | you look for | it is in |
+//! |---|---|
+//! | all checks, their groups and meanings | [`CheckId`] |
+//! | caller, organization, listing of accounts | [`caller`] |
+//! | destinations, their policies and the room in them | [`destinations`] |
+//! | buses and rules: does every event that is needed find its way | [`routes`], [`pattern`] |
+//! | queues and dead letters | [`queues`] |
+//! | roles, Regions, trails and quotas of member accounts | [`members`] |
+
+mod catalogue;
+pub mod caller;
+pub mod destinations;
+pub mod members;
+pub mod pattern;
+pub mod queues;
+pub mod routes;
+
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+pub use catalogue::{CheckId, Group};
+
+use crate::error::{AwsError, Code};
+use crate::ids::{AccountId, Place, Region};
+
+/// How a check ended, the harmless first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// As it should be.
+    Ok,
+    /// It works, and something should be looked at before it does not.
+    Warning,
+    /// It could not be looked at, so nothing is known about it.
+    Unknown,
+    /// Something does not work.
+    Failed,
+}
+
+impl Status {
+    /// All of them, the harmless first.
+    pub const ALL: [Self; 4] = [Self::Ok, Self::Warning, Self::Unknown, Self::Failed];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Unknown => "unknown",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What a look at some facts came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// How it ended.
+    pub status: Status,
+    /// What was found, in one sentence without a full stop.
+    pub finding: String,
+    /// How to mend it; empty where nothing is to be mended.
+    pub remedy: String,
+}
+
+impl Verdict {
+    /// All is well.
+    pub fn ok(finding: impl Into<String>) -> Self {
+        Self { status: Status::Ok, finding: finding.into(), remedy: String::new() }
+    }
+
+    /// It works, for now.
+    pub fn warning(finding: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { status: Status::Warning, finding: finding.into(), remedy: remedy.into() }
+    }
+
+    /// It does not work.
+    pub fn failed(finding: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { status: Status::Failed, finding: finding.into(), remedy: remedy.into() }
+    }
+
+    /// It could not be looked at.
+    pub fn unknown(finding: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { status: Status::Unknown, finding: finding.into(), remedy: remedy.into() }
+    }
+
+    /// A call that was needed to look failed.
+    pub fn could_not_look(error: &AwsError) -> Self {
+        let remedy = match &error.code {
+            Code::AccessDenied if !crate::error::is_organization_policy(&error.message) => {
+                format!("allow {} to the caller, or in a member account to the member role", error.operation)
+            }
+            Code::NoAnswer => "run the doctor again; if it stays, check the network and AWS_ENDPOINT_URL".to_owned(),
+            _ => error.disposition().next_step().to_owned(),
+        };
+        Self::unknown(error.to_string(), remedy)
+    }
+}
+
+/// One check with everything a person needs to act on it. The ids and keys are stable: scripts may rely on them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Which check.
+    pub id: CheckId,
+    /// The account looked at; `None` where the installation as a whole is.
+    pub account: Option<AccountId>,
+    /// The Region looked at; `None` where it makes no difference.
+    pub region: Option<Region>,
+    /// The destination, queue or role looked at, where there are several.
+    pub resource: String,
+    /// What was found.
+    pub verdict: Verdict,
+    /// AWS's request id, where a call failed.
+    pub request_id: Option<String>,
+}
+
+impl Check {
+    /// A check of the installation as a whole.
+    pub fn new(id: CheckId, verdict: Verdict) -> Self {
+        Self { id, account: None, region: None, resource: String::new(), verdict, request_id: None }
+    }
+
+    /// A check that could not be made, because a call failed.
+    pub fn could_not_look(id: CheckId, error: &AwsError) -> Self {
+        Self { request_id: error.request_id.clone(), ..Self::new(id, Verdict::could_not_look(error)) }
+    }
+
+    /// The same check, of one account.
+    #[must_use]
+    pub fn of(self, account: AccountId) -> Self {
+        Self { account: Some(account), ..self }
+    }
+
+    /// The same check, of one Region.
+    #[must_use]
+    pub fn within(self, region: &Region) -> Self {
+        Self { region: Some(region.clone()), ..self }
+    }
+
+    /// The same check, of one account and Region.
+    #[must_use]
+    pub fn at(self, place: &Place) -> Self {
+        self.of(place.account).within(&place.region)
+    }
+
+    /// The same check, of one of several resources.
+    #[must_use]
+    pub fn about(self, resource: impl Into<String>) -> Self {
+        Self { resource: resource.into(), ..self }
+    }
+
+    /// How it ended.
+    pub fn status(&self) -> Status {
+        self.verdict.status
+    }
+
+    /// What was looked at: account, Region and resource, as far as they matter; empty for the whole installation.
+    pub fn subject(&self) -> String {
+        let account = self.account.map(|account| account.to_string());
+        let region = self.region.as_ref().map(ToString::to_string);
+        let resource = Some(self.resource.clone()).filter(|resource| !resource.is_empty());
+        [account, region, resource].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl Serialize for Check {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Check", 10)?;
+        fields.serialize_field("id", self.id.as_str())?;
+        fields.serialize_field("group", self.id.group().title())?;
+        fields.serialize_field("account", &self.account)?;
+        fields.serialize_field("region", &self.region)?;
+        fields.serialize_field("resource", &self.resource)?;
+        fields.serialize_field("status", &self.verdict.status)?;
+        fields.serialize_field("finding", &self.verdict.finding)?;
+        fields.serialize_field("meaning", self.id.meaning())?;
+        fields.serialize_field("remedy", &self.verdict.remedy)?;
+        fields.serialize_field("request_id", &self.request_id)?;
+        fields.end()
+    }
+}
+
+/// How many checks ended how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Summary {
+    /// As they should be.
+    pub ok: usize,
+    /// To be looked at.
+    pub warning: usize,
+    /// Not looked at.
+    pub unknown: usize,
+    /// Not working.
+    pub failed: usize,
+}
+
+impl Summary {
+    /// How many ended so.
+    pub fn of(&self, status: Status) -> usize {
+        match status {
+            Status::Ok => self.ok,
+            Status::Warning => self.warning,
+            Status::Unknown => self.unknown,
+            Status::Failed => self.failed,
+        }
+    }
+
+    /// All checks.
+    pub fn total(&self) -> usize {
+        Status::ALL.into_iter().map(|status| self.of(status)).sum()
+    }
+}
+
+/// All checks of one examination, in the order of [`CheckId`] and then by what was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checkup {
+    checks: Vec<Check>,
+}
+
+impl Checkup {
+    /// Puts checks in order.
+    pub fn new(mut checks: Vec<Check>) -> Self {
+        checks.sort_by(|a, b| {
+            (a.id, a.account, &a.region, &a.resource).cmp(&(b.id, b.account, &b.region, &b.resource))
+        });
+        Self { checks }
+    }
+
+    /// The checks, in order.
+    pub fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    /// How many ended how.
+    pub fn summary(&self) -> Summary {
+        let count = |status| self.checks.iter().filter(|check| check.status() == status).count();
+        Summary {
+            ok: count(Status::Ok),
+            warning: count(Status::Warning),
+            unknown: count(Status::Unknown),
+            failed: count(Status::Failed),
+        }
+    }
+
+    /// The worst that was found; [`Status::Ok`] for no checks. Warnings are no failure. What could not be looked at is
+    /// none either, but must not be taken for health.
+    pub fn worst(&self) -> Status {
+        self.checks.iter().map(Check::status).max().unwrap_or(Status::Ok)
+    }
+
+    /// Exit code of a command: 0 where everything works, with or without warnings; 1 where something does not; 2
+    /// where nothing is known to be broken, but something could not be looked at.
+    pub fn exit_code(&self) -> u8 {
+        match self.worst() {
+            Status::Ok | Status::Warning => 0,
+            Status::Failed => 1,
+            Status::Unknown => 2,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(status: Status) -> Check {
+        let verdict = Verdict { status, finding: "found".to_owned(), remedy: "mend".to_owned() };
+        Check::new(CheckId::Trail, verdict)
+    }
+
+    #[test]
+    fn only_what_is_broken_fails_and_what_was_not_seen_is_not_healthy() {
+        for (statuses, exit) in [
+            (&[][..], 0),
+            (&[Status::Ok, Status::Warning], 0),
+            (&[Status::Ok, Status::Unknown, Status::Warning], 2),
+            (&[Status::Failed, Status::Unknown, Status::Ok], 1),
+        ] {
+            let checkup = Checkup::new(statuses.iter().map(|status| check(*status)).collect());
+            assert_eq!(checkup.exit_code(), exit, "{statuses:?}");
+            assert_eq!(checkup.summary().total(), statuses.len());
+        }
+    }
+
+    #[test]
+    fn a_check_names_account_region_and_resource_and_says_what_it_means() {
+        let place = Place { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
+        let check = check(Status::Failed).at(&place).about("trail");
+        assert_eq!(check.subject(), "111122223333 eu-west-1 trail");
+        let shown = serde_json::to_value(&check).unwrap();
+        assert_eq!(shown["id"], json!("trail"));
+        assert_eq!(shown["status"], json!("failed"));
+        assert_eq!(shown["account"], json!("111122223333"));
+        assert!(shown["meaning"].as_str().is_some_and(|meaning| !meaning.is_empty()));
+    }
+
+    #[test]
+    fn a_call_that_failed_is_told_with_code_request_and_what_to_allow() {
+        let mut error = AwsError::answered("events:ListRules", "AccessDeniedException", "no");
+        error.request_id = Some("id-1".to_owned());
+        let check = Check::could_not_look(CheckId::MemberRules, &error);
+        assert_eq!(check.status(), Status::Unknown);
+        assert_eq!(check.verdict.finding, "events:ListRules failed with AccessDeniedException: no (request id-1)");
+        assert!(check.verdict.remedy.contains("allow events:ListRules"), "{}", check.verdict.remedy);
+        assert_eq!(check.request_id.as_deref(), Some("id-1"));
+    }
+}
