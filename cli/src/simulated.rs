@@ -24,15 +24,17 @@ pub(crate) async fn organization(accounts: usize, vpcs: usize) -> anyhow::Result
         .filter(|id| **id != lab.sim.management() && **id != lab.sim.central())
         .cloned()
         .collect();
-    // The last account never got its member stack, and the one before it not its second Region.
-    for account in members.iter().filter(|id| Some(*id) != ordinary.last()) {
+    // Everything but the last third has been enrolled; these have no member stack yet.
+    let enrolled = ordinary.len() - ordinary.len() / 3;
+    for account in members.iter().filter(|id| !ordinary[enrolled..].contains(*id)) {
         lab.stacks.deploy_member(account)?;
     }
-    // Everything but the last third has been enrolled.
-    let enrolled = ordinary.len() - ordinary.len() / 3;
-    let chosen: Vec<&String> = members.iter().filter(|id| !ordinary[enrolled..].contains(*id)).collect();
-    lab.sweep(json!({ "accounts": chosen, "reason": "first backfill" })).await?;
+    lab.sweep(json!({ "reason": "first backfill" })).await?;
     lab.settle(DAY_MS).await?;
+    // They have it now, all but the last one.
+    for account in ordinary[enrolled..].iter().filter(|id| Some(*id) != ordinary.last()) {
+        lab.stacks.deploy_member(account)?;
+    }
     things_go_wrong(&lab, &ordinary[..enrolled]).await?;
     if let [.., denied, _] = ordinary.as_slice() {
         let deny = ServiceControlDeny { region: Some(REGIONS[1].to_owned()), action_prefix: "ec2:".to_owned() };

@@ -75,7 +75,10 @@ fn heading<W: Write>(out: &mut Output<W>, text: &str) -> Result<(), OutputError>
 
 fn one_region<W: Write>(out: &mut Output<W>, region: &RegionPlan) -> Result<(), OutputError> {
     let covered = region.vpcs.iter().filter(|vpc| vpc.verdict == "covered").count();
-    out.line(&format!("  {}  ({covered} of {} VPCs covered)", region.region, region.vpcs.len()))?;
+    match (&region.failure, region.vpcs.len()) {
+        (Some(_), 0) => out.line(&format!("  {}", region.region))?,
+        (_, vpcs) => out.line(&format!("  {}  ({covered} of {vpcs} VPCs covered)", region.region))?,
+    }
     for one in &region.steps {
         step(out, one)?;
     }

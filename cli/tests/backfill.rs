@@ -1,0 +1,174 @@
+//! `enroller backfill`, `plan` and `coverage`: the real binary against the simulated AWS over HTTP.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output};
+
+use enroller_sim::organizations::AccountState;
+use enroller_sim::world::ServiceControlDeny;
+use enroller_sim::{Sim, SimBuilder};
+use enroller_testkit::audit::audit;
+use enroller_testkit::{Installation, installation_settings};
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+const REGIONS: [&str; 2] = ["eu-west-1", "us-east-1"];
+
+/// A simulated AWS that serves until it is dropped.
+struct Served {
+    sim: Sim,
+    environment: BTreeMap<String, String>,
+}
+
+impl Served {
+    /// An organization with the stacks deployed and nothing enrolled.
+    async fn new(accounts: usize, vpcs: usize) -> Self {
+        let regions: Vec<String> = REGIONS.iter().map(|region| (*region).to_owned()).collect();
+        let sim = SimBuilder { accounts, regions: regions.clone(), vpcs, real_time: true, ..SimBuilder::default() }.build();
+        let settings = installation_settings(&sim, &regions, &[]).unwrap();
+        let stacks = Installation::new(sim.clone(), settings.clone());
+        stacks.deploy_center().unwrap();
+        for account in sim.members() {
+            stacks.deploy_member(&account).unwrap();
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(enroller_sim::server::serve(listener, sim.clone(), std::future::pending()));
+        let keys = sim.credentials_of(&sim.central());
+        let environment = [
+            ("AWS_ENDPOINT_URL", endpoint),
+            ("AWS_ACCESS_KEY_ID", keys.access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", keys.secret_access_key),
+            ("ENROLLER_CENTRAL_ACCOUNT", settings.central_account.to_string()),
+            ("ENROLLER_ORGANIZATION_ID", settings.organization_id.to_string()),
+            ("ENROLLER_HOME_REGION", settings.home_region.to_string()),
+            ("ENROLLER_REGIONS", REGIONS.join(",")),
+            ("ENROLLER_EXTERNAL_ID", settings.external_id.clone().unwrap()),
+            ("ENROLLER_DESTINATION_TARGET_ARN", settings.destination_target_arn.clone().unwrap().to_string()),
+            ("ENROLLER_DESTINATION_ROLE_ARN", settings.destination_role_arn.clone().unwrap().to_string()),
+        ];
+        let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { sim, environment }
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_enroller"));
+        command.env_clear().envs(&self.environment).args(arguments);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    fn calls(&self) -> usize {
+        self.sim.calls().len()
+    }
+
+    fn uncovered(&self) -> usize {
+        audit(&self.sim, &REGIONS.map(str::to_owned)).uncovered()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_accounts_take_at_most_860_calls_and_a_second_run_at_most_460_without_a_change() {
+    let served = Served::new(50, 4).await;
+    let first = served.run(&["backfill", "--yes"]).await;
+    assert!(first.status.success(), "{}{}", text(&first.stdout), text(&first.stderr));
+    // The destinations are made in this run too: two calls that an installation has behind it.
+    let calls = served.calls();
+    assert!(calls <= 860 + 2, "{calls} calls");
+    let state = audit(&served.sim, &REGIONS.map(str::to_owned));
+    assert_eq!(state.uncovered(), 0);
+    assert!(state.misplaced().is_empty() && state.places.iter().all(|place| place.doubled.is_empty()));
+
+    let second = served.run(&["backfill", "--yes"]).await;
+    assert!(second.status.success());
+    let again = served.sim.calls().split_off(calls);
+    assert!(again.len() <= 460, "{} calls", again.len());
+    assert!(again.iter().all(|call| !call.mutating), "a second run changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_broken_accounts_are_explained_and_the_other_47_enrolled() {
+    let served = Served::new(50, 1).await;
+    let broken: Vec<String> = {
+        let (management, central) = (served.sim.management(), served.sim.central());
+        served.sim.members().into_iter().filter(|id| *id != management && *id != central).take(3).collect()
+    };
+    served.sim.with(|world| {
+        world.iam.remove_role(&broken[0], "VpcFlowLogsEnrollerMember");
+        let deny = ServiceControlDeny { region: None, action_prefix: "ec2:".to_owned() };
+        world.accounts.get_mut(&broken[1]).unwrap().denies.push(deny);
+        world.set_account_state(&broken[2], AccountState::Suspended).unwrap();
+    });
+    let done = served.run(&["backfill", "--yes"]).await;
+    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(served.uncovered(), 3 * 2 * 2, "two VPCs in two Regions of each broken account");
+    let told = text(&done.stdout);
+    for account in &broken {
+        assert!(told.contains(account), "{told}");
+    }
+    assert!(told.contains("sts:AssumeRole") && told.contains("deploy the member stack"), "{told}");
+    assert!(told.contains("service control policy"), "{told}");
+    assert!(told.contains("SUSPENDED"), "{told}");
+    assert!(told.contains("request: "), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_tells_by_its_exit_code_whether_there_is_something_to_do_and_changes_nothing() {
+    let served = Served::new(4, 1).await;
+    let plan = served.run(&["plan", "--format", "json"]).await;
+    assert_eq!(plan.status.code(), Some(2), "{}", text(&plan.stderr));
+    let report: Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert_eq!(report["summary"]["vpcs_to_enroll"], 16);
+    assert_eq!(report["summary"]["grants_to_add"], 8);
+    assert!(served.sim.calls().iter().all(|call| !call.mutating));
+
+    assert!(served.run(&["backfill", "--yes"]).await.status.success());
+    let plan = served.run(&["plan"]).await;
+    assert_eq!(plan.status.code(), Some(0), "{}", text(&plan.stdout));
+    assert!(text(&plan.stdout).contains("Nothing to do: 16 VPCs covered"));
+    let coverage = served.run(&["coverage", "--format", "json"]).await;
+    assert_eq!(coverage.status.code(), Some(0));
+    let report: Value = serde_json::from_slice(&coverage.stdout).unwrap();
+    assert_eq!(report["totals"]["covered"], 16);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_selection_narrows_accounts_and_regions_and_names_what_it_does_not_find() {
+    let served = Served::new(4, 0).await;
+    let account = served.sim.members()[3].clone();
+    let done = served.run(&["backfill", "--yes", "--account", &account, "--region", "us-east-1"]).await;
+    assert!(done.status.success(), "{}", text(&done.stdout));
+    let enrolled = audit(&served.sim, &REGIONS.map(str::to_owned)).places.into_iter().filter(|it| it.with_flow_log > 0);
+    let enrolled: Vec<(String, String)> = enrolled.map(|it| (it.account, it.region)).collect();
+    assert_eq!(enrolled, [(account, "us-east-1".to_owned())]);
+
+    let unknown = served.run(&["plan", "--account", "999988887777"]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown.stderr).contains("999988887777 is not in the organization"));
+    let stray = served.run(&["plan", "--region", "sa-east-1"]).await;
+    assert!(text(&stray.stderr).contains("sa-east-1 is not enrolled"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_terminal_nothing_is_changed_unless_yes_is_said() {
+    let served = Served::new(2, 0).await;
+    let done = served.run(&["backfill"]).await;
+    assert_eq!(done.status.code(), Some(1));
+    assert!(text(&done.stderr).contains("--yes"));
+    assert_eq!(served.calls(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_grants_are_listed_and_a_dry_sync_says_what_it_would_write() {
+    let served = Served::new(3, 0).await;
+    let dry = served.run(&["grants", "sync", "--dry-run"]).await;
+    assert_eq!(dry.status.code(), Some(2));
+    assert!(text(&dry.stdout).contains("6 grants to add, 0 to remove, 2 destinations to write"), "{}", text(&dry.stdout));
+    assert!(served.sim.calls().iter().all(|call| !call.mutating));
+    assert!(served.run(&["grants", "sync", "--yes"]).await.status.success());
+    let listed = served.run(&["grants", "--format", "json"]).await;
+    let shards: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(shards[0]["accounts"].as_array().unwrap().len(), 3);
+}
