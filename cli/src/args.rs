@@ -34,6 +34,7 @@ pub(crate) enum Command {
     Backfill(BackfillArgs),
     Coverage(CoverageArgs),
     Grants(GrantsArgs),
+    Doctor(DoctorArgs),
     Demo(DemoArgs),
     Sim(SimArgs),
     ExplainEvent(ExplainEventArgs),
@@ -87,6 +88,7 @@ pub(crate) enum PlanFormat {
   enroller backfill --sim --yes
   enroller backfill --config enroller.toml
   enroller backfill --config enroller.toml --ou ou-exam-11111111 --yes
+  enroller backfill --config enroller.toml --function backfill
 
 Ctrl-C lets the accounts under way finish and says what is done.
 
@@ -101,6 +103,9 @@ pub(crate) struct BackfillArgs {
     /// Do not ask
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
+    /// Invoke this deployed function instead of working from here, and watch the queues until they are empty
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["sim", "concurrency"])]
+    pub(crate) function: Option<String>,
     /// Accounts worked on at once; the setting max_concurrency unless given
     #[arg(long, value_name = "N", value_parser = count(1, 256))]
     pub(crate) concurrency: Option<usize>,
@@ -186,6 +191,47 @@ pub(crate) struct GrantsSyncArgs {
     /// Allow what the guards hold back: many revocations at once, the switch of a policy to the organization
     #[arg(long)]
     pub(crate) allow_mass_revocation: bool,
+}
+
+/// Check a live installation: what works, what does not, and how to mend it
+///
+/// Looks at the caller and the organization, destinations, grants, event buses and rules, queues and dead letters, and in
+/// some member accounts at roles, Regions, rules, trails and quotas. Changes nothing. Needs credentials of the central
+/// account; what they or the member role may not read is told as unknown.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  enroller doctor --sim
+  enroller doctor --config enroller.toml
+  enroller doctor --config enroller.toml --all --format json | jq '.checks[] | select(.status != \"ok\")'
+
+Exit codes:
+  0  everything that was looked at works, perhaps with warnings
+  1  something does not work
+  2  nothing is known to be broken, but something could not be looked at")]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    /// Accounts to look at, spread over all in scope; the management account's rules are always looked at
+    #[arg(long, value_name = "N", default_value_t = enroller_engine::examine::SAMPLE, value_parser = count(0, 100_000))]
+    pub(crate) sample: usize,
+    /// Look at every account in scope
+    #[arg(long, conflicts_with = "sample")]
+    pub(crate) all: bool,
+    /// Name of the event bus in the central account
+    #[arg(long, value_name = "NAME", default_value = enroller_engine::examine::BUS)]
+    pub(crate) bus: String,
+    /// How to print it
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: DoctorFormat,
+}
+
+/// How checks are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DoctorFormat {
+    /// For people
+    Table,
+    /// One JSON object
+    Json,
 }
 
 /// Which AWS a command works on.

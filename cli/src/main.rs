@@ -10,13 +10,14 @@
 //! | `demo` | `demo` |
 //! | `sim` | `sim` |
 //! | which AWS a command works on: the real one or `--sim` | `session`, `simulated` |
-//! | `plan`, `backfill`, `coverage`, `grants` | `plan`, `backfill`, `coverage`, `grants` |
+//! | `plan`, `backfill`, `coverage`, `grants`, `doctor` | `plan`, `backfill`, `coverage`, `grants`, `doctor` |
 
 mod args;
 mod backfill;
 mod configuration;
 mod coverage;
 mod demo;
+mod doctor;
 mod explain;
 mod grants;
 mod interrupt;
@@ -50,6 +51,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Backfill(args) => wait_for(backfill::run(args)),
         Command::Coverage(args) => wait_for(coverage::run(args)),
         Command::Grants(args) => wait_for(grants::run(args)),
+        Command::Doctor(args) => wait_for(doctor::run(args)),
         Command::Demo(args) => wait_for(demo::run(args)),
         Command::Sim(args) => wait_for(sim::run(args)),
         Command::ExplainEvent(args) => explain::run(args),

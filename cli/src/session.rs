@@ -9,8 +9,8 @@ use enroller_aws::{Connection, Time};
 use enroller_core::ids::Region;
 use enroller_core::observed::Account;
 use enroller_core::report::{Decision, Metrics};
-use enroller_core::settings::Settings;
 use enroller_engine::Engine;
+use enroller_engine::inspect::Inspection;
 use enroller_engine::ports::Journal;
 
 use crate::args::{ConnectionArgs, SelectionArgs};
@@ -20,6 +20,8 @@ use crate::simulated;
 /// What a command works with.
 pub(crate) struct Session {
     pub(crate) engine: Engine,
+    /// What only `doctor` looks at.
+    pub(crate) inspection: Inspection,
 }
 
 /// Commands print what came of their work themselves, from the reports.
@@ -35,11 +37,13 @@ impl Session {
     pub(crate) async fn open(args: &ConnectionArgs) -> anyhow::Result<Self> {
         if args.sim {
             let lab = simulated::organization(args.sim_accounts, args.sim_vpcs).await?;
-            let engine = lab.operator(Arc::new(NoJournal));
-            return Ok(Self { engine });
+            let (engine, inspection) = lab.examiner(Arc::new(NoJournal));
+            return Ok(Self { engine, inspection });
         }
         let settings = Configuration::load(&args.settings)?.settings()?;
-        Ok(Self { engine: engine(settings).await })
+        let connection = Connection::connect(Arc::new(settings.clone())).await;
+        let engine = Engine::new(settings, connection.aws(), Arc::new(Time::system()), Arc::new(NoJournal));
+        Ok(Self { engine, inspection: connection.inspection() })
     }
 
     /// The Regions of a selection.
@@ -52,11 +56,6 @@ impl Session {
         }
         Ok(if chosen.is_empty() { enrolled.clone() } else { chosen })
     }
-}
-
-async fn engine(settings: Settings) -> Engine {
-    let aws = Connection::connect(Arc::new(settings.clone())).await.aws();
-    Engine::new(settings, aws, Arc::new(Time::system()), Arc::new(NoJournal))
 }
 
 /// The accounts of a selection; those that were named and are not in the organization are an error.

@@ -23,7 +23,8 @@ impl Served {
     /// An organization with the stacks deployed and nothing enrolled.
     async fn new(accounts: usize, vpcs: usize) -> Self {
         let regions: Vec<String> = REGIONS.iter().map(|region| (*region).to_owned()).collect();
-        let sim = SimBuilder { accounts, regions: regions.clone(), vpcs, real_time: true, ..SimBuilder::default() }.build();
+        let sim =
+            SimBuilder { accounts, regions: regions.clone(), vpcs, real_time: true, ..SimBuilder::default() }.build();
         let settings = installation_settings(&sim, &regions, &[]).unwrap();
         let stacks = Installation::new(sim.clone(), settings.clone());
         stacks.deploy_center().unwrap();
@@ -165,7 +166,11 @@ async fn the_grants_are_listed_and_a_dry_sync_says_what_it_would_write() {
     let served = Served::new(3, 0).await;
     let dry = served.run(&["grants", "sync", "--dry-run"]).await;
     assert_eq!(dry.status.code(), Some(2));
-    assert!(text(&dry.stdout).contains("6 grants to add, 0 to remove, 2 destinations to write"), "{}", text(&dry.stdout));
+    assert!(
+        text(&dry.stdout).contains("6 grants to add, 0 to remove, 2 destinations to write"),
+        "{}",
+        text(&dry.stdout)
+    );
     assert!(served.sim.calls().iter().all(|call| !call.mutating));
     assert!(served.run(&["grants", "sync", "--yes"]).await.status.success());
     let listed = served.run(&["grants", "--format", "json"]).await;

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -48,19 +49,21 @@ class Keys:
 class SimulatedAws:
     """One simulated AWS with the enroller installed. Leaving the context stops it."""
 
-    def __init__(self, binary: str, answers: AnswerModel):
+    def __init__(
+        self, binary: str, answers: AnswerModel, accounts: int = ACCOUNTS, vpcs: int = VPCS, latency_ms: int = 0
+    ):
         self.binary = binary
         self.answers = answers
+        self.size = ["--accounts", str(accounts), "--vpcs", str(vpcs), "--latency-ms", str(latency_ms)]
         self._process: subprocess.Popen | None = None
         self._clients: dict = {}
+        self._clients_lock = threading.Lock()
         self._numbers = itertools.count(1)
 
     def __enter__(self) -> SimulatedAws:
-        _forget_ambient_settings()
-        command = [
-            self.binary, "sim", "--listen", "127.0.0.1:0", "--installed",
-            "--accounts", str(ACCOUNTS), "--vpcs", str(VPCS), "--regions", ",".join(REGIONS),
-        ]
+        forget_ambient_settings()
+        options = ["--listen", "127.0.0.1:0", "--installed", "--regions", ",".join(REGIONS)]
+        command = [self.binary, "sim", *options, *self.size]
         try:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         except OSError as error:
@@ -88,8 +91,9 @@ class SimulatedAws:
         special = {self.management.account, self.central.account}
         self.members = [account for account in self.ready["member_accounts"] if account not in special]
         self._unused = iter(self.members)
-        self._session = botocore.session.get_session()
-        self._session.register("before-parse", self.answers.compare)
+        session = botocore.session.get_session()
+        session.register("before-parse", self.answers.compare)
+        self._session = boto3.Session(botocore_session=session)
 
     def __exit__(self, *_) -> None:
         self.stop()
@@ -115,19 +119,13 @@ class SimulatedAws:
 
     def client(self, service: str, keys: Keys, region: str = HOME):
         """A client that validates its parameters and asks once only, so that no refusal is hidden by a retry."""
-        found = self._clients.get((service, keys, region))
-        if found is None:
-            found = boto3.Session(botocore_session=self._session).client(
-                service,
-                region_name=region,
-                endpoint_url=self.endpoint,
-                aws_access_key_id=keys.access_key_id,
-                aws_secret_access_key=keys.secret_access_key,
-                aws_session_token=keys.session_token,
-                config=Config(parameter_validation=True, retries={"total_max_attempts": 1}, read_timeout=20),
-            )
-            self._clients[service, keys, region] = found
-        return found
+        # Clients may be used by several threads, sessions may not.
+        with self._clients_lock:
+            found = self._clients.get((service, keys, region))
+            if found is None:
+                found = client_for(self._session, self.endpoint, service, keys, region)
+                self._clients[service, keys, region] = found
+            return found
 
     def role_arn(self, account: str) -> str:
         """The role that the enroller assumes in a member account."""
@@ -141,13 +139,27 @@ class SimulatedAws:
         return Keys.from_assume_role(account, answer["Credentials"])
 
 
+def client_for(session: boto3.Session, endpoint: str, service: str, keys: Keys, region: str):
+    """A client that validates its parameters and asks once only."""
+    return session.client(
+        service,
+        region_name=region,
+        endpoint_url=endpoint,
+        aws_access_key_id=keys.access_key_id,
+        aws_secret_access_key=keys.secret_access_key,
+        aws_session_token=keys.session_token,
+        config=Config(parameter_validation=True, retries={"total_max_attempts": 1}, read_timeout=20),
+    )
+
+
 def _keys(value: dict) -> Keys:
     return Keys(value["id"], value["access_key_id"], value["secret_access_key"])
 
 
-def _forget_ambient_settings() -> None:
-    """Profiles and proxies of the machine must not reach the clients."""
-    for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
+def forget_ambient_settings() -> None:
+    """Profiles, proxies and settings of the machine must reach neither the clients nor the binary."""
+    ambient = [name for name in os.environ if name.startswith(("AWS_", "ENROLLER_")) or name.lower().endswith("_proxy")]
+    for name in ambient:
         del os.environ[name]
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"

@@ -1,5 +1,9 @@
 //! Helpers for the black-box tests in `tests/`: organizations by intent, and what every test asks of the result.
 
+pub mod matrix;
+pub mod scenarios;
+pub mod state;
+
 use enroller_sim::{CallRecord, SimBuilder};
 use enroller_testkit::audit::{Audit, audit};
 use enroller_testkit::{Lab, LabOptions};

@@ -1,5 +1,6 @@
 //! `enroller backfill`: grants, then every account of the selection, several at once.
 
+mod deployed;
 mod outcome;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,9 @@ const PASSES: usize = 3;
 const PAUSE_MS: u64 = 10_000;
 
 pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
+    if let Some(function) = &args.function {
+        return deployed::run(args, function).await;
+    }
     let session = Session::open(&args.connection).await?;
     let regions = session.regions(&args.selection)?;
     let engine = &session.engine;

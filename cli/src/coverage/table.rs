@@ -289,7 +289,7 @@ fn count(number: usize, one: &str, many: &str) -> String {
 
 /// Text of a stranger as a terminal may show it: a tag or an account name must not move the cursor, colour the screen
 /// or turn the direction of what follows.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let turns = |letter: char| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
     text.chars().map(|letter| if letter.is_control() || turns(letter) { '\u{fffd}' } else { letter }).collect()
 }

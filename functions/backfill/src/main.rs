@@ -10,7 +10,14 @@ use serde_json::Value;
 async fn main() -> Result<(), Error> {
     lambda_runtime::tracing::init_default_subscriber();
     // Once per container; every invocation uses the same connections and remembers what the last one learned.
-    let required = ["enrollments_queue_url", "grants_queue_url"];
+    let required = [
+        "enrollments_queue_url",
+        "grants_queue_url",
+        "backfill_queue_url",
+        // For the dry run, which plans the grants.
+        "destination_target_arn",
+        "destination_role_arn",
+    ];
     let engine = Arc::new(enroller_lambda::engine_from_environment("backfill", &required).await?);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let engine = Arc::clone(&engine);

@@ -14,12 +14,15 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
 use enroller_core::ids::AccountId;
 use enroller_core::settings::Settings;
+use enroller_engine::inspect::Inspection;
 use enroller_engine::ports::{Accounts, Aws, AwsResult};
 
 use crate::calls::Link;
 use crate::clock::Time;
 use crate::credentials::Sessions;
 use crate::destinations::CentralDestinations;
+use crate::functions::Deployed;
+use crate::inspect::inspection;
 use crate::limits::{Limits, RateLimits};
 use crate::logs::LogGroups;
 use crate::network::Ec2;
@@ -97,6 +100,16 @@ impl Connection {
             organization: Arc::new(Organizations::new(link)),
             queues: Arc::new(Sqs::new(link)),
         }
+    }
+
+    /// The deployed functions and their queues.
+    pub fn deployed(&self) -> Deployed {
+        Deployed::new(&self.0)
+    }
+
+    /// The ports of the doctor, which share sessions and rate limits with those of the engine.
+    pub fn inspection(&self) -> Inspection {
+        inspection(&self.0)
     }
 }
 

@@ -8,6 +8,8 @@
 //! | AWS's documented rates | `limits` |
 //! | from the SDK's errors to error codes | `errors` |
 //! | the ports | `network`, `logs`, `roles`, `destinations`, `organization`, `queues` |
+//! | invoking the deployed functions and watching their queues | [`Deployed`] |
+//! | what only the doctor looks at | `inspect` |
 //! | decision lines and metrics on standard output | [`LineJournal`] |
 //!
 //! Nothing here decides anything: what an error means is said in `enroller_core::error`.
@@ -18,6 +20,8 @@ mod connection;
 mod credentials;
 mod destinations;
 mod errors;
+mod functions;
+mod inspect;
 mod journal;
 mod limits;
 mod logs;
@@ -30,5 +34,6 @@ mod testing;
 
 pub use clock::Time;
 pub use connection::Connection;
+pub use functions::Deployed;
 pub use journal::LineJournal;
 pub use limits::RateLimits;

@@ -73,9 +73,11 @@ pub(crate) const ASSOCIATE_KMS_KEY: Api = undocumented("logs:AssociateKmsKey");
 pub(crate) const LIST_ACCOUNTS: Api = api("organizations:ListAccounts", 8, 12);
 pub(crate) const DESCRIBE_ACCOUNT: Api = api("organizations:DescribeAccount", 20, 30);
 pub(crate) const LIST_PARENTS: Api = api("organizations:ListParents", 5, 8);
+pub(crate) const DESCRIBE_ORGANIZATION: Api = undocumented("organizations:DescribeOrganization");
 
 // IAM user guide, "IAM and AWS STS quotas": 600 a second for all STS calls of the calling account in a Region.
 pub(crate) const ASSUME_ROLE: Api = api("sts:AssumeRole", 600, 600);
+pub(crate) const GET_CALLER_IDENTITY: Api = api("sts:GetCallerIdentity", 600, 600);
 
 pub(crate) const GET_ROLE: Api = undocumented("iam:GetRole");
 pub(crate) const GET_ROLE_POLICY: Api = undocumented("iam:GetRolePolicy");
@@ -87,6 +89,19 @@ pub(crate) const PUT_ROLE_POLICY: Api = undocumented("iam:PutRolePolicy");
 // onboarder could read.
 pub(crate) const SEND_MESSAGE: Api = undocumented("sqs:SendMessage");
 pub(crate) const CHANGE_VISIBILITY: Api = undocumented("sqs:ChangeMessageVisibility");
+pub(crate) const INVOKE: Api = undocumented("lambda:Invoke");
+pub(crate) const GET_QUEUE: Api = undocumented("sqs:GetQueueAttributes");
+
+// EventBridge user guide, "Amazon EventBridge quotas": 50 a second for the control plane APIs of an account and Region.
+// Whether that is for each or for all of them together is not said.
+pub(crate) const DESCRIBE_EVENT_BUS: Api = api("events:DescribeEventBus", 50, 50);
+pub(crate) const DESCRIBE_RULE: Api = api("events:DescribeRule", 50, 50);
+pub(crate) const LIST_RULE_NAMES: Api = api("events:ListRuleNamesByTarget", 50, 50);
+pub(crate) const LIST_TARGETS: Api = api("events:ListTargetsByRule", 50, 50);
+
+// AWS General Reference, "AWS CloudTrail endpoints and quotas": 10 a second for each API, account and Region.
+pub(crate) const DESCRIBE_TRAILS: Api = api("cloudtrail:DescribeTrails", 10, 10);
+pub(crate) const GET_TRAIL_STATUS: Api = api("cloudtrail:GetTrailStatus", 10, 10);
 
 type Key = (AccountId, Region);
 type Limiter = RateLimiter<Key, HashMapStateStore<Key>, Time, NoOpMiddleware<Duration>>;

@@ -181,7 +181,11 @@ impl FakeAws {
     }
 
     pub(crate) fn aws(&self) -> Aws {
-        Connection::from_config(settings(), self.config(), RateLimits::Unlimited).aws()
+        self.connection().aws()
+    }
+
+    pub(crate) fn connection(&self) -> Connection {
+        Connection::from_config(settings(), self.config(), RateLimits::Unlimited)
     }
 
     /// What was asked, by operation.

@@ -9,6 +9,7 @@
 //! | settings and their rejection messages | [`settings`] |
 //! | event kinds and why an event is ignored | [`event`] |
 //! | the messages this product sends itself | [`message`] |
+//! | what a backfill is asked for, and which accounts that is | [`backfill`] |
 //! | which accounts, Regions and VPCs are in scope | [`scope`] |
 //! | what AWS says is there | [`observed`] |
 //! | the planner | [`plan`] |
@@ -18,6 +19,7 @@
 //! | outcomes, decision lines and metrics | [`report`] |
 
 pub mod arn;
+pub mod backfill;
 pub mod error;
 pub mod event;
 pub mod grants;

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::backfill::BackfillRequest;
 use crate::ids::{AccountId, Region};
 use crate::names::DestinationName;
 
@@ -19,6 +20,7 @@ pub const VERSION: u64 = 1;
 const ENROLLMENT: &str = "enrollment-request";
 const GRANT: &str = "grant-request";
 const SYNC: &str = "sync-request";
+const BACKFILL: &str = "backfill-request";
 
 /// "Reconcile this account in these Regions": what `account-onboarder` and `backfill` ask of `vpc-enroller`.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -66,6 +68,18 @@ pub struct SyncRequest {
     pub allow_mass_revocation: bool,
 }
 
+/// "Go on with this backfill": what `backfill` asks of itself when its time runs out.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct BackfillContinuation {
+    /// What the run was asked for. Unlike the message's own fields, an unknown one in here is refused: passing over a
+    /// selector of a later release would choose more accounts than were meant.
+    pub request: BackfillRequest,
+    /// The run.
+    pub run_id: String,
+    /// The last account, by id, that was queued.
+    pub after: AccountId,
+}
+
 /// Any message the product sends itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -75,6 +89,8 @@ pub enum Message {
     Grant(GrantRequest),
     /// See [`SyncRequest`].
     Sync(SyncRequest),
+    /// See [`BackfillContinuation`].
+    Backfill(BackfillContinuation),
 }
 
 /// Why a body that says it is one of our messages is not acted on. Sending it again would not help.
@@ -113,6 +129,7 @@ impl Message {
             Self::Enrollment(request) => (ENROLLMENT, json!(request)),
             Self::Grant(request) => (GRANT, json!(request)),
             Self::Sync(request) => (SYNC, json!(request)),
+            Self::Backfill(continuation) => (BACKFILL, json!(continuation)),
         };
         body["kind"] = json!(kind);
         body["version"] = json!(VERSION);
@@ -133,7 +150,7 @@ impl Message {
     /// When kind or version are unknown, or a field is missing or malformed.
     pub fn from_value(body: &Value) -> Result<Self, MessageError> {
         let kind = body.get("kind").and_then(Value::as_str).unwrap_or_default();
-        if ![ENROLLMENT, GRANT, SYNC].contains(&kind) {
+        if ![ENROLLMENT, GRANT, SYNC, BACKFILL].contains(&kind) {
             return Err(MessageError::UnknownKind(kind.chars().take(80).collect()));
         }
         let version = body.get("version").unwrap_or(&Value::Null);
@@ -150,6 +167,7 @@ impl Message {
                 Ok(Self::Enrollment(request))
             }
             GRANT => fields(kind, body).map(Self::Grant),
+            BACKFILL => fields(kind, body).map(Self::Backfill),
             _ => fields(kind, body).map(Self::Sync),
         }
     }
@@ -188,6 +206,11 @@ mod tests {
                 run_id: Some("run-1".to_owned()),
                 allow_mass_revocation: true,
             }),
+            Message::Backfill(BackfillContinuation {
+                request: BackfillRequest { accounts: [account].into(), ..BackfillRequest::default() },
+                run_id: "run-1".to_owned(),
+                after: account,
+            }),
         ] {
             let body: Value = serde_json::from_str(&message.to_json()).unwrap();
             assert!(Message::claims(&body), "{body}");
@@ -225,6 +248,11 @@ mod tests {
             (json!({"kind": ENROLLMENT, "version": 1, "account": "111122223333"}), "missing field `regions`"),
             (json!({"kind": ENROLLMENT, "version": 1, "account": "111122223333", "regions": ["mars"]}), "a Region"),
             (json!({"kind": ENROLLMENT, "version": 1, "account": "111122223333", "regions": []}), "names no Region"),
+            (json!({"kind": BACKFILL, "version": 1, "request": {}, "run_id": "r"}), "missing field `after`"),
+            (
+                json!({"kind": BACKFILL, "version": 1, "request": {"tags": []}, "run_id": "r", "after": "111122223333"}),
+                "tags = []: no such field",
+            ),
         ] {
             let error = Message::from_value(&body).unwrap_err();
             let source = error.source().map(ToString::to_string).unwrap_or_default();

@@ -119,6 +119,7 @@ pub struct Settings {
     pub max_concurrency: usize,
     pub enrollments_queue_url: Option<String>,
     pub grants_queue_url: Option<String>,
+    pub backfill_queue_url: Option<String>,
 }
 
 impl Settings {
@@ -149,6 +150,7 @@ impl Settings {
             ("destination_role_arn", self.destination_role_arn.is_some(), "ARN of the role that writes to the stream"),
             ("enrollments_queue_url", self.enrollments_queue_url.is_some(), "URL of the enroller's queue"),
             ("grants_queue_url", self.grants_queue_url.is_some(), "URL of the onboarder's queue"),
+            ("backfill_queue_url", self.backfill_queue_url.is_some(), "URL of backfill's own queue"),
         ];
         let missing = optional.into_iter().filter(|(key, set, _)| keys.contains(key) && !set);
         let problems: Vec<SettingProblem> = missing

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use enroller_core::event::EventContext;
 use enroller_core::settings::Settings;
+use futures::future::{Either, select};
 
 use crate::onboard::Memory;
 use crate::placement::Placements;
@@ -36,6 +37,19 @@ impl Engine {
             placements: Placements::default(),
             memory: Memory::default(),
             standings: Standings::default(),
+        }
+    }
+
+    /// What comes of work, or `None` if it is not done by `deadline_ms`, epoch milliseconds: it is given up then, or
+    /// not begun.
+    pub(crate) async fn within<T>(&self, deadline_ms: u64, work: impl Future<Output = T>) -> Option<T> {
+        if self.clock.now_ms() >= deadline_ms {
+            return None;
+        }
+        let (work, time_up) = (std::pin::pin!(work), self.clock.sleep_until(deadline_ms));
+        match select(work, time_up).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(((), _)) => None,
         }
     }
 

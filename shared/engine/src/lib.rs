@@ -4,7 +4,10 @@
 
 pub mod backfill;
 pub mod batch;
+mod chain;
 pub mod engine;
+pub mod examine;
+pub mod inspect;
 pub mod onboard;
 pub mod placement;
 pub mod ports;

@@ -43,11 +43,16 @@ pub enum Service {
     Organizations,
     /// Amazon SQS (AWS JSON 1.0).
     Sqs,
+    /// Amazon EventBridge (AWS JSON 1.1).
+    Events,
+    /// AWS CloudTrail (AWS JSON 1.1).
+    CloudTrail,
 }
 
 impl Service {
     /// All services.
-    pub const ALL: [Self; 6] = [Self::Ec2, Self::Logs, Self::Sts, Self::Iam, Self::Organizations, Self::Sqs];
+    pub const ALL: [Self; 8] =
+        [Self::Ec2, Self::Logs, Self::Sts, Self::Iam, Self::Organizations, Self::Sqs, Self::Events, Self::CloudTrail];
 
     /// The name in a signature's credential scope and in IAM actions.
     pub fn signing_name(self) -> &'static str {
@@ -58,6 +63,8 @@ impl Service {
             Self::Iam => "iam",
             Self::Organizations => "organizations",
             Self::Sqs => "sqs",
+            Self::Events => "events",
+            Self::CloudTrail => "cloudtrail",
         }
     }
 

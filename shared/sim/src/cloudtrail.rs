@@ -3,11 +3,13 @@
 //! Shapes: real payloads of public data sets and the samples of the service guides; each function names its own source.
 //! **Invariant**: read-only calls, and what AWS does without a call (the default VPCs of a new account), make no event.
 
+mod api;
 mod ec2_shapes;
 mod lifecycle;
 
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::api::handle;
 pub use self::lifecycle::{OrganizationEvent, StackStatus, organization_event, stack_status};
 use crate::call::{Call, Refusal, Service};
 use crate::events;
@@ -25,7 +27,9 @@ pub(crate) fn record(world: &mut World, call: &Call, request: &Value, outcome: R
     // monitoring"; IAM user guide, "Logging IAM and AWS STS API calls").
     let region = match call.service {
         Service::Organizations | Service::Iam => GLOBAL_REGION,
-        Service::Ec2 | Service::Logs | Service::Sts | Service::Sqs => call.region.as_str(),
+        Service::Ec2 | Service::Logs | Service::Sts | Service::Sqs | Service::Events | Service::CloudTrail => {
+            call.region.as_str()
+        }
     };
     let account = call.caller.account.clone();
     if !world.events.is_watched(&account, region) {
@@ -44,9 +48,12 @@ const API_CALL: &str = "AWS API Call via CloudTrail";
 fn is_write(service: Service, operation: &str) -> bool {
     let reads = ["Describe", "List", "Get"];
     match service {
-        Service::Ec2 | Service::Logs | Service::Iam | Service::Organizations => {
-            operation != "PutLogEvents" && !reads.iter().any(|read| operation.starts_with(read))
-        }
+        Service::Ec2
+        | Service::Logs
+        | Service::Iam
+        | Service::Organizations
+        | Service::Events
+        | Service::CloudTrail => operation != "PutLogEvents" && !reads.iter().any(|read| operation.starts_with(read)),
         Service::Sqs => operation == "CreateQueue",
         Service::Sts => false,
     }
@@ -60,6 +67,8 @@ fn source_of(service: Service) -> &'static str {
         Service::Iam => "aws.iam",
         Service::Organizations => "aws.organizations",
         Service::Sqs => "aws.sqs",
+        Service::Events => "aws.events",
+        Service::CloudTrail => "aws.cloudtrail",
     }
 }
 
@@ -82,9 +91,12 @@ fn api_call(world: &mut World, call: &Call, region: &str, request: &Value, outco
     let (parameters, response) = match call.service {
         Service::Ec2 => ec2_shapes::shapes(call, request, outcome.ok()),
         Service::Iam => (lower_camel(&flat(request)), outcome.ok().map_or(Value::Null, response_or_null)),
-        Service::Logs | Service::Organizations | Service::Sts | Service::Sqs => {
-            (response_or_null(request), outcome.ok().map_or(Value::Null, response_or_null))
-        }
+        Service::Logs
+        | Service::Organizations
+        | Service::Sts
+        | Service::Sqs
+        | Service::Events
+        | Service::CloudTrail => (response_or_null(request), outcome.ok().map_or(Value::Null, response_or_null)),
     };
     let mut detail = json!({
         "eventVersion": "1.11",
@@ -120,7 +132,13 @@ fn error_code(service: Service, refusal: &Refusal) -> String {
     match service {
         Service::Ec2 if refusal.status >= 500 => format!("Server.{}", refusal.code),
         Service::Ec2 => format!("Client.{}", refusal.code),
-        Service::Logs | Service::Sts | Service::Iam | Service::Organizations | Service::Sqs => refusal.code.clone(),
+        Service::Logs
+        | Service::Sts
+        | Service::Iam
+        | Service::Organizations
+        | Service::Sqs
+        | Service::Events
+        | Service::CloudTrail => refusal.code.clone(),
     }
 }
 

@@ -116,10 +116,13 @@ fn serve(world: &mut World, call: &Call, input: &Input) -> Result<(Output, Value
         (Service::Logs, Input::Json(input)) => logs::handle(world, call, input).map(json),
         (Service::Organizations, Input::Json(input)) => organizations::handle(world, call, input).map(json),
         (Service::Sqs, Input::Json(input)) => sqs::handle(world, call, input).map(json),
+        (Service::Events, Input::Json(input)) => events::handle(world, call, input).map(json),
+        (Service::CloudTrail, Input::Json(input)) => cloudtrail::handle(world, call, input).map(json),
         (Service::Ec2 | Service::Sts | Service::Iam, Input::Json(_))
-        | (Service::Logs | Service::Organizations | Service::Sqs, Input::Form(_)) => {
-            Err(Refusal::new(500, "InternalFailure", "the input is not of the service's protocol"))
-        }
+        | (
+            Service::Logs | Service::Organizations | Service::Sqs | Service::Events | Service::CloudTrail,
+            Input::Form(_),
+        ) => Err(Refusal::new(500, "InternalFailure", "the input is not of the service's protocol")),
     }
 }
 

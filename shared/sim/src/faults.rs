@@ -73,6 +73,8 @@ pub enum Strike {
     Nth(u64),
     /// At the call of this sequence number among all calls to the simulated AWS, from 1.
     Sequence(u64),
+    /// At every call whose sequence number is greater: with `HangBefore` the process that made the call is gone.
+    After(u64),
 }
 
 /// Which calls a fault hits. A part that is `None` matches every call.
@@ -141,6 +143,7 @@ impl FaultRule {
 pub struct Faults {
     rules: Vec<(FaultRule, u64)>,
     struck: u64,
+    hanging: bool,
 }
 
 impl Faults {
@@ -152,6 +155,12 @@ impl Faults {
     /// Disarms all rules.
     pub fn clear(&mut self) {
         self.rules.clear();
+        self.hanging = false;
+    }
+
+    /// Whether the rules that are armed have made a call hang: its caller will not hear of it.
+    pub fn hanging(&self) -> bool {
+        self.hanging
     }
 
     /// How many calls were hit so far.
@@ -169,12 +178,14 @@ impl Faults {
                 Strike::First(count) => *seen <= count,
                 Strike::Nth(number) => *seen == number,
                 Strike::Sequence(number) => call.sequence == number,
+                Strike::After(number) => call.sequence > number,
             };
             if strikes && hit.is_none() {
                 hit = Some(rule.kind.clone());
             }
         }
         self.struck += u64::from(hit.is_some());
+        self.hanging |= matches!(hit, Some(FaultKind::HangBefore | FaultKind::HangAfter));
         hit
     }
 }

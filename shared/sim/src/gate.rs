@@ -44,6 +44,9 @@ fn check_region(world: &World, call: &Call) -> Result<(), Refusal> {
     let global = match call.service {
         Service::Iam | Service::Organizations => true,
         Service::Sts => call.region == GLOBAL_REGION,
+        // Events of the global services come there, so what brings them on has to work there, enrolled or not. (In AWS
+        // nobody can disable that Region.)
+        Service::Events | Service::CloudTrail => call.region == GLOBAL_REGION,
         Service::Ec2 | Service::Logs | Service::Sqs => false,
     };
     if global || world.region_enabled(&call.caller.account, &call.region) {
@@ -66,7 +69,9 @@ fn check_ready(world: &World, call: &Call) -> Result<(), Refusal> {
             "OptInRequired",
             "You are not subscribed to this service. Please go to http://aws.amazon.com to subscribe.",
         )),
-        Service::Logs | Service::Sqs => Err(Refusal::new(400, "SubscriptionRequiredException", subscribe)),
+        Service::Logs | Service::Sqs | Service::Events | Service::CloudTrail => {
+            Err(Refusal::new(400, "SubscriptionRequiredException", subscribe))
+        }
         Service::Iam | Service::Sts | Service::Organizations => Ok(()),
     }
 }
@@ -105,7 +110,9 @@ pub(crate) fn denied_by_policy(service: Service, message: &str) -> Refusal {
             Refusal::new(403, "UnauthorizedOperation", message)
         }
         Service::Sts | Service::Iam => Refusal::new(403, "AccessDenied", message),
-        Service::Logs | Service::Organizations => Refusal::new(400, "AccessDeniedException", message),
+        Service::Logs | Service::Organizations | Service::Events | Service::CloudTrail => {
+            Refusal::new(400, "AccessDeniedException", message)
+        }
         Service::Sqs => Refusal::new(403, "AccessDeniedException", message),
     }
 }
@@ -118,7 +125,7 @@ pub(crate) fn bad_credentials(service: Service) -> Refusal {
             Refusal::new(401, "AuthFailure", "AWS was not able to validate the provided access credentials")
         }
         Service::Sts | Service::Iam => Refusal::new(403, "InvalidClientTokenId", format!("{invalid}.")),
-        Service::Logs | Service::Organizations | Service::Sqs => {
+        Service::Logs | Service::Organizations | Service::Sqs | Service::Events | Service::CloudTrail => {
             Refusal::new(400, "UnrecognizedClientException", format!("{invalid}."))
         }
     }
@@ -130,6 +137,8 @@ pub(crate) fn expired(service: Service) -> Refusal {
     match service {
         Service::Ec2 => Refusal::new(400, "RequestExpired", "Request has expired."),
         Service::Sts | Service::Iam => Refusal::new(403, "ExpiredToken", message),
-        Service::Logs | Service::Organizations | Service::Sqs => Refusal::new(400, "ExpiredTokenException", message),
+        Service::Logs | Service::Organizations | Service::Sqs | Service::Events | Service::CloudTrail => {
+            Refusal::new(400, "ExpiredTokenException", message)
+        }
     }
 }

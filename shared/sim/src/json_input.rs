@@ -85,18 +85,26 @@ impl<'a> Input<'a> {
 }
 
 /// Which code a service has for a value it does not take: CloudWatch Logs `InvalidParameterException`, SQS
-/// `InvalidParameterValue` (their API references, "Common errors" and the operations' own lists).
+/// `InvalidParameterValue`, EventBridge `ValidationException` (their API references, "Common errors" and the
+/// operations' own lists).
 pub(crate) fn invalid(service: Service, name: &str, rule: &str) -> Refusal {
     match service {
         Service::Sqs => {
             let message = format!("Value for parameter {name} is invalid. Reason: {rule}.");
             Refusal::new(400, "InvalidParameterValue", message)
         }
-        Service::Logs | Service::Organizations | Service::Ec2 | Service::Iam | Service::Sts => Refusal::new(
-            400,
-            "InvalidParameterException",
-            format!("1 validation error detected: Value at '{name}' failed to satisfy constraint: Member {rule}"),
-        ),
+        Service::Events => {
+            let message =
+                format!("1 validation error detected: Value at '{name}' failed to satisfy constraint: Member {rule}");
+            Refusal::new(400, "ValidationException", message)
+        }
+        Service::Logs | Service::Organizations | Service::Ec2 | Service::Iam | Service::Sts | Service::CloudTrail => {
+            Refusal::new(
+                400,
+                "InvalidParameterException",
+                format!("1 validation error detected: Value at '{name}' failed to satisfy constraint: Member {rule}"),
+            )
+        }
     }
 }
 
@@ -105,8 +113,12 @@ fn missing(service: Service, name: &str) -> Refusal {
         Service::Sqs => {
             Refusal::new(400, "MissingParameter", format!("The request must contain the parameter {name}."))
         }
-        Service::Logs | Service::Organizations | Service::Ec2 | Service::Iam | Service::Sts => {
-            invalid(service, name, "must not be null")
-        }
+        Service::Logs
+        | Service::Organizations
+        | Service::Ec2
+        | Service::Iam
+        | Service::Sts
+        | Service::Events
+        | Service::CloudTrail => invalid(service, name, "must not be null"),
     }
 }

@@ -108,6 +108,10 @@ fn rates_of(service: Service, operation: &str) -> (Option<Rate>, Option<Rate>) {
         // IAM user guide, "IAM and AWS STS quotas": 600 a second per account and Region, charged to the caller.
         Service::Sts => (Some(rate(600, 600)), None),
         Service::Organizations => organizations_rates(operation),
+        // EventBridge user guide, "Amazon EventBridge quotas": 50 a second for control plane APIs.
+        Service::Events => (Some(rate(50, 50)), None),
+        // AWS General Reference, "AWS CloudTrail endpoints and quotas": 10 a second for each reading API.
+        Service::CloudTrail => (Some(rate(10, 10)), None),
         // No documented figures to hold a caller to.
         Service::Iam | Service::Sqs => (None, None),
     }
@@ -168,8 +172,10 @@ pub(crate) fn throttle(service: Service) -> Refusal {
     match service {
         // EC2 developer guide, "Error codes": RequestLimitExceeded, HTTP 503.
         Service::Ec2 => Refusal::new(503, "RequestLimitExceeded", "Request limit exceeded."),
-        // Common errors of CloudWatch Logs.
-        Service::Logs => Refusal::new(400, "ThrottlingException", "Rate exceeded"),
+        // Common errors of CloudWatch Logs, EventBridge and CloudTrail.
+        Service::Logs | Service::Events | Service::CloudTrail => {
+            Refusal::new(400, "ThrottlingException", "Rate exceeded")
+        }
         // Common errors of the Query APIs; STS and IAM answer 400.
         Service::Sts | Service::Iam => Refusal::new(400, "Throttling", "Rate exceeded"),
         // Organizations model, TooManyRequestsException.

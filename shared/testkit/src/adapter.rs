@@ -104,8 +104,15 @@ pub enum As<'a> {
     Role(&'a str, &'a str),
 }
 
+/// Tries of one call, the first included, as in the functions.
+pub(crate) const ATTEMPTS: u32 = 4;
+
 /// A configuration of the SDK that reaches the simulated AWS.
 pub fn sdk_config(sim: &Sim, home_region: &str, who: As<'_>) -> SdkConfig {
+    sdk_config_trying(sim, home_region, who, ATTEMPTS)
+}
+
+fn sdk_config_trying(sim: &Sim, home_region: &str, who: As<'_>, attempts: u32) -> SdkConfig {
     let provider = match who {
         As::Account(account) => SharedCredentialsProvider::new(credentials_of(sim.credentials_of(account), None)),
         As::Role(account, role) => SharedCredentialsProvider::new(RoleCredentials {
@@ -122,7 +129,7 @@ pub fn sdk_config(sim: &Sim, home_region: &str, who: As<'_>) -> SdkConfig {
         .http_client(sim.http_client())
         .time_source(SimTime(sim.clone()))
         .sleep_impl(SharedAsyncSleep::new(SimTime(sim.clone())))
-        .retry_config(RetryConfig::standard().with_max_attempts(4))
+        .retry_config(RetryConfig::standard().with_max_attempts(attempts))
         // A sleep that takes no time would make every timeout strike at once, and move the clock at every call.
         .timeout_config(TimeoutConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -132,6 +139,16 @@ pub fn sdk_config(sim: &Sim, home_region: &str, who: As<'_>) -> SdkConfig {
 
 /// The engine's ports on a simulated AWS, through the real adapters.
 pub fn aws_on(sim: &Sim, settings: &Settings, who: As<'_>) -> Aws {
-    let config = sdk_config(sim, settings.home_region.as_str(), who);
-    Connection::from_config(Arc::new(settings.clone()), config, RateLimits::Unlimited).aws()
+    connection_on(sim, settings, who).aws()
+}
+
+/// The real adapters on a simulated AWS.
+pub fn connection_on(sim: &Sim, settings: &Settings, who: As<'_>) -> Connection {
+    connection_trying(sim, settings, who, ATTEMPTS)
+}
+
+/// Like [`connection_on`], with so many tries of each call.
+pub(crate) fn connection_trying(sim: &Sim, settings: &Settings, who: As<'_>, attempts: u32) -> Connection {
+    let config = sdk_config_trying(sim, settings.home_region.as_str(), who, attempts);
+    Connection::from_config(Arc::new(settings.clone()), config, RateLimits::Unlimited)
 }

@@ -29,6 +29,11 @@ pub const EXTERNAL_ID: &str = "simulated-external-id";
 pub const ENROLLMENTS: &str = "enrollments";
 /// Queue of the onboarder.
 pub const GRANTS: &str = "grants.fifo";
+/// Queue on which backfill goes on.
+pub const BACKFILL: &str = "backfill";
+/// Milliseconds a received message of [`BACKFILL`] stays hidden: six times the function's five minutes, which tests of
+/// its deadline let pass.
+const BACKFILL_VISIBILITY_MS: u64 = 1_800_000;
 /// Milliseconds a received message stays hidden: six times a function's five minutes would stall the simulation for
 /// nothing; what matters is that it is longer than one invocation, which takes no virtual time.
 const VISIBILITY_MS: u64 = 60_000;
@@ -73,6 +78,7 @@ pub fn installation_settings(
         ("external_id", EXTERNAL_ID.to_owned()),
         ("enrollments_queue_url", queue(ENROLLMENTS)),
         ("grants_queue_url", queue(GRANTS)),
+        ("backfill_queue_url", queue(BACKFILL)),
     ]);
     values.extend(changes.iter().map(|(key, value)| (*key, (*value).to_owned())));
     Settings::from_lookup(|key| values.get(key).cloned())
@@ -104,9 +110,13 @@ impl Installation {
         let central = self.settings.central_account.to_string();
         let home = self.settings.home_region.to_string();
         self.sim.with(|world| self.central_roles(world, &central));
-        for (name, fifo) in [(ENROLLMENTS, false), (GRANTS, true)] {
+        for (name, fifo, visibility_timeout_ms) in [
+            (ENROLLMENTS, false, VISIBILITY_MS),
+            (GRANTS, true, VISIBILITY_MS),
+            (BACKFILL, false, BACKFILL_VISIBILITY_MS),
+        ] {
             let dead = if fifo { name.replace(".fifo", "-dead.fifo") } else { format!("{name}-dead") };
-            let settings = QueueSettings { fifo, visibility_timeout_ms: VISIBILITY_MS, ..QueueSettings::default() };
+            let settings = QueueSettings { fifo, visibility_timeout_ms, ..QueueSettings::default() };
             self.sim.create_queue(&central, &home, &dead, settings.clone())?;
             let redrive = Some(Redrive { dead_letter_queue: dead, max_receive_count: MAX_RECEIVES });
             let content_based_deduplication = fifo;

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use enroller_core::settings::Settings;
 use enroller_engine::Engine;
+use enroller_engine::inspect::Inspection;
 use enroller_engine::ports::Journal;
 use enroller_sim::{Sim, SimBuilder};
 use lambda_runtime::LambdaEvent;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::adapter::{As, SimTime, aws_on};
-use crate::install::{ENROLLMENTS, FUNCTION_ROLES, GRANTS, InstallError, Installation, installation_settings};
+use crate::adapter::{ATTEMPTS, As, SimTime, connection_on, connection_trying};
+use crate::install::{
+    BACKFILL, ENROLLMENTS, FUNCTION_ROLES, GRANTS, InstallError, Installation, installation_settings,
+};
 use crate::journal::Notebook;
 use crate::mapping;
 
@@ -41,6 +44,7 @@ pub struct Lab {
     pub onboarder: Engine,
     /// The engine of `backfill`.
     pub backfill: Engine,
+    attempts: u32,
 }
 
 /// What went wrong with the laboratory itself.
@@ -77,10 +81,10 @@ impl Lab {
         let stacks = Installation::new(sim.clone(), settings.clone());
         stacks.deploy_center()?;
         let notebook = Arc::new(Notebook::default());
-        let engine = |function: &str| engine_of(&sim, &settings, function, &notebook);
+        let engine = |function: &str| engine_of(&sim, &settings, function, &notebook, ATTEMPTS);
         let (enroller, onboarder, backfill) = (engine("vpc-enroller"), engine("account-onboarder"), engine("backfill"));
         let regions = options.organization.regions.clone();
-        Ok(Self { sim, settings, regions, stacks, notebook, enroller, onboarder, backfill })
+        Ok(Self { sim, settings, regions, stacks, notebook, enroller, onboarder, backfill, attempts: ATTEMPTS })
     }
 
     /// Deploys the member stack in every account, the management account included, and tells of it.
@@ -109,11 +113,22 @@ impl Lab {
         Ok(())
     }
 
+    /// Makes the functions' SDK try each call so many times from now on, the first time included; they start anew. With
+    /// one, what a failed call leads to is the engine's doing alone.
+    pub fn set_attempts(&mut self, attempts: u32) {
+        self.attempts = attempts;
+        self.cold_start();
+    }
+
+    fn engine_of(&self, function: &str) -> Engine {
+        engine_of(&self.sim, &self.settings, function, &self.notebook, self.attempts)
+    }
+
     /// Makes the functions forget what a warm container remembers, as a new container would.
     pub fn cold_start(&mut self) {
-        self.enroller = engine_of(&self.sim, &self.settings, "vpc-enroller", &self.notebook);
-        self.onboarder = engine_of(&self.sim, &self.settings, "account-onboarder", &self.notebook);
-        self.backfill = engine_of(&self.sim, &self.settings, "backfill", &self.notebook);
+        self.enroller = self.engine_of("vpc-enroller");
+        self.onboarder = self.engine_of("account-onboarder");
+        self.backfill = self.engine_of("backfill");
     }
 
     /// Feeds the functions once from their queues. Returns whether there was anything to do.
@@ -125,7 +140,17 @@ impl Lab {
         self.sim.advance(0);
         let granted = self.feed(GRANTS).await?;
         let enrolled = self.feed(ENROLLMENTS).await?;
-        Ok(granted || enrolled)
+        let continued = self.feed(BACKFILL).await?;
+        Ok(granted || enrolled || continued)
+    }
+
+    /// Feeds only `backfill` once from its queue. Returns whether there was anything to do.
+    ///
+    /// # Errors
+    ///
+    /// A function that fails as a whole.
+    pub async fn step_backfill(&self) -> Result<bool, LabError> {
+        self.feed(BACKFILL).await
     }
 
     /// Lets everything happen that is under way, moving the clock to whatever comes next, for at most `horizon_ms`.
@@ -163,7 +188,7 @@ impl Lab {
     /// When the next event or message comes.
     fn next_due_ms(&self) -> Result<Option<u64>, LabError> {
         let mut due = vec![self.sim.next_event_due_ms()];
-        for queue in [self.url(ENROLLMENTS), self.url(GRANTS)] {
+        for queue in [self.url(ENROLLMENTS), self.url(GRANTS), self.url(BACKFILL)] {
             due.push(self.sim.earliest_visible_ms(&queue)?);
         }
         Ok(due.into_iter().flatten().min())
@@ -177,7 +202,11 @@ impl Lab {
         }
         let arn = format!("arn:aws:sqs:{}:{}:{queue}", self.settings.home_region, self.settings.central_account);
         let event = mapping::invocation(&self.sim, &arn, &messages);
-        let response = if queue == GRANTS { self.onboard(event).await } else { self.enroll(event).await }?;
+        let response = match queue {
+            GRANTS => self.onboard(event).await,
+            BACKFILL => self.invoke_backfill(event).await,
+            _ => self.enroll(event).await,
+        }?;
         mapping::settle(&self.sim, &url, &messages, &response)?;
         Ok(true)
     }
@@ -208,14 +237,41 @@ impl Lab {
     ///
     /// What the function returns as its failure.
     pub async fn sweep(&self, request: Value) -> Result<Value, LabError> {
-        let response = backfill::handle(&self.backfill, self.invocation(request)).await;
+        self.invoke_backfill(self.invocation(request)).await
+    }
+
+    /// Invokes `backfill` as a schedule of EventBridge does.
+    ///
+    /// # Errors
+    ///
+    /// What the function returns as its failure.
+    pub async fn sweep_on_schedule(&self) -> Result<Value, LabError> {
+        let (home, central) = (&self.settings.home_region, self.settings.central_account);
+        self.sweep(json!({
+            "version": "0", "id": self.sim.with(|world| world.ids.uuid()), "source": "aws.scheduler",
+            "detail-type": "Scheduled Event", "account": central, "region": home, "time": "2026-11-23T03:00:00Z",
+            "resources": [format!("arn:aws:scheduler:{home}:{central}:schedule/default/vpc-flow-logs-sweep")],
+            "detail": "{}"
+        }))
+        .await
+    }
+
+    async fn invoke_backfill(&self, event: LambdaEvent<Value>) -> Result<Value, LabError> {
+        let response = backfill::handle(&self.backfill, event).await;
         response.map_err(|source| LabError::Function { function: "backfill", source })
     }
 
     /// An engine that works with the central account's own credentials, as a person with the command line tool does.
     pub fn operator(&self, journal: Arc<dyn Journal>) -> Engine {
-        let aws = aws_on(&self.sim, &self.settings, As::Account(self.settings.central_account.to_string().as_str()));
-        Engine::new(self.settings.clone(), aws, Arc::new(SimTime(self.sim.clone())), journal)
+        self.examiner(journal).0
+    }
+
+    /// Like [`Lab::operator`], with what the doctor looks at through the same connection.
+    pub fn examiner(&self, journal: Arc<dyn Journal>) -> (Engine, Inspection) {
+        let central = self.settings.central_account.to_string();
+        let connection = connection_on(&self.sim, &self.settings, As::Account(&central));
+        let time = Arc::new(SimTime(self.sim.clone()));
+        (Engine::new(self.settings.clone(), connection.aws(), time, journal), connection.inspection())
     }
 
     /// An invocation with this payload, beginning now.
@@ -229,9 +285,9 @@ impl Lab {
     }
 }
 
-fn engine_of(sim: &Sim, settings: &Settings, function: &str, notebook: &Arc<Notebook>) -> Engine {
+fn engine_of(sim: &Sim, settings: &Settings, function: &str, notebook: &Arc<Notebook>, attempts: u32) -> Engine {
     let central = settings.central_account.to_string();
     let role = FUNCTION_ROLES.iter().find(|(name, _)| *name == function).map_or("", |(_, role)| role);
-    let aws = aws_on(sim, settings, As::Role(&central, role));
+    let aws = connection_trying(sim, settings, As::Role(&central, role), attempts).aws();
     Engine::new(settings.clone(), aws, Arc::new(SimTime(sim.clone())), Arc::clone(notebook) as _)
 }

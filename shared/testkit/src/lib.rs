@@ -11,7 +11,7 @@ mod lab;
 mod mapping;
 pub mod people;
 
-pub use adapter::{As, aws_on, sdk_config};
+pub use adapter::{As, aws_on, connection_on, sdk_config};
 pub use install::{Installation, installation_settings};
 pub use journal::Notebook;
 pub use lab::{Lab, LabError, LabOptions};

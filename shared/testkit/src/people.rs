@@ -2,7 +2,9 @@
 
 use aws_sdk_cloudwatchlogs::Client as Logs;
 use aws_sdk_ec2::Client as Ec2;
-use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
+use aws_sdk_ec2::types::{
+    FlowLogsResourceType, LogDestinationType, ResourceType, Tag, TagSpecification, TrafficType,
+};
 use enroller_sim::Sim;
 
 use crate::adapter::{As, sdk_config};
@@ -85,5 +87,54 @@ impl Person {
     /// What AWS refuses.
     pub async fn delete_log_group(&self, name: &str) -> Result<(), Refused> {
         self.logs.delete_log_group().log_group_name(name).send().await.map(|_| ()).map_err(refused)
+    }
+
+    /// Deletes a VPC.
+    ///
+    /// # Errors
+    ///
+    /// What AWS refuses.
+    pub async fn delete_vpc(&self, id: &str) -> Result<(), Refused> {
+        self.ec2.delete_vpc().vpc_id(id).send().await.map(|_| ()).map_err(refused)
+    }
+
+    /// Makes a flow log of a VPC to a bucket.
+    ///
+    /// # Errors
+    ///
+    /// What AWS refuses.
+    pub async fn log_to_bucket(&self, vpc: &str, bucket_arn: &str) -> Result<(), Refused> {
+        let request = self.ec2.create_flow_logs().resource_type(FlowLogsResourceType::Vpc).resource_ids(vpc);
+        let request = request.log_destination_type(LogDestinationType::S3).log_destination(bucket_arn);
+        request.traffic_type(TrafficType::All).send().await.map(|_| ()).map_err(refused)
+    }
+
+    /// Makes a log group.
+    ///
+    /// # Errors
+    ///
+    /// What AWS refuses.
+    pub async fn create_log_group(&self, name: &str) -> Result<(), Refused> {
+        self.logs.create_log_group().log_group_name(name).send().await.map(|_| ()).map_err(refused)
+    }
+
+    /// Sets the days for which a log group keeps events.
+    ///
+    /// # Errors
+    ///
+    /// What AWS refuses.
+    pub async fn put_retention(&self, group: &str, days: i32) -> Result<(), Refused> {
+        let request = self.logs.put_retention_policy().log_group_name(group).retention_in_days(days);
+        request.send().await.map(|_| ()).map_err(refused)
+    }
+
+    /// Makes a subscription filter that takes everything to a function of the account.
+    ///
+    /// # Errors
+    ///
+    /// What AWS refuses.
+    pub async fn filter_to_function(&self, group: &str, name: &str, function_arn: &str) -> Result<(), Refused> {
+        let request = self.logs.put_subscription_filter().log_group_name(group).filter_name(name);
+        request.filter_pattern("").destination_arn(function_arn).send().await.map(|_| ()).map_err(refused)
     }
 }

@@ -11,7 +11,7 @@ use crate::ids::{AccountId, Region};
 pub struct Explanation {
     /// Where the event was read from, as the caller named it.
     pub source: String,
-    /// `enroll`, `repair`, `grant`, `revoke`, `sync` or `ignore`.
+    /// `enroll`, `repair`, `grant`, `revoke`, `sync`, `backfill` or `ignore`.
     pub decision: &'static str,
     /// The account that would be acted on, or that an ignored event is from.
     pub account: Option<AccountId>,
@@ -82,6 +82,10 @@ fn acted(trigger: Trigger) -> (&'static str, Subject, String) {
         Trigger::Sync { cause, resource, .. } => {
             let account = resource.as_deref().and_then(|resource| resource.parse().ok());
             ("sync", Subject { account, region: None, resource }, cause)
+        }
+        Trigger::Backfill(continuation) => {
+            let reason = format!("Backfill {} goes on after account {}", continuation.run_id, continuation.after);
+            ("backfill", Subject::default(), reason)
         }
     }
 }

@@ -44,7 +44,7 @@ use std::error::Error;
 use serde_json::Value;
 
 use crate::ids::{AccountId, Invalid, OrganizationId, Region};
-use crate::message::{EnrollmentRequest, Message};
+use crate::message::{BackfillContinuation, EnrollmentRequest, Message};
 use crate::names::{FilterName, LogGroupName, RoleName};
 use crate::settings::Settings;
 
@@ -133,6 +133,8 @@ pub enum Trigger {
         /// The sweep it belongs to, if any.
         run_id: Option<String>,
     },
+    /// A backfill goes on.
+    Backfill(BackfillContinuation),
 }
 
 impl Trigger {
@@ -153,6 +155,7 @@ impl From<Message> for Trigger {
                 allow_mass_revocation: request.allow_mass_revocation,
                 run_id: request.run_id,
             },
+            Message::Backfill(continuation) => Self::Backfill(continuation),
         }
     }
 }
@@ -253,6 +256,9 @@ impl From<Invalid> for Rejection {
     }
 }
 
+/// Detail-type of a schedule's event.
+const SCHEDULED: &str = "Scheduled Event";
+
 /// Decides what a queue's body calls for.
 pub fn decode(body: &str, context: &EventContext) -> Decision {
     match parse(body) {
@@ -304,7 +310,7 @@ fn own_message(value: &Value) -> Decision {
         Ok(message) => {
             let occurred_at_ms = match &message {
                 Message::Enrollment(request) => request.requested_at_ms,
-                Message::Grant(_) | Message::Sync(_) => None,
+                Message::Grant(_) | Message::Sync(_) | Message::Backfill(_) => None,
             };
             Decision::Act(Box::new(Decoded { trigger: message.into(), event_id: None, occurred_at_ms }))
         }
@@ -313,6 +319,12 @@ fn own_message(value: &Value) -> Decision {
             Rejection::refuse(format!("{error}{cause}")).decision(None, None)
         }
     }
+}
+
+/// Whether an event is that of a schedule, whichever service keeps it.
+pub fn is_schedule(value: &Value) -> bool {
+    let is = |name, text: &str| value.get(name).and_then(Value::as_str).is_some_and(|it| it.eq_ignore_ascii_case(text));
+    (is("source", "aws.events") || is("source", "aws.scheduler")) && is("detail-type", SCHEDULED)
 }
 
 fn trigger(envelope: &Envelope<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
@@ -331,7 +343,7 @@ fn trigger(envelope: &Envelope<'_>, context: &EventContext) -> Result<Trigger, R
 
 fn schedule(envelope: &Envelope<'_>) -> Result<Trigger, Rejection> {
     let detail_type = envelope.detail_type();
-    if !detail_type.eq_ignore_ascii_case("Scheduled Event") {
+    if !detail_type.eq_ignore_ascii_case(SCHEDULED) {
         let detail_type = json::cut(&detail_type, 80);
         return Err(Rejection::ignore(format!("{detail_type:?} of {} is not a scheduled event", envelope.source)));
     }
@@ -367,6 +379,11 @@ mod tests {
                 run_id: Some("r".to_owned())
             }
         );
+
+        let body = json!({"kind": "backfill-request", "version": 1, "request": {"reason": "nightly"}, "run_id": "r",
+            "after": MEMBER});
+        let Trigger::Backfill(continuation) = acted(&body) else { panic!("not a continuation") };
+        assert_eq!((continuation.after, continuation.request.reason.as_str()), (account(MEMBER), "nightly"));
     }
 
     #[test]
@@ -384,10 +401,12 @@ mod tests {
                     "resources": ["arn:aws:events:eu-west-1:111122223333:rule/nightly"]});
                 let resource = Some("arn:aws:events:eu-west-1:111122223333:rule/nightly".to_owned());
                 assert_eq!(acted(&event), Trigger::sync("The schedule is due".to_owned(), resource));
+                assert!(is_schedule(&event));
             }
         }
         let other = json!({"source": "aws.events", "detail-type": "Schedule Changed", "detail": {}});
         assert!(ignored(&other).contains("not a scheduled event"));
+        assert!(!is_schedule(&other) && !is_schedule(&create_vpc().build()) && !is_schedule(&json!(null)));
     }
 
     #[test]

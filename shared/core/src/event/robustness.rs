@@ -135,7 +135,7 @@ proptest! {
                 Trigger::Enroll { account, .. } | Trigger::Repair { account, .. } => Some(account),
                 Trigger::Grant { account, .. } | Trigger::Revoke { account, .. } => Some(account),
                 Trigger::Request(request) => Some(request.account),
-                Trigger::Sync { .. } => None,
+                Trigger::Sync { .. } | Trigger::Backfill(_) => None,
             };
             prop_assert!(account.is_none_or(|account| event.to_string().contains(&account.to_string())));
         }

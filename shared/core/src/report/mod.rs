@@ -1,5 +1,6 @@
 //! What came of it: decision lines for people and log queries, outcomes per VPC, metrics for alarms.
 
+pub mod checkup;
 pub mod coverage;
 mod metrics;
 

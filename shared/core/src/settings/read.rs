@@ -48,6 +48,7 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("max_concurrency", "16", "accounts worked on at once, 1 to 256"),
     ("enrollments_queue_url", "", "queue of the vpc-enroller (functions)"),
     ("grants_queue_url", "", "FIFO queue of the account-onboarder (functions)"),
+    ("backfill_queue_url", "", "queue on which backfill goes on when its time runs out (backfill)"),
 ];
 
 /// Retention periods CloudWatch Logs accepts, in days (PutRetentionPolicy).
@@ -251,6 +252,7 @@ fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
     let max_concurrency = r.get("max_concurrency", number(1..=256));
     let enrollments_queue_url = r.get("enrollments_queue_url", queue_url);
     let grants_queue_url = r.get("grants_queue_url", queue_url);
+    let backfill_queue_url = r.get("backfill_queue_url", queue_url);
     Some(Settings {
         central_account: central_account?,
         organization_id: organization_id?,
@@ -284,6 +286,7 @@ fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
         max_concurrency: usize::try_from(max_concurrency?).ok()?,
         enrollments_queue_url,
         grants_queue_url,
+        backfill_queue_url,
     })
 }
 

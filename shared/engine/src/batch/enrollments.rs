@@ -7,10 +7,9 @@ use enroller_core::event::{Decoded, Trigger};
 use enroller_core::ids::{AccountId, Region, VpcId};
 use enroller_core::message::{GrantRequest, Message, SyncRequest};
 use enroller_core::report::{Decision, Metrics, Outcome};
-use futures::future::{Either, select};
 use futures::stream::{StreamExt, iter};
 
-use super::{BatchReport, Record};
+use super::{BatchReport, Record, Sorted};
 use crate::engine::Engine;
 use crate::ports::{Outgoing, RegionDestinations};
 use crate::reconcile::{AccountReport, AccountWork, Trouble};
@@ -41,10 +40,11 @@ impl Engine {
         let mut units = BTreeMap::new();
         let mut foreign = Vec::new();
         for (index, record) in records.iter().enumerate() {
-            if let Some(decoded) = self.read(record, &mut report, &mut metrics)
-                && let Some(message) = sort(decoded, index, &mut units)
-            {
-                foreign.push((record, message));
+            let Some(decoded) = self.read(record, &mut report, &mut metrics) else { continue };
+            match sort(decoded, index, &mut units) {
+                Sorted::Ours => {}
+                Sorted::Foreign(message) => foreign.push((record, message)),
+                Sorted::Misplaced => report.refuse_misplaced(record, &mut metrics),
             }
         }
         for (record, message) in foreign {
@@ -67,15 +67,8 @@ impl Engine {
     /// Reconciles unless and until time runs out. No change is begun after that; a call that still hangs then is given
     /// up, which is safe: the next run looks at what is there.
     pub async fn reconcile_until(&self, work: &AccountWork, deadline_ms: u64) -> AccountReport {
-        if self.clock.now_ms() >= deadline_ms {
-            return AccountReport::out_of_time(work);
-        }
-        let work_done = std::pin::pin!(self.reconcile(work, deadline_ms));
-        let time_up = self.clock.sleep_until(deadline_ms);
-        match select(work_done, time_up).await {
-            Either::Left((report, _)) => report,
-            Either::Right(((), _)) => AccountReport::out_of_time(work),
-        }
+        let report = self.within(deadline_ms, self.reconcile(work, deadline_ms)).await;
+        report.unwrap_or_else(|| AccountReport::out_of_time(work))
     }
 
     async fn answer_unit(
@@ -148,7 +141,7 @@ pub(super) fn answer_sent(record: &Record, sent: Result<(), Box<Decision>>, repo
 }
 
 /// Adds a record to its account's unit, or says what to tell the onboarder.
-fn sort(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -> Option<Message> {
+fn sort(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -> Sorted<Message> {
     let mut expected = None;
     let (account, regions, destinations, since_ms) = match decoded.trigger {
         Trigger::Enroll { account, region, resource, .. } => {
@@ -163,11 +156,12 @@ fn sort(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -
         Trigger::Grant { account, cause } | Trigger::Revoke { account, cause } => {
             // Who leaves is found by the same comparison with Organizations as who comes.
             let reason = format!("{cause} (account {account})");
-            return Some(Message::Sync(SyncRequest { reason, run_id: None, allow_mass_revocation: false }));
+            return Sorted::Foreign(Message::Sync(SyncRequest { reason, run_id: None, allow_mass_revocation: false }));
         }
         Trigger::Sync { cause, run_id, allow_mass_revocation, .. } => {
-            return Some(Message::Sync(SyncRequest { reason: cause, run_id, allow_mass_revocation }));
+            return Sorted::Foreign(Message::Sync(SyncRequest { reason: cause, run_id, allow_mass_revocation }));
         }
+        Trigger::Backfill(_) => return Sorted::Misplaced,
     };
     let unit = units.entry(account).or_insert_with(|| Unit {
         work: AccountWork { account, regions: BTreeSet::new(), destinations: RegionDestinations::new() },
@@ -180,5 +174,5 @@ fn sort(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -
     unit.records.push(index);
     unit.expected.extend(expected);
     unit.since_ms = [unit.since_ms, since_ms].into_iter().flatten().min();
-    None
+    Sorted::Ours
 }

@@ -5,8 +5,7 @@ use enroller_core::message::{EnrollmentRequest, Message};
 use enroller_core::report::{Decision, Metrics, Outcome};
 
 use super::enrollments::answer_sent;
-use super::{BatchReport, Record};
-use futures::future::{Either, select};
+use super::{BatchReport, Record, Sorted};
 
 use crate::engine::Engine;
 use crate::onboard::{GrantReport, GrantWork};
@@ -25,23 +24,17 @@ impl Engine {
             let Some(decoded) = self.read(record, &mut report, &mut metrics) else { continue };
             let asked = asks(&record.body);
             match add(&mut work, decoded, asked) {
-                None => part_of_work.push(record),
-                Some(request) => {
-                    let sent = self.forward(request).await;
+                Sorted::Ours => part_of_work.push(record),
+                Sorted::Foreign(request) => {
+                    let sent = self.forward(*request).await;
                     answer_sent(record, sent, &mut report);
                 }
+                Sorted::Misplaced => report.refuse_misplaced(record, &mut metrics),
             }
         }
         let mut granted = GrantReport::default();
         if !part_of_work.is_empty() {
-            let synced = {
-                let sync = std::pin::pin!(self.sync_grants(&work, &mut metrics));
-                let time_up = self.clock.sleep_until(deadline_ms);
-                match select(sync, time_up).await {
-                    Either::Left((synced, _)) => Some(synced),
-                    Either::Right(((), _)) => None,
-                }
-            };
+            let synced = self.within(deadline_ms, self.sync_grants(&work, &mut metrics)).await;
             let in_time = synced.is_some();
             granted = synced.unwrap_or_default();
             report.changes += granted.writes;
@@ -86,7 +79,7 @@ fn asks(body: &str) -> bool {
 }
 
 /// Adds what a message says to the work, or gives back what is the enroller's to do.
-fn add(work: &mut GrantWork, decoded: Decoded, asked: bool) -> Option<EnrollmentRequest> {
+fn add(work: &mut GrantWork, decoded: Decoded, asked: bool) -> Sorted<Box<EnrollmentRequest>> {
     let mut because = |cause: &str| {
         if !work.reason.is_empty() {
             work.reason.push_str("; ");
@@ -111,17 +104,18 @@ fn add(work: &mut GrantWork, decoded: Decoded, asked: bool) -> Option<Enrollment
             work.sync = true;
             work.allow_mass_revocation |= allow_mass_revocation;
         }
-        Trigger::Request(request) => return Some(request),
+        Trigger::Request(request) => return Sorted::Foreign(Box::new(request)),
+        Trigger::Backfill(_) => return Sorted::Misplaced,
         Trigger::Enroll { account, region, cause, .. } | Trigger::Repair { account, region, cause, .. } => {
-            return Some(EnrollmentRequest {
+            return Sorted::Foreign(Box::new(EnrollmentRequest {
                 account,
                 regions: vec![region],
                 destinations: std::collections::BTreeMap::new(),
                 reason: cause,
                 run_id: None,
                 requested_at_ms: decoded.occurred_at_ms,
-            });
+            }));
         }
     }
-    None
+    Sorted::Ours
 }

@@ -8,6 +8,7 @@
 //! - Records about the same account are worked on once, together.
 //! - Before the deadline, what is not done is handed back.
 
+mod backfills;
 mod enrollments;
 mod grants;
 
@@ -62,10 +63,34 @@ impl BatchReport {
         }
     }
 
+    /// A person should see what claims to be for us and is not right: it goes to the dead-letter queue, at once.
+    fn refuse(&mut self, record: &Record, line: Decision, metrics: &mut Metrics) {
+        metrics.add(Metric::EventsRefused, 1.0);
+        self.refused += 1;
+        self.fail(record, 0);
+        self.decisions.push(line);
+    }
+
+    fn refuse_misplaced(&mut self, record: &Record, metrics: &mut Metrics) {
+        let cause = "a backfill-request belongs on the queue of backfill, which this is not";
+        let line = Decision::about(None, "read-event", record.id.clone(), Outcome::Refused, cause);
+        self.refuse(record, line.next("send it to the queue that backfill_queue_url names"), metrics);
+    }
+
     fn fail(&mut self, record: &Record, seconds: u32) {
         self.failed.push(record.id.clone());
         self.hidden.insert(record.id.clone(), seconds);
     }
+}
+
+/// Whose work a message is.
+enum Sorted<M> {
+    /// It was added to the function's own work.
+    Ours,
+    /// It is the other function's, to be sent on.
+    Foreign(M),
+    /// It is neither's.
+    Misplaced,
 }
 
 /// The longest a message is hidden before its next try, in seconds.
@@ -85,20 +110,20 @@ pub fn wait_seconds(receive_count: u32, soon: bool) -> u32 {
 impl Engine {
     /// Decodes a record; ignored and refused ones become a line, a count and nothing else.
     fn read(&self, record: &Record, report: &mut BatchReport, metrics: &mut Metrics) -> Option<Decoded> {
-        let (metric, outcome, subject, reason) = match decode(&record.body, &self.event_context()) {
+        let (outcome, subject, reason) = match decode(&record.body, &self.event_context()) {
             EventDecision::Act(decoded) => return Some(*decoded),
-            EventDecision::Ignore(it) => (Metric::EventsIgnored, Outcome::Ignored, it.subject, it.reason),
-            EventDecision::Refuse(it) => (Metric::EventsRefused, Outcome::Refused, it.subject, it.reason),
+            EventDecision::Ignore(it) => (Outcome::Ignored, it.subject, it.reason),
+            EventDecision::Refuse(it) => (Outcome::Refused, it.subject, it.reason),
         };
-        metrics.add(metric, 1.0);
-        // A person should see what claims to be for us and is not right: it goes to the dead-letter queue, at once.
-        if outcome == Outcome::Refused {
-            report.refused += 1;
-            report.fail(record, 0);
-        }
         let resource = subject.resource.unwrap_or_else(|| record.id.clone());
         let line = Decision::about(subject.account, "read-event", resource, outcome, reason);
-        report.decisions.push(Decision { region: subject.region, ..line });
+        let line = Decision { region: subject.region, ..line };
+        if outcome == Outcome::Refused {
+            report.refuse(record, line, metrics);
+        } else {
+            metrics.add(Metric::EventsIgnored, 1.0);
+            report.decisions.push(line);
+        }
         None
     }
 

@@ -12,6 +12,7 @@ use enroller_core::report::{Decision, Metric, Metrics, Outcome};
 use enroller_core::settings::GrantMode;
 
 use super::{GrantReport, GrantWork, Membership};
+use crate::chain::chain;
 use crate::engine::Engine;
 use crate::ports::AwsResult;
 
@@ -209,16 +210,4 @@ impl Engine {
             )),
         }
     }
-}
-
-/// An error with everything below it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -33,6 +33,7 @@ use apply::{Flow, PlaceRun};
 use role::RoleOnce;
 use standing::Standing;
 
+pub(crate) use report::trouble_decision;
 pub(crate) use standing::Standings;
 
 /// Where an account is granted in one Region, or why that is not known.

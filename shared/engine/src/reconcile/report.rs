@@ -149,7 +149,7 @@ impl PlaceReport {
 }
 
 /// The line about something that stood in the way.
-pub(super) fn trouble_decision(place: &Place, action: &str, resource: String, trouble: &Trouble) -> Decision {
+pub(crate) fn trouble_decision(place: &Place, action: &str, resource: String, trouble: &Trouble) -> Decision {
     let line = Decision::at(place, action, resource, Outcome::Failed, trouble.to_string());
     match trouble {
         Trouble::Aws(error) => line.failed_with(error),

@@ -33,7 +33,7 @@ impl BusId {
         Self { account: account.to_owned(), region: region.to_owned(), name: "default".to_owned() }
     }
 
-    fn from_arn(arn: &str) -> Option<Self> {
+    pub(super) fn from_arn(arn: &str) -> Option<Self> {
         let mut parts = arn.splitn(6, ':').skip(2);
         let (service, region, account, resource) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let name = resource.strip_prefix("event-bus/").filter(|name| service == "events" && !name.is_empty())?;
@@ -129,11 +129,13 @@ pub enum RuleError {
 #[derive(Debug, Default)]
 pub(super) struct Bus {
     pub(super) rules: BTreeMap<String, Rule>,
-    policy: Option<Value>,
+    pub(super) policy: Option<Value>,
 }
 
 #[derive(Debug)]
 pub(super) struct Rule {
+    pub(super) settings: RuleSettings,
+    pub(super) enabled: bool,
     pub(super) pattern: Pattern,
     pub(super) active_from_ms: u64,
     pub(super) targets: Vec<ResolvedTarget>,
@@ -179,13 +181,20 @@ pub fn put_rule(world: &mut World, id: &BusId, settings: &RuleSettings) -> Resul
     };
     let targets = settings.targets.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
     let active_from_ms = world.now_ms() + settings.delay_ms;
-    bus_mut(world, id)?.rules.insert(rule, Rule { pattern, active_from_ms, targets });
+    let settings = settings.clone();
+    bus_mut(world, id)?.rules.insert(rule, Rule { settings, enabled: true, pattern, active_from_ms, targets });
     Ok(())
 }
 
 /// Deletes a rule; whether there was one.
 pub fn delete_rule(world: &mut World, id: &BusId, name: &str) -> bool {
     world.events.buses.get_mut(id).is_some_and(|bus| bus.rules.remove(name).is_some())
+}
+
+/// Enables or disables a rule; whether there is one.
+pub fn set_rule_enabled(world: &mut World, id: &BusId, name: &str, enabled: bool) -> bool {
+    let rule = world.events.buses.get_mut(id).and_then(|bus| bus.rules.get_mut(name));
+    rule.map(|rule| rule.enabled = enabled).is_some()
 }
 
 /// Whether the bus exists and takes events from that account.

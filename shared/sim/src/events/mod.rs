@@ -4,6 +4,7 @@
 //! targets, other buses or queues. Each leg is a pending delivery with a due time on virtual time; moving the clock
 //! delivers what is due. **Invariant**: an event sees at most two accounts and two Regions.
 
+mod api;
 mod bus;
 pub mod pattern;
 
@@ -13,10 +14,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub(crate) use self::api::handle;
 use self::bus::{Bus, ResolvedTarget, accepts_from};
 pub use self::bus::{
     BusId, MAX_PATTERN_CHARACTERS, MAX_TARGETS, RuleError, RuleSettings, Target, create_bus, delete_rule,
-    put_bus_policy, put_rule,
+    put_bus_policy, put_rule, set_rule_enabled,
 };
 use crate::sim::Sim;
 use crate::world::World;
@@ -148,6 +150,11 @@ impl EventsState {
         }
     }
 
+    /// Whether a trail logs in an account and Region.
+    pub(crate) fn trail_logs(&self, account: &str, region: &str) -> bool {
+        !self.silent.contains(&(account.to_owned(), region.to_owned()))
+    }
+
     /// When the next pending delivery is due, in epoch milliseconds.
     pub fn next_due_ms(&self) -> Option<u64> {
         self.pending.peek().map(|Reverse(delivery)| delivery.due_ms)
@@ -184,7 +191,7 @@ impl EventsState {
 
 /// An event recorded by CloudTrail: comes to the default bus of the account and Region, if a trail logs there.
 pub(crate) fn publish_from_trail(world: &mut World, account: &str, region: &str, event: Value) {
-    if world.events.silent.contains(&(account.to_owned(), region.to_owned())) {
+    if !world.events.trail_logs(account, region) {
         world.events.counts.without_trail += 1;
         return;
     }
@@ -229,7 +236,8 @@ fn deliver(world: &mut World, leg: Leg, due_ms: u64) {
 fn arrive(world: &mut World, bus: &BusId, event: Arc<Value>, route: Route, due_ms: u64) {
     let Some(route) = admit(world, bus, route) else { return };
     let Some(found) = world.events.buses.get(bus) else { return };
-    let matching = found.rules.values().filter(|rule| rule.active_from_ms <= due_ms && rule.pattern.matches(&event));
+    let active = found.rules.values().filter(|rule| rule.enabled && rule.active_from_ms <= due_ms);
+    let matching = active.filter(|rule| rule.pattern.matches(&event));
     let targets: Vec<ResolvedTarget> = matching.flat_map(|rule| rule.targets.iter().cloned()).collect();
     for target in targets {
         world.events.schedule(due_ms, Leg { event: Arc::clone(&event), target, route: route.clone() });

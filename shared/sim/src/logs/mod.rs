@@ -11,14 +11,14 @@ mod tags;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use self::destination_policy::MAX_POLICY_BYTES;
 use self::destination_policy::{DestinationPolicy, Sender};
 pub(crate) use self::destinations::delivers;
 pub(crate) use self::filters::{admits, service_principals};
 pub(crate) use self::groups::create_for_service;
-use crate::call::{Call, Refusal};
+use crate::call::{Call, Caller, Refusal, Service};
 use crate::sim::Sim;
 use crate::world::World;
 
@@ -292,6 +292,54 @@ fn paged(member: &str, items: Vec<Value>, next: Option<String>) -> Value {
         answer.insert("nextToken".to_owned(), Value::String(next));
     }
     Value::Object(answer)
+}
+
+impl World {
+    /// Somebody in the destination's account replaces its access policy, as with PutDestinationPolicy. Not counted as a
+    /// call, so that a hook can do it in the middle of one.
+    ///
+    /// # Errors
+    ///
+    /// What PutDestinationPolicy refuses.
+    pub fn put_destination_policy(
+        &mut self,
+        account: &str,
+        region: &str,
+        name: &str,
+        policy: &str,
+    ) -> Result<(), Refusal> {
+        let input = json!({"destinationName": name, "accessPolicy": policy});
+        self.uncounted(account, region, "PutDestinationPolicy", &input)
+    }
+
+    /// Somebody makes a destination, as with PutDestination, or points it elsewhere; not counted as a call.
+    ///
+    /// # Errors
+    ///
+    /// What PutDestination refuses.
+    pub fn put_destination(
+        &mut self,
+        account: &str,
+        region: &str,
+        name: &str,
+        target_arn: &str,
+        role_arn: &str,
+    ) -> Result<(), Refusal> {
+        let input = json!({"destinationName": name, "targetArn": target_arn, "roleArn": role_arn});
+        self.uncounted(account, region, "PutDestination", &input)
+    }
+
+    fn uncounted(&mut self, account: &str, region: &str, operation: &str, input: &Value) -> Result<(), Refusal> {
+        let call = Call {
+            sequence: 0,
+            request_id: String::new(),
+            service: Service::Logs,
+            operation: operation.to_owned(),
+            caller: Caller { account: account.to_owned(), principal_arn: format!("arn:aws:iam::{account}:root") },
+            region: region.to_owned(),
+        };
+        handle(self, &call, input).map(drop)
+    }
 }
 
 impl Sim {

@@ -46,7 +46,7 @@ pub(crate) enum Protocol {
     Json {
         /// `1.0` or `1.1`.
         version: &'static str,
-        /// `message`, or `Message` for Organizations.
+        /// `message`, or `Message` for Organizations and CloudTrail.
         message: &'static str,
     },
 }
@@ -61,6 +61,8 @@ impl Protocol {
             Service::Logs => (json("1.1", "message"), "Logs_20140328."),
             Service::Organizations => (json("1.1", "Message"), "AWSOrganizationsV20161128."),
             Service::Sqs => (json("1.0", "message"), "AmazonSQS."),
+            Service::Events => (json("1.1", "message"), "AWSEvents."),
+            Service::CloudTrail => (json("1.1", "Message"), "CloudTrail_20131101."),
         }
     }
 }
@@ -131,7 +133,7 @@ pub(crate) fn version_of(service: Service) -> &'static str {
         Service::Ec2 => "2016-11-15",
         Service::Iam => "2010-05-08",
         Service::Sts => "2011-06-15",
-        Service::Logs | Service::Organizations | Service::Sqs => "",
+        Service::Logs | Service::Organizations | Service::Sqs | Service::Events | Service::CloudTrail => "",
     }
 }
 

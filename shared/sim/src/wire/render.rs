@@ -92,7 +92,12 @@ fn namespace(service: Service) -> &'static str {
     match service {
         Service::Iam => "https://iam.amazonaws.com/doc/2010-05-08/",
         Service::Sts => "https://sts.amazonaws.com/doc/2011-06-15/",
-        Service::Ec2 | Service::Logs | Service::Organizations | Service::Sqs => "",
+        Service::Ec2
+        | Service::Logs
+        | Service::Organizations
+        | Service::Sqs
+        | Service::Events
+        | Service::CloudTrail => "",
     }
 }
 

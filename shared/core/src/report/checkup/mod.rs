@@ -11,8 +11,8 @@
 //! | queues and dead letters | [`queues`] |
 //! | roles, Regions, trails and quotas of member accounts | [`members`] |
 
-mod catalogue;
 pub mod caller;
+mod catalogue;
 pub mod destinations;
 pub mod members;
 pub mod pattern;
@@ -223,9 +223,8 @@ pub struct Checkup {
 impl Checkup {
     /// Puts checks in order.
     pub fn new(mut checks: Vec<Check>) -> Self {
-        checks.sort_by(|a, b| {
-            (a.id, a.account, &a.region, &a.resource).cmp(&(b.id, b.account, &b.region, &b.resource))
-        });
+        checks
+            .sort_by(|a, b| (a.id, a.account, &a.region, &a.resource).cmp(&(b.id, b.account, &b.region, &b.resource)));
         Self { checks }
     }
 

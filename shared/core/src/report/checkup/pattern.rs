@@ -66,7 +66,10 @@ fn excluded(argument: &Value) -> Vec<Value> {
         Value::Object(operator) => {
             let each = |(name, value): (&String, &Value)| {
                 let values = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
-                values.into_iter().map(|value| Value::Object(Map::from_iter([(name.clone(), value)]))).collect::<Vec<_>>()
+                values
+                    .into_iter()
+                    .map(|value| Value::Object(Map::from_iter([(name.clone(), value)])))
+                    .collect::<Vec<_>>()
             };
             operator.iter().flat_map(each).collect()
         }
@@ -109,7 +112,8 @@ mod tests {
 
     #[test]
     fn patterns_match_as_in_eventbridge_or_are_said_not_to_be_understood() {
-        let event = json!({ "source": "aws.ec2", "detail": { "eventName": "CreateVpc", "n": 5, "nested": { "a": null } } });
+        let event =
+            json!({ "source": "aws.ec2", "detail": { "eventName": "CreateVpc", "n": 5, "nested": { "a": null } } });
         for (pattern, expected) in [
             (json!({ "source": ["aws.ec2"] }), Some(true)),
             (json!({ "source": ["aws.logs", "aws.ec2"] }), Some(true)),

@@ -1,0 +1,52 @@
+//! `enroller doctor`: checks of a live installation, as a table for people and as JSON.
+
+mod table;
+
+use std::process::ExitCode;
+
+use enroller_core::ids::{AccountId, OrganizationId, Region};
+use enroller_core::report::checkup::{Check, Checkup, Summary};
+use enroller_core::settings::Settings;
+use enroller_engine::examine::{Examination, Sample};
+use serde::Serialize;
+
+use crate::args::{DoctorArgs, DoctorFormat};
+use crate::output::Output;
+use crate::session::Session;
+
+/// What `--format json` prints.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    organization: &'a OrganizationId,
+    central_account: AccountId,
+    home_region: &'a Region,
+    summary: Summary,
+    checks: &'a [Check],
+}
+
+impl<'a> Report<'a> {
+    fn of(settings: &'a Settings, checkup: &'a Checkup) -> Self {
+        Self {
+            organization: &settings.organization_id,
+            central_account: settings.central_account,
+            home_region: &settings.home_region,
+            summary: checkup.summary(),
+            checks: checkup.checks(),
+        }
+    }
+}
+
+pub(crate) async fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let session = Session::open(&args.connection).await?;
+    let sample = if args.all { Sample::All } else { Sample::Some(args.sample) };
+    let examination = Examination { sample, bus: args.bus.clone() };
+    let checkup = session.engine.examine(&session.inspection, &examination).await;
+    let report = Report::of(&session.engine.settings, &checkup);
+    let mut out = Output::stdout();
+    match args.format {
+        DoctorFormat::Table => table::print(&mut out, &report)?,
+        DoctorFormat::Json => out.json(&report)?,
+    }
+    out.finish()?;
+    Ok(ExitCode::from(checkup.exit_code()))
+}

@@ -1,0 +1,79 @@
+//! The deployed functions (Lambda) and their queues, as a person at the command line sees them.
+
+use std::sync::Arc;
+
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_sqs::types::QueueAttributeName;
+use enroller_core::error::AwsError;
+use enroller_core::ids::Place;
+use enroller_engine::ports::AwsResult;
+use serde_json::Value;
+
+use crate::calls::{Calls, Identity, Link};
+use crate::errors::unparsable;
+use crate::limits::{GET_QUEUE, INVOKE};
+
+/// The functions and queues of the central account, in the home Region.
+pub struct Deployed {
+    lambda: Calls<aws_sdk_lambda::Client>,
+    sqs: Calls<aws_sdk_sqs::Client>,
+}
+
+impl Deployed {
+    pub(crate) fn new(link: &Arc<Link>) -> Self {
+        Self {
+            lambda: Calls::new(link, Identity::Central, aws_sdk_lambda::Client::new),
+            sqs: Calls::new(link, Identity::Central, aws_sdk_sqs::Client::new),
+        }
+    }
+
+    fn at(&self) -> Place {
+        let settings = self.lambda.settings();
+        Place { account: settings.central_account, region: settings.home_region.clone() }
+    }
+
+    /// Invokes a function and waits for its answer.
+    ///
+    /// # Errors
+    ///
+    /// AWS's refusal, or the failure that the function itself returned.
+    pub async fn invoke(&self, function: &str, payload: &Value) -> AwsResult<Value> {
+        let at = self.at();
+        let payload = Blob::new(payload.to_string());
+        let request = |client: aws_sdk_lambda::Client| client.invoke().function_name(function).payload(payload).send();
+        let answer = self.lambda.call(INVOKE, &at, request).await?;
+        let body = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned()).unwrap_or_default();
+        if answer.function_error().is_some() {
+            return Err(AwsError::answered(INVOKE.operation, "FunctionError", body).at(at.account, &at.region));
+        }
+        serde_json::from_str(&body)
+            .map_err(|error| unparsable(INVOKE.operation, &at, format!("the function answered {body:?}: {error}")))
+    }
+
+    /// How many messages a queue holds, those being worked on and those that wait included. Approximate, says SQS.
+    ///
+    /// # Errors
+    ///
+    /// AWS's refusal, or an answer without these figures.
+    pub async fn queue_depth(&self, queue_url: &str) -> AwsResult<u64> {
+        let at = self.at();
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let wanted = Some(names.to_vec());
+        let request = |client: aws_sdk_sqs::Client| {
+            client.get_queue_attributes().queue_url(queue_url).set_attribute_names(wanted).send()
+        };
+        let answer = self.sqs.call(GET_QUEUE, &at, request).await?;
+        let mut depth = 0;
+        for name in &names {
+            let text = answer.attributes().and_then(|attributes| attributes.get(name)).map_or("", String::as_str);
+            depth += text.parse::<u64>().map_err(|error| {
+                unparsable(GET_QUEUE.operation, &at, format!("{} is {text:?}: {error}", name.as_str()))
+            })?;
+        }
+        Ok(depth)
+    }
+}

@@ -1,0 +1,81 @@
+//! Which accounts of the organization a request means.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{BackfillRequest, Exclusion};
+use crate::ids::{AccountId, ParentId};
+use crate::observed::Account;
+use crate::settings::Settings;
+
+/// An account that is not enrolled, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// The account.
+    pub account: AccountId,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a request means in an organization.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The accounts to enroll, by id.
+    pub chosen: Vec<Account>,
+    /// Accounts that the request means and that are not enrolled, by id.
+    pub left_out: Vec<LeftOut>,
+    /// Roots, OUs and exclusions of the request that fit no account: they may be misspelt.
+    pub notes: Vec<String>,
+}
+
+impl BackfillRequest {
+    /// Which of the organization's accounts the request means.
+    pub fn select(&self, settings: &Settings, accounts: impl IntoIterator<Item = Account>) -> Selection {
+        let accounts: BTreeMap<AccountId, Account> =
+            accounts.into_iter().map(|account| (account.id, account)).collect();
+        let mut selection = Selection { notes: self.notes(&accounts), ..Selection::default() };
+        let unknown = self.accounts.iter().filter(|id| !accounts.contains_key(id));
+        selection.left_out =
+            unknown.map(|id| LeftOut { account: *id, reason: "no account of the organization".to_owned() }).collect();
+        for account in accounts.into_values().filter(|account| self.means(account)) {
+            match self.verdict(settings, &account) {
+                Ok(()) => selection.chosen.push(account),
+                Err(reason) => selection.left_out.push(LeftOut { account: account.id, reason }),
+            }
+        }
+        selection.left_out.sort_by_key(|left_out| left_out.account);
+        selection
+    }
+
+    fn means(&self, account: &Account) -> bool {
+        let everyone = self.accounts.is_empty() && self.organizational_units.is_empty();
+        let below = account.parents.iter().any(|unit| self.organizational_units.contains(unit));
+        everyone || below || self.accounts.contains(&account.id)
+    }
+
+    fn verdict(&self, settings: &Settings, account: &Account) -> Result<(), String> {
+        match self.exclude.iter().find(|exclusion| exclusion.fits(account)) {
+            Some(Exclusion::Account(_)) => Err("excluded by the request".to_owned()),
+            Some(Exclusion::Unit(unit)) => Err(format!("its organizational unit {unit} is excluded by the request")),
+            None => settings.account_in_scope(account).map_err(|reason| reason.to_string()),
+        }
+    }
+
+    fn notes(&self, accounts: &BTreeMap<AccountId, Account>) -> Vec<String> {
+        let units: BTreeSet<&ParentId> = accounts.values().flat_map(|account| &account.parents).collect();
+        let empty = self.organizational_units.iter().filter(|unit| !units.contains(unit));
+        let empty = empty.map(|unit| format!("organizational_units: no account is below {unit}"));
+        let idle = self.exclude.iter().filter(|it| !accounts.values().any(|account| it.fits(account)));
+        empty.chain(idle.map(|exclusion| format!("exclude: {exclusion} fits no account of the organization"))).collect()
+    }
+}
+
+impl Exclusion {
+    fn fits(&self, account: &Account) -> bool {
+        match self {
+            Self::Account(id) => account.id == *id,
+            Self::Unit(unit) => account.parents.contains(unit),
+        }
+    }
+}

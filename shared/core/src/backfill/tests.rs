@@ -1,0 +1,138 @@
+use serde_json::json;
+
+use super::*;
+use crate::observed::{Account, AccountState};
+use crate::settings::tests::with;
+
+fn account(id: &str, state: AccountState, unit: &str) -> Account {
+    let parents = ["r-ab12", unit].iter().map(|unit| unit.parse().unwrap()).collect();
+    Account { id: id.parse().unwrap(), name: String::new(), state, parents }
+}
+
+fn organization() -> Vec<Account> {
+    // Not by id: Organizations promises no order.
+    vec![
+        account("333333333333", AccountState::Active, "ou-ab12-workload"),
+        account("111111111111", AccountState::Active, "ou-ab12-security"),
+        account("222222222222", AccountState::Suspended, "ou-ab12-workload"),
+    ]
+}
+
+fn select(request: &Value, settings: &[(&str, &str)]) -> (Vec<String>, Vec<String>, Vec<String>) {
+    let settings = with(settings).unwrap();
+    let selection = BackfillRequest::read(request, &settings).unwrap().select(&settings, organization());
+    let left_out = selection.left_out.iter().map(|it| format!("{}: {}", it.account, it.reason)).collect();
+    (selection.chosen.iter().map(|account| account.id.to_string()).collect(), left_out, selection.notes)
+}
+
+#[test]
+fn nothing_asked_for_means_every_account_in_use_by_id() {
+    let (chosen, left_out, notes) = select(&json!({}), &[]);
+    assert_eq!(chosen, ["111111111111", "333333333333"]);
+    assert_eq!(left_out, ["222222222222: the account's state is SUSPENDED"]);
+    assert_eq!(notes, [""; 0]);
+}
+
+#[test]
+fn accounts_and_units_add_up_and_exclusions_count_for_more() {
+    for (request, chosen, left_out) in [
+        (json!({"accounts": ["333333333333"]}), &["333333333333"][..], &[][..]),
+        (json!({"organizational_units": ["ou-ab12-security"]}), &["111111111111"], &[]),
+        (
+            json!({"accounts": ["333333333333"], "organizational_units": ["ou-ab12-security"]}),
+            &["111111111111", "333333333333"],
+            &[],
+        ),
+        (
+            json!({"exclude": ["ou-ab12-workload", "111111111111"]}),
+            &[],
+            &[
+                "111111111111: excluded by the request",
+                "222222222222: its organizational unit ou-ab12-workload is excluded by the request",
+                "333333333333: its organizational unit ou-ab12-workload is excluded by the request",
+            ],
+        ),
+        (
+            json!({"accounts": ["333333333333", "444444444444"], "exclude": ["333333333333"]}),
+            &[],
+            &["333333333333: excluded by the request", "444444444444: no account of the organization"],
+        ),
+    ] {
+        let (found, reasons, notes) = select(&request, &[]);
+        assert_eq!(found, chosen, "{request}");
+        assert_eq!(reasons, left_out, "{request}");
+        assert_eq!(notes, [""; 0], "{request}");
+    }
+}
+
+#[test]
+fn what_the_settings_exclude_stays_out_even_when_named() {
+    let settings = [("excluded_organizational_units", "ou-ab12-workload"), ("excluded_accounts", "111111111111")];
+    let (chosen, left_out, _) = select(&json!({"accounts": ["111111111111", "333333333333"]}), &settings);
+    assert_eq!(chosen, [""; 0]);
+    assert_eq!(
+        left_out,
+        [
+            "111111111111: the account is excluded by the settings",
+            "333333333333: its organizational unit ou-ab12-workload is excluded by the settings"
+        ]
+    );
+}
+
+#[test]
+fn what_fits_no_account_is_told() {
+    let request =
+        json!({"organizational_units": ["ou-ab12-nobodyxx"], "exclude": ["444444444444", "ou-ab12-noneatall"]});
+    let (chosen, _, notes) = select(&request, &[]);
+    assert_eq!(chosen, [""; 0], "a unit without accounts does not mean all");
+    assert_eq!(
+        notes,
+        [
+            "organizational_units: no account is below ou-ab12-nobodyxx",
+            "exclude: 444444444444 fits no account of the organization",
+            "exclude: ou-ab12-noneatall fits no account of the organization"
+        ]
+    );
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_field_value_and_what_would_be_right() {
+    let request = json!({
+        "accounts": ["12", 111_122_223_333_u64], "organizational_units": "ou-ab12-security", "exclude": ["all"],
+        "regions": ["mars", "ap-southeast-2"], "dry_run": "yes", "reason": "x".repeat(501), "colour": "blue"
+    });
+    let error = BackfillRequest::read(&request, &with(&[]).unwrap()).unwrap_err();
+    insta::assert_snapshot!(error, @r#"
+    the backfill request cannot be used; 9 problem(s)
+      colour = "blue": no such field; there are accounts, organizational_units, exclude, regions, dry_run, reason
+      accounts = "12": expected 12 digits
+      accounts = 111122223333: expected text in quotes
+      organizational_units = "ou-ab12-security": expected a list: ["…"]
+      exclude = "all": expected an account (12 digits), r-xxxx or ou-xxxx-xxxxxxxx
+      regions = "mars": expected a code such as eu-west-1
+      dry_run = "yes": expected true or false
+      reason = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: expected text of at most 500 characters
+      regions = "ap-southeast-2": expected enrolled Regions (eu-west-1, us-east-1); add it to the regions setting first
+    "#);
+}
+
+#[test]
+fn what_is_no_object_is_refused_and_null_fields_count_as_missing() {
+    let settings = with(&[]).unwrap();
+    for value in [json!([]), json!("all"), json!(1)] {
+        let error = BackfillRequest::read(&value, &settings).unwrap_err();
+        assert!(error.to_string().contains("expected an object"), "{value}: {error}");
+    }
+    let nothing = json!({"accounts": null, "dry_run": null, "reason": null});
+    assert_eq!(BackfillRequest::read(&nothing, &settings), Ok(BackfillRequest::default()));
+}
+
+#[test]
+fn a_request_is_read_back_as_it_was_written() {
+    let request = json!({"accounts": ["000000000012"], "organizational_units": ["ou-ab12-security"],
+        "exclude": ["111111111111", "r-ab12"], "regions": ["us-east-1"], "dry_run": true, "reason": "why"});
+    let read = BackfillRequest::read(&request, &with(&[]).unwrap()).unwrap();
+    let written = serde_json::to_value(&read).unwrap();
+    assert_eq!(written, request);
+    assert_eq!(serde_json::from_value::<BackfillRequest>(written).unwrap(), read);
+}

@@ -1,0 +1,270 @@
+//! Destinations: where they deliver, whom they let in, and how much room is left.
+
+use std::collections::BTreeSet;
+
+use super::Verdict;
+use crate::arn::Arn;
+use crate::grants::{PolicyState, RegionGrants, Shard, ShardNaming};
+use crate::ids::AccountId;
+use crate::policy::{DestinationPolicy, MAX_POLICY_BYTES};
+use crate::settings::{GrantMode, Settings};
+
+/// Accounts named in one finding; the rest is counted.
+const NAMED: usize = 5;
+
+const SYNC: &str = "run `enroller grants sync`, or wait for the next sweep";
+
+/// What every destination has to deliver to and with, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// The stream.
+    pub target: Option<Arn>,
+    /// The role.
+    pub role: Option<Arn>,
+    /// Where that is known from, for people.
+    pub source: &'static str,
+}
+
+impl Expected {
+    /// What the settings say; what they do not say follows from the first destination found, because all have to be
+    /// the same.
+    pub fn of(settings: &Settings, first: Option<&Shard>) -> Self {
+        let (target, role) = (settings.destination_target_arn.clone(), settings.destination_role_arn.clone());
+        let source = if target.is_some() && role.is_some() { "in the settings" } else { "in the other destinations" };
+        Self {
+            target: target.or_else(|| first.map(|shard| shard.target.clone())),
+            role: role.or_else(|| first.map(|shard| shard.role.clone())),
+            source,
+        }
+    }
+}
+
+/// A Region that has no destination at all.
+pub fn judge_absent(settings: &Settings) -> Verdict {
+    Verdict::failed(format!("there is no destination {}", settings.destination_name), SYNC)
+}
+
+/// Whether a destination delivers where and how all of them should.
+pub fn judge_target(shard: &Shard, expected: &Expected) -> Verdict {
+    let differs = |what: &str, found: &Arn, wanted: &Option<Arn>| {
+        let wanted = wanted.as_ref().filter(|wanted| *wanted != found)?;
+        Some(format!("its {what} is {found}, {} it is {wanted}", expected.source))
+    };
+    let problems: Vec<String> =
+        [differs("target", &shard.target, &expected.target), differs("role", &shard.role, &expected.role)]
+            .into_iter()
+            .flatten()
+            .collect();
+    if problems.is_empty() {
+        return Verdict::ok(format!("delivers to {}", shard.target));
+    }
+    let remedy = format!(
+        "if the settings are right, {SYNC}; otherwise correct destination_target_arn and \
+                          destination_role_arn"
+    );
+    Verdict::failed(problems.join("; "), remedy)
+}
+
+/// Whether a destination's policy can be understood, says what is ours as we write it, and grants somebody.
+pub fn judge_policy(grants: &RegionGrants, shard: &Shard, settings: &Settings) -> Verdict {
+    let arn = grants.arn_of(&shard.name);
+    let first = grants.naming().index_of(&shard.name) == Some(ShardNaming::FIRST);
+    let policy = match &shard.policy {
+        PolicyState::Absent => return Verdict::failed("it has no access policy, so nobody may subscribe", SYNC),
+        PolicyState::Unreadable { error, .. } => {
+            let remedy = "mend the policy by hand (aws logs put-destination-policy); it is in force at AWS as it is, \
+                          and the onboarder leaves it alone until it can be understood";
+            return Verdict::failed(error.to_string(), remedy);
+        }
+        PolicyState::Parsed(policy) => policy,
+    };
+    if policy.needs_put(&arn) {
+        return Verdict::failed("our statement in it was changed by somebody", SYNC);
+    }
+    let others = match policy.foreign_statements() {
+        0 => String::new(),
+        count => format!(", {count} statements of others"),
+    };
+    let facts = format!("{} of {MAX_POLICY_BYTES} bytes{others}", policy.bytes(&arn));
+    match settings.grant_mode {
+        GrantMode::Organization if first && !policy.allows_organization(&settings.organization_id, &arn) => {
+            let finding = format!("it does not name {}, though grant_mode is organization", settings.organization_id);
+            Verdict::failed(finding, "finish the switch with `enroller grants sync`")
+        }
+        GrantMode::AccountList if first && nobody(policy, &arn) => {
+            Verdict::warning(format!("it grants no account ({facts})"), SYNC)
+        }
+        GrantMode::Organization | GrantMode::AccountList => {
+            Verdict::ok(format!("{} accounts, {facts}", policy.accounts().len()))
+        }
+    }
+}
+
+fn nobody(policy: &DestinationPolicy, arn: &Arn) -> bool {
+    policy.accounts().is_empty() && policy.organization().is_none() && policy.accounts_of_others(arn).is_empty()
+}
+
+/// How many accounts still fit in a Region before one more destination is made. A warning when fewer than a tenth of
+/// one policy are left, which is where the last policy is more than 90 % full and the others have no room either.
+pub fn judge_room(grants: &RegionGrants) -> Verdict {
+    let capacity = |shard: &Shard| match &shard.policy {
+        PolicyState::Absent => DestinationPolicy::empty().capacity(&grants.arn_of(&shard.name)),
+        PolicyState::Parsed(policy) => policy.capacity(&grants.arn_of(&shard.name)),
+        PolicyState::Unreadable { .. } => 0,
+    };
+    let listed = |shard: &Shard| match &shard.policy {
+        PolicyState::Parsed(policy) => policy.accounts().len(),
+        PolicyState::Absent | PolicyState::Unreadable { .. } => 0,
+    };
+    let shards = grants.shards().values();
+    let room: usize = shards.clone().map(|shard| capacity(shard).saturating_sub(listed(shard))).sum();
+    let largest = shards.clone().map(capacity).max().unwrap_or_default();
+    let facts = format!("room for {room} more accounts in {} destinations", grants.shards().len());
+    if room * 10 >= largest {
+        return Verdict::ok(facts);
+    }
+    Verdict::warning(
+        facts,
+        "nothing, as long as the onboarder may make destinations (logs:PutDestination and iam:PassRole); otherwise add \
+         one, or set grant_mode to organization",
+    )
+}
+
+/// Whether every account in scope is granted on some destination of a Region.
+pub fn judge_grants(grants: &RegionGrants, wanted: &BTreeSet<AccountId>, settings: &Settings) -> Verdict {
+    let placement = grants.placement(settings.granted_organization());
+    let missing: Vec<AccountId> = wanted.iter().filter(|account| placement.get(account).is_none()).copied().collect();
+    if missing.is_empty() {
+        return Verdict::ok(format!("all {} accounts in scope are granted", wanted.len()));
+    }
+    let named: Vec<String> = missing.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = match missing.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let finding =
+        format!("{} of {} accounts in scope are not granted: {}{more}", missing.len(), wanted.len(), named.join(", "));
+    Verdict::warning(finding, SYNC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Status;
+    use super::*;
+    use crate::ids::Region;
+    use crate::settings::tests::with;
+
+    fn settings(changes: &[(&str, &str)]) -> Settings {
+        with(changes).unwrap()
+    }
+
+    fn central() -> AccountId {
+        "444455556666".parse().unwrap()
+    }
+
+    fn region() -> Region {
+        "eu-west-1".parse().unwrap()
+    }
+
+    fn accounts(count: u64) -> BTreeSet<AccountId> {
+        (1..=count).map(|number| format!("{number:012}").parse().unwrap()).collect()
+    }
+
+    fn shard(index: u32, policy: Option<&str>) -> Shard {
+        Shard {
+            name: naming().name_of(index),
+            target: "arn:aws:firehose:eu-west-1:444455556666:deliverystream/logs".parse().unwrap(),
+            role: "arn:aws:iam::444455556666:role/ToStream".parse().unwrap(),
+            policy: PolicyState::read(policy),
+        }
+    }
+
+    fn naming() -> ShardNaming {
+        ShardNaming::new("VPCFlowLogsDestination".parse().unwrap()).unwrap()
+    }
+
+    fn listing(index: u32, accounts: BTreeSet<AccountId>) -> Shard {
+        let arn = Arn::destination(&region(), central(), &naming().name_of(index));
+        shard(index, Some(&DestinationPolicy::empty().with_accounts(accounts).render(&arn)))
+    }
+
+    fn grants(shards: Vec<Shard>) -> RegionGrants {
+        RegionGrants::new(region(), central(), naming(), shards)
+    }
+
+    #[test]
+    fn target_and_role_are_those_of_the_settings_or_of_the_other_destinations() {
+        let shard = shard(1, None);
+        let other: Arn = "arn:aws:firehose:eu-west-1:444455556666:deliverystream/other".parse().unwrap();
+        let expected = |target: &Arn, source| Expected { target: Some(target.clone()), role: None, source };
+        assert_eq!(judge_target(&shard, &expected(&shard.target, "in the settings")).status, Status::Ok);
+        let wrong = judge_target(&shard, &expected(&other, "in the settings"));
+        assert_eq!(wrong.status, Status::Failed);
+        assert!(
+            wrong
+                .finding
+                .contains("in the settings it is arn:aws:firehose:eu-west-1:444455556666:deliverystream/other")
+        );
+        let known = Expected::of(&settings(&[]), Some(&shard));
+        assert_eq!(judge_target(&shard, &known).status, Status::Ok);
+        let mut role = shard.clone();
+        role.role = "arn:aws:iam::444455556666:role/Other".parse().unwrap();
+        assert!(judge_target(&role, &known).finding.starts_with("its role is "));
+    }
+
+    #[test]
+    fn a_policy_must_be_readable_ours_and_grant_somebody() {
+        let edited = listing(1, accounts(2)).policy;
+        let PolicyState::Parsed(policy) = &edited else { panic!("not readable") };
+        let arn = Arn::destination(&region(), central(), &naming().name_of(1));
+        let edited = policy.render(&arn).replace("logs:PutSubscriptionFilter", "logs:PutLogEvents");
+        for (found, status, finding) in [
+            (listing(1, accounts(2)), Status::Ok, "2 accounts, "),
+            (shard(1, None), Status::Failed, "no access policy"),
+            (shard(1, Some("not json")), Status::Failed, "not JSON"),
+            (shard(1, Some(&edited)), Status::Failed, "changed by somebody"),
+            (listing(1, accounts(0)), Status::Warning, "grants no account"),
+            (listing(2, accounts(0)), Status::Ok, "0 accounts"),
+        ] {
+            let verdict = judge_policy(&grants(vec![found.clone()]), &found, &settings(&[]));
+            assert_eq!(verdict.status, status, "{verdict:?}");
+            assert!(verdict.finding.contains(finding), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn in_organization_mode_the_first_policy_names_the_organization() {
+        let settings = settings(&[("grant_mode", "organization")]);
+        let found = listing(1, accounts(2));
+        assert_eq!(judge_policy(&grants(vec![found.clone()]), &found, &settings).status, Status::Failed);
+        let PolicyState::Parsed(policy) = &found.policy else { panic!("not readable") };
+        let arn = Arn::destination(&region(), central(), &naming().name_of(1));
+        let named = policy.with_organization(Some(settings.organization_id.clone())).render(&arn);
+        let named = shard(1, Some(&named));
+        assert_eq!(judge_policy(&grants(vec![named.clone()]), &named, &settings).status, Status::Ok);
+    }
+
+    #[test]
+    fn little_room_is_a_warning_only_where_no_destination_has_more() {
+        for (shards, status) in [
+            (vec![listing(1, accounts(10))], Status::Ok),
+            (vec![listing(1, accounts(320))], Status::Warning),
+            (vec![listing(1, accounts(320)), listing(2, accounts(1))], Status::Ok),
+            (vec![listing(1, accounts(320)), listing(2, accounts(320))], Status::Warning),
+            (vec![shard(1, Some("not json"))], Status::Ok),
+        ] {
+            let verdict = judge_room(&grants(shards));
+            assert_eq!(verdict.status, status, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn accounts_without_a_grant_are_named_and_the_rest_counted() {
+        let grants = grants(vec![listing(1, accounts(2))]);
+        assert_eq!(judge_grants(&grants, &accounts(2), &settings(&[])).status, Status::Ok);
+        let verdict = judge_grants(&grants, &accounts(9), &settings(&[]));
+        assert_eq!(verdict.status, Status::Warning);
+        assert!(verdict.finding.starts_with("7 of 9 accounts in scope are not granted: 000000000003, "), "{verdict:?}");
+        assert!(verdict.finding.ends_with("000000000007 and 2 more"), "{verdict:?}");
+    }
+}

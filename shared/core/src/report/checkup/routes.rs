@@ -1,0 +1,307 @@
+//! Whether the events that are needed find their way over buses and rules.
+//!
+//! A rule is judged by what it does, not by its name: for every event that is needed, some enabled rule must match it
+//! and have the right target. The events are shaped like AWS's own, with what a rule may reasonably look at.
+
+use serde_json::{Value, json};
+
+use super::{Verdict, pattern};
+use crate::ids::{AccountId, OrganizationId, Place};
+use crate::settings::Settings;
+
+/// A rule of a bus, as ListRules and ListTargetsByRule show it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuleFacts {
+    /// Its name.
+    pub name: String,
+    /// Whether it is enabled; with or without read-only events makes no difference here.
+    pub enabled: bool,
+    /// Its pattern; absent for schedules.
+    pub pattern: Option<Value>,
+    /// Where it sends what matches.
+    pub targets: Vec<TargetFacts>,
+}
+
+/// A target of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetFacts {
+    /// ARN of the bus or queue.
+    pub arn: String,
+    /// ARN of the role the rule sends with.
+    pub role: Option<String>,
+    /// Message group, for a FIFO queue.
+    pub message_group: Option<String>,
+}
+
+/// A bus as DescribeEventBus shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BusFacts {
+    /// Its ARN.
+    pub arn: String,
+    /// Its resource policy, verbatim; `None` lets in the owner only.
+    pub policy: Option<String>,
+}
+
+/// An event that has to find its way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Needed {
+    /// What people call it.
+    pub name: &'static str,
+    /// Whether without it something stays undone until the sweep. The rest are hints.
+    pub vital: bool,
+    /// The envelope.
+    pub event: Value,
+}
+
+/// Where needed events have to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// To a bus, with a role: mandatory for bus targets made after 2 March 2023 (EventBridge user guide, "Sending and
+    /// receiving events between AWS accounts").
+    Bus(String),
+    /// To a standard queue.
+    Queue(String),
+    /// To a FIFO queue, with a message group.
+    FifoQueue(String),
+}
+
+impl Way {
+    /// ARN of the bus or queue.
+    pub fn arn(&self) -> &str {
+        match self {
+            Self::Bus(arn) | Self::Queue(arn) | Self::FifoQueue(arn) => arn,
+        }
+    }
+
+    fn lacks(&self, target: &TargetFacts) -> Option<&'static str> {
+        match self {
+            Self::Bus(_) => target.role.is_none().then_some("has no role, without which a bus takes nothing"),
+            Self::Queue(_) => None,
+            Self::FifoQueue(_) => target.message_group.is_none().then_some("has no message group"),
+        }
+    }
+}
+
+/// What a member account has to forward from a place.
+pub fn member_events(settings: &Settings, place: &Place) -> Vec<Needed> {
+    let group = settings.log_group_name.as_str();
+    let filter = json!({ "logGroupName": group, "filterName": settings.filter_name.as_str() });
+    let retention = json!({ "logGroupName": group });
+    let stack = settings.member_stack_name.as_str();
+    let mut needed = vec![
+        call(place, true, "ec2", "CreateVpc", json!({ "cidrBlock": "10.0.0.0/16" })),
+        call(place, true, "ec2", "CreateDefaultVpc", json!({ "CreateDefaultVpcRequest": "" })),
+        call(place, true, "ec2", "DeleteFlowLogs", json!({ "DeleteFlowLogsRequest": { "FlowLogId": { "tag": 1 } } })),
+        call(place, true, "logs", "DeleteLogGroup", json!({ "logGroupName": group })),
+        call(place, true, "logs", "DeleteSubscriptionFilter", filter.clone()),
+        call(place, false, "logs", "PutSubscriptionFilter", filter),
+        call(place, false, "logs", "PutRetentionPolicy", retention.clone()),
+        call(place, false, "logs", "DeleteRetentionPolicy", retention),
+    ];
+    // StackSets name their stacks after themselves with a suffix.
+    let set = format!("StackSet-{stack}-00000000-0000-4000-8000-000000000001");
+    needed.push(stack_event(place, "member stack CREATE_COMPLETE", &set, "CREATE_COMPLETE"));
+    needed.push(stack_event(place, "member stack UPDATE_COMPLETE", &set, "UPDATE_COMPLETE"));
+    needed
+}
+
+/// What the management account has to forward from the Region of Organizations. Events of Control Tower come from its
+/// own home Region, if it is used at all, and are not asked for.
+pub fn account_events(place: &Place) -> Vec<Needed> {
+    vec![
+        service_event(place, "CreateAccountResult", "createAccountStatus"),
+        service_event(place, "CloseAccountResult", "closeAccountStatus"),
+        service_event(place, "AccountJoinedOrganization", ""),
+        service_event(place, "AccountDepartedOrganization", ""),
+        call(place, true, "organizations", "RemoveAccountFromOrganization", json!({ "accountId": EXAMPLE })),
+        call(place, false, "organizations", "MoveAccount", json!({ "accountId": EXAMPLE })),
+    ]
+}
+
+/// An account that a needed event is about.
+const EXAMPLE: &str = "111122223333";
+
+fn envelope(place: &Place, source: &str, kind: &str, detail: Value) -> Value {
+    json!({
+        "version": "0",
+        "id": "00000000-0000-4000-a000-000000000001",
+        "source": format!("aws.{source}"),
+        "detail-type": kind,
+        "account": place.account,
+        "region": place.region,
+        "time": "2026-11-23T10:00:00Z",
+        "resources": [],
+        "detail": detail,
+    })
+}
+
+fn call(place: &Place, vital: bool, source: &str, name: &'static str, parameters: Value) -> Needed {
+    let account = place.account;
+    let identity = json!({
+        "type": "AssumedRole",
+        "arn": format!("arn:aws:sts::{account}:assumed-role/Admin/somebody"),
+        "accountId": account,
+        "sessionContext": { "sessionIssuer": {
+            "type": "Role", "arn": format!("arn:aws:iam::{account}:role/Admin"), "accountId": account,
+            "userName": "Admin",
+        } },
+    });
+    let detail = json!({
+        "eventVersion": "1.11",
+        "userIdentity": identity,
+        "eventSource": format!("{source}.amazonaws.com"),
+        "eventName": name,
+        "awsRegion": place.region,
+        "requestParameters": parameters,
+        "readOnly": false,
+        "eventType": "AwsApiCall",
+        "managementEvent": true,
+        "recipientAccountId": account,
+        "eventCategory": "Management",
+    });
+    Needed { name, vital, event: envelope(place, source, "AWS API Call via CloudTrail", detail) }
+}
+
+fn service_event(place: &Place, name: &'static str, status: &str) -> Needed {
+    let facts = match status {
+        "" => json!({ "accountId": EXAMPLE }),
+        status => json!({ status: { "state": "SUCCEEDED", "accountId": EXAMPLE } }),
+    };
+    let detail = json!({
+        "eventVersion": "1.11",
+        "userIdentity": { "accountId": place.account, "invokedBy": "AWS Internal" },
+        "eventSource": "organizations.amazonaws.com",
+        "eventName": name,
+        "awsRegion": place.region,
+        "requestParameters": null,
+        "responseElements": null,
+        "serviceEventDetails": facts,
+        "eventType": "AwsServiceEvent",
+        "managementEvent": true,
+        "readOnly": false,
+        "recipientAccountId": place.account,
+        "eventCategory": "Management",
+    });
+    Needed { name, vital: true, event: envelope(place, "organizations", "AWS Service Event via CloudTrail", detail) }
+}
+
+fn stack_event(place: &Place, name: &'static str, stack: &str, status: &str) -> Needed {
+    let Place { account, region } = place;
+    let partition = region.partition();
+    let id =
+        format!("arn:{partition}:cloudformation:{region}:{account}:stack/{stack}/00000000-0000-4000-8000-000000000002");
+    let detail = json!({
+        "stack-id": id,
+        "status-details": { "status": status, "status-reason": "" },
+        "client-request-token": "",
+    });
+    let mut event = envelope(place, "cloudformation", "CloudFormation Stack Status Change", detail);
+    event["resources"] = json!([id]);
+    Needed { name, vital: false, event }
+}
+
+/// Whether these rules send every needed event on its way. `remedy` says what makes the rules.
+pub fn judge_way(rules: &[RuleFacts], needed: &[Needed], way: &Way, remedy: &str) -> Verdict {
+    let target = |rule: &RuleFacts| rule.targets.iter().find(|target| target.arn == way.arn()).cloned();
+    let towards: Vec<(&RuleFacts, TargetFacts)> = rules.iter().filter_map(|rule| Some((rule, target(rule)?))).collect();
+    if towards.is_empty() {
+        return Verdict::failed(format!("no rule sends anything to {}", way.arn()), remedy);
+    }
+    let (mut missing, mut hints, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
+    for needed in needed {
+        match sent(&towards, needed, way) {
+            Some(true) => {}
+            None => unclear.push(needed.name),
+            Some(false) if needed.vital => missing.push(needed.name),
+            Some(false) => hints.push(needed.name),
+        }
+    }
+    let why = || towards.iter().filter_map(|(rule, target)| fault(rule, target, way)).collect::<Vec<_>>().join("; ");
+    let not_sent = |names: &[&str]| {
+        let why = why();
+        let why = if why.is_empty() { why } else { format!(": {why}") };
+        format!("no rule sends {} to {}{why}", names.join(", "), way.arn())
+    };
+    if !missing.is_empty() {
+        Verdict::failed(not_sent(&missing), remedy)
+    } else if !unclear.is_empty() {
+        let finding = format!(
+            "it is not known whether {} find their way: a pattern uses operators not known to this \
+                               version",
+            unclear.join(", ")
+        );
+        Verdict::unknown(finding, "test the rules' patterns with `aws events test-event-pattern`")
+    } else if !hints.is_empty() {
+        Verdict::warning(not_sent(&hints), remedy)
+    } else {
+        let names: Vec<&str> = towards.iter().map(|(rule, _)| rule.name.as_str()).collect();
+        Verdict::ok(format!("{} to {}", names.join(", "), way.arn()))
+    }
+}
+
+fn sent(towards: &[(&RuleFacts, TargetFacts)], needed: &Needed, way: &Way) -> Option<bool> {
+    let working = towards.iter().filter(|(rule, target)| fault(rule, target, way).is_none());
+    let matched = working.map(|(rule, _)| match &rule.pattern {
+        Some(pattern) => pattern::matches(pattern, &needed.event),
+        None => Some(false),
+    });
+    let answers: Vec<Option<bool>> = matched.collect();
+    if answers.contains(&Some(true)) {
+        return Some(true);
+    }
+    if answers.contains(&None) { None } else { Some(false) }
+}
+
+/// What keeps a rule from sending anything at all.
+fn fault(rule: &RuleFacts, target: &TargetFacts, way: &Way) -> Option<String> {
+    if !rule.enabled {
+        return Some(format!("rule {} is disabled", rule.name));
+    }
+    way.lacks(target).map(|lacks| format!("the target of rule {} {lacks}", rule.name))
+}
+
+/// Whether a bus takes events from every account of the organization.
+pub fn judge_bus(bus: &BusFacts, organization: &OrganizationId, owner: AccountId) -> Verdict {
+    let remedy = "update the central stacks: the policy allows events:PutEvents with aws:PrincipalOrgID";
+    let Some(policy) = &bus.policy else {
+        return Verdict::failed(format!("it has no policy, so only {owner} may send to it"), remedy);
+    };
+    let document: Value = match serde_json::from_str(policy) {
+        Ok(document) => document,
+        Err(error) => return Verdict::failed(format!("its policy is not JSON: {error}"), remedy),
+    };
+    let statements = match &document["Statement"] {
+        Value::Array(list) => list.as_slice(),
+        single => std::slice::from_ref(single),
+    };
+    if statements.iter().any(|statement| admits(statement, organization)) {
+        return Verdict::ok(format!("takes events from all of {organization}"));
+    }
+    Verdict::failed(format!("its policy does not let {organization} send to it"), remedy)
+}
+
+/// Any principal, any form of the condition that names the organization: what matters is that the members pass.
+fn admits(statement: &Value, organization: &OrganizationId) -> bool {
+    let texts = |value: &Value| -> Vec<String> {
+        match value {
+            Value::Array(list) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            other => other.as_str().map(str::to_owned).into_iter().collect(),
+        }
+    };
+    let everyone =
+        statement["Principal"] == json!("*") || texts(&statement["Principal"]["AWS"]).contains(&"*".to_owned());
+    let action = texts(&statement["Action"])
+        .iter()
+        .any(|action| ["*", "events:*", "events:put*", "events:putevents"].contains(&action.to_lowercase().as_str()));
+    let named = statement["Condition"].as_object().into_iter().flatten().any(|(_, keys)| {
+        let mut keys = keys.as_object().into_iter().flatten();
+        keys.any(|(key, values)| {
+            key.eq_ignore_ascii_case("aws:PrincipalOrgID") && texts(values).iter().any(|id| id == organization.as_str())
+        })
+    });
+    statement["Effect"] == json!("Allow") && everyone && action && named
+}
+
+#[cfg(test)]
+#[path = "routes_tests.rs"]
+mod tests;

@@ -1,0 +1,242 @@
+//! What a backfill would do, counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use enroller_core::backfill::BackfillRequest;
+use enroller_core::ids::{AccountId, Place, Region};
+use enroller_core::names::DestinationName;
+use enroller_core::plan::{Plan, VpcPlan};
+use enroller_core::report::{Decision, Outcome};
+use futures::stream::{StreamExt, iter};
+use serde::Serialize;
+
+use super::{BackfillError, BackfillReport};
+use crate::engine::Engine;
+use crate::onboard::GrantPreview;
+use crate::reconcile::{Trouble, trouble_decision};
+use crate::survey::AccountSurvey;
+
+/// The most failures that are listed one by one; an answer of Lambda holds 6 MB. The others are counted.
+const MAX_LISTED: usize = 2_000;
+
+/// What a backfill would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct DryRun {
+    /// Accounts that were looked at, or tried to.
+    pub accounts_looked_at: usize,
+    /// Accounts that time did not suffice for. Nothing below says anything of them.
+    pub accounts_not_looked_at: usize,
+    /// Changes in member accounts, by [label](enroller_core::plan::Action::label).
+    pub actions: BTreeMap<&'static str, usize>,
+    /// VPCs, by what would become of them.
+    pub vpcs: VpcCounts,
+    /// Changes of grants. They concern the whole organization and all enrolled Regions, whatever is selected, because
+    /// every backfill has all grants compared.
+    pub grants: GrantCounts,
+    /// What could not be planned, by account.
+    pub not_planned: Vec<NotPlanned>,
+    /// How many more there are that are not listed.
+    pub not_planned_unlisted: usize,
+}
+
+/// VPCs by what would become of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct VpcCounts {
+    /// They get a flow log.
+    pub enroll: usize,
+    /// Their flow log is replaced.
+    pub replace: usize,
+    /// Their flow log is right.
+    pub covered: usize,
+    /// Somebody else's flow log delivers the same.
+    pub covered_by_others: usize,
+    /// Their flow log is right and does not deliver, says AWS.
+    pub broken: usize,
+    /// They are left alone on purpose.
+    pub left_alone: usize,
+    /// Something in their place stands in the way, see [`DryRun::not_planned`].
+    pub blocked: usize,
+}
+
+/// Changes of grants.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct GrantCounts {
+    /// Accounts that would be granted in at least one Region.
+    pub granted: usize,
+    /// Accounts whose grant would be removed in at least one Region.
+    pub revoked: usize,
+    /// Accounts whose grant would be removed, did the guard let it through.
+    pub withheld: usize,
+    /// Policies and destinations that would be written.
+    pub writes: usize,
+    /// The policies as they would be.
+    pub policies: Vec<PolicySize>,
+    /// What needs a person.
+    pub decisions: Vec<Decision>,
+}
+
+/// How full a destination's policy would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PolicySize {
+    /// Its Region.
+    pub region: Region,
+    /// The destination.
+    pub destination: DestinationName,
+    /// Accounts listed.
+    pub accounts: usize,
+    /// Bytes, of 5,120.
+    pub bytes: usize,
+}
+
+/// An account, or Regions of it, for which nothing could be planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotPlanned {
+    /// The account.
+    pub account: AccountId,
+    /// The Regions with this cause.
+    pub regions: BTreeSet<Region>,
+    /// `skipped` where that is no failure.
+    pub outcome: Outcome,
+    /// Why.
+    pub cause: String,
+    /// AWS's request id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// What a person should do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_step: Option<String>,
+}
+
+impl Engine {
+    pub(super) async fn dry_run(
+        &self,
+        request: &BackfillRequest,
+        run_id: &str,
+        deadline_ms: u64,
+    ) -> Result<BackfillReport, BackfillError> {
+        let preview = self.within(deadline_ms, self.preview_grants(&self.settings.regions)).await;
+        let mut preview =
+            preview.ok_or(BackfillError::OutOfTime("listing the organization and reading the grants"))??;
+        let selection = request.select(&self.settings, std::mem::take(&mut preview.accounts));
+        let (accounts, regions) = (selection.chosen.len(), request.regions(&self.settings));
+        let mut plan = DryRun { grants: GrantCounts::of(&preview), ..DryRun::default() };
+        let granted = &preview;
+        let looks = iter(selection.chosen).map(async |account| {
+            let granted_on = granted.granted_on(account.id);
+            self.within(deadline_ms, self.survey(&account, regions, &granted_on)).await
+        });
+        let mut looks = std::pin::pin!(looks.buffer_unordered(self.settings.max_concurrency));
+        while let Some(survey) = looks.next().await {
+            match survey {
+                Some(survey) => plan.add(survey),
+                None => plan.accounts_not_looked_at += 1,
+            }
+        }
+        plan.finish();
+        Ok(BackfillReport {
+            run_id: run_id.to_owned(),
+            dry_run: true,
+            accounts,
+            account_regions: accounts * regions.len(),
+            accounts_remaining: 0,
+            continues_after: None,
+            left_out: selection.left_out,
+            notes: selection.notes,
+            plan: Some(plan),
+        })
+    }
+}
+
+impl DryRun {
+    fn add(&mut self, survey: AccountSurvey) {
+        self.accounts_looked_at += 1;
+        let mut in_the_way: Vec<NotPlanned> = Vec::new();
+        for place in survey.places {
+            let trouble = match place.found {
+                Err(trouble) => Some(trouble),
+                Ok((_, plan)) => {
+                    self.count(&plan);
+                    plan.blocked.map(Trouble::Blocked)
+                }
+            };
+            if let Some(trouble) = trouble {
+                merge(&mut in_the_way, &place.place, &trouble);
+            }
+        }
+        self.not_planned.extend(in_the_way);
+    }
+
+    fn count(&mut self, plan: &Plan) {
+        for step in &plan.steps {
+            *self.actions.entry(step.action.label()).or_default() += 1;
+        }
+        let blocked = plan.blocked.is_some();
+        for vpc in plan.vpcs.values() {
+            let counts = &mut self.vpcs;
+            *match vpc {
+                VpcPlan::Enroll | VpcPlan::Replace { .. } if blocked => &mut counts.blocked,
+                VpcPlan::Enroll => &mut counts.enroll,
+                VpcPlan::Replace { .. } => &mut counts.replace,
+                VpcPlan::Covered(_) => &mut counts.covered,
+                VpcPlan::CoveredByOthers(_) => &mut counts.covered_by_others,
+                VpcPlan::Broken { .. } => &mut counts.broken,
+                VpcPlan::OutOfScope(_) => &mut counts.left_alone,
+            } += 1;
+        }
+    }
+
+    fn finish(&mut self) {
+        self.not_planned.sort_by(|one, other| (one.account, &one.regions).cmp(&(other.account, &other.regions)));
+        self.not_planned_unlisted = self.not_planned.len().saturating_sub(MAX_LISTED);
+        self.not_planned.truncate(MAX_LISTED);
+    }
+}
+
+/// A role that is missing is missing in all Regions: that is one line.
+fn merge(lines: &mut Vec<NotPlanned>, place: &Place, trouble: &Trouble) {
+    let line = trouble_decision(place, "plan", place.to_string(), trouble);
+    match lines.iter_mut().find(|known| known.cause == line.cause) {
+        Some(known) => {
+            known.regions.insert(place.region.clone());
+        }
+        None => lines.push(NotPlanned {
+            account: place.account,
+            regions: BTreeSet::from([place.region.clone()]),
+            outcome: line.outcome,
+            cause: line.cause,
+            request_id: line.request_id,
+            next_step: line.next_step,
+        }),
+    }
+}
+
+impl GrantCounts {
+    fn of(preview: &GrantPreview) -> Self {
+        let mut counts = Self { decisions: preview.decisions.clone(), ..Self::default() };
+        let [mut granted, mut revoked, mut withheld] = [const { BTreeSet::<AccountId>::new() }; 3];
+        for (region, plan) in &preview.regions {
+            match plan {
+                Ok(plan) => {
+                    granted.extend(&plan.granted);
+                    revoked.extend(&plan.revoked);
+                    withheld.extend(&plan.withheld);
+                    counts.writes += plan.writes.len();
+                    let size = |shard: &enroller_core::grants::ShardUsage| PolicySize {
+                        region: region.clone(),
+                        destination: shard.name.clone(),
+                        accounts: shard.accounts,
+                        bytes: shard.bytes,
+                    };
+                    counts.policies.extend(plan.usage.iter().map(size));
+                }
+                Err(error) => {
+                    let resource = format!("destinations of {region}");
+                    let line = Decision::about(error.account, "plan-grants", resource, Outcome::Failed, "");
+                    counts.decisions.push(Decision { region: Some(region.clone()), ..line.failed_with(error) });
+                }
+            }
+        }
+        (counts.granted, counts.revoked, counts.withheld) = (granted.len(), revoked.len(), withheld.len());
+        counts
+    }
+}

@@ -1,0 +1,88 @@
+//! What `backfill` is invoked with, by whichever way it came.
+
+use enroller_core::backfill::{BackfillRequest, RequestError};
+use enroller_core::event::is_schedule;
+use enroller_core::message::{BackfillContinuation, Message, MessageError};
+use enroller_core::settings::Settings;
+use serde_json::Value;
+
+/// What the schedule's requests say for a reason.
+const SWEEP: &str = "scheduled sweep";
+
+/// A run to begin or to go on with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// A new run.
+    Begin {
+        /// What is asked for.
+        request: BackfillRequest,
+        /// Its id. The same order, delivered again, has the same one.
+        run_id: String,
+    },
+    /// A run whose time ran out.
+    Continue(BackfillContinuation),
+}
+
+/// Why a body is no order. Sending it again would not help.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// It is not JSON.
+    #[error("the body is not JSON")]
+    NotJson(#[source] serde_json::Error),
+    /// It says it is one of our messages, and cannot be read.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// It is one of our messages, for another function.
+    #[error("the message is for another function: only backfill-requests and bare requests belong here")]
+    Misplaced,
+    /// It is an event, and no schedule's.
+    #[error("an event of {0:?} is not a schedule's; aim only schedules at backfill")]
+    NoSchedule(String),
+    /// It is a request that cannot be used.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+impl Order {
+    /// Reads a body: a request, a schedule's event, null (everything) or a continuation. A new run gets the id `id`.
+    ///
+    /// # Errors
+    ///
+    /// See [`OrderError`].
+    pub fn read(body: &str, id: &str, settings: &Settings) -> Result<Self, OrderError> {
+        let value: Value = serde_json::from_str(body).map_err(OrderError::NotJson)?;
+        if Message::claims(&value) {
+            return match Message::from_value(&value)? {
+                Message::Backfill(continuation) => Ok(Self::Continue(continuation)),
+                Message::Enrollment(_) | Message::Grant(_) | Message::Sync(_) => Err(OrderError::Misplaced),
+            };
+        }
+        let request = if value.is_null() {
+            BackfillRequest::default()
+        } else if is_schedule(&value) {
+            BackfillRequest { reason: SWEEP.to_owned(), ..BackfillRequest::default() }
+        } else if value.get("detail-type").is_some() {
+            let source = value.get("source").and_then(Value::as_str).unwrap_or_default();
+            return Err(OrderError::NoSchedule(source.chars().take(80).collect()));
+        } else {
+            BackfillRequest::read(&value, settings)?
+        };
+        Ok(Self::Begin { request, run_id: id.to_owned() })
+    }
+
+    /// What is asked for.
+    pub fn request(&self) -> &BackfillRequest {
+        match self {
+            Self::Begin { request, .. } => request,
+            Self::Continue(continuation) => &continuation.request,
+        }
+    }
+
+    /// The run's id.
+    pub fn run_id(&self) -> &str {
+        match self {
+            Self::Begin { run_id, .. } => run_id,
+            Self::Continue(continuation) => &continuation.run_id,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Queueing a run's accounts, as far as time allows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use enroller_core::backfill::Selection;
+use enroller_core::grants::Placement;
+use enroller_core::ids::{AccountId, Region};
+use enroller_core::message::{BackfillContinuation, EnrollmentRequest, Message, SyncRequest};
+use enroller_core::report::{Decision, Outcome};
+use futures::future::join_all;
+
+use super::{BackfillError, BackfillReport, Order};
+use crate::engine::Engine;
+use crate::ports::{AwsResult, Outgoing};
+
+/// Requests sent at once: the most messages one SendMessageBatch takes (SQS API reference).
+const BATCH: usize = 10;
+
+/// The reason in requests of a run that was given none.
+const NO_REASON: &str = "backfill";
+
+/// What comes before the first account.
+const PREPARING: &str = "listing the organization and reading the grants";
+
+/// What all requests of a run have in common.
+struct Run<'a> {
+    id: &'a str,
+    reason: &'a str,
+    regions: &'a BTreeSet<Region>,
+    placements: BTreeMap<Region, Placement>,
+}
+
+impl Run<'_> {
+    fn enroll(&self, account: AccountId) -> Outgoing {
+        let placed =
+            self.placements.iter().filter_map(|(region, it)| Some((region.clone(), it.get(&account)?.clone())));
+        let request = EnrollmentRequest {
+            account,
+            regions: self.regions.iter().cloned().collect(),
+            destinations: placed.collect(),
+            reason: self.reason.to_owned(),
+            run_id: Some(self.id.to_owned()),
+            requested_at_ms: None,
+        };
+        message(&Message::Enrollment(request))
+    }
+}
+
+fn message(message: &Message) -> Outgoing {
+    Outgoing { body: message.to_json(), delay_seconds: 0, fifo: None }
+}
+
+impl Engine {
+    pub(super) async fn queue_accounts(
+        &self,
+        order: &Order,
+        deadline_ms: u64,
+    ) -> Result<BackfillReport, BackfillError> {
+        let settings = &self.settings;
+        let queue = settings.enrollments_queue_url.as_deref().ok_or(BackfillError::NotSet("enrollments_queue_url"))?;
+        // Asked for before it is needed: a run that cannot go on must not begin.
+        let own_queue = settings.backfill_queue_url.as_deref().ok_or(BackfillError::NotSet("backfill_queue_url"))?;
+        let (request, run_id) = (order.request(), order.run_id());
+        let listing = self.within(deadline_ms, self.aws.organization.accounts()).await;
+        let listing = listing.ok_or(BackfillError::OutOfTime(PREPARING))??;
+        let selection = request.select(settings, listing);
+        let reason = if request.reason.is_empty() { NO_REASON } else { &request.reason };
+        let (Selection { chosen, left_out, notes }, after) = match order {
+            Order::Begin { .. } => {
+                let asked = self.within(deadline_ms, self.ask_for_sync(reason, run_id)).await;
+                asked.ok_or(BackfillError::OutOfTime(PREPARING))??;
+                (selection, None)
+            }
+            Order::Continue(it) => (Selection { chosen: selection.chosen, ..Selection::default() }, Some(it.after)),
+        };
+        let regions = request.regions(settings);
+        let placements = self.within(deadline_ms, self.placements_of(regions)).await;
+        let placements = placements.ok_or(BackfillError::OutOfTime(PREPARING))?;
+        let run = Run { id: run_id, reason, regions, placements };
+        let due: Vec<AccountId> = chosen.iter().map(|it| it.id).filter(|id| Some(*id) > after).collect();
+        let sent = self.send_requests(queue, &run, &due, deadline_ms).await?;
+        let (sent, remaining) = due.split_at(sent);
+        let continues_after = match (sent.last(), remaining.is_empty()) {
+            (_, true) => None,
+            (None, false) => return Err(BackfillError::OutOfTime("queueing the accounts")),
+            (Some(after), false) => {
+                let (request, run_id, after) = (request.clone(), run_id.to_owned(), *after);
+                let continuation = Message::Backfill(BackfillContinuation { request, run_id, after });
+                self.aws.queues.send(own_queue, vec![message(&continuation)]).await?;
+                Some(after)
+            }
+        };
+        Ok(BackfillReport {
+            run_id: run_id.to_owned(),
+            dry_run: false,
+            accounts: sent.len(),
+            account_regions: sent.len() * regions.len(),
+            accounts_remaining: remaining.len(),
+            continues_after,
+            left_out,
+            notes,
+            plan: None,
+        })
+    }
+
+    async fn ask_for_sync(&self, reason: &str, run_id: &str) -> Result<(), BackfillError> {
+        let (reason, run) = (reason.to_owned(), Some(run_id.to_owned()));
+        let sync = SyncRequest { reason, run_id: run, allow_mass_revocation: false };
+        // A run that is begun again within five minutes does not make the onboarder compare again.
+        self.ask_onboarder(&Message::Sync(sync), run_id.to_owned()).await.map_err(BackfillError::Grants)
+    }
+
+    /// Sends batch after batch until time runs out. Returns how many accounts were sent; a batch that time cut off
+    /// counts as not sent.
+    async fn send_requests(&self, queue: &str, run: &Run<'_>, due: &[AccountId], deadline_ms: u64) -> AwsResult<usize> {
+        let mut sent = 0;
+        for batch in due.chunks(BATCH) {
+            let messages = batch.iter().map(|account| run.enroll(*account)).collect();
+            match self.within(deadline_ms, self.aws.queues.send(queue, messages)).await {
+                Some(answer) => sent += answer.map(|_| batch.len())?,
+                None => break,
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Where accounts are granted, asked once per Region. A Region that cannot be read is told of and left out: the
+    /// enroller looks there itself, and the other Regions must not wait for it.
+    async fn placements_of(&self, regions: &BTreeSet<Region>) -> BTreeMap<Region, Placement> {
+        let asked = regions.iter().map(async |region| (region, self.region_grants(region).await));
+        let mut placements = BTreeMap::new();
+        for (region, grants) in join_all(asked).await {
+            match grants {
+                Ok(grants) => {
+                    placements.insert(region.clone(), grants.placement(self.settings.granted_organization()));
+                }
+                Err(error) => {
+                    let resource = format!("destinations of {region}");
+                    let line = Decision::about(error.account, "read-grants", resource, Outcome::Failed, "");
+                    let line = Decision { region: Some(region.clone()), ..line.failed_with(&error) };
+                    self.journal.decision(&line);
+                }
+            }
+        }
+        placements
+    }
+}

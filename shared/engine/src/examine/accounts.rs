@@ -1,0 +1,194 @@
+//! The accounts: roles, Regions, rules, trails and quotas. The management account has rules and a trail of its own.
+
+use std::collections::BTreeSet;
+
+use enroller_core::error::AwsError;
+use enroller_core::ids::{AccountId, Place, Region};
+use enroller_core::names::RoleName;
+use enroller_core::policy::{delivery_role, filter_role};
+use enroller_core::report::checkup::members::{
+    RoleFacts, ServiceRole, judge_filter_slots, judge_flow_log_slots, judge_member_role, judge_regions,
+    judge_service_role, judge_trails,
+};
+use enroller_core::report::checkup::routes::{Needed, Way, account_events, judge_way, member_events};
+use enroller_core::report::checkup::{Check, CheckId, Status, Verdict};
+use enroller_core::settings::{DeliveryRoleMaker, GrantMode};
+use futures::future::{join, join_all, join4};
+use futures::stream::{StreamExt, iter};
+use serde_json::Value;
+
+use super::Examiner;
+use crate::ports::AwsResult;
+
+/// The bus that AWS services send to.
+const DEFAULT_BUS: &str = "default";
+
+/// The inline policy of the filter role in the templates.
+const FILTER_ROLE_POLICY: &str = "Deliver";
+
+impl Examiner<'_> {
+    /// The management account, where alone accounts that come and go are told of.
+    pub(super) async fn management(&self, management: Option<AccountId>) -> Vec<Check> {
+        let (Some(account), Some(region)) = (management, self.organizations_region()) else { return Vec::new() };
+        if let Err(error) = self.engine.aws.accounts.enter(account).await {
+            let finding = format!("the management account cannot be entered: {error}");
+            let remedy = "deploy the member stack there as well (StackSets leave it out), or look at its default bus \
+                          and trail in the console";
+            let check = Check::new(CheckId::ManagementRules, Verdict::unknown(finding, remedy));
+            return vec![Check { request_id: error.request_id, ..check }.of(account).within(&region)];
+        }
+        let at = Place { account, region };
+        let remedy = "update the management stack, which makes this rule";
+        let (rules, trail) = join(
+            self.forwarded(CheckId::ManagementRules, &at, &account_events(&at), remedy),
+            self.trail(CheckId::ManagementTrail, &at),
+        )
+        .await;
+        vec![rules, trail]
+    }
+
+    /// Each of these accounts, several at once.
+    pub(super) async fn accounts(&self, accounts: &[AccountId]) -> Vec<Check> {
+        let concurrency = self.engine.settings.max_concurrency.max(1);
+        let checks: Vec<Vec<Check>> =
+            iter(accounts).map(|account| self.account(*account)).buffer_unordered(concurrency).collect().await;
+        checks.into_iter().flatten().collect()
+    }
+
+    async fn account(&self, account: AccountId) -> Vec<Check> {
+        let settings = &self.engine.settings;
+        let entered = self.engine.aws.accounts.enter(account).await;
+        let verdict = judge_member_role(settings, entered.as_ref().map(|()| ()));
+        let mut role = Check::new(CheckId::MemberRole, verdict).of(account);
+        role.request_id = entered.err().and_then(|error| error.request_id);
+        if role.status() != Status::Ok {
+            return vec![role];
+        }
+        let (enabled, delivery, filter) =
+            (self.engine.aws.network.enabled_regions(account), self.delivery_role(account), self.filter_role(account));
+        let (enabled, (delivery, filter)) = join(enabled, join(delivery, filter)).await;
+        let regions = match &enabled {
+            Ok(enabled) => settings.regions.intersection(enabled).cloned().collect(),
+            Err(_) => settings.regions.clone(),
+        };
+        let mut checks = vec![role, delivery];
+        checks.push(
+            answered(CheckId::EnabledRegions, &enabled, |found| judge_regions(&settings.regions, found)).of(account),
+        );
+        checks.extend(filter);
+        checks.extend(self.places(account, &regions).await);
+        checks
+    }
+
+    async fn places(&self, account: AccountId, regions: &BTreeSet<Region>) -> Vec<Check> {
+        let place = |region: &Region| Place { account, region: region.clone() };
+        let checks = join_all(regions.iter().map(|region| self.place(place(region)))).await;
+        checks.into_iter().flatten().collect()
+    }
+
+    async fn place(&self, at: Place) -> Vec<Check> {
+        let (settings, aws) = (&self.engine.settings, &self.engine.aws);
+        let needed = member_events(settings, &at);
+        let remedy = "update the member stack (StackSet) in this account and Region";
+        let (rules, trail, filters, slots) = join4(
+            self.forwarded(CheckId::MemberRules, &at, &needed, remedy),
+            self.trail(CheckId::Trail, &at),
+            aws.logs.subscription_filters(&at, &settings.log_group_name),
+            join(aws.network.vpcs(&at), aws.network.flow_logs(&at)),
+        )
+        .await;
+        let slots = match slots {
+            (Ok(vpcs), Ok(flow_logs)) => Ok((vpcs, flow_logs)),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        vec![
+            rules,
+            trail,
+            answered(CheckId::FilterSlots, &filters, |filters| judge_filter_slots(settings, filters)).at(&at),
+            answered(CheckId::FlowLogSlots, &slots, |(vpcs, logs)| judge_flow_log_slots(&at, vpcs, logs)).at(&at),
+        ]
+    }
+
+    /// Whether rules of the default bus send what is needed to the central account's bus of the same Region.
+    async fn forwarded(&self, id: CheckId, at: &Place, needed: &[Needed], remedy: &str) -> Check {
+        let way = Way::Bus(self.bus_arn(&at.region));
+        let rules = self.inspection.buses.rules_towards(at, DEFAULT_BUS, way.arn()).await;
+        answered(id, &rules, |rules| judge_way(rules, needed, &way, remedy)).at(at)
+    }
+
+    /// Asks trail after trail until one is logging.
+    async fn trail(&self, id: CheckId, at: &Place) -> Check {
+        let trails = match self.inspection.trails.trails(at).await {
+            Ok(trails) => trails,
+            Err(error) => return Check::could_not_look(id, &error).at(at),
+        };
+        let mut unseen: Option<AwsError> = None;
+        for trail in &trails {
+            match self.inspection.trails.is_logging(at, &trail.arn).await {
+                Ok(true) => return Check::new(id, judge_trails(&trails, Some(trail), None)).at(at),
+                Ok(false) => {}
+                Err(error) => unseen = Some(error),
+            }
+        }
+        let check = Check::new(id, judge_trails(&trails, None, unseen.as_ref())).at(at);
+        Check { request_id: unseen.and_then(|error| error.request_id), ..check }
+    }
+
+    async fn delivery_role(&self, account: AccountId) -> Check {
+        let settings = &self.engine.settings;
+        let (partition, group) = (settings.partition(), &settings.log_group_name);
+        let wanted = ServiceRole {
+            service: "vpc-flow-logs.amazonaws.com",
+            trust: &delivery_role::trust_policy(partition, account),
+            permissions: &delivery_role::permissions(partition, account, group),
+            policy_name: &settings.delivery_role_policy_name,
+        };
+        let name = &settings.delivery_role_name;
+        self.service_role(CheckId::DeliveryRole, account, name, &wanted, settings.delivery_role_maker).await
+    }
+
+    /// Only where filters need it.
+    async fn filter_role(&self, account: AccountId) -> Option<Check> {
+        let settings = &self.engine.settings;
+        match settings.grant_mode {
+            GrantMode::AccountList => return None,
+            GrantMode::Organization => {}
+        }
+        let (partition, group) = (settings.partition(), &settings.log_group_name);
+        let wanted = ServiceRole {
+            service: "logs.amazonaws.com",
+            trust: &filter_role::trust_policy(partition, account),
+            permissions: &filter_role::permissions(partition, account, group),
+            policy_name: FILTER_ROLE_POLICY,
+        };
+        let (name, maker) = (&settings.filter_role_name, DeliveryRoleMaker::MemberStack);
+        Some(self.service_role(CheckId::FilterRole, account, name, &wanted, maker).await)
+    }
+
+    async fn service_role(
+        &self,
+        id: CheckId,
+        account: AccountId,
+        name: &RoleName,
+        wanted: &ServiceRole<'_>,
+        maker: DeliveryRoleMaker,
+    ) -> Check {
+        let facts = self.role_facts(account, name, wanted.policy_name).await;
+        answered(id, &facts, |role| judge_service_role(role.as_ref(), wanted, maker)).of(account).about(name.as_str())
+    }
+
+    async fn role_facts(&self, account: AccountId, name: &RoleName, policy: &str) -> AwsResult<Option<RoleFacts>> {
+        let roles = &self.engine.aws.roles;
+        let Some(role) = roles.role(account, name).await? else { return Ok(None) };
+        let policy: Option<Value> = roles.inline_policy(account, name, policy).await?;
+        Ok(Some(RoleFacts { trust: role.trust, policy }))
+    }
+}
+
+/// A check of an answer, or of its absence.
+fn answered<T>(id: CheckId, answer: &AwsResult<T>, judge: impl FnOnce(&T) -> Verdict) -> Check {
+    match answer {
+        Ok(found) => Check::new(id, judge(found)),
+        Err(error) => Check::could_not_look(id, error),
+    }
+}

@@ -1,0 +1,174 @@
+//! The central account: destinations and grants, buses and rules, queues.
+
+use std::collections::BTreeSet;
+
+use enroller_core::grants::RegionGrants;
+use enroller_core::ids::{AccountId, Place, Region};
+use enroller_core::report::checkup::destinations::{
+    Expected, judge_absent, judge_grants, judge_policy, judge_room, judge_target,
+};
+use enroller_core::report::checkup::queues::{
+    Purpose, QueueFacts, arn_of, dead_letter_url, judge_dead_letters, judge_queue,
+};
+use enroller_core::report::checkup::routes::{Needed, Way, account_events, judge_bus, judge_way, member_events};
+use enroller_core::report::checkup::{Check, CheckId, Verdict};
+use enroller_core::settings::GrantMode;
+use futures::future::join_all;
+
+use super::Examiner;
+use crate::ports::AwsResult;
+
+const STACKS: &str = "update the central stacks, which make buses, rules and queues";
+
+impl Examiner<'_> {
+    /// Destinations, their policies and grants, in every enrolled Region. `in_scope` is absent where the accounts
+    /// could not be listed.
+    pub(super) async fn destinations(&self, in_scope: Option<&BTreeSet<AccountId>>) -> Vec<Check> {
+        let regions = &self.engine.settings.regions;
+        let found: Vec<AwsResult<RegionGrants>> =
+            join_all(regions.iter().map(|region| self.engine.region_grants(region))).await;
+        let first = found.iter().flatten().find_map(|grants| grants.shards().values().next());
+        let expected = Expected::of(&self.engine.settings, first);
+        let of_region = |(region, found): (&Region, &AwsResult<RegionGrants>)| match found {
+            Ok(grants) => self.of_region(grants, &expected, in_scope),
+            Err(error) => vec![Check::could_not_look(CheckId::Destination, error).within(region)],
+        };
+        regions.iter().zip(&found).flat_map(of_region).collect()
+    }
+
+    fn of_region(
+        &self,
+        grants: &RegionGrants,
+        expected: &Expected,
+        in_scope: Option<&BTreeSet<AccountId>>,
+    ) -> Vec<Check> {
+        let settings = &self.engine.settings;
+        let check = |id, verdict| Check::new(id, verdict).within(grants.region());
+        if grants.shards().is_empty() {
+            return vec![check(CheckId::Destination, judge_absent(settings))];
+        }
+        let mut checks = Vec::new();
+        for shard in grants.shards().values() {
+            let name = shard.name.as_str();
+            checks.push(check(CheckId::Destination, judge_target(shard, expected)).about(name));
+            checks.push(check(CheckId::DestinationPolicy, judge_policy(grants, shard, settings)).about(name));
+        }
+        if settings.grant_mode == GrantMode::AccountList {
+            checks.push(check(CheckId::DestinationRoom, judge_room(grants)));
+        }
+        if let Some(wanted) = in_scope {
+            checks.push(check(CheckId::Grants, judge_grants(grants, wanted, settings)));
+        }
+        checks
+    }
+
+    /// Buses of the central account and the rules on them, in every Region where events come in.
+    pub(super) async fn events(&self, management: Option<AccountId>) -> Vec<Check> {
+        let settings = &self.engine.settings;
+        let mut regions: BTreeSet<Region> = settings.regions.clone();
+        regions.insert(settings.home_region.clone());
+        regions.extend(self.organizations_region());
+        let checks = join_all(regions.iter().map(|region| self.bus_of(region, management))).await;
+        checks.into_iter().flatten().collect()
+    }
+
+    async fn bus_of(&self, region: &Region, management: Option<AccountId>) -> Vec<Check> {
+        let settings = &self.engine.settings;
+        let at = self.central(region);
+        let bus = match self.inspection.buses.bus(&at, self.bus).await {
+            Ok(Some(bus)) => bus,
+            Ok(None) => {
+                let verdict = Verdict::failed(format!("there is no bus {}", self.bus), STACKS);
+                return vec![Check::new(CheckId::Bus, verdict).within(region)];
+            }
+            Err(error) => return vec![Check::could_not_look(CheckId::Bus, &error).within(region)],
+        };
+        let verdict = judge_bus(&bus, &settings.organization_id, settings.central_account);
+        let mut checks = vec![Check::new(CheckId::Bus, verdict).within(region)];
+        // Rules are for events of any account; that of the caller stands for all.
+        let of_members = || member_events(settings, &at);
+        let of_accounts = || {
+            let account = management.unwrap_or(at.account);
+            account_events(&Place { account, region: region.clone() })
+        };
+        if *region == settings.home_region {
+            let queues = [
+                ("enrollments", settings.enrollments_queue_url.as_ref(), of_members(), Way::Queue as fn(String) -> Way),
+                ("grants", settings.grants_queue_url.as_ref(), of_accounts(), Way::FifoQueue),
+            ];
+            for (name, url, needed, way) in queues {
+                let way = url.and_then(|url| arn_of(url, region)).map(way);
+                checks.extend(self.way(&at, &needed, way, name).await);
+            }
+            return checks;
+        }
+        let mut needed = if settings.regions.contains(region) { of_members() } else { Vec::new() };
+        if self.organizations_region().as_ref() == Some(region) {
+            needed.extend(of_accounts());
+        }
+        let way = Way::Bus(self.bus_arn(&settings.home_region));
+        checks.extend(self.way(&at, &needed, Some(way), "home").await);
+        checks
+    }
+
+    /// Where the queue is not known, which its own check says, there is nothing to be said about the way to it.
+    async fn way(&self, at: &Place, needed: &[Needed], way: Option<Way>, name: &str) -> Option<Check> {
+        let way = way?;
+        let check = match self.inspection.buses.rules_towards(at, self.bus, way.arn()).await {
+            Ok(rules) => Check::new(CheckId::BusRules, judge_way(&rules, needed, &way, STACKS)),
+            Err(error) => Check::could_not_look(CheckId::BusRules, &error),
+        };
+        Some(check.within(&at.region).about(format!("to {name}")))
+    }
+
+    /// The functions' queues and their dead-letter queues.
+    pub(super) async fn queues(&self, accounts: usize) -> Vec<Check> {
+        let settings = &self.engine.settings;
+        let queues = [
+            ("enrollments_queue_url", &settings.enrollments_queue_url, Purpose::Requests),
+            ("grants_queue_url", &settings.grants_queue_url, Purpose::Grants),
+            ("backfill_queue_url", &settings.backfill_queue_url, Purpose::Requests),
+        ];
+        let mut checks = Vec::new();
+        for (key, url, purpose) in queues {
+            match url {
+                Some(url) => checks.extend(self.queue(url, purpose, accounts).await),
+                None => {
+                    let verdict = Verdict::unknown(
+                        format!("{key} is not set"),
+                        format!("set {key} (--set, or the configuration file) to the queue's URL"),
+                    );
+                    checks.push(Check::new(CheckId::Queue, verdict).about(key));
+                }
+            }
+        }
+        checks
+    }
+
+    async fn queue(&self, url: &str, purpose: Purpose, accounts: usize) -> Vec<Check> {
+        let (check, queue) = self.look_at(CheckId::Queue, url).await;
+        let Some(queue) = queue else { return check.into_iter().collect() };
+        let mut checks = vec![Check::new(CheckId::Queue, judge_queue(&queue, purpose, accounts)).about(name_of(url))];
+        let Some(dead) = queue.redrive.and_then(|redrive| dead_letter_url(url, &redrive)) else { return checks };
+        let (check, letters) = self.look_at(CheckId::DeadLetters, &dead).await;
+        checks.extend(check);
+        checks.extend(
+            letters.map(|letters| Check::new(CheckId::DeadLetters, judge_dead_letters(&letters)).about(name_of(&dead))),
+        );
+        checks
+    }
+
+    /// The queue, or the check that says why there is none.
+    async fn look_at(&self, id: CheckId, url: &str) -> (Option<Check>, Option<QueueFacts>) {
+        let check = match self.inspection.queues.queue(url).await {
+            Ok(Some(queue)) => return (None, Some(queue)),
+            Ok(None) => Check::new(id, Verdict::failed(format!("there is no queue {url}"), STACKS)),
+            Err(error) => Check::could_not_look(id, &error),
+        };
+        (Some(check.about(name_of(url))), None)
+    }
+}
+
+fn name_of(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or(url)
+}

@@ -1,0 +1,152 @@
+//! Examining a live installation: asks AWS, lets [`enroller_core::report::checkup`] judge, changes nothing.
+//!
+//! # Guarantees
+//!
+//! No check keeps another from being made: a call that fails becomes a check that could not be made, with account,
+//! Region, cause and request id. Two things end it early, because whatever came after would be about something else:
+//! a caller of another account ends the whole examination, and an account whose role cannot be taken on is not looked
+//! at further.
+
+mod accounts;
+mod central;
+
+use std::collections::BTreeSet;
+
+use enroller_core::ids::{AccountId, Place, Region};
+use enroller_core::observed::Account;
+use enroller_core::report::checkup::caller::{judge_caller, judge_listing, judge_organization};
+use enroller_core::report::checkup::{Check, CheckId, Checkup, Status};
+use futures::future::{join, join4};
+
+use crate::engine::Engine;
+use crate::inspect::Inspection;
+
+/// The bus that the templates make in the central account.
+pub const BUS: &str = "vpc-flow-logs-enroller";
+
+/// How many accounts are looked at unless somebody wants more.
+pub const SAMPLE: usize = 5;
+
+/// Which of the accounts in scope are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sample {
+    /// So many, spread evenly over all.
+    Some(usize),
+    /// Every one.
+    All,
+}
+
+/// What is looked at, and how far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examination {
+    /// The accounts.
+    pub sample: Sample,
+    /// Name of the central account's bus.
+    pub bus: String,
+}
+
+impl Default for Examination {
+    fn default() -> Self {
+        Self { sample: Sample::Some(SAMPLE), bus: BUS.to_owned() }
+    }
+}
+
+/// What all checks share.
+struct Examiner<'a> {
+    engine: &'a Engine,
+    inspection: &'a Inspection,
+    bus: &'a str,
+}
+
+impl Engine {
+    /// Makes all checks. Reads only; `self.settings.max_concurrency` accounts at once.
+    pub async fn examine(&self, inspection: &Inspection, examination: &Examination) -> Checkup {
+        let examiner = Examiner { engine: self, inspection, bus: &examination.bus };
+        let caller = match inspection.identity.caller().await {
+            Ok(caller) => Check::new(CheckId::Caller, judge_caller(&caller, self.settings.central_account)),
+            Err(error) => Check::could_not_look(CheckId::Caller, &error),
+        };
+        if caller.status() != Status::Ok {
+            return Checkup::new(vec![caller]);
+        }
+        let (organization, accounts) = join(inspection.identity.organization(), self.aws.organization.accounts()).await;
+        let management = organization.as_ref().ok().map(|organization| organization.management_account);
+        let mut checks = vec![caller];
+        checks.push(match &organization {
+            Ok(found) => Check::new(CheckId::Organization, judge_organization(found, &self.settings.organization_id)),
+            Err(error) => Check::could_not_look(CheckId::Organization, error),
+        });
+        let in_scope = match &accounts {
+            Ok(accounts) => self.in_scope(accounts),
+            Err(_) => BTreeSet::new(),
+        };
+        checks.push(match &accounts {
+            Ok(accounts) => Check::new(CheckId::AccountListing, judge_listing(accounts.len(), in_scope.len())),
+            Err(error) => Check::could_not_look(CheckId::AccountListing, error),
+        });
+        let sample = spread(&in_scope.iter().copied().collect::<Vec<_>>(), examination.sample);
+        let wanted = accounts.is_ok().then_some(&in_scope);
+        let (destinations, events, queues, members) = join4(
+            examiner.destinations(wanted),
+            examiner.events(management),
+            examiner.queues(in_scope.len()),
+            join(examiner.management(management), examiner.accounts(&sample)),
+        )
+        .await;
+        checks.extend([destinations, events, queues, members.0, members.1].into_iter().flatten());
+        Checkup::new(checks)
+    }
+
+    fn in_scope(&self, accounts: &[Account]) -> BTreeSet<AccountId> {
+        let in_scope = accounts.iter().filter(|account| self.settings.account_in_scope(account).is_ok());
+        in_scope.map(|account| account.id).collect()
+    }
+}
+
+impl Examiner<'_> {
+    fn central(&self, region: &Region) -> Place {
+        Place { account: self.engine.settings.central_account, region: region.clone() }
+    }
+
+    /// ARN of the central account's bus in a Region.
+    fn bus_arn(&self, region: &Region) -> String {
+        let central = self.engine.settings.central_account;
+        format!("arn:{}:events:{region}:{central}:event-bus/{}", region.partition(), self.bus)
+    }
+
+    /// The Region in which Organizations tells of accounts.
+    fn organizations_region(&self) -> Option<Region> {
+        self.engine.settings.partition().organizations_region().parse().ok()
+    }
+}
+
+/// So many of all, at even distances: accounts made one after the other often share what is wrong with them.
+fn spread(accounts: &[AccountId], sample: Sample) -> Vec<AccountId> {
+    let wanted = match sample {
+        Sample::All => accounts.len(),
+        Sample::Some(wanted) => wanted.min(accounts.len()),
+    };
+    (0..wanted).filter_map(|number| accounts.get(number * accounts.len() / wanted).copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_spread_over_all_accounts_without_naming_one_twice() {
+        let accounts: Vec<AccountId> = (0..10_u32).map(|number| format!("{number:012}").parse().unwrap()).collect();
+        for (sample, expected) in [
+            (Sample::Some(0), vec![]),
+            (Sample::Some(1), vec![0]),
+            (Sample::Some(3), vec![0, 3, 6]),
+            (Sample::Some(10), (0..10).collect()),
+            (Sample::Some(99), (0..10).collect()),
+            (Sample::All, (0..10).collect::<Vec<usize>>()),
+        ] {
+            let expected: Vec<AccountId> = expected.into_iter().map(|index| accounts[index]).collect();
+            assert_eq!(spread(&accounts, sample), expected, "{sample:?}");
+        }
+        assert!(spread(&[], Sample::All).is_empty());
+    }
+}

@@ -1,0 +1,144 @@
+//! The reading operations of EventBridge (API reference and model). Buses and rules are made by stacks, which are not
+//! simulated, so that there are no writing ones.
+
+use serde_json::{Value, json};
+
+use super::bus::{Bus, BusId, Rule, Target};
+use crate::call::{Call, Refusal};
+use crate::json_input::Input;
+use crate::world::World;
+
+/// Entries of a page where no limit is given (model: LimitMax100; the default is not documented).
+const PAGE: u64 = 100;
+
+pub(crate) fn handle(world: &World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+    let known: &[&str] = match call.operation.as_str() {
+        "DescribeEventBus" => &["Name"],
+        "DescribeRule" => &["Name", "EventBusName"],
+        "ListRuleNamesByTarget" => &["TargetArn", "EventBusName", "NextToken", "Limit"],
+        "ListTargetsByRule" => &["Rule", "EventBusName", "NextToken", "Limit"],
+        other => return Err(Refusal::unknown_operation(other)),
+    };
+    let input = Input::of(call, input, known)?;
+    match call.operation.as_str() {
+        "DescribeEventBus" => describe_bus(world, call, &input),
+        "DescribeRule" => describe_rule(world, call, &input),
+        "ListRuleNamesByTarget" => list_rule_names(world, call, &input),
+        _ => list_targets(world, call, &input),
+    }
+}
+
+/// The bus that a parameter names or gives the ARN of, and what is on it. A default bus that nobody touched exists too.
+fn bus<'a>(
+    world: &'a World,
+    call: &Call,
+    input: &Input<'_>,
+    name: &str,
+) -> Result<(BusId, Option<&'a Bus>), Refusal> {
+    let name = input.text(name)?.unwrap_or("default");
+    let id = BusId::from_arn(name).unwrap_or_else(|| BusId {
+        account: call.caller.account.clone(),
+        region: call.region.clone(),
+        name: name.to_owned(),
+    });
+    let found = world.events.buses.get(&id);
+    // Only the owner may look, unless a policy says otherwise, which none does here.
+    let own = id.account == call.caller.account && id.region == call.region;
+    if own && (found.is_some() || id.name == "default") {
+        return Ok((id, found));
+    }
+    Err(not_found(format!("Event bus {} does not exist.", id.name)))
+}
+
+fn rule<'a>(
+    world: &'a World,
+    call: &Call,
+    input: &Input<'_>,
+    parameter: &str,
+) -> Result<(BusId, &'a Rule), Refusal> {
+    let (id, found) = bus(world, call, input, "EventBusName")?;
+    let name = input.required_text(parameter)?;
+    let rule = found.and_then(|bus| bus.rules.get(name));
+    let rule = rule.ok_or_else(|| not_found(format!("Rule {name} does not exist on EventBus {}.", id.name)))?;
+    Ok((id, rule))
+}
+
+/// Model: ResourceNotFoundException.
+fn not_found(message: String) -> Refusal {
+    Refusal::new(400, "ResourceNotFoundException", message)
+}
+
+fn describe_bus(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, Refusal> {
+    let (id, found) = bus(world, call, input, "Name")?;
+    let mut answer = json!({ "Name": id.name, "Arn": id.to_string() });
+    if let Some(policy) = found.and_then(|bus| bus.policy.as_ref()) {
+        answer["Policy"] = json!(policy.to_string());
+    }
+    Ok(answer)
+}
+
+fn describe_rule(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, Refusal> {
+    let (id, rule) = rule(world, call, input, "Name")?;
+    let name = &rule.settings.name;
+    // The default bus is left out of the ARNs of its rules.
+    let path = if id.name == "default" { name.clone() } else { format!("{}/{name}", id.name) };
+    Ok(json!({
+        "Name": name,
+        "Arn": format!("arn:aws:events:{}:{}:rule/{path}", id.region, id.account),
+        "EventBusName": id.name,
+        "EventPattern": rule.settings.pattern.to_string(),
+        "State": if rule.enabled { "ENABLED" } else { "DISABLED" },
+        "CreatedBy": id.account,
+    }))
+}
+
+fn list_rule_names(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, Refusal> {
+    let (_, found) = bus(world, call, input, "EventBusName")?;
+    let wanted = input.required_text("TargetArn")?;
+    let rules = found.into_iter().flat_map(|bus| bus.rules.values());
+    let towards = rules.filter(|rule| rule.settings.targets.iter().any(|target| arn(target) == wanted));
+    page(input, "RuleNames", towards.map(|rule| json!(rule.settings.name)).collect())
+}
+
+fn list_targets(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, Refusal> {
+    let (_, rule) = rule(world, call, input, "Rule")?;
+    let shown = rule.settings.targets.iter().enumerate().map(|(number, target)| show(number, target));
+    page(input, "Targets", shown.collect())
+}
+
+fn arn(target: &Target) -> &str {
+    match target {
+        Target::Bus { arn, .. } | Target::Queue { arn, .. } => arn,
+    }
+}
+
+fn show(number: usize, target: &Target) -> Value {
+    let mut shown = json!({ "Id": format!("target-{}", number + 1), "Arn": arn(target) });
+    match target {
+        Target::Bus { role_arn: Some(role), .. } => shown["RoleArn"] = json!(role),
+        Target::Queue { message_group_id: Some(group), .. } => {
+            shown["SqsParameters"] = json!({ "MessageGroupId": group });
+        }
+        Target::Bus { role_arn: None, .. } | Target::Queue { message_group_id: None, .. } => {}
+    }
+    shown
+}
+
+fn page(input: &Input<'_>, name: &str, all: Vec<Value>) -> Result<Value, Refusal> {
+    let limit = usize::try_from(input.number("Limit", 1, PAGE)?.unwrap_or(PAGE)).unwrap_or(usize::MAX);
+    let from: usize = match input.text("NextToken")?.map(str::parse) {
+        None => 0,
+        Some(Ok(from)) => from,
+        Some(Err(_)) => return Err(Refusal::new(400, "ValidationException", "The token is not valid.")),
+    };
+    let shown: Vec<Value> = all.iter().skip(from).take(limit).cloned().collect();
+    let mut answer = json!({ name: shown });
+    if from.saturating_add(limit) < all.len() {
+        answer["NextToken"] = json!((from + limit).to_string());
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+#[path = "api_tests.rs"]
+mod tests;

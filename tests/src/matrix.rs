@@ -1,0 +1,258 @@
+//! The fault matrix: a scenario is run once without a fault and its calls are recorded; then once for each call and each
+//! fault, with the fault at that call. Every run must end in the same state.
+
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use enroller_sim::{CallRecord, FaultKind, FaultRule, Refusal, Strike};
+use enroller_testkit::Lab;
+use futures::future::LocalBoxFuture;
+use serde_json::{Value, json};
+
+use crate::state::{difference, ours, others};
+use crate::DAY_MS;
+
+/// What happens, and what it may lead to.
+pub struct Scenario {
+    /// For the report, and for `ENROLLER_CASE`.
+    pub name: &'static str,
+    /// An organization at rest, with things of others in it, just before.
+    pub prepare: fn() -> LocalBoxFuture<'static, Lab>,
+    /// What people or AWS do. No fault strikes here.
+    pub begin: for<'a> fn(&'a mut Lab) -> LocalBoxFuture<'a, ()>,
+    /// Whether a backfill is started then.
+    pub sweep: bool,
+    /// Changing calls, beside those of the run without a fault, that mend what a fault leaves behind.
+    pub mending: &'static [&'static str],
+}
+
+/// What goes wrong with one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// An internal error; nothing was done.
+    ErrorBefore,
+    /// An internal error, though it was done.
+    ErrorAfter,
+    /// The connection breaks after it was done.
+    LostAfter,
+    /// The service's throttling code.
+    Throttle,
+    /// No answer in time; nothing was done.
+    TimeoutBefore,
+    /// No answer in time, though it was done.
+    TimeoutAfter,
+    /// It was done, and the process is gone.
+    Crash,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::ErrorBefore,
+        Self::ErrorAfter,
+        Self::LostAfter,
+        Self::Throttle,
+        Self::TimeoutBefore,
+        Self::TimeoutAfter,
+        Self::Crash,
+    ];
+    /// Those that the SDK tries again after.
+    pub const RETRIED: [Self; 3] = [Self::Throttle, Self::TimeoutBefore, Self::TimeoutAfter];
+
+    fn kind(self) -> FaultKind {
+        let error = || Refusal::new(500, "InternalFailure", "An internal error has occurred");
+        match self {
+            Self::ErrorBefore => FaultKind::ErrorBefore(error()),
+            Self::ErrorAfter => FaultKind::ErrorAfter(error()),
+            Self::LostAfter => FaultKind::LostAfter,
+            Self::Throttle => FaultKind::Throttle,
+            Self::TimeoutBefore => FaultKind::TimeoutBefore,
+            Self::TimeoutAfter => FaultKind::TimeoutAfter,
+            Self::Crash => FaultKind::HangAfter,
+        }
+    }
+
+    /// Arms it for the call of this sequence number. A process that is gone makes no further call.
+    pub fn arm(self, lab: &Lab, sequence: u64) {
+        lab.sim.arm(FaultRule::new(self.kind()).at(Strike::Sequence(sequence)));
+        if self == Self::Crash {
+            lab.sim.arm(FaultRule::new(FaultKind::HangBefore).at(Strike::After(sequence)));
+        }
+    }
+}
+
+/// The work's outcome, or `None` if the process died of a fault that was armed meanwhile.
+pub async fn unless_it_dies<T>(lab: &Lab, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if lab.sim.with(|world| world.faults.hanging()) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+/// A new process takes over from one that died.
+pub fn start_anew(lab: &mut Lab) {
+    lab.sim.with(|world| world.faults.clear());
+    lab.cold_start();
+}
+
+/// Lets everything happen until all is quiet, through a crash if one is armed.
+///
+/// # Panics
+///
+/// The laboratory itself fails.
+pub async fn settle(lab: &mut Lab) {
+    loop {
+        match unless_it_dies(lab, lab.settle(DAY_MS)).await {
+            #[expect(clippy::panic, reason = "a test cannot go on")]
+            Some(outcome) => return drop(outcome.unwrap_or_else(|error| panic!("{error}"))),
+            None => start_anew(lab),
+        }
+    }
+}
+
+/// Invokes `backfill` as a schedule does: Lambda tries an asynchronous invocation that fails twice more, with the same
+/// request id, after one and two minutes.
+pub async fn sweep(lab: &mut Lab) -> Option<Value> {
+    let first = lab.invocation(json!({"reason": "test"}));
+    for minutes in [1, 2, 0] {
+        let mut event = lab.invocation(first.payload.clone());
+        event.context.request_id.clone_from(&first.context.request_id);
+        match unless_it_dies(lab, backfill::handle(&lab.backfill, event)).await {
+            Some(Ok(answer)) => return Some(answer),
+            Some(Err(_)) => {}
+            None => start_anew(lab),
+        }
+        lab.sim.advance(minutes * 60_000);
+    }
+    None
+}
+
+/// What came of one run.
+struct Run {
+    /// The product's calls.
+    calls: Vec<CallRecord>,
+    ours: Vec<String>,
+    /// What is wrong with it whatever the other runs did.
+    wrong: Vec<String>,
+}
+
+async fn run(scenario: &Scenario, attempts: u32, fault: Option<(u64, Fault)>) -> Run {
+    let mut lab = (scenario.prepare)().await;
+    lab.set_attempts(attempts);
+    (scenario.begin)(&mut lab).await;
+    lab.notebook.take();
+    let (before, theirs) = (lab.sim.calls().len(), others(&lab));
+    if let Some((position, fault)) = fault {
+        fault.arm(&lab, before as u64 + position);
+    }
+    let mut wrong = Vec::new();
+    if scenario.sweep && sweep(&mut lab).await.is_none() {
+        wrong.push("three invocations of backfill failed".to_owned());
+    }
+    settle(&mut lab).await;
+    let changed = difference(&theirs, &others(&lab));
+    wrong.extend(changed.into_iter().map(|line| format!("changed what is not ours: {line}")));
+    for queue in ["enrollments", "enrollments-dead", "grants.fifo", "grants-dead.fifo", "backfill", "backfill-dead"] {
+        for body in lab.sim.bodies(&lab.url(queue)).unwrap_or_default() {
+            wrong.push(format!("left on {queue}: {body}"));
+        }
+    }
+    for destination in crate::look(&lab).destinations.iter().filter(|it| it.policy_bytes > 5_120) {
+        wrong.push(format!("{} has {} bytes", destination.name, destination.policy_bytes));
+    }
+    if std::env::var_os(CASE).is_some() {
+        wrong.extend(lab.notebook.take().into_iter().map(|line| format!("line: {line:?}")));
+    }
+    Run { calls: lab.sim.calls().split_off(before), ours: ours(&lab), wrong }
+}
+
+/// Operation and place of a call that changes something.
+fn changes(calls: &[CallRecord]) -> BTreeSet<(String, String, String)> {
+    let changing = calls.iter().filter(|call| call.mutating);
+    changing.map(|call| (call.operation.clone(), call.account.clone(), call.region.clone())).collect()
+}
+
+/// One case can be run alone: `ENROLLER_CASE='new VPC/3/Crash/1'`, as the report names it.
+pub const CASE: &str = "ENROLLER_CASE";
+
+/// Size and outcome of a scenario's matrix.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Calls of the run without a fault.
+    pub calls: usize,
+    /// Runs with a fault.
+    pub cases: usize,
+    /// What is wrong, by case.
+    pub failures: Vec<String>,
+}
+
+/// Runs a scenario's matrix, with the given tries per call of the SDK and faults.
+pub async fn matrix(scenario: &Scenario, attempts: u32, faults: &[Fault]) -> Outcome {
+    let calm = run(scenario, attempts, None).await;
+    let mut outcome = Outcome { calls: calm.calls.len(), ..Outcome::default() };
+    if !calm.wrong.is_empty() {
+        outcome.failures.push(format!("{}, without a fault:\n  {}", scenario.name, calm.wrong.join("\n  ")));
+        return outcome;
+    }
+    let mut allowed = changes(&calm.calls);
+    for (_, account, region) in allowed.clone() {
+        allowed.extend(scenario.mending.iter().map(|it| ((*it).to_owned(), account.clone(), region.clone())));
+    }
+    let only = std::env::var(CASE).ok();
+    for (index, call) in calm.calls.iter().enumerate() {
+        for fault in faults {
+            let case = format!("{}/{}/{fault:?}/{attempts}", scenario.name, index + 1);
+            if only.as_ref().is_some_and(|only| *only != case) {
+                continue;
+            }
+            outcome.cases += 1;
+            let found = run(scenario, attempts, Some((index as u64 + 1, *fault))).await;
+            let mut wrong = found.wrong;
+            wrong.extend(difference(&calm.ours, &found.ours));
+            let unplanned = changes(&found.calls);
+            wrong.extend(unplanned.difference(&allowed).map(|call| format!("a call outside the plan: {call:?}")));
+            let struck = found.calls.get(index).is_some_and(|hit| hit.operation == call.operation && hit.outcome.is_some());
+            if !struck {
+                wrong.push(format!("the fault struck {:?}", found.calls.get(index)));
+            }
+            if !wrong.is_empty() || only.is_some() {
+                let CallRecord { service, operation, account, region, .. } = call;
+                let place = format!("{service}:{operation} by {account} in {region}");
+                outcome.failures.push(format!("{case} ({place})\n  {}", wrong.join("\n  ")));
+            }
+        }
+    }
+    outcome
+}
+
+/// Runs a scenario's whole matrix and tells of it.
+///
+/// # Panics
+///
+/// A case fails; all that did are listed.
+#[expect(clippy::print_stdout, clippy::panic, reason = "a test's report and verdict")]
+pub async fn prove(scenario: &Scenario) {
+    let mut failures = Vec::new();
+    for (attempts, faults) in [(1, &Fault::ALL[..]), (4, &Fault::RETRIED[..])] {
+        let Outcome { calls, cases, failures: failed } = matrix(scenario, attempts, faults).await;
+        println!(
+            "fault matrix, {}, {attempts} tries per call: {calls} calls x {} faults = {cases} cases, {} failed",
+            scenario.name,
+            faults.len(),
+            failed.len()
+        );
+        failures.extend(failed);
+    }
+    if !failures.is_empty() {
+        panic!(
+            "{} case(s) failed; {CASE}='…' runs one alone:\n{}",
+            failures.len(),
+            failures.join("\n")
+        );
+    }
+}

@@ -1,0 +1,26 @@
+//! The fault matrix: at every call of every scenario everything that can go wrong does, and the end state is the same.
+
+use enroller_tests::matrix::prove;
+use enroller_tests::scenarios::scenario;
+
+macro_rules! matrix {
+    ($($test:ident: $scenario:literal;)*) => {$(
+        #[tokio::test]
+        async fn $test() {
+            prove(scenario($scenario)).await;
+        }
+    )*};
+}
+
+matrix! {
+    a_fresh_account_is_enrolled_whatever_fails: "fresh account";
+    a_fresh_account_gets_its_role_whatever_fails: "fresh account, role made by the enroller";
+    a_new_vpc_is_enrolled_whatever_fails: "new VPC";
+    a_deleted_flow_log_is_made_again_whatever_fails: "flow log deleted";
+    a_deleted_filter_is_made_again_whatever_fails: "filter deleted";
+    a_deleted_log_group_is_made_again_whatever_fails: "log group deleted";
+    changed_settings_take_effect_whatever_fails: "settings change";
+    changed_settings_take_effect_without_twins_whatever_fails: "settings change where AWS refuses twins";
+    an_account_that_leaves_loses_its_grants_whatever_fails: "account leaves";
+    a_backfill_enrolls_every_account_whatever_fails: "backfill of several accounts";
+}
