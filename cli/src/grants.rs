@@ -100,7 +100,12 @@ async fn run_sync(args: &GrantsSyncArgs, format: PlanFormat) -> anyhow::Result<E
     for line in done.decisions.iter().filter(failed) {
         out.line(&format!("{}: {}", line.resource, line.cause))?;
     }
-    out.line(&format!("{} accounts granted, {} removed, {} writes", done.granted.len(), done.revoked.len(), done.writes))?;
+    out.line(&format!(
+        "{} accounts granted, {} removed, {} writes",
+        done.granted.len(),
+        done.revoked.len(),
+        done.writes
+    ))?;
     out.finish()?;
     Ok(if done.needs_retry() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use enroller_aws::{Connection, Time};
@@ -13,6 +14,8 @@ use enroller_engine::Engine;
 use enroller_engine::inspect::Inspection;
 use enroller_engine::ports::Journal;
 
+use enroller_sim::Sim;
+
 use crate::args::{ConnectionArgs, SelectionArgs};
 use crate::configuration::Configuration;
 use crate::simulated;
@@ -22,6 +25,8 @@ pub(crate) struct Session {
     pub(crate) engine: Engine,
     /// What only `doctor` looks at.
     pub(crate) inspection: Inspection,
+    /// The simulated AWS, whose time does not pass by itself.
+    sim: Option<Sim>,
 }
 
 /// Commands print what came of their work themselves, from the reports.
@@ -38,12 +43,20 @@ impl Session {
         if args.sim {
             let lab = simulated::organization(args.sim_accounts, args.sim_vpcs).await?;
             let (engine, inspection) = lab.examiner(Arc::new(NoJournal));
-            return Ok(Self { engine, inspection });
+            return Ok(Self { engine, inspection, sim: Some(lab.sim) });
         }
         let settings = Configuration::load(&args.settings)?.settings()?;
         let connection = Connection::connect(Arc::new(settings.clone())).await;
         let engine = Engine::new(settings, connection.aws(), Arc::new(Time::system()), Arc::new(NoJournal));
-        Ok(Self { engine, inspection: connection.inspection() })
+        Ok(Self { engine, inspection: connection.inspection(), sim: None })
+    }
+
+    /// Lets time pass.
+    pub(crate) async fn pause(&self, time: Duration) {
+        match &self.sim {
+            Some(sim) => sim.advance(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            None => tokio::time::sleep(time).await,
+        }
     }
 
     /// The Regions of a selection.

@@ -93,7 +93,9 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
     let mut out = Output::stdout();
     out.json(&ready)?;
     out.finish()?;
-    enroller_sim::server::serve(listener, sim, crate::interrupt::interrupted()).await.context("the simulated AWS stopped serving")?;
+    enroller_sim::server::serve(listener, sim, crate::interrupt::interrupted())
+        .await
+        .context("the simulated AWS stopped serving")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -125,6 +127,7 @@ fn environment(settings: &Settings) -> BTreeMap<String, String> {
         ("external_id", settings.external_id.clone()),
         ("enrollments_queue_url", settings.enrollments_queue_url.clone()),
         ("grants_queue_url", settings.grants_queue_url.clone()),
+        ("backfill_queue_url", settings.backfill_queue_url.clone()),
     ];
     let set =
         values.into_iter().filter_map(|(key, value)| Some((enroller_core::settings::environment_name(key), value?)));

@@ -19,11 +19,8 @@ pub(crate) async fn organization(accounts: usize, vpcs: usize) -> anyhow::Result
     let organization = SimBuilder { accounts, regions, vpcs, ..SimBuilder::default() };
     let lab = Lab::new(&LabOptions { organization, settings: Vec::new() }).context("the simulation cannot be built")?;
     let members = lab.sim.members();
-    let ordinary: Vec<String> = members
-        .iter()
-        .filter(|id| **id != lab.sim.management() && **id != lab.sim.central())
-        .cloned()
-        .collect();
+    let ordinary: Vec<String> =
+        members.iter().filter(|id| **id != lab.sim.management() && **id != lab.sim.central()).cloned().collect();
     // Everything but the last third has been enrolled; these have no member stack yet.
     let enrolled = ordinary.len() - ordinary.len() / 3;
     for account in members.iter().filter(|id| !ordinary[enrolled..].contains(*id)) {

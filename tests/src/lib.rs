@@ -1,7 +1,9 @@
 //! Helpers for the black-box tests in `tests/`: organizations by intent, and what every test asks of the result.
 
 pub mod matrix;
+pub mod mischief;
 pub mod scenarios;
+pub mod schedule;
 pub mod state;
 
 use enroller_sim::{CallRecord, SimBuilder};

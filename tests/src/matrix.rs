@@ -11,8 +11,8 @@ use enroller_testkit::Lab;
 use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 
-use crate::state::{difference, ours, others};
 use crate::DAY_MS;
+use crate::state::{difference, others, ours};
 
 /// What happens, and what it may lead to.
 pub struct Scenario {
@@ -105,11 +105,14 @@ pub fn start_anew(lab: &mut Lab) {
 /// # Panics
 ///
 /// The laboratory itself fails.
+#[expect(clippy::panic, reason = "a test cannot go on")]
 pub async fn settle(lab: &mut Lab) {
     loop {
         match unless_it_dies(lab, lab.settle(DAY_MS)).await {
-            #[expect(clippy::panic, reason = "a test cannot go on")]
-            Some(outcome) => return drop(outcome.unwrap_or_else(|error| panic!("{error}"))),
+            Some(outcome) => match outcome {
+                Ok(_) => return,
+                Err(error) => panic!("{error}"),
+            },
             None => start_anew(lab),
         }
     }
@@ -141,7 +144,12 @@ struct Run {
     wrong: Vec<String>,
 }
 
+/// Without tokio's budget, which would make a task pause where the runs before have left it.
 async fn run(scenario: &Scenario, attempts: u32, fault: Option<(u64, Fault)>) -> Run {
+    tokio::task::unconstrained(run_once(scenario, attempts, fault)).await
+}
+
+async fn run_once(scenario: &Scenario, attempts: u32, fault: Option<(u64, Fault)>) -> Run {
     let mut lab = (scenario.prepare)().await;
     lab.set_attempts(attempts);
     (scenario.begin)(&mut lab).await;
@@ -177,6 +185,11 @@ fn changes(calls: &[CallRecord]) -> BTreeSet<(String, String, String)> {
     changing.map(|call| (call.operation.clone(), call.account.clone(), call.region.clone())).collect()
 }
 
+/// Whose call it is, and in which Region.
+fn place(call: &CallRecord) -> (String, String) {
+    (call.account.clone(), call.region.clone())
+}
+
 /// One case can be run alone: `ENROLLER_CASE='new VPC/3/Crash/1'`, as the report names it.
 pub const CASE: &str = "ENROLLER_CASE";
 
@@ -203,6 +216,7 @@ pub async fn matrix(scenario: &Scenario, attempts: u32, faults: &[Fault]) -> Out
     for (_, account, region) in allowed.clone() {
         allowed.extend(scenario.mending.iter().map(|it| ((*it).to_owned(), account.clone(), region.clone())));
     }
+    let places: BTreeSet<_> = calm.calls.iter().map(place).collect();
     let only = std::env::var(CASE).ok();
     for (index, call) in calm.calls.iter().enumerate() {
         for fault in faults {
@@ -216,7 +230,10 @@ pub async fn matrix(scenario: &Scenario, attempts: u32, faults: &[Fault]) -> Out
             wrong.extend(difference(&calm.ours, &found.ours));
             let unplanned = changes(&found.calls);
             wrong.extend(unplanned.difference(&allowed).map(|call| format!("a call outside the plan: {call:?}")));
-            let struck = found.calls.get(index).is_some_and(|hit| hit.operation == call.operation && hit.outcome.is_some());
+            let astray = found.calls.iter().filter(|call| !places.contains(&place(call)));
+            wrong.extend(astray.map(|call| format!("a call elsewhere: {call:?}")));
+            let struck =
+                found.calls.get(index).is_some_and(|hit| hit.operation == call.operation && hit.outcome.is_some());
             if !struck {
                 wrong.push(format!("the fault struck {:?}", found.calls.get(index)));
             }
@@ -249,10 +266,6 @@ pub async fn prove(scenario: &Scenario) {
         failures.extend(failed);
     }
     if !failures.is_empty() {
-        panic!(
-            "{} case(s) failed; {CASE}='…' runs one alone:\n{}",
-            failures.len(),
-            failures.join("\n")
-        );
+        panic!("{} case(s) failed; {CASE}='…' runs one alone:\n{}", failures.len(), failures.join("\n"));
     }
 }

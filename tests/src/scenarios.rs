@@ -3,7 +3,6 @@
 use enroller_sim::NewAccount;
 use enroller_testkit::Lab;
 use enroller_testkit::people::Person;
-use futures::future::LocalBoxFuture;
 use serde_json::json;
 
 use crate::matrix::Scenario;
@@ -21,16 +20,23 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "fresh account",
         prepare: || Box::pin(at_rest(2, &[IRELAND, VIRGINIA], &[])),
-        begin: |lab| Box::pin(join(lab)),
+        begin: |lab| Box::pin(join(lab, 0)),
         sweep: false,
         mending: &[],
     },
     Scenario {
         name: "fresh account, role made by the enroller",
         prepare: || Box::pin(at_rest(2, &[IRELAND, VIRGINIA], &[("delivery_role_maker", "enroller")])),
-        begin: |lab| Box::pin(join(lab)),
+        begin: |lab| Box::pin(join(lab, 0)),
         sweep: false,
         mending: &["UpdateAssumeRolePolicy"],
+    },
+    Scenario {
+        name: "fresh account that is not ready yet",
+        prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
+        begin: |lab| Box::pin(join(lab, 100_000)),
+        sweep: false,
+        mending: &[],
     },
     Scenario {
         name: "new VPC",
@@ -171,8 +177,8 @@ fn somebody(lab: &Lab) -> String {
     member.unwrap_or_else(|| give_up("there is no member"))
 }
 
-async fn join(lab: &mut Lab) {
-    let new = NewAccount { name: "fresh".to_owned(), ..NewAccount::default() };
+async fn join(lab: &mut Lab, assumable_in_ms: u64) {
+    let new = NewAccount { name: "fresh".to_owned(), assumable_in_ms, ..NewAccount::default() };
     let account = lab.sim.with(|world| world.create_account(&new)).unwrap_or_else(|error| give_up(error));
     furnish(lab, &account, false).await;
     lab.stacks.deploy_member(&account).unwrap_or_else(|error| give_up(error));

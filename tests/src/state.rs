@@ -43,7 +43,9 @@ pub fn ours(lab: &Lab) -> Vec<String> {
         }
         if region == settings.home_region.as_str() {
             let roles = world.iam.roles(account).filter(|role| is_ours(settings, &role.tags));
-            lines.extend(roles.map(|it| format!("{account} role {} {} {:?} {:?}", it.name, it.trust, it.policies, it.tags)));
+            lines.extend(
+                roles.map(|it| format!("{account} role {} {} {:?} {:?}", it.name, it.trust, it.policies, it.tags)),
+            );
         }
     })
 }
@@ -70,10 +72,7 @@ pub fn others(lab: &Lab) -> Vec<String> {
 
 type Look<'a> = dyn Fn(&World, &Settings, &str, &str, &mut Vec<String>) + 'a;
 
-fn collect(
-    lab: &Lab,
-    look: impl Fn(&World, &Settings, &str, &str, &mut Vec<String>),
-) -> Vec<String> {
+fn collect(lab: &Lab, look: impl Fn(&World, &Settings, &str, &str, &mut Vec<String>)) -> Vec<String> {
     let look: &Look<'_> = &look;
     lab.sim.with(|world| {
         let mut lines = Vec::new();
@@ -95,8 +94,9 @@ fn foreign_parts(settings: &Settings, group: &LogGroup) -> Vec<String> {
     let named_like_ours = group.name == settings.log_group_name.as_str();
     let filters = group.filters.values();
     let foreign = filters.filter(|it| !named_like_ours || it.name != settings.filter_name.as_str());
-    let mut parts: Vec<String> =
-        foreign.map(|it| format!("{} {} {:?} {} {:?}", group.name, it.name, it.pattern, it.destination_arn, it.role_arn)).collect();
+    let mut parts: Vec<String> = foreign
+        .map(|it| format!("{} {} {:?} {} {:?}", group.name, it.name, it.pattern, it.destination_arn, it.role_arn))
+        .collect();
     if !is_ours(settings, &group.tags) {
         let LogGroup { name, class, retention_days, kms_key_id, tags, created_ms, .. } = group;
         parts.push(format!("{name} {class:?} {retention_days:?} {kms_key_id:?} {tags:?} {created_ms}"));

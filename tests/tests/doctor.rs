@@ -163,10 +163,11 @@ async fn rules_and_policies_of_the_central_buses_and_the_management_account_are_
         (IRELAND, "account-events", "eu-west-1 to grants"),
         (SYDNEY, "forward-to-home", "ap-southeast-2 to home"),
     ] {
-        lab.sim.with(|world| set_rule_enabled(world, &central_bus(&lab, region), rule, false));
+        let bus = central_bus(&lab, region);
+        assert!(lab.sim.with(|world| set_rule_enabled(world, &bus, rule, false)));
         let check = only(&examined(&lab).await, CheckId::BusRules, Status::Failed);
         assert_eq!(check.subject(), subject);
-        lab.sim.with(|world| set_rule_enabled(world, &central_bus(&lab, region), rule, true));
+        lab.sim.with(|world| set_rule_enabled(world, &bus, rule, true));
     }
     let management = BusId::default_bus(&lab.sim.management(), VIRGINIA);
     lab.sim.with(|world| delete_rule(world, &management, "enroller-account-events"));
@@ -174,7 +175,8 @@ async fn rules_and_policies_of_the_central_buses_and_the_management_account_are_
     assert!(check.verdict.remedy.contains("management stack"), "{check:?}");
 
     let lab = installed().await;
-    lab.sim.with(|world| put_bus_policy(world, &central_bus(&lab, SYDNEY), json!({ "Statement": [] }))).unwrap();
+    let bus = central_bus(&lab, SYDNEY);
+    lab.sim.with(|world| put_bus_policy(world, &bus, json!({ "Statement": [] }))).unwrap();
     assert_eq!(only(&examined(&lab).await, CheckId::Bus, Status::Failed).subject(), SYDNEY);
 }
 

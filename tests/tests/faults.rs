@@ -15,6 +15,7 @@ macro_rules! matrix {
 matrix! {
     a_fresh_account_is_enrolled_whatever_fails: "fresh account";
     a_fresh_account_gets_its_role_whatever_fails: "fresh account, role made by the enroller";
+    an_account_that_is_not_ready_is_enrolled_later_whatever_fails: "fresh account that is not ready yet";
     a_new_vpc_is_enrolled_whatever_fails: "new VPC";
     a_deleted_flow_log_is_made_again_whatever_fails: "flow log deleted";
     a_deleted_filter_is_made_again_whatever_fails: "filter deleted";

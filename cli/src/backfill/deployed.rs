@@ -65,7 +65,9 @@ fn request(selection: &SelectionArgs, dry_run: bool) -> Value {
 /// Watches the queues until they are empty or Ctrl-C; gives what is left.
 async fn follow(deployed: &Deployed, queues: &[String]) -> anyhow::Result<u64> {
     let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {msg}, {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.set_style(
+        ProgressStyle::with_template("{spinner} {msg}, {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
     bar.enable_steady_tick(Duration::from_millis(120));
     let mut interrupted = std::pin::pin!(crate::interrupt::interrupted());
     let mut empty = 0;

@@ -6,6 +6,7 @@ mod outcome;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use enroller_core::error::{Disposition, Wait};
 use enroller_core::grants::Placement;
@@ -18,6 +19,7 @@ use enroller_engine::reconcile::{AccountReport, AccountWork};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use crate::args::BackfillArgs;
+use crate::interrupt::Stop;
 use crate::output::{Output, ask};
 use crate::plan::{PlanReport, look, summary_line};
 use crate::progress::Progress;
@@ -27,8 +29,8 @@ use outcome::Outcomes;
 /// Further passes over accounts whose trouble passes by itself within seconds: a fresh grant or role, throttling.
 const PASSES: usize = 3;
 
-/// Milliseconds before each further pass.
-const PAUSE_MS: u64 = 10_000;
+/// Before each further pass.
+const PAUSE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
     if let Some(function) = &args.function {
@@ -40,6 +42,7 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
     if !args.yes && !confirmed(&session, args, &regions).await? {
         return Ok(ExitCode::FAILURE);
     }
+    let mut stop = Stop::listen();
     let grants = grant(engine).await;
     let accounts = select(&args.selection, engine.organization_accounts().await?)?;
     let mut outcomes = Outcomes::new(&grants);
@@ -51,7 +54,8 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let concurrency = args.concurrency.unwrap_or(engine.settings.max_concurrency);
-    let interrupted = passes(engine, &chosen, &regions, &grants.placements, concurrency, &mut outcomes).await;
+    let work = chosen.iter().map(|account| work(account.id, &regions, &grants.placements)).collect();
+    let interrupted = passes(&session, work, concurrency, &mut outcomes, &mut stop).await;
     let mut out = Output::stdout();
     outcomes.print(&mut out, interrupted)?;
     out.finish()?;
@@ -81,20 +85,22 @@ async fn grant(engine: &Engine) -> GrantReport {
 
 /// Goes over the accounts until none is left that a moment's patience may help. Returns whether it was interrupted.
 async fn passes(
-    engine: &Engine,
-    accounts: &[Account],
-    regions: &BTreeSet<Region>,
-    placements: &BTreeMap<Region, Placement>,
+    session: &Session,
+    mut left: Vec<AccountWork>,
     concurrency: usize,
     outcomes: &mut Outcomes,
+    stop: &mut Stop,
 ) -> bool {
-    let mut left: Vec<AccountWork> = accounts.iter().map(|account| work(account.id, regions, placements)).collect();
+    let engine = &session.engine;
     for pass in 0..=PASSES {
         if pass > 0 {
-            engine.clock.sleep_until(engine.clock.now_ms() + PAUSE_MS).await;
+            tokio::select! {
+                () = stop.wait() => return true,
+                () = session.pause(PAUSE) => {}
+            }
         }
         let mut again = Vec::new();
-        let interrupted = one_pass(engine, left, concurrency, |work, report| {
+        let interrupted = one_pass(engine, left, concurrency, stop, |work, report| {
             if pass < PASSES && passes_soon(&report) {
                 again.push(work.clone());
             }
@@ -133,21 +139,24 @@ async fn one_pass(
     engine: &Engine,
     accounts: Vec<AccountWork>,
     concurrency: usize,
+    stop: &mut Stop,
     mut done: impl FnMut(&AccountWork, AccountReport),
 ) -> bool {
     let mut progress = Progress::new(accounts.len());
     let mut waiting = accounts.into_iter();
     let mut running = FuturesUnordered::new();
-    let mut interrupted = false;
+    let mut interrupted = stop.asked();
+    if interrupted {
+        return true;
+    }
     let one = async |work: AccountWork| {
         let report = engine.reconcile(&work, u64::MAX).await;
         (work, report)
     };
     running.extend(waiting.by_ref().take(concurrency).map(&one));
-    let mut signals = std::pin::pin!(crate::interrupt::interrupted());
     loop {
         tokio::select! {
-            () = &mut signals, if !interrupted => {
+            () = stop.wait(), if !interrupted => {
                 interrupted = true;
                 progress.say(&format!("Interrupted: finishing {} accounts under way", running.len()));
             }

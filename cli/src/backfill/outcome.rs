@@ -10,7 +10,7 @@ use enroller_core::observed::Account;
 use enroller_core::report::{Decision, Outcome};
 use enroller_core::scope::OutOfScope;
 use enroller_engine::onboard::GrantReport;
-use enroller_engine::reconcile::{AccountReport, VpcResult};
+use enroller_engine::reconcile::{AccountReport, GAP, VpcResult};
 use owo_colors::Style;
 
 use crate::output::{Output, OutputError};
@@ -109,6 +109,7 @@ impl Outcomes {
         }
         out.line(&table.to_string())?;
         self.print_left_alone(out)?;
+        self.print_gaps(out)?;
         let failures: Vec<&Decision> = self.failures().collect();
         if !failures.is_empty() {
             let title = out.styled("Failures", Style::new().red().bold());
@@ -119,6 +120,21 @@ impl Outcomes {
         }
         if interrupted {
             out.line("\nInterrupted: the accounts above are done, the others were not begun. Run it again to go on.")?;
+        }
+        Ok(())
+    }
+
+    /// Flow logs that had to go before their successors, so that records may be missing.
+    fn print_gaps<W: Write>(&self, out: &mut Output<W>) -> Result<(), OutputError> {
+        let places = self.accounts.values().flat_map(|report| &report.places);
+        let gaps: Vec<&Decision> = places.flat_map(|place| &place.decisions).filter(|line| line.cause == GAP).collect();
+        if gaps.is_empty() {
+            return Ok(());
+        }
+        let title = out.styled("Gaps", Style::new().yellow().bold());
+        out.line(&format!("\n{title}: AWS refused the new flow log beside the old one, which was deleted first"))?;
+        for line in gaps {
+            out.line(&format!("  {}", place_and_cause(line)))?;
         }
         Ok(())
     }

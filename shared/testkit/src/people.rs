@@ -2,9 +2,7 @@
 
 use aws_sdk_cloudwatchlogs::Client as Logs;
 use aws_sdk_ec2::Client as Ec2;
-use aws_sdk_ec2::types::{
-    FlowLogsResourceType, LogDestinationType, ResourceType, Tag, TagSpecification, TrafficType,
-};
+use aws_sdk_ec2::types::{FlowLogsResourceType, LogDestinationType, ResourceType, Tag, TagSpecification, TrafficType};
 use enroller_sim::Sim;
 
 use crate::adapter::{As, sdk_config};

@@ -191,8 +191,12 @@ impl Engine {
         let mut departed = members.departed.clone();
         // Only a sync has a fresh listing, so only it may become suspicious about accounts nobody named.
         if work.sync {
-            let placement = grants.placement(self.settings.granted_organization());
-            let unlisted = placement.named().keys().filter(|id| !members.listed.contains(id)).copied();
+            // Accounts that only statements of others name may be partners who never were members.
+            let listed = grants.shards().values().filter_map(|shard| match &shard.policy {
+                PolicyState::Parsed(policy) => Some(policy.accounts()),
+                PolicyState::Absent | PolicyState::Unreadable { .. } => None,
+            });
+            let unlisted = listed.flatten().filter(|id| !members.listed.contains(id)).copied();
             departed.extend(self.confirm_departed(unlisted.collect()).await?);
         }
         Ok(departed)

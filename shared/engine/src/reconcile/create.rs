@@ -10,6 +10,9 @@ use super::apply::{Flow, PlaceRun, may_be_one_id};
 use super::report::{Trouble, VpcResult};
 use crate::ports::{AwsResult, NewFlowLogs};
 
+/// The cause of a flow log that could only be made after its predecessor was deleted.
+pub const GAP: &str = "after the old one was deleted; there may be a gap";
+
 /// Time kept for deleting a flow log and making its successor, in milliseconds: two calls with their retries.
 const BREAK_BEFORE_MAKE_MS: u64 = 60_000;
 
@@ -79,7 +82,7 @@ impl PlaceRun<'_> {
         .await;
         for (vpc, result) in self.create_each(spec, twins).await {
             match result {
-                Ok(id) => self.created(&vpc, &id, "after the old one was deleted; there may be a gap", replaces),
+                Ok(id) => self.created(&vpc, &id, GAP, replaces),
                 // Another run, doing the same at the same time, was faster.
                 Err(error) if error.disposition() == Disposition::AlreadyThere => flow = Flow::LookAgain,
                 Err(error) => self.not_created(&vpc, error),

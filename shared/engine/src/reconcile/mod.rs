@@ -26,6 +26,7 @@ use futures::future::join_all;
 use crate::engine::Engine;
 use crate::ports::{AwsResult, RegionDestinations};
 
+pub use create::GAP;
 pub use observe::{observe, region_is_enabled};
 pub use report::{AccountReport, PlaceReport, Trouble, VpcResult};
 

@@ -29,12 +29,7 @@ pub(crate) fn handle(world: &World, call: &Call, input: &Value) -> Result<Value,
 }
 
 /// The bus that a parameter names or gives the ARN of, and what is on it. A default bus that nobody touched exists too.
-fn bus<'a>(
-    world: &'a World,
-    call: &Call,
-    input: &Input<'_>,
-    name: &str,
-) -> Result<(BusId, Option<&'a Bus>), Refusal> {
+fn bus<'a>(world: &'a World, call: &Call, input: &Input<'_>, name: &str) -> Result<(BusId, Option<&'a Bus>), Refusal> {
     let name = input.text(name)?.unwrap_or("default");
     let id = BusId::from_arn(name).unwrap_or_else(|| BusId {
         account: call.caller.account.clone(),
@@ -50,12 +45,7 @@ fn bus<'a>(
     Err(not_found(format!("Event bus {} does not exist.", id.name)))
 }
 
-fn rule<'a>(
-    world: &'a World,
-    call: &Call,
-    input: &Input<'_>,
-    parameter: &str,
-) -> Result<(BusId, &'a Rule), Refusal> {
+fn rule<'a>(world: &'a World, call: &Call, input: &Input<'_>, parameter: &str) -> Result<(BusId, &'a Rule), Refusal> {
     let (id, found) = bus(world, call, input, "EventBusName")?;
     let name = input.required_text(parameter)?;
     let rule = found.and_then(|bus| bus.rules.get(name));

@@ -136,10 +136,7 @@ mod tests {
             let verdict = judge_queue(&queue, purpose, 10);
             assert_eq!(verdict.status, status, "{verdict:?}");
         }
-        assert_eq!(
-            judge_queue(&QueueFacts { visible: 9_999, ..queue() }, Purpose::Requests, 5_000).status,
-            Status::Ok
-        );
+        assert_eq!(judge_queue(&QueueFacts { visible: 9_999, ..queue() }, Purpose::Requests, 5_000).status, Status::Ok);
     }
 
     #[test]

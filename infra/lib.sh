@@ -1,0 +1,213 @@
+# What infra/deploy and infra/uninstall share. Sourced, never run; needs bash 3.2 or newer and the AWS CLI.
+# shellcheck shell=bash
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+dry_run=false
+config=
+
+die() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  exit 1
+}
+
+note() { printf '\n# %s\n' "$*"; }
+
+# Prints a command, quoted so that it can be pasted into a shell.
+show() {
+  local word
+  printf '+'
+  for word in "$@"; do
+    case $word in
+      '' | *[!A-Za-z0-9_./:=,@%+-]*) printf " '%s'" "${word//\'/\'\\\'\'}" ;;
+      *) printf ' %s' "$word" ;;
+    esac
+  done
+  printf '\n'
+}
+
+run() {
+  show "$@"
+  if ! $dry_run; then "$@"; fi
+}
+
+# A question to AWS whose answer decides what to do. A dry run asks nothing, so the answer is "no".
+answers() {
+  if $dry_run; then return 1; fi
+  "$@" >/dev/null 2>&1
+}
+
+# The value of a key of the configuration file; the second argument where it is absent or empty.
+setting() {
+  local key=$1 default=${2-} line value=
+  while IFS= read -r line || [ -n "$line" ]; do
+    line=${line%$'\r'}
+    case $line in
+      "$key="*) value=${line#*=} ;;
+    esac
+  done <"$config"
+  printf '%s' "${value:-$default}"
+}
+
+# Whether the file has the key at all: an empty value is one too, and resets what an earlier deployment set.
+is_set() { grep -q -- "^$1=" "$config"; }
+
+required() {
+  local value
+  value=$(setting "$1")
+  [ -n "$value" ] || die "$config: $1 is not set"
+  printf '%s' "$value"
+}
+
+# must_match KEY VALUE PATTERN WORDS
+must_match() {
+  [[ $2 =~ $3 ]] || die "$config: $1 = \"$2\": $4"
+}
+
+parameters_of() {
+  awk '/^Parameters:/ { on = 1; next } /^[A-Za-z]/ { on = 0 } on && /^  [A-Za-z0-9]+:/ { sub(/:.*/, ""); print $1 }' "$1"
+}
+
+known_keys='CENTRAL_ACCOUNT MANAGEMENT_ACCOUNT HOME_REGION TARGETS CENTRAL_PROFILE MANAGEMENT_PROFILE
+STACK_SET_ACCOUNT CONTROL_TOWER_REGION CODE_BUCKET BUILD_WITH MEMBER_ADMIN_ROLE'
+
+# A misspelt key would silently be left at its default.
+refuse_unknown_keys() {
+  local line key template found
+  while IFS= read -r line || [ -n "$line" ]; do
+    line=${line%$'\r'}
+    case $line in '' | '#'*) continue ;; esac
+    case $line in *=*) ;; *) die "$config: \"$line\" is not KEY=VALUE" ;; esac
+    key=${line%%=*}
+    found=false
+    for word in $known_keys; do if [ "$word" = "$key" ]; then found=true; fi; done
+    for template in central regional member management; do
+      if parameters_of "$here/$template.yaml" | grep -qxF -- "$key"; then found=true; fi
+    done
+    $found || die "$config: \"$key\" is neither a key of installation.env.example nor a parameter of a template"
+  done <"$config"
+}
+
+load_configuration() {
+  [ -n "$config" ] || die "give the configuration with --config FILE (see infra/installation.env.example)"
+  [ -f "$config" ] && [ -r "$config" ] || die "$config is no file that can be read"
+  refuse_unknown_keys
+  local region_pattern='^[a-z]{2}(-[a-z]+)+-[0-9]$'
+  central=$(required CENTRAL_ACCOUNT)
+  must_match CENTRAL_ACCOUNT "$central" '^[0-9]{12}$' 'expected 12 digits'
+  management=$(required MANAGEMENT_ACCOUNT)
+  must_match MANAGEMENT_ACCOUNT "$management" '^[0-9]{12}$' 'expected 12 digits'
+  home=$(required HOME_REGION)
+  must_match HOME_REGION "$home" "$region_pattern" 'expected a Region such as eu-west-1'
+  targets=$(required TARGETS)
+  must_match TARGETS "$targets" '^(r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{8,32})(,(r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}))*$' 'expected root or OU ids, separated by commas'
+  enrolled=$(required EnrolledRegions)
+  must_match EnrolledRegions "$enrolled" '^[a-z]{2}(-[a-z]+)+-[0-9](,[a-z]{2}(-[a-z]+)+-[0-9])*$' 'expected Regions, separated by commas'
+  organization=$(required OrganizationId)
+  must_match OrganizationId "$organization" '^o-[a-z0-9]{10,32}$' 'expected an organization id'
+  external_id=$(required ExternalId)
+  must_match ExternalId "$external_id" '^[A-Za-z0-9+=,.@:/_-]{16,128}$' 'expected 16 to 128 of A-Z a-z 0-9 + = , . @ : / _ -'
+  [ "$external_id" != choose-something-of-your-own ] || $dry_run || die "$config: ExternalId is still the example"
+  stack_set_account=$(setting STACK_SET_ACCOUNT central)
+  must_match STACK_SET_ACCOUNT "$stack_set_account" '^(central|management)$' 'expected central or management'
+  control_tower=$(setting CONTROL_TOWER_REGION)
+  [ -z "$control_tower" ] || must_match CONTROL_TOWER_REGION "$control_tower" "$region_pattern" 'expected a Region'
+  case $home in
+    cn-*) partition=aws-cn organizations=cn-northwest-1 ;;
+    us-gov-*) partition=aws-us-gov organizations=us-gov-west-1 ;;
+    *) partition=aws organizations=us-east-1 ;;
+  esac
+  bus=$(setting BusName vpc-flow-logs-enroller)
+  member_stack=$(setting MemberStackName vpc-flow-logs-enroller-member)
+  code_bucket=$(setting CODE_BUCKET "vpc-flow-logs-enroller-code-$central-$home")
+  central_profile=$(setting CENTRAL_PROFILE)
+  management_profile=$(setting MANAGEMENT_PROFILE)
+}
+
+# aws, as the central or the management account.
+as_central() { with_profile "$central_profile" "$@"; }
+as_management() { with_profile "$management_profile" "$@"; }
+as_stack_set_account() {
+  if [ "$stack_set_account" = central ]; then as_central "$@"; else as_management "$@"; fi
+}
+
+# with_profile PROFILE HOW COMMAND…: HOW is run, answers or a plain "command".
+with_profile() {
+  local profile=$1 how=$2
+  shift 2
+  if [ -n "$profile" ]; then "$how" aws --profile "$profile" "$@"; else "$how" aws "$@"; fi
+}
+
+# Wrong credentials would make a second installation in the wrong account.
+must_be_in() {
+  local how=$1 account=$2 found
+  if $dry_run; then return 0; fi
+  found=$("$how" command sts get-caller-identity --query Account --output text) || die "no credentials ($how)"
+  [ "$found" = "$account" ] || die "the credentials are of account $found, expected $account ($how)"
+}
+
+# The StackSet's commands need to know on whose behalf a member account acts.
+call_as() {
+  if [ "$stack_set_account" = central ]; then printf DELEGATED_ADMIN; else printf SELF; fi
+}
+
+# Regions that get a bus: the enrolled ones, and those where account events arise; the home Region is left out.
+other_regions() {
+  printf '%s\n' "$enrolled" "$organizations" "$control_tower" | tr ',' '\n' | sed '/^$/d' | sort -u | grep -vxF -- "$home" || true
+}
+
+# Enrolled Regions and the home Region, which comes first because the roles are made there.
+member_regions() {
+  printf '%s\n' "$home"
+  printf '%s\n' "$enrolled" | tr ',' '\n' | sort -u | grep -vxF -- "$home" || true
+}
+
+account_event_regions() {
+  printf '%s\n' "$organizations" "$control_tower" | sed '/^$/d' | awk '!seen[$0]++'
+}
+
+# Prints NAME=VALUE for a parameter of a template, or nothing to leave it at its default. ROLES_REGION is where the
+# stack makes its roles.
+parameter() {
+  local roles_region=$2
+  case $1 in
+    CentralAccountId | HomeRegion | HomeBusArn | CodeBucket | CodePrefix | LogGroupsHaveKmsKey | RolesRegion) ;;
+    *) is_set "$1" || return 0 ;;
+  esac
+  printf '%s=' "$1"
+  case $1 in
+    RolesRegion) printf '%s' "$roles_region" ;;
+    CentralAccountId) printf '%s' "$central" ;;
+    HomeRegion) printf '%s' "$home" ;;
+    HomeBusArn) printf 'arn:%s:events:%s:%s:event-bus/%s' "$partition" "$home" "$central" "$bus" ;;
+    CodeBucket) printf '%s' "$code_bucket" ;;
+    CodePrefix) printf '%s' "${code_prefix-}" ;;
+    LogGroupsHaveKmsKey) if [ -n "$(setting LogGroupKmsKeyArn)" ]; then printf true; else printf false; fi ;;
+    *) setting "$1" ;;
+  esac
+}
+
+# Waits until an operation of the StackSet is over, and fails if it failed.
+wait_for_operation() {
+  local operation=$1 status
+  if $dry_run; then return 0; fi
+  while :; do
+    status=$(as_stack_set_account command cloudformation describe-stack-set-operation --region "$home" \
+      --stack-set-name "$member_stack" --operation-id "$operation" --call-as "$(call_as)" \
+      --query StackSetOperation.Status --output text)
+    printf '  %s %s\n' "$operation" "$status"
+    case $status in
+      SUCCEEDED) return 0 ;;
+      FAILED | STOPPED) die "the operation $operation of the StackSet ended $status; see list-stack-set-operation-results" ;;
+    esac
+    sleep 15
+  done
+}
+
+# Runs a command that starts an operation of the StackSet, and waits for it.
+operate() {
+  show aws "$@"
+  if $dry_run; then return 0; fi
+  local operation
+  operation=$(as_stack_set_account command "$@" --query OperationId --output text)
+  wait_for_operation "$operation"
+}
