@@ -38,7 +38,7 @@ impl Stop {
     /// Ends when it is, or was before.
     pub(crate) async fn wait(&mut self) {
         if self.0.wait_for(|asked| *asked).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

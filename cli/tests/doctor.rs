@@ -1,5 +1,7 @@
 //! `enroller doctor`, the real binary: on the simulation in its process, and with credentials over HTTP.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 

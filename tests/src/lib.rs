@@ -1,5 +1,7 @@
 //! Helpers for the black-box tests in `tests/`: organizations by intent, and what every test asks of the result.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 pub mod matrix;
 pub mod mischief;
 pub mod scenarios;
@@ -33,7 +35,6 @@ pub fn with_settings(accounts: usize, regions: &[&str], vpcs: usize, settings: &
     let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
     match Lab::new(&LabOptions { organization, settings }) {
         Ok(lab) => lab,
-        #[expect(clippy::panic, reason = "a test cannot go on")]
         Err(error) => panic!("the laboratory cannot be built: {error}"),
     }
 }

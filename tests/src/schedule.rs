@@ -32,6 +32,9 @@ pub struct Played {
     pub digest: u64,
 }
 
+/// A destination's ARN, and the `Sid` of what somebody else put there.
+type Statement = (String, String);
+
 struct Play {
     lab: Lab,
     rng: fastrand::Rng,
@@ -65,7 +68,7 @@ impl Play {
     fn new(seed: u64) -> Result<Self, enroller_testkit::LabError> {
         let mut rng = fastrand::Rng::with_seed(seed);
         let regions = ["eu-west-1", "us-east-1"][..rng.usize(1..=2)].iter().map(|it| (*it).to_owned()).collect();
-        let (accounts, vpcs) = (rng.usize(4..=8), rng.usize(0..=1));
+        let (accounts, vpcs) = (rng.usize(4..=6), rng.usize(0..=1));
         let organization = SimBuilder { accounts, regions, vpcs, seed, ..SimBuilder::default() };
         let maker = if rng.bool() { "enroller" } else { "member-stack" };
         let settings = vec![("delivery_role_maker", maker.to_owned()), ("revocation_limit_percent", "100".to_owned())];
@@ -78,7 +81,7 @@ impl Play {
     }
 
     async fn run(&mut self) -> Result<(), String> {
-        for _ in 0..self.rng.usize(6..=12) {
+        for _ in 0..self.rng.usize(5..=10) {
             self.step().await?;
         }
         self.finish().await
@@ -123,16 +126,19 @@ impl Play {
     }
 
     /// Somebody adds a statement to every policy between the onboarder's first look and its writing.
-    fn arm_editor(&mut self) -> Arc<Mutex<Vec<String>>> {
+    fn arm_editor(&mut self) -> Arc<Mutex<Vec<Statement>>> {
         let added = Arc::new(Mutex::new(Vec::new()));
         if self.rng.u32(0..3) == 0 {
             let (told, central, regions) = (Arc::clone(&added), self.lab.sim.central(), self.lab.regions.clone());
             let number = self.rng.u32(1_000..2_000);
             let hook = FaultKind::HookBefore(Arc::new(move |world, _| {
+                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
                 for region in &regions {
-                    edit_policies(world, &central, region, |statements, arn| add_statement(statements, arn, number));
+                    edit_policies(world, &central, region, |statements, arn| {
+                        add_statement(statements, arn, number);
+                        told.push((arn.to_owned(), format!("Theirs{number}")));
+                    });
                 }
-                told.lock().unwrap_or_else(PoisonError::into_inner).push(format!("Theirs{number}"));
             }));
             let strike = Strike::Nth(self.rng.u64(1..=2));
             self.lab.sim.arm(FaultRule::new(hook).on(Service::Sqs, "SendMessageBatch").at(strike));
@@ -158,11 +164,12 @@ impl Play {
         self.lab.sim.with(|world| world.faults.clear());
         let added = added.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut changed = difference(&theirs, &others(&self.lab));
-        changed.retain(|line| !(line.starts_with('+') && added.iter().any(|sid| line.contains(sid.as_str()))));
+        changed.retain(|line| !(line.starts_with('+') && added.iter().any(|(_, sid)| line.contains(sid.as_str()))));
         if !changed.is_empty() {
             return Err(format!("what is not ours was changed: {changed:#?}"));
         }
         self.check_policies()?;
+        self.check_kept(&added)?;
         let now = self.granted();
         for (destination, account) in granted.difference(&now) {
             let member = self.lab.sim.with(|world| world.organization.is_member(account));
@@ -181,6 +188,17 @@ impl Play {
             let all = self.lab.regions.iter().flat_map(of_region);
             all.flat_map(|it| statements(&it).0.into_iter().map(move |id| (it.arn.clone(), id))).collect()
         })
+    }
+
+    fn check_kept(&self, added: &[Statement]) -> Result<(), String> {
+        for (arn, sid) in added {
+            let destination = self.lab.sim.with(|world| world.logs.destination(arn).cloned());
+            let kept = destination.is_some_and(|it| statements(&it).1.iter().any(|it| it["Sid"] == **sid));
+            if !kept {
+                return Err(format!("statement {sid}, which somebody added to {arn} meanwhile, was lost"));
+            }
+        }
+        Ok(())
     }
 
     fn check_policies(&self) -> Result<(), String> {

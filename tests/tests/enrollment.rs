@@ -1,5 +1,7 @@
 //! The main job: events in, covered VPCs out, on a simulated AWS through the real SDK and the real handlers.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 use enroller_core::report::Metric;
 use enroller_engine::ports::Outgoing;
 use enroller_sim::{NewAccount, Service, TwinRule};

@@ -99,7 +99,7 @@ impl Show {
     /// Moves the progress bar.
     pub(super) fn progress(&mut self, lab: &Lab, regions: &[String]) {
         self.steps += 1;
-        if self.quiet || self.bar.is_hidden() || self.steps % COUNT_EVERY != 0 {
+        if self.quiet || self.bar.is_hidden() || !self.steps.is_multiple_of(COUNT_EVERY) {
             return;
         }
         let audit = audit(&lab.sim, regions);

@@ -58,7 +58,7 @@ impl Examiner<'_> {
     async fn account(&self, account: AccountId) -> Vec<Check> {
         let settings = &self.engine.settings;
         let entered = self.engine.aws.accounts.enter(account).await;
-        let verdict = judge_member_role(settings, entered.as_ref().map(|()| ()));
+        let verdict = judge_member_role(settings, entered.as_ref().copied());
         let mut role = Check::new(CheckId::MemberRole, verdict).of(account);
         role.request_id = entered.err().and_then(|error| error.request_id);
         if role.status() != Status::Ok {

@@ -4,7 +4,7 @@
 //!
 //! Whatever the messages of a batch say, the same is done: the complete set of accounts is computed from
 //! Organizations, each Region's shards are read and planned for, the accounts that will be granted are handed to the
-//! enroller, and the shards that differ are written once, read back and compared.
+//! enroller, and the shards that differ are read again, written once, read back and compared.
 //!
 //! # Guarantees
 //!

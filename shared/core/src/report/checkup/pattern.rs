@@ -14,11 +14,15 @@ pub fn matches(pattern: &Value, event: &Value) -> Option<bool> {
 
 /// All of them: one that surely does not match decides.
 fn all(parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
-    parts.fold(Some(true), |so_far, part| match (so_far, part) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (None, _) | (_, None) => None,
-        (Some(true), Some(true)) => Some(true),
-    })
+    let mut all_known = true;
+    for part in parts {
+        match part {
+            Some(true) => {}
+            Some(false) => return Some(false),
+            None => all_known = false,
+        }
+    }
+    all_known.then_some(true)
 }
 
 /// Any of them: one that surely matches decides.

@@ -1,0 +1,128 @@
+"""EventBridge patterns, as far as the templates use them (EventBridge user guide, "Comparison operators")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ABSENT = object()
+
+
+def matches(pattern: dict[str, Any], event: Any) -> bool:
+    for field, wanted in pattern.items():
+        found = event.get(field, ABSENT) if isinstance(event, dict) else ABSENT
+        if isinstance(wanted, dict):
+            if not matches(wanted, found):
+                return False
+        elif not any(leaf(matcher, found) for matcher in wanted):
+            return False
+    return True
+
+
+def leaf(matcher: Any, found: Any) -> bool:
+    if not isinstance(matcher, dict):
+        return found == matcher
+    (operator, argument), *more = matcher.items()
+    if more:
+        raise ValueError(f"several operators: {matcher}")
+    match operator:
+        case "exists":
+            return (found is not ABSENT) == argument
+        case "prefix":
+            return isinstance(found, str) and found.startswith(argument)
+        case "anything-but":
+            return found is not ABSENT and found not in argument
+        case _:
+            raise ValueError(f"{operator} is not known here")
+
+
+def call(source: str, name: str, request: dict[str, Any], *, user: str | None = "Admin", error: str | None = None) -> dict:
+    """An API call's event in account 111122223333."""
+    identity: dict[str, Any] = {"type": "Root"}
+    if user:
+        identity = {"type": "AssumedRole", "sessionContext": {"sessionIssuer": {"type": "Role", "userName": user}}}
+    detail = {
+        "eventVersion": "1.11", "eventSource": f"{source}.amazonaws.com", "eventName": name, "readOnly": False,
+        "eventType": "AwsApiCall", "userIdentity": identity, "requestParameters": request, "responseElements": None,
+    }
+    if error:
+        detail["errorCode"] = error
+    return envelope(source, "AWS API Call via CloudTrail", detail)
+
+
+def service_event(source: str, name: str, details: dict[str, Any]) -> dict:
+    detail = {
+        "eventSource": f"{source}.amazonaws.com", "eventName": name, "eventType": "AwsServiceEvent",
+        "userIdentity": {"accountId": "111122223333", "invokedBy": "AWS Internal"}, "requestParameters": None,
+        "responseElements": None, "serviceEventDetails": details,
+    }
+    return envelope(source, "AWS Service Event via CloudTrail", detail)
+
+
+def stack_event(stack: str, status: str) -> dict:
+    arn = f"arn:aws:cloudformation:eu-west-1:111122223333:stack/{stack}/00000000-0000-4000-8000-000000000002"
+    detail = {"stack-id": arn, "status-details": {"status": status, "status-reason": ""}, "client-request-token": ""}
+    return envelope("cloudformation", "CloudFormation Stack Status Change", detail)
+
+
+def envelope(source: str, kind: str, detail: dict[str, Any]) -> dict:
+    return {
+        "version": "0", "id": "00000000-0000-4000-a000-000000000001", "source": f"aws.{source}", "detail-type": kind,
+        "account": "111122223333", "region": "eu-west-1", "time": "2026-11-23T10:00:00Z", "resources": [],
+        "detail": detail,
+    }
+
+
+OUR_GROUP = {"logGroupName": "vpc-flow-logs"}
+OUR_FILTER = {**OUR_GROUP, "filterName": "AllTraffic"}
+
+# What happens in a member account, whether it has to be forwarded, and why not.
+MEMBER_EVENTS = [
+    (True, call("ec2", "CreateVpc", {"cidrBlock": "10.0.0.0/16"})),
+    (True, call("ec2", "CreateVpc", {"cidrBlock": "10.0.0.0/16"}, user=None)),
+    (True, call("ec2", "CreateDefaultVpc", {"CreateDefaultVpcRequest": ""})),
+    (True, call("ec2", "DeleteFlowLogs", {"DeleteFlowLogsRequest": {"FlowLogId": {"tag": 1, "content": "fl-0123456789abcdef0"}}})),
+    (True, call("logs", "DeleteLogGroup", OUR_GROUP)),
+    (True, call("logs", "PutRetentionPolicy", {**OUR_GROUP, "retentionInDays": 1})),
+    (True, call("logs", "DeleteRetentionPolicy", OUR_GROUP)),
+    (True, call("logs", "PutSubscriptionFilter", OUR_FILTER)),
+    (True, call("logs", "DeleteSubscriptionFilter", OUR_FILTER)),
+    (True, stack_event("StackSet-vpc-flow-logs-enroller-member-00000000-0000-4000-8000-000000000001", "CREATE_COMPLETE")),
+    (True, stack_event("StackSet-vpc-flow-logs-enroller-member-00000000-0000-4000-8000-000000000001", "UPDATE_COMPLETE")),
+    (True, stack_event("vpc-flow-logs-enroller-member", "CREATE_COMPLETE")),
+    # Failed, somebody else's, our own, or of no concern.
+    (False, call("ec2", "CreateVpc", {"cidrBlock": "10.0.0.0/16"}, error="Client.VpcLimitExceeded")),
+    (False, call("ec2", "DeleteVpc", {"vpcId": "vpc-0123456789abcdef0"})),
+    (False, call("ec2", "CreateFlowLogs", {"CreateFlowLogsRequest": {"ResourceType": "VPC"}})),
+    (False, call("ec2", "DeleteFlowLogs", {"DeleteFlowLogsRequest": {}}, user="VpcFlowLogsEnrollerMember")),
+    (False, call("ec2", "DescribeVpcs", {"vpcSet": {}})),
+    (False, call("logs", "DeleteLogGroup", {"logGroupName": "vpc-flow-logs-of-others"})),
+    (False, call("logs", "PutSubscriptionFilter", {**OUR_GROUP, "filterName": "other"})),
+    (False, call("logs", "PutSubscriptionFilter", OUR_FILTER, user="VpcFlowLogsEnrollerMember")),
+    (False, call("logs", "CreateLogGroup", OUR_GROUP)),
+    (False, stack_event("StackSet-vpc-flow-logs-enroller-member-00000000-0000-4000-8000-000000000001", "DELETE_COMPLETE")),
+    (False, stack_event("StackSet-vpc-flow-logs-enroller-member-00000000-0000-4000-8000-000000000001", "CREATE_IN_PROGRESS")),
+    (False, stack_event("somebody-elses", "CREATE_COMPLETE")),
+    (False, stack_event("vpc-flow-logs-enroller-member-too", "CREATE_COMPLETE")),
+]
+
+ACCOUNT = {"accountId": "444455556666"}
+
+# The same in the management account.
+ACCOUNT_EVENTS = [
+    (True, service_event("organizations", "CreateAccountResult", {"createAccountStatus": {**ACCOUNT, "state": "SUCCEEDED"}})),
+    (True, service_event("organizations", "CloseAccountResult", {"closeAccountStatus": {**ACCOUNT, "state": "SUCCEEDED"}})),
+    (True, service_event("organizations", "AccountJoinedOrganization", {**ACCOUNT, "joinedMethod": "Created"})),
+    (True, service_event("organizations", "AccountDepartedOrganization", {**ACCOUNT, "departureMethod": "LEFT"})),
+    (True, call("organizations", "MoveAccount", {**ACCOUNT, "destinationParentId": "ou-exam-11111111"})),
+    (True, call("organizations", "RemoveAccountFromOrganization", ACCOUNT)),
+    (True, service_event("controltower", "CreateManagedAccount", {"createManagedAccountStatus": {"state": "SUCCEEDED"}})),
+    (True, service_event("controltower", "UpdateManagedAccount", {"updateManagedAccountStatus": {"state": "SUCCEEDED"}})),
+    (True, service_event("controltower", "RegisterOrganizationalUnit", {"registerOrganizationalUnitStatus": {"state": "SUCCEEDED"}})),
+    (False, service_event("organizations", "CreateAccountResult", {"createAccountStatus": {"state": "FAILED"}})),
+    (False, service_event("controltower", "CreateManagedAccount", {"createManagedAccountStatus": {"state": "FAILED"}})),
+    (False, call("organizations", "MoveAccount", ACCOUNT, error="AccessDeniedException")),
+    (False, call("organizations", "CreateAccount", {"email": "****"})),
+    (False, call("organizations", "CloseAccount", ACCOUNT)),
+    (False, call("organizations", "InviteAccountToOrganization", {"target": {"type": "ACCOUNT", "id": "444455556666"}})),
+    (False, call("ec2", "CreateVpc", {"cidrBlock": "10.0.0.0/16"})),
+]

@@ -1,0 +1,190 @@
+//! Grants while others write the same policies. PutDestinationPolicy replaces a whole document without a condition, so
+//! everything rests on when the onboarder looks.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use enroller_core::arn::Arn;
+use enroller_core::ids::Region;
+use enroller_core::names::DestinationName;
+use enroller_engine::Engine;
+use enroller_engine::ports::{AwsResult, Destination, Destinations};
+use enroller_sim::{FaultKind, FaultRule, NewAccount, Service, Strike, World};
+use enroller_testkit::Lab;
+use enroller_tests::mischief::{add_statement, edit_policies};
+use enroller_tests::state::statements;
+use enroller_tests::{DAY_MS, look, organization};
+use futures::future::join;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+const IRELAND: &str = "eu-west-1";
+
+/// An organization in which everything is granted and quiet.
+async fn at_rest(accounts: usize) -> Lab {
+    let lab = organization(accounts, &[IRELAND], 0);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab
+}
+
+/// So many accounts join, with their stacks.
+fn join_accounts(lab: &Lab, count: usize) -> Vec<String> {
+    let one = |number: usize| {
+        let new = NewAccount { name: format!("team-{number}"), ..NewAccount::default() };
+        let account = lab.sim.with(|world| world.create_account(&new)).unwrap();
+        lab.stacks.deploy_member(&account).unwrap();
+        account
+    };
+    (0..count).map(one).collect()
+}
+
+/// `Sid`s of the statements of others, on any shard.
+fn foreign(lab: &Lab) -> BTreeSet<String> {
+    let central = lab.sim.central();
+    lab.sim.with(|world| {
+        let all: Vec<_> = world.logs.destinations(&central, IRELAND).cloned().collect();
+        let sid = |statement: serde_json::Value| statement["Sid"].as_str().unwrap_or_default().to_owned();
+        all.iter().flat_map(|it| statements(it).1).map(sid).collect()
+    })
+}
+
+fn assert_all_granted(lab: &Lab) {
+    let audit = look(lab);
+    assert!(audit.misplaced().is_empty(), "{:#?}", audit.misplaced());
+    assert!(audit.destinations.iter().all(|it| it.policy_bytes <= 5_120));
+}
+
+/// Somebody adds a statement to every policy that has room for it, after the given call of an operation.
+fn edit_after(lab: &Lab, call: u64, service: Service, operation: &str, number: u32) {
+    let central = lab.sim.central();
+    let hook = FaultKind::HookAfter(Arc::new(move |world: &mut World, _| {
+        edit_policies(world, &central, IRELAND, |statements, arn| add_statement(statements, arn, number));
+    }));
+    lab.sim.arm(FaultRule::new(hook).on(service, operation).at(Strike::Nth(call)));
+}
+
+#[tokio::test]
+async fn a_thousand_accounts_that_join_while_somebody_edits_the_policies_are_granted_and_his_statements_kept() {
+    let lab = at_rest(2).await;
+    join_accounts(&lab, 1_000);
+    // Just after the onboarder has looked, while it hands the accounts over, and after it has written the last shard,
+    // the only one with room then.
+    edit_after(&lab, 1, Service::Logs, "DescribeDestinations", 1);
+    edit_after(&lab, 50, Service::Sqs, "SendMessageBatch", 2);
+    edit_after(&lab, 4, Service::Logs, "PutDestinationPolicy", 3);
+    lab.settle(DAY_MS).await.unwrap();
+    assert_all_granted(&lab);
+    assert_eq!(look(&lab).places.len(), 1_002);
+    assert_eq!(foreign(&lab), ["Theirs1", "Theirs2", "Theirs3"].map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn an_outdated_policy_that_somebody_puts_over_ours_is_put_right_and_his_statement_kept() {
+    let lab = at_rest(2).await;
+    let central = lab.sim.central();
+    let outdated = lab.sim.with(|world| world.logs.destinations(&central, IRELAND).next().cloned()).unwrap();
+    join_accounts(&lab, 50);
+    let mut document: serde_json::Value = serde_json::from_str(outdated.access_policy.as_deref().unwrap()).unwrap();
+    add_statement(document["Statement"].as_array_mut().unwrap(), &outdated.arn, 1);
+    let policy = document.to_string();
+    let put = FaultKind::HookAfter(Arc::new(move |world, _| {
+        world.put_destination_policy(&central, IRELAND, &outdated.name, &policy).unwrap();
+    }));
+    lab.sim.arm(FaultRule::new(put).on(Service::Logs, "PutDestinationPolicy").at(Strike::First(2)));
+    lab.settle(DAY_MS).await.unwrap();
+    assert_all_granted(&lab);
+    assert_eq!(foreign(&lab), ["Theirs1".to_owned()].into());
+}
+
+/// Destinations whose first write waits, before or after it is done, until it is let go.
+struct Gate {
+    inner: Arc<dyn Destinations>,
+    after: bool,
+    opened: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+#[async_trait]
+impl Destinations for Gate {
+    async fn destinations(&self, region: &Region, prefix: &DestinationName) -> AwsResult<Vec<Destination>> {
+        self.inner.destinations(region, prefix).await
+    }
+    async fn put_destination(&self, at: &Region, name: &DestinationName, to: &Arn, role: &Arn) -> AwsResult<()> {
+        self.inner.put_destination(at, name, to, role).await
+    }
+    async fn put_policy(&self, at: &Region, name: &DestinationName, policy: &str, force: bool) -> AwsResult<()> {
+        let opened = self.opened.lock().unwrap().take();
+        let put = self.inner.put_policy(at, name, policy, force);
+        if self.after {
+            put.await?;
+            if let Some(opened) = opened {
+                opened.await.unwrap();
+            }
+            return Ok(());
+        }
+        if let Some(opened) = opened {
+            opened.await.unwrap();
+        }
+        put.await
+    }
+}
+
+/// A second onboarder, and what lets its first write go on.
+fn gated(lab: &Lab, after: bool) -> (Engine, oneshot::Sender<()>) {
+    let mut engine = lab.operator(Arc::clone(&lab.notebook) as _);
+    let (open, opened) = oneshot::channel();
+    let inner = Arc::clone(&engine.aws.destinations);
+    engine.aws.destinations = Arc::new(Gate { inner, after, opened: Mutex::new(Some(opened)) });
+    (engine, open)
+}
+
+/// Two onboarders at once: the first is held at its first write while ten more accounts join, which a second one
+/// grants.
+async fn two_at_once(after: bool) -> Lab {
+    let lab = at_rest(2).await;
+    join_accounts(&lab, 10);
+    let (first, open) = gated(&lab, after);
+    let sync = lab.invocation(json!({"kind": "sync-request", "version": 1, "reason": "first"}));
+    let slow = async { account_onboarder::handle(&first, sync).await.unwrap() };
+    let quick = async {
+        join_accounts(&lab, 10);
+        let sync = lab.invocation(json!({"kind": "sync-request", "version": 1, "reason": "second"}));
+        lab.onboard(sync).await.unwrap();
+        open.send(()).unwrap();
+    };
+    join(slow, quick).await;
+    lab
+}
+
+#[tokio::test]
+async fn of_two_onboarders_at_once_the_one_that_reads_back_later_puts_things_right() {
+    let lab = two_at_once(true).await;
+    assert_all_granted(&lab);
+}
+
+#[tokio::test]
+async fn what_a_late_write_of_a_second_onboarder_takes_away_the_next_batch_puts_back() {
+    let lab = two_at_once(false).await;
+    assert_eq!(look(&lab).misplaced().len(), 10, "AWS has no conditional put, so the later write wins");
+    lab.settle(DAY_MS).await.unwrap();
+    assert_all_granted(&lab);
+}
+
+#[tokio::test]
+async fn what_a_late_write_of_a_second_onboarder_takes_away_a_sweep_puts_back() {
+    let mut lab = two_at_once(false).await;
+    lab.cold_start();
+    for queue in ["grants.fifo", "enrollments"] {
+        for message in lab.sim.receive(&lab.url(queue), 1_000).unwrap() {
+            lab.sim.delete(&lab.url(queue), &message.receipt_handle).unwrap();
+        }
+    }
+    assert_eq!(look(&lab).misplaced().len(), 10);
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert_all_granted(&lab);
+    assert_eq!(look(&lab).uncovered(), 0);
+}
