@@ -34,12 +34,16 @@ impl Served {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
+        self.run_as("central_account", arguments)
+    }
+
+    fn run_as(&self, account: &str, arguments: &[&str]) -> Output {
         let mut command = enroller(arguments);
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         for (name, value) in self.ready["environment"].as_object().unwrap() {
             command.env(name, text(value));
         }
-        let keys = &self.ready["central_account"];
+        let keys = &self.ready[account];
         command
             .env("AWS_ENDPOINT_URL", text(&self.ready["endpoint"]))
             .env("AWS_ACCESS_KEY_ID", text(&keys["access_key_id"]))
@@ -96,9 +100,10 @@ fn a_live_installation_is_examined_with_credentials_from_the_environment() {
 #[test]
 fn a_caller_of_another_account_is_told_and_nothing_else() {
     let served = Served::start();
-    let done = served.run(&["doctor", "--set", "central_account=000000000001"]);
+    let done = served.run_as("management_account", &["doctor"]);
     let shown = text(&done.stdout);
     assert_eq!(done.status.code(), Some(1), "{shown}{}", text(&done.stderr));
-    assert!(shown.contains("the settings name central account 000000000001"), "{shown}");
+    let central = served.ready["central_account"]["id"].as_str().unwrap();
+    assert!(shown.contains(&format!("the settings name central account {central}")), "{shown}");
     assert_eq!(shown.lines().filter(|line| line.contains("  failed")).count(), 1, "{shown}");
 }

@@ -41,8 +41,7 @@ MAX_TRUST, MAX_INLINE = 2_048, 10_240
 
 def tool(name: str, *arguments: str) -> str:
     """Runs a linter and gives its output; fails with it when the linter does."""
-    # checkov asks its maker's service for texts unless told not to.
-    environment = {**os.environ, "CKV_GUIDE_FMT": "none", "PATH": f"{TOOLS}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{TOOLS}:{os.environ['PATH']}"}
     done = subprocess.run([TOOLS / name, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
     assert done.returncode == 0, f"{name}: {(done.stdout + done.stderr)[-2000:]}"
     return done.stdout
@@ -61,7 +60,7 @@ def linters(say: Sentences, templates: list[Template]) -> None:
         none([f"no reason: {reason!r}" for reason in reasons if len(reason) < 20])
     with say.check("shellcheck finds nothing in the scripts"):
         scripts = [str(INFRA / name) for name in ("deploy", "uninstall", "lib.sh")]
-        tool("shellcheck", "--external-sources", "--source-path", str(INFRA), *scripts)
+        tool("shellcheck", "--external-sources", *scripts)
         none([name for name in scripts if re.search(r"\beval\b", Path(name).read_text(encoding="utf-8"))])
 
 

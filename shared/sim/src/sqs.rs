@@ -229,12 +229,15 @@ impl Sim {
         })
     }
 
-    /// The earliest moment, in epoch milliseconds, at which a message of the queue is or becomes visible.
+    /// The earliest moment, in epoch milliseconds, at which a message of the queue can be received.
     ///
     /// # Errors
     /// [`QueueError::NoSuchQueue`].
     pub fn earliest_visible_ms(&self, queue_url: &str) -> Result<Option<u64>, QueueError> {
-        self.at_queue(queue_url, |world, id| world.sqs.queues.get(id).and_then(Queue::earliest_visible_ms))
+        self.at_queue(queue_url, |world, id| {
+            let now_ms = world.now_ms();
+            world.sqs.queues.get(id).and_then(|queue| queue.earliest_visible_ms(now_ms))
+        })
     }
 
     fn at_queue<T>(&self, url: &str, act: impl FnOnce(&mut World, &QueueId) -> T) -> Result<T, QueueError> {

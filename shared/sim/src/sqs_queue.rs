@@ -257,9 +257,18 @@ impl Queue {
         depth
     }
 
-    /// The earliest moment at which a message is or becomes visible.
-    pub(crate) fn earliest_visible_ms(&self) -> Option<u64> {
-        self.messages.values().map(|message| message.visible_at_ms).min()
+    /// The earliest moment at which a message can be received, as things are at `now_ms`: one of a FIFO group waits for
+    /// those of it that are in flight.
+    pub(crate) fn earliest_visible_ms(&self, now_ms: u64) -> Option<u64> {
+        let in_flight = |message: &&Message| message.receive_count > 0 && message.visible_at_ms > now_ms;
+        let mut free_ms = BTreeMap::<&str, u64>::new();
+        for message in self.messages.values().filter(in_flight) {
+            let free_ms = free_ms.entry(message.group_id.as_deref().unwrap_or_default()).or_default();
+            *free_ms = message.visible_at_ms.max(*free_ms);
+        }
+        let group_free_ms =
+            |message: &Message| message.group_id.as_deref().and_then(|group| free_ms.get(group)).copied().unwrap_or(0);
+        self.messages.values().map(|message| message.visible_at_ms.max(group_free_ms(message))).min()
     }
 
     /// Bodies in order of arrival.
@@ -334,6 +343,7 @@ mod tests {
         let first = queue.receive(1, None, 0);
         assert_eq!(bodies(&first), ["a1"]);
         assert_eq!(bodies(&queue.receive(10, None, 1)), ["b1"]);
+        assert_eq!(queue.earliest_visible_ms(2), Some(30_000), "what waits behind a1 can come when a1 can");
         assert!(queue.delete(&first.0[0].receipt_handle, 2));
         assert_eq!(bodies(&queue.receive(10, None, 3)), ["a2", "a3"], "one receive may take several of a group");
     }
@@ -371,7 +381,7 @@ mod tests {
         assert_eq!(queue.change_visibility(&old, 500, 11), Visibility::NotInFlight);
         assert_eq!(queue.change_visibility("nonsense", 500, 11), Visibility::InvalidHandle);
         assert_eq!(queue.change_visibility(&new, 500, 11), Visibility::Changed);
-        assert_eq!(queue.earliest_visible_ms(), Some(511));
+        assert_eq!(queue.earliest_visible_ms(11), Some(511));
         assert!(queue.delete(&old, 12), "a standard queue deletes with an old handle");
     }
 

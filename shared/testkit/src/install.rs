@@ -205,8 +205,11 @@ impl Installation {
         self.sim.with(|world| self.member_roles(world, account));
         let central = self.settings.central_account.to_string();
         for region in &self.settings.regions {
+            // From the central account straight home, as in the template: EventBridge does not pass an event through
+            // three buses of one account.
+            let of = if account == central { &self.settings.home_region } else { region };
             let target =
-                Target::Bus { arn: bus(&central, region.as_str()).to_string(), role_arn: Some(forwarder(account)) };
+                Target::Bus { arn: bus(&central, of.as_str()).to_string(), role_arn: Some(forwarder(account)) };
             self.rule(
                 &BusId::default_bus(account, region.as_str()),
                 "enroller-vpc-events",

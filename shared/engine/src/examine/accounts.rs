@@ -109,9 +109,13 @@ impl Examiner<'_> {
         ]
     }
 
-    /// Whether rules of the default bus send what is needed to the central account's bus of the same Region.
+    /// Whether rules of the default bus send what is needed to the central account's bus of the same Region. From the
+    /// central account itself they send it straight home, because EventBridge does not pass an event through three buses
+    /// of one account (user guide, "Sending and receiving events between AWS accounts").
     async fn forwarded(&self, id: CheckId, at: &Place, needed: &[Needed], remedy: &str) -> Check {
-        let way = Way::Bus(self.bus_arn(&at.region));
+        let settings = &self.engine.settings;
+        let own = at.account == settings.central_account;
+        let way = Way::Bus(self.bus_arn(if own { &settings.home_region } else { &at.region }));
         let rules = self.inspection.buses.rules_towards(at, DEFAULT_BUS, way.arn()).await;
         answered(id, &rules, |rules| judge_way(rules, needed, &way, remedy)).at(at)
     }

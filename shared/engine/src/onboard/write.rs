@@ -33,7 +33,7 @@ impl Engine {
     async fn write_rounds(&self, sync: &mut RegionSync, members: &Membership, work: &GrantWork) -> AwsResult<()> {
         // Accounts were handed over since the plan was made, thousands perhaps. AWS has no conditional put, so what
         // somebody else wrote meanwhile would be taken back without anybody noticing.
-        if sync.plan.as_ref().is_some_and(|plan| !plan.writes.is_empty()) {
+        if !work.without_requests && sync.plan.as_ref().is_some_and(|plan| !plan.writes.is_empty()) {
             let grants = self.region_grants(&sync.region).await?;
             self.plan_for(sync, &grants, members, work)?;
         }
