@@ -12,6 +12,7 @@ use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 
 use crate::DAY_MS;
+use crate::mischief::SOMEBODY_ELSE;
 use crate::state::{difference, others, ours};
 
 /// What happens, and what it may lead to.
@@ -170,13 +171,24 @@ async fn run_once(scenario: &Scenario, attempts: u32, fault: Option<(u64, Fault)
             wrong.push(format!("left on {queue}: {body}"));
         }
     }
-    for destination in crate::look(&lab).destinations.iter().filter(|it| it.policy_bytes > 5_120) {
-        wrong.push(format!("{} has {} bytes", destination.name, destination.policy_bytes));
-    }
+    wrong.extend(shortcomings(&lab));
     if std::env::var_os(CASE).is_some() {
         wrong.extend(lab.notebook.take().into_iter().map(|line| format!("line: {line:?}")));
     }
     Run { calls: lab.sim.calls().split_off(before), ours: ours(&lab), wrong }
+}
+
+/// What is not as it should be, judged without a look at the run without a fault.
+fn shortcomings(lab: &Lab) -> Vec<String> {
+    let audit = crate::look(lab);
+    let incomplete = audit.places.iter().filter(|it| !it.uncovered.is_empty() || !it.doubled.is_empty());
+    let mut wrong: Vec<String> = incomplete.map(|place| format!("not covered: {place:?}")).collect();
+    wrong.extend(audit.misplaced().into_iter().map(|place| format!("not granted once: {place:?}")));
+    let strangers = audit.strangers.iter().filter(|id| *id != SOMEBODY_ELSE);
+    wrong.extend(strangers.map(|id| format!("granted and no member: {id}")));
+    let long = audit.destinations.iter().filter(|it| it.policy_bytes > 5_120);
+    wrong.extend(long.map(|it| format!("{} has {} bytes", it.name, it.policy_bytes)));
+    wrong
 }
 
 /// Operation and place of a call that changes something.

@@ -6,6 +6,7 @@ use enroller_testkit::people::Person;
 use serde_json::json;
 
 use crate::matrix::Scenario;
+use crate::mischief::SOMEBODY_ELSE;
 use crate::{DAY_MS, with_settings};
 
 /// The home Region.
@@ -106,7 +107,7 @@ fn bare(accounts: usize, regions: &[&str], settings: &[(&'static str, &str)]) ->
     let target = settings.destination_target_arn.as_ref().map(ToString::to_string).unwrap_or_default();
     let role = settings.destination_role_arn.as_ref().map(ToString::to_string).unwrap_or_default();
     let policy = json!({"Version": "2012-10-17", "Statement": [{
-        "Sid": FOREIGN_SID, "Effect": "Allow", "Principal": {"AWS": "999988887777"},
+        "Sid": FOREIGN_SID, "Effect": "Allow", "Principal": {"AWS": SOMEBODY_ELSE},
         "Action": "logs:PutSubscriptionFilter", "Resource": arn}]});
     let name = settings.destination_name.as_str();
     let made = lab.sim.with(|world| {

@@ -8,6 +8,7 @@ use enroller_tests::scenarios::scenario;
 macro_rules! matrix {
     ($($test:ident: $scenario:literal;)*) => {$(
         #[tokio::test]
+        #[ignore = "all of them take minutes; CI runs them: cargo test --workspace --test faults -- --ignored"]
         async fn $test() {
             prove(scenario($scenario)).await;
         }

@@ -44,7 +44,9 @@ impl Engine {
         let named_is_enough =
             settings.excluded_organizational_units.is_empty() && settings.grant_mode == GrantMode::AccountList;
         let named = |(_, placed): &(Region, Placed)| matches!(placed, Ok(Some(_)));
-        if placed.iter().filter(unasked).all(|place| named_is_enough && named(place)) {
+        // Where the policies could not be read nothing is done, so there is nothing to ask for.
+        let settled = |place: &(Region, Placed)| place.1.is_err() || (named_is_enough && named(place));
+        if placed.iter().filter(unasked).all(settled) {
             return Ok(Standing::Member);
         }
         self.ask_standing(work.account).await
