@@ -2,17 +2,21 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Ends at Ctrl-C or SIGTERM. Where signals cannot be listened for, never: only killing the process ends it then.
-pub(crate) async fn interrupted() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminated) => drop(terminated.recv().await),
-            Err(_) => std::future::pending().await,
+/// Listens for Ctrl-C and SIGTERM from the moment of the call, and ends when one comes. Where signals cannot be listened
+/// for, never: only killing the process ends it then.
+pub(crate) fn interrupted() -> impl Future<Output = ()> + Send + 'static {
+    let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    async move {
+        let [terminated, interrupted] = signals.map(|signal| async move {
+            match signal {
+                Ok(mut signal) => drop(signal.recv().await),
+                Err(_) => std::future::pending().await,
+            }
+        });
+        tokio::select! {
+            () = terminated => {}
+            () = interrupted => {}
         }
-    };
-    tokio::select! {
-        () = terminated => {}
-        result = tokio::signal::ctrl_c() => if result.is_err() { std::future::pending().await },
     }
 }
 
@@ -23,8 +27,9 @@ impl Stop {
     /// Begins to listen.
     pub(crate) fn listen() -> Self {
         let (tell, told) = tokio::sync::watch::channel(false);
+        let interrupted = interrupted();
         tokio::spawn(async move {
-            interrupted().await;
+            interrupted.await;
             tell.send_replace(true);
         });
         Self(told)

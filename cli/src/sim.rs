@@ -90,12 +90,12 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
         destinations: stacks.destination_arns(),
         environment: environment(&settings),
     };
+    // Whoever reads the line may tell it to stop at once.
+    let stop = crate::interrupt::interrupted();
     let mut out = Output::stdout();
     out.json(&ready)?;
     out.finish()?;
-    enroller_sim::server::serve(listener, sim, crate::interrupt::interrupted())
-        .await
-        .context("the simulated AWS stopped serving")?;
+    enroller_sim::server::serve(listener, sim, stop).await.context("the simulated AWS stopped serving")?;
     Ok(ExitCode::SUCCESS)
 }
 

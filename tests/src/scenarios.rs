@@ -23,6 +23,7 @@ pub const SCENARIOS: &[Scenario] = &[
         prepare: || Box::pin(at_rest(2, &[IRELAND, VIRGINIA], &[])),
         begin: |lab| Box::pin(join(lab, 0)),
         sweep: false,
+        lossless: true,
         mending: &[],
     },
     Scenario {
@@ -30,6 +31,7 @@ pub const SCENARIOS: &[Scenario] = &[
         prepare: || Box::pin(at_rest(2, &[IRELAND, VIRGINIA], &[("delivery_role_maker", "enroller")])),
         begin: |lab| Box::pin(join(lab, 0)),
         sweep: false,
+        lossless: true,
         mending: &["UpdateAssumeRolePolicy"],
     },
     Scenario {
@@ -37,6 +39,7 @@ pub const SCENARIOS: &[Scenario] = &[
         prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
         begin: |lab| Box::pin(join(lab, 100_000)),
         sweep: false,
+        lossless: true,
         mending: &[],
     },
     Scenario {
@@ -44,6 +47,7 @@ pub const SCENARIOS: &[Scenario] = &[
         prepare: || Box::pin(at_rest(3, &[IRELAND], &[])),
         begin: |lab| Box::pin(new_vpc(lab)),
         sweep: false,
+        lossless: true,
         mending: &[],
     },
     Scenario {
@@ -51,6 +55,7 @@ pub const SCENARIOS: &[Scenario] = &[
         prepare: || Box::pin(at_rest(3, &[IRELAND], &[])),
         begin: |lab| Box::pin(delete_flow_log(lab)),
         sweep: false,
+        lossless: false,
         mending: &[],
     },
     Scenario {
@@ -58,6 +63,7 @@ pub const SCENARIOS: &[Scenario] = &[
         prepare: || Box::pin(at_rest(3, &[IRELAND], &[])),
         begin: |lab| Box::pin(delete_filter(lab)),
         sweep: false,
+        lossless: false,
         mending: &[],
     },
     Scenario {
@@ -65,6 +71,7 @@ pub const SCENARIOS: &[Scenario] = &[
         prepare: || Box::pin(at_rest(3, &[IRELAND], &[])),
         begin: |lab| Box::pin(delete_log_group(lab)),
         sweep: false,
+        lossless: false,
         mending: &[],
     },
     Scenario {
@@ -72,6 +79,7 @@ pub const SCENARIOS: &[Scenario] = &[
         prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
         begin: |lab| Box::pin(change_settings(lab)),
         sweep: true,
+        lossless: true,
         mending: &[],
     },
     Scenario {
@@ -79,6 +87,7 @@ pub const SCENARIOS: &[Scenario] = &[
         prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
         begin: |lab| Box::pin(change_settings_without_twins(lab)),
         sweep: true,
+        lossless: false,
         mending: &[],
     },
     Scenario {
@@ -86,6 +95,7 @@ pub const SCENARIOS: &[Scenario] = &[
         prepare: || Box::pin(at_rest(4, &[IRELAND, VIRGINIA], &[])),
         begin: |lab| Box::pin(leave(lab)),
         sweep: false,
+        lossless: true,
         mending: &[],
     },
     Scenario {
@@ -93,6 +103,7 @@ pub const SCENARIOS: &[Scenario] = &[
         prepare: || Box::pin(unheard_of(4, &[IRELAND, VIRGINIA])),
         begin: |_| Box::pin(async {}),
         sweep: true,
+        lossless: true,
         mending: &[],
     },
 ];
@@ -212,7 +223,7 @@ async fn delete_log_group(lab: &mut Lab) {
 }
 
 async fn change_settings(lab: &mut Lab) {
-    let changes = [("aggregation_interval", "60"), ("retention_days", "90"), ("filter_pattern", "ACCEPT")];
+    let changes = [("aggregation_interval", "60"), ("retention_days", "90"), ("filter_pattern", "-NODATA")];
     lab.reconfigure(&changes).unwrap_or_else(|error| give_up(error));
 }
 

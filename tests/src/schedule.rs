@@ -6,13 +6,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use enroller_sim::events::DeliverySettings;
+use enroller_sim::traffic::VpcTraffic;
 use enroller_sim::{FaultKind, FaultRule, Service, SimBuilder, Strike};
 use enroller_testkit::{Lab, LabOptions};
 use serde_json::Value;
 
-use crate::matrix::{Fault, start_anew, sweep, unless_it_dies};
+use crate::matrix::{Fault, start_anew, sweep, unless_it_dies, watch_records};
 use crate::mischief::{Deeds, Mischief, SOMEBODY_ELSE, add_statement, edit_policies};
-use crate::state::{difference, others, statements};
+use crate::state::{difference, half_enrolled, others, statements};
 use crate::{DAY_MS, look};
 
 const MINUTE_MS: u64 = 60_000;
@@ -41,7 +42,6 @@ struct Play {
     deeds: Deeds,
     /// Records lost after enrollment, by VPC.
     lost: BTreeMap<String, u64>,
-    delivered: BTreeMap<String, u64>,
 }
 
 /// Plays a seed's schedule.
@@ -77,7 +77,7 @@ impl Play {
         lab.deploy_members()?;
         let mut deeds = Deeds::default();
         deeds.deployed.extend(lab.sim.members());
-        Ok(Self { lab, rng, deeds, lost: BTreeMap::new(), delivered: BTreeMap::new() })
+        Ok(Self { lab, rng, deeds, lost: BTreeMap::new() })
     }
 
     async fn run(&mut self) -> Result<(), String> {
@@ -150,6 +150,7 @@ impl Play {
     async fn work(&mut self, horizon_ms: u64, swept: bool) -> Result<(), String> {
         let (theirs, granted) = (others(&self.lab), self.granted());
         let added = self.arm_editor();
+        watch_records(&self.lab);
         if swept {
             self.deeds.told.push(format!("{} a sweep", self.lab.sim.now_ms()));
             sweep(&mut self.lab).await;
@@ -218,20 +219,26 @@ impl Play {
 
     /// Traffic in every VPC: no record of an enrolled VPC is lost but where a person broke something.
     fn tick(&mut self) -> Result<(), String> {
+        let of_vpc = |vpc: VpcTraffic| (vpc.vpc_id, vpc.delivered);
+        let delivered: BTreeMap<_, _> = self.lab.sim.traffic_report().vpcs.into_iter().map(of_vpc).collect();
         self.lab.sim.traffic_tick();
         let mut whole = self.deeds.broken.clone();
         for vpc in self.lab.sim.traffic_report().vpcs {
             let spot = (vpc.account.clone(), vpc.region.clone());
-            let lost: u64 = vpc.after_enrollment.values().sum();
+            let lost: u64 = vpc.after_enrollment.values().sum::<u64>() + half_enrolled(&vpc.before_enrollment);
             let before = self.lost.insert(vpc.vpc_id.clone(), lost).unwrap_or_default();
             if lost > before && !self.deeds.broken.contains(&spot) {
-                return Err(format!("records of {} in {spot:?} were lost: {:?}", vpc.vpc_id, vpc.after_enrollment));
+                let (early, late) = (vpc.before_enrollment, vpc.after_enrollment);
+                return Err(format!("records of {} in {spot:?} were lost: {late:?}, before {early:?}", vpc.vpc_id));
             }
-            let delivered_before = self.delivered.insert(vpc.vpc_id.clone(), vpc.delivered).unwrap_or_default();
+            let delivered_before = delivered.get(&vpc.vpc_id).copied().unwrap_or_default();
             let there = self.lab.sim.with(|world| world.ec2.vpc(&spot.0, &spot.1, &vpc.vpc_id).is_some());
             if there && vpc.delivered == delivered_before {
                 whole.remove(&spot);
             }
+        }
+        for spot in &whole {
+            self.deeds.told.push(format!("{} {} {}: records arrive again", self.lab.sim.now_ms(), spot.0, spot.1));
         }
         self.deeds.broken.retain(|spot| !whole.contains(spot));
         Ok(())

@@ -1,11 +1,12 @@
 //! The state of an organization as sorted lines of text, so that two can be compared and their difference read: what
 //! the enroller made, without ids and times, and what others made, with everything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_core::settings::Settings;
 use enroller_sim::World;
 use enroller_sim::logs::{Destination, LogGroup};
+use enroller_sim::traffic::Loss;
 use enroller_testkit::Lab;
 use serde_json::Value;
 
@@ -86,7 +87,7 @@ fn collect(lab: &Lab, look: impl Fn(&World, &Settings, &str, &str, &mut Vec<Stri
     })
 }
 
-fn is_ours(settings: &Settings, tags: &std::collections::BTreeMap<String, String>) -> bool {
+fn is_ours(settings: &Settings, tags: &BTreeMap<String, String>) -> bool {
     tags.get(&settings.ownership_tag.key) == Some(&settings.ownership_tag.value)
 }
 
@@ -137,4 +138,10 @@ pub fn difference(before: &[String], now: &[String]) -> Vec<String> {
     }
     text.extend(missing.into_iter().map(|line| format!("- {line}")));
     text
+}
+
+/// Records of VPCs that have our flow log though what should come before it is not there.
+pub fn half_enrolled(before_enrollment: &BTreeMap<Loss, u64>) -> u64 {
+    let untouched = [Loss::NotLogged, Loss::OtherDestination];
+    before_enrollment.iter().filter(|(loss, _)| !untouched.contains(loss)).map(|(_, records)| records).sum()
 }
