@@ -36,11 +36,13 @@ use crate::policy::{DestinationPolicy, PolicyError};
 mod placement;
 mod planner;
 mod shards;
+mod sieve;
 mod verify;
 
 pub use placement::Placement;
 pub use planner::plan_grants;
 pub use shards::{RegionGrants, ShardNaming};
+pub use sieve::Sieve;
 pub use verify::{Mismatch, verify};
 
 /// A destination of ours, as DescribeDestinations shows it.
@@ -171,6 +173,24 @@ pub struct ShardWrite {
     pub added: BTreeSet<AccountId>,
     /// Accounts no longer listed.
     pub removed: BTreeSet<AccountId>,
+}
+
+impl ShardWrite {
+    /// The same write, adding only these accounts of those it adds.
+    ///
+    /// # Errors
+    ///
+    /// None for a write of [`plan_grants`], whose documents can be read.
+    pub fn adding_only(&self, accounts: &BTreeSet<AccountId>) -> Result<Self, PolicyError> {
+        let added: BTreeSet<AccountId> = self.added.intersection(accounts).copied().collect();
+        let narrowed = |text: &String| {
+            let policy = DestinationPolicy::parse(text)?;
+            let listed = policy.accounts().iter().filter(|id| added.contains(id) || !self.added.contains(id));
+            Ok(policy.with_accounts(listed.copied().collect()).render(&self.arn))
+        };
+        let policy = self.policy.as_ref().map(narrowed).transpose()?;
+        Ok(Self { policy, added, ..self.clone() })
+    }
 }
 
 /// How full a shard is.

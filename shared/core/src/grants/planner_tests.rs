@@ -506,3 +506,13 @@ proptest! {
         prop_assert_eq!(placed.len(), case.wanted.len());
     }
 }
+
+#[test]
+fn a_write_that_adds_fewer_accounts_keeps_everything_else() {
+    let plan = Case::of([listing("Logs", [1, 2])], 1..=6).plan();
+    let write = plan.writes[0].adding_only(&accounts([2, 3, 5, 9])).unwrap();
+    assert_eq!(write.added, accounts([3, 5]));
+    let policy = DestinationPolicy::parse(write.policy.as_ref().unwrap()).unwrap();
+    assert_eq!(policy.accounts(), &accounts([1, 2, 3, 5]));
+    assert_eq!(ShardWrite { policy: plan.writes[0].policy.clone(), added: accounts(3..=6), ..write }, plan.writes[0]);
+}

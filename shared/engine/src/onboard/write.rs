@@ -1,8 +1,10 @@
 //! Writing a Region's shards and reading them back.
 
+use std::collections::BTreeSet;
+
 use enroller_core::error::{AwsError, Code};
-use enroller_core::grants::{GrantPlan, ShardWrite, verify};
-use enroller_core::ids::Region;
+use enroller_core::grants::{GrantPlan, ShardWrite, Sieve, verify};
+use enroller_core::ids::AccountId;
 use enroller_core::report::Outcome;
 
 use super::regions::RegionSync;
@@ -42,15 +44,19 @@ impl Engine {
             if plan.writes.is_empty() {
                 return Ok(());
             }
+            let mut written = Vec::new();
+            let mut refusal = None;
             for write in &plan.writes {
-                self.write(&sync.region, write).await?;
-                sync.writes += 1;
-                tell(sync, &plan, write);
+                let (write, refused) = self.write(sync, write).await?;
+                tell(sync, &plan, &write);
+                written.push(write);
+                refusal = refusal.or(refused);
             }
             let grants = self.region_grants(&sync.region).await?;
             let differs = |write: &ShardWrite| verify(write, grants.shard(&write.name)).err();
-            let Some((write, mismatch)) = plan.writes.iter().find_map(|write| Some((write, differs(write)?))) else {
-                return Ok(());
+            let Some((write, mismatch)) = written.iter().find_map(|write| Some((write, differs(write)?))) else {
+                // The batch comes back and tries those that were refused again.
+                return refusal.map_or(Ok(()), Err);
             };
             sync.conflicts += 1;
             let cause = format!("what was read back is not what was written: {mismatch}");
@@ -62,16 +68,62 @@ impl Engine {
         Err(error.at(self.settings.central_account, &sync.region))
     }
 
-    async fn write(&self, region: &Region, write: &ShardWrite) -> AwsResult<()> {
+    /// Writes a shard. Returns what was written in the end, and the refusal that kept some accounts out of it.
+    async fn write(&self, sync: &mut RegionSync, write: &ShardWrite) -> AwsResult<(ShardWrite, Option<AwsError>)> {
         let destinations = &self.aws.destinations;
         if write.create || write.repoint {
-            destinations.put_destination(region, &write.name, &write.target, &write.role).await?;
+            destinations.put_destination(&sync.region, &write.name, &write.target, &write.role).await?;
         }
-        match &write.policy {
-            Some(policy) => destinations.put_policy(region, &write.name, policy, write.force).await,
-            None => Ok(()),
+        match self.put(sync, write).await {
+            Ok(()) => Ok((write.clone(), None)),
+            Err(error) if error.code == Code::InvalidParameter && !write.added.is_empty() => {
+                self.write_without_refused(sync, write, error).await
+            }
+            Err(error) => Err(error),
         }
     }
+
+    async fn put(&self, sync: &mut RegionSync, write: &ShardWrite) -> AwsResult<()> {
+        if let Some(policy) = &write.policy {
+            self.aws.destinations.put_policy(&sync.region, &write.name, policy, write.force).await?;
+        }
+        sync.writes += 1;
+        Ok(())
+    }
+
+    /// Grants everybody but the accounts for which AWS refuses the policy, and tells which these are. Where it refuses
+    /// the policy without any of the new accounts too, they are not the cause, and the refusal stands.
+    async fn write_without_refused(
+        &self,
+        sync: &mut RegionSync,
+        write: &ShardWrite,
+        refusal: AwsError,
+    ) -> AwsResult<(ShardWrite, Option<AwsError>)> {
+        let Some(without) = narrowed(write, &BTreeSet::new()) else { return Err(refusal) };
+        self.put(sync, &without).await?;
+        let mut sieve = Sieve::new(&write.added);
+        while let Some(candidate) = sieve.candidate() {
+            let Some(part) = narrowed(write, &candidate) else { return Err(refusal) };
+            match self.put(sync, &part).await {
+                Ok(()) => sieve.accept(),
+                Err(error) if error.code == Code::InvalidParameter => sieve.refuse(),
+                Err(error) => return Err(error),
+            }
+        }
+        for account in sieve.refused() {
+            let cause = format!("AWS takes no policy that names it: {}", refusal.message);
+            let next = "nothing at first, a new account may not be known everywhere yet; if it stays, see what is \
+                wrong with the account, or exclude it";
+            sync.warn(Some(*account), "grant", &cause, next);
+        }
+        let written = narrowed(write, sieve.accepted()).ok_or_else(|| refusal.clone())?;
+        Ok((written, Some(refusal)))
+    }
+}
+
+/// The write with fewer accounts; `None` where its own document cannot be read, which a plan's can.
+fn narrowed(write: &ShardWrite, accounts: &BTreeSet<AccountId>) -> Option<ShardWrite> {
+    write.adding_only(accounts).ok()
 }
 
 /// Writes down what was written to one shard, as soon as it is: a later failure must not hide it.

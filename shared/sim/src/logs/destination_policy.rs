@@ -23,6 +23,10 @@ const NEEDS_FORCE: &str = "Cannot update existing policy on Subscription Destina
      delivery failures for Subscriptions using this destination that are not configured with a Role. Use the Force flag \
      to accept this risk.";
 
+/// What AWS answers where it takes a principal for none. That it ever does so to an account of the organization, and with
+/// which text, is UNVERIFIED.
+pub(super) const INVALID_PRINCIPAL: &str = "Principal section of policy contains an invalid account ID";
+
 /// A parsed destination policy.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DestinationPolicy {
@@ -88,6 +92,14 @@ impl DestinationPolicy {
         };
         check_sids(statements)?;
         Ok(Self { statements: statements.iter().map(parse_statement).collect::<Result<_, _>>()? })
+    }
+
+    /// Whether any statement names one of these accounts.
+    pub(crate) fn names_any(&self, accounts: &BTreeSet<String>) -> bool {
+        self.statements.iter().any(|statement| match &statement.principals {
+            Principals::Everyone => false,
+            Principals::Accounts(named) => !named.is_disjoint(accounts),
+        })
     }
 
     /// Whether this policy may replace `previous`.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::destination_policy::INVALID_PRINCIPAL;
 use super::filters::service_principals;
 use super::{Destination, DestinationPolicy, MAX_PAGE, check_free_name, invalid_parameter, not_found, page, paged};
 use crate::call::{Call, Refusal};
@@ -80,10 +81,15 @@ pub(super) fn put_policy(world: &mut World, call: &Call, input: &Value) -> Resul
     let name = input.required_text("destinationName")?;
     let document = input.required_text("accessPolicy")?;
     let force = input.flag("forceUpdate")?.unwrap_or(false);
+    let parsed = DestinationPolicy::parse(document).map_err(invalid_parameter);
+    let invalid = matches!(&parsed, Ok(policy) if policy.names_any(world.logs.invalid_principals()));
     let destination = world.logs.destination_mut(&call.caller.account, &call.region, name);
     // The operation models no ResourceNotFoundException; the text is UNVERIFIED.
     let destination = destination.ok_or_else(|| invalid_parameter("The specified destination does not exist."))?;
-    let policy = DestinationPolicy::parse(document).map_err(invalid_parameter)?;
+    let policy = parsed?;
+    if invalid {
+        return Err(invalid_parameter(INVALID_PRINCIPAL));
+    }
     if let Some(previous) = destination.policy() {
         policy.check_replaces(previous, force).map_err(invalid_parameter)?;
     }

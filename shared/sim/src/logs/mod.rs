@@ -35,6 +35,7 @@ pub struct LogsState {
     // By account, then Region, so that a lookup needs no owned key.
     places: BTreeMap<String, BTreeMap<String, Place>>,
     streams: BTreeSet<String>,
+    invalid_principals: BTreeSet<String>,
 }
 
 /// One account in one Region.
@@ -139,6 +140,18 @@ impl LogsState {
     /// A Firehose or Kinesis stream that exists, in any account and Region: what a destination may point to.
     pub fn add_stream(&mut self, arn: &str) {
         self.streams.insert(arn.to_owned());
+    }
+
+    /// PutDestinationPolicy takes no document that names this account, until told otherwise.
+    pub fn set_invalid_principal(&mut self, account: &str, invalid: bool) {
+        match invalid {
+            true => self.invalid_principals.insert(account.to_owned()),
+            false => self.invalid_principals.remove(account),
+        };
+    }
+
+    fn invalid_principals(&self) -> &BTreeSet<String> {
+        &self.invalid_principals
     }
 
     /// A stream is gone.

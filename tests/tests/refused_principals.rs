@@ -1,0 +1,73 @@
+//! AWS refuses a destination policy as a whole. One account that it will not take must keep no other from being granted.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use enroller_sim::{NewAccount, World};
+use enroller_testkit::Lab;
+use enroller_tests::mischief::{add_statement, edit_policies};
+use enroller_tests::{DAY_MS, calls_since, count, look, organization};
+
+const IRELAND: &str = "eu-west-1";
+const MINUTE_MS: u64 = 60_000;
+
+/// A quiet organization in which so many accounts then join at once; the last of them is one AWS will not take.
+async fn joined(count: usize) -> (Lab, String) {
+    let lab = organization(3, &[IRELAND], 1);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let central = lab.sim.central();
+    lab.sim.with(|world| edit_policies(world, &central, IRELAND, |statements, arn| add_statement(statements, arn, 1)));
+    let mut last = String::new();
+    for number in 0..count {
+        let new = NewAccount { name: format!("team-{number}"), ..NewAccount::default() };
+        last = lab.sim.with(|world| world.create_account(&new)).unwrap();
+        lab.stacks.deploy_member(&last).unwrap();
+    }
+    invalid(&lab, &last, true);
+    (lab, last)
+}
+
+fn invalid(lab: &Lab, account: &str, invalid: bool) {
+    lab.sim.with(|world: &mut World| world.logs.set_invalid_principal(account, invalid));
+}
+
+fn ungranted(lab: &Lab) -> Vec<String> {
+    look(lab).misplaced().into_iter().map(|place| place.account.clone()).collect()
+}
+
+#[tokio::test]
+async fn one_account_that_aws_will_not_take_keeps_nobody_else_from_being_granted() {
+    let (lab, bad) = joined(200).await;
+    let before = lab.sim.calls().len();
+    lab.notebook.take();
+    lab.settle(5 * MINUTE_MS).await.unwrap();
+    assert_eq!(ungranted(&lab), [bad.clone()]);
+    let puts = count(&calls_since(&lab, before), "PutDestinationPolicy");
+    assert!(puts < 100, "{puts} puts");
+    let told = lab.notebook.take().into_iter().any(|line| {
+        line.account.is_some_and(|id| id.to_string() == bad) && line.cause.contains("no policy that names it")
+    });
+    assert!(told, "nobody was told of {bad}");
+}
+
+#[tokio::test]
+async fn an_account_that_aws_takes_later_is_granted_then_without_anybody_doing_anything() {
+    let (lab, bad) = joined(1).await;
+    lab.settle(2 * MINUTE_MS).await.unwrap();
+    assert_eq!(ungranted(&lab), [bad.clone()]);
+    invalid(&lab, &bad, false);
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(ungranted(&lab), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn where_the_new_accounts_are_not_the_cause_the_policy_stays_as_it_is() {
+    let (lab, bad) = joined(2).await;
+    invalid(&lab, &bad, false);
+    lab.settle(DAY_MS).await.unwrap();
+    let granted = lab.sim.members().into_iter().next().unwrap();
+    invalid(&lab, &granted, true);
+    let late = lab.sim.with(|world| world.create_account(&NewAccount::default())).unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(ungranted(&lab), [late]);
+}
