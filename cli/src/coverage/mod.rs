@@ -77,17 +77,7 @@ fn failure(trouble: &Trouble) -> SurveyFailure {
         Disposition::RetrySoon | Disposition::RetryLater(_) => FailureClass::Later,
         Disposition::AlreadyThere | Disposition::Absent | Disposition::Terminal(_) => FailureClass::Failed,
     };
-    let request_id = match trouble {
-        Trouble::Aws(error) => error.request_id.clone(),
-        Trouble::NotGranted
-        | Trouble::NoDestination(_)
-        | Trouble::NotAMember
-        | Trouble::NotVisible(_)
-        | Trouble::Blocked(_)
-        | Trouble::Skipped(_)
-        | Trouble::Restless
-        | Trouble::OutOfTime => None,
-    };
+    let request_id = trouble.aws_error().and_then(|error| error.request_id.clone());
     SurveyFailure { text: trouble.to_string(), class, request_id, next_step: disposition.next_step().to_owned() }
 }
 

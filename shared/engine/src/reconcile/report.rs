@@ -47,6 +47,21 @@ impl Trouble {
             Self::Restless | Self::OutOfTime => Disposition::RetrySoon,
         }
     }
+
+    /// AWS's error, where there is one.
+    pub fn aws_error(&self) -> Option<&AwsError> {
+        match self {
+            Self::Aws(error) => Some(error),
+            Self::NotGranted
+            | Self::NoDestination(_)
+            | Self::NotAMember
+            | Self::NotVisible(_)
+            | Self::Blocked(_)
+            | Self::Skipped(_)
+            | Self::Restless
+            | Self::OutOfTime => None,
+        }
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -151,20 +166,11 @@ impl PlaceReport {
 /// The line about something that stood in the way.
 pub(crate) fn trouble_decision(place: &Place, action: &str, resource: String, trouble: &Trouble) -> Decision {
     let line = Decision::at(place, action, resource, Outcome::Failed, trouble.to_string());
-    match trouble {
-        Trouble::Aws(error) => line.failed_with(error),
-        Trouble::NotGranted
-        | Trouble::NoDestination(_)
-        | Trouble::NotAMember
-        | Trouble::NotVisible(_)
-        | Trouble::Blocked(_)
-        | Trouble::Skipped(_)
-        | Trouble::Restless
-        | Trouble::OutOfTime => {
-            let disposition = trouble.disposition();
-            Decision { outcome: enroller_core::report::outcome_of(disposition), ..line }.next(disposition.next_step())
-        }
+    if let Some(error) = trouble.aws_error() {
+        return line.failed_with(error);
     }
+    let disposition = trouble.disposition();
+    Decision { outcome: enroller_core::report::outcome_of(disposition), ..line }.next(disposition.next_step())
 }
 
 /// What came of an account.
