@@ -12,6 +12,22 @@ die() {
 
 note() { printf '\n# %s\n' "$*"; }
 
+# What could not be done, told at once and again at the end: it stops nothing that does not need it.
+undone=()
+complain() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  undone+=("$*")
+}
+
+end() {
+  if $dry_run; then note "nothing was run"; fi
+  if [ ${#undone[@]} -gt 0 ]; then
+    printf '\n%s: not everything was done:\n' "${0##*/}" >&2
+    printf '  %s\n' "${undone[@]}" >&2
+    exit 1
+  fi
+}
+
 # Prints a command, quoted so that it can be pasted into a shell.
 show() {
   local word
@@ -36,6 +52,18 @@ answers() {
   "$@" >/dev/null 2>&1
 }
 
+# answer_unless CODE COMMAND…: a question to AWS, whose answer is printed. An error with this code has none to print; any
+# other is told and is a failure.
+answer_unless() {
+  local code=$1 problem status=0
+  shift
+  { problem=$("$@" 2>&1 >&3 3>&-) || status=$?; } 3>&1
+  if [ "$status" -ne 0 ] && [[ $problem != *"($code)"* ]]; then
+    printf '%s\n' "$problem" >&2
+    return 1
+  fi
+}
+
 # The value of a key of the configuration file; the second argument where it is absent or empty.
 setting() {
   local key=$1 default=${2-} line value=
@@ -48,7 +76,7 @@ setting() {
   printf '%s' "${value:-$default}"
 }
 
-# Whether the file has the key at all: an empty value is one too, and resets what an earlier deployment set.
+# Whether the file has the key at all: an empty value is one too, for a parameter whose default is not empty.
 is_set() { grep -q -- "^$1=" "$config"; }
 
 required() {
@@ -63,12 +91,18 @@ must_match() {
   [[ $2 =~ $3 ]] || die "$config: $1 = \"$2\": $4"
 }
 
+# default_of TEMPLATE PARAMETER: NAME=DEFAULT as the template has it, or nothing where it has none.
+default_of() {
+  awk -v name="$2" '/^Parameters:/ { on = 1; next } /^[A-Za-z]/ { on = 0 } /^  [A-Za-z]/ { here = $1 == name ":" }
+    on && here && sub(/^    Default: /, "") { gsub(/^"|"$/, ""); print name "=" $0 }' "$1"
+}
+
 parameters_of() {
   awk '/^Parameters:/ { on = 1; next } /^[A-Za-z]/ { on = 0 } on && /^  [A-Za-z0-9]+:/ { sub(/:.*/, ""); print $1 }' "$1"
 }
 
 known_keys='CENTRAL_ACCOUNT MANAGEMENT_ACCOUNT HOME_REGION TARGETS CENTRAL_PROFILE MANAGEMENT_PROFILE
-STACK_SET_ACCOUNT CONTROL_TOWER_REGION CODE_BUCKET BUILD_WITH MEMBER_ADMIN_ROLE'
+STACK_SET_ACCOUNT CONTROL_TOWER_REGION CODE_BUCKET BUILD_WITH BUILD_PROFILE MEMBER_ADMIN_ROLE'
 
 # A misspelt key would silently be left at its default.
 refuse_unknown_keys() {
@@ -118,6 +152,8 @@ load_configuration() {
   esac
   bus=$(setting BusName vpc-flow-logs-enroller)
   member_stack=$(setting MemberStackName vpc-flow-logs-enroller-member)
+  operator=$(setting OperatorRoleArn)
+  [ -z "$operator" ] || must_match OperatorRoleArn "$operator" ":iam::$central:role/" 'expected a role of CENTRAL_ACCOUNT: the member roles trust no other account'
   code_bucket=$(setting CODE_BUCKET "vpc-flow-logs-enroller-code-$central-$home")
   central_profile=$(setting CENTRAL_PROFILE)
   management_profile=$(setting MANAGEMENT_PROFILE)
@@ -165,13 +201,19 @@ account_event_regions() {
   printf '%s\n' "$organizations" "$control_tower" | sed '/^$/d' | awk '!seen[$0]++'
 }
 
-# Prints NAME=VALUE for a parameter of a template, or nothing to leave it at its default. ROLES_REGION is where the
-# stack makes its roles.
+# parameter NAME ROLES_REGION TEMPLATE: NAME=VALUE, the default where the configuration has none. A stack keeps what it is
+# not told and a StackSet goes back to the default, so that they would come to differ if the default were left out.
+# Nothing for a parameter that has neither. ROLES_REGION is where the stack makes its roles.
 parameter() {
-  local roles_region=$2
+  local roles_region=$2 template=$3
   case $1 in
     CentralAccountId | HomeRegion | HomeBusArn | CodeBucket | CodePrefix | LogGroupsHaveKmsKey | RolesRegion) ;;
-    *) is_set "$1" || return 0 ;;
+    *)
+      if ! is_set "$1"; then
+        default_of "$template" "$1"
+        return 0
+      fi
+      ;;
   esac
   printf '%s=' "$1"
   case $1 in
@@ -186,17 +228,34 @@ parameter() {
   esac
 }
 
-# Waits until an operation of the StackSet is over, and fails if it failed.
+# What the StackSet's description holds under a key, one a line; nothing where there is no StackSet.
+stack_set_has() {
+  answer_unless StackSetNotFoundException as_stack_set_account command cloudformation describe-stack-set --region "$home" \
+    --stack-set-name "$member_stack" --call-as "$(call_as)" --query "StackSet.$1" --output text | tr '\t' '\n' | sed '/^None$/d'
+}
+
+# Lines of the first text that are, and that are not, lines of the second.
+lines_in() { printf '%s\n' "$1" | grep -xF -f <(printf '%s\n' "$2") || true; }
+lines_not_in() { printf '%s\n' "$1" | grep -vxF -f <(printf '%s\n' "$2") || true; }
+
+# Waits until an operation of the StackSet is over, and ends the script if it failed. One whose every stack failed has SUCCEEDED
+# too, because no number of failures stops it.
 wait_for_operation() {
-  local operation=$1 status
-  if $dry_run; then return 0; fi
+  local operation=$1 answer status failed
+  local about=(--region "$home" --stack-set-name "$member_stack" --operation-id "$operation" --call-as "$(call_as)")
   while :; do
-    status=$(as_stack_set_account command cloudformation describe-stack-set-operation --region "$home" \
-      --stack-set-name "$member_stack" --operation-id "$operation" --call-as "$(call_as)" \
-      --query StackSetOperation.Status --output text)
+    answer=$(as_stack_set_account command cloudformation describe-stack-set-operation "${about[@]}" \
+      --query 'StackSetOperation.[Status, StatusDetails.FailedStackInstancesCount]' --output text)
+    read -r status failed <<<"$answer"
     printf '  %s %s\n' "$operation" "$status"
     case $status in
-      SUCCEEDED) return 0 ;;
+      SUCCEEDED)
+        case $failed in 0 | None) return 0 ;; esac
+        as_stack_set_account command cloudformation list-stack-set-operation-results "${about[@]}" \
+          --query "Summaries[?Status=='FAILED'].[Account,Region,StatusReason]" --output text
+        complain "$failed stacks of the StackSet $member_stack failed in the operation $operation"
+        return 0
+        ;;
       FAILED | STOPPED) die "the operation $operation of the StackSet ended $status; see list-stack-set-operation-results" ;;
     esac
     sleep 15

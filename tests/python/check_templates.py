@@ -14,20 +14,19 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 # The checkout stays as it is.
 sys.dont_write_bytecode = True
 
 from bad_values import BAD, GOOD
+from checks_scripts import accepts, scripts
 from event_patterns import ACCOUNT_EVENTS, MEMBER_EVENTS, matches
 from sentences import Sentences, end_after, none
 from template_model import INFRA, NAMES, Template, lined_strings, listed, strings
 
 TOOLS = Path(sys.executable).parent
 ROOT = INFRA.parent
-EXAMPLE = INFRA / "installation.env.example"
 
 # EventBridge quotas.
 MAX_PATTERN = 2_048
@@ -114,12 +113,6 @@ def parameters(say: Sentences, templates: list[Template]) -> None:
         assert rules_allow(central, {"PrefixMode": "account", "RecordFormat": "envelope"})
 
 
-def accepts(parameter: dict, value: str) -> bool:
-    """Whether CloudFormation takes the value: the pattern must match all of it."""
-    return (re.fullmatch(str(parameter["AllowedPattern"]), value) is not None
-            and parameter.get("MinLength", 0) <= len(value) <= parameter.get("MaxLength", 4_096))
-
-
 def rules_allow(template: Template, values: dict[str, str]) -> bool:
     defaults = {"ArchiveAfterDays": "never", "DeepArchiveAfterDays": "never", "ExpireAfterDays": "never", "PrefixMode": "time"}
     values = {**defaults, **values}
@@ -153,6 +146,17 @@ def policies(say: Sentences, templates: list[Template]) -> None:
                         wrong.append(f"{template.name} {name} {statement.get('Sid')}")
                 if any(action in {"*", "iam:*"} for action in listed(statement.get("Action"))):
                     wrong.append(f"{template.name} {name} {statement.get('Sid')}")
+        none(wrong)
+    with say.check("EventBridge is asked for no account where it does not send one: in permissions of functions and in queue policies"):
+        wrong = []
+        for template in templates:
+            for name, permission in template.of_type("AWS::Lambda::Permission"):
+                if permission["Properties"]["Principal"] == "events.amazonaws.com" and "SourceAccount" in permission["Properties"]:
+                    wrong.append(f"{template.name} {name}")
+            for name, policy in template.of_type("AWS::SQS::QueuePolicy"):
+                for statement in listed(policy["Properties"]["PolicyDocument"]["Statement"]):
+                    if statement["Principal"] == {"Service": "events.amazonaws.com"} and list(statement["Condition"]) != ["ArnEquals"]:
+                        wrong.append(f"{template.name} {name} {statement['Sid']}")
         none(wrong)
     with say.check("nobody is trusted or let in without a condition"):
         wrong = []
@@ -236,12 +240,34 @@ def functions(say: Sentences, central: Template) -> None:
         for _, alarm in alarms:
             properties = alarm["Properties"]
             name = properties["AlarmName"].removeprefix("vpc-flow-logs-enroller-")
-            if properties["Namespace"] == "VpcFlowLogsEnroller" and f'"{properties["MetricName"]}"' not in metrics:
-                wrong.append(f"{name}: no metric {properties['MetricName']}")
+            watched = [query["MetricStat"]["Metric"] for query in properties.get("Metrics", []) if "MetricStat" in query] or [properties]
+            wrong += [f"{name}: no metric {metric['MetricName']}" for metric in watched
+                      if metric["Namespace"] == "VpcFlowLogsEnroller" and f'"{metric["MetricName"]}"' not in metrics]
+            periods = {query["MetricStat"]["Period"] for query in properties.get("Metrics", []) if "MetricStat" in query} or {properties["Period"]}
+            if max(periods) * properties["EvaluationPeriods"] > (604_800 if min(periods) >= 3_600 else 86_400):
+                wrong.append(f"{name}: longer than CloudWatch looks back")
             if not re.search(rf"^#+ .*`{re.escape(name)}`", runbook, re.M):
                 wrong.append(f"{name} is not in docs/runbook.md")
         none(wrong)
         assert len(alarms) > 20, len(alarms)
+    with say.check("an account that never becomes ready rings vpcs-uncovered before its message is given up"):
+        source = (ROOT / "shared/engine/src/batch/mod.rs").read_text(encoding="utf-8")
+        longest = int(re.search(r"LONGEST_WAIT_SECONDS: u32 = ([0-9]+);", source)[1])
+        first = int(re.search(r"let seconds = ([0-9]+)_u32.saturating_mul\(1 << doublings\)", source)[1])
+        receives = resources["EnrollmentsQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"]
+        span = sum(min(first << number, longest) for number in range(receives - 1))
+        alarm = resources["VpcsUncoveredAlarm"]["Properties"]
+        period, = {query["MetricStat"]["Period"] for query in alarm["Metrics"] if "MetricStat" in query}
+        # So many periods have a receive in them, however they lie; each needs one, so none may fit between two receives.
+        assert longest < period and alarm["EvaluationPeriods"] <= span // period + 1, (span, period)
+        # And not while a new account may still become ready by itself.
+        assert (alarm["EvaluationPeriods"] - 2) * period >= 3_600, alarm["EvaluationPeriods"]
+    with say.check("rules wait for the role they send with, where both are made by one stack"):
+        wrong = []
+        for template in map(Template, ("member", "management")):
+            wrong += [f"{template.name} {name}" for name, rule in template.of_type("AWS::Events::Rule")
+                      if ["ForwarderRole", "Arn"] not in rule.get("Metadata", {}).get("After", {}).get("Fn::If", [0, {}])[1].values()]
+        none(wrong)
     with say.check("the table's columns are the fields of the default format"):
         source = (ROOT / "shared/core/src/settings.rs").read_text(encoding="utf-8")
         text = source.split("pub const DEFAULT_FORMAT: &str =")[1].split(";")[0]
@@ -300,96 +326,8 @@ def patterns(template: Template, values: dict[str, str]) -> dict[str, dict]:
     return {name: template.render(pattern, known) for name, pattern in rules if pattern}
 
 
-def script(name: str, config: Path, *arguments: str, path: str = "", dry_run: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"]}
-    for key in [key for key in environment if key.startswith("AWS_")]:
-        del environment[key]
-    options = ["--dry-run"] if dry_run else ["--yes"] if name == "uninstall" else []
-    return subprocess.run([INFRA / name, *options, "--config", config, *arguments], capture_output=True, text=True,
-                          env=environment, check=False, stdin=subprocess.DEVNULL)
-
-
-def scripts(say: Sentences, templates: dict[str, Template]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder, "installation.env")
-        text = EXAMPLE.read_text(encoding="utf-8").replace("choose-something-of-your-own", "0123456789abcdef")
-        config.write_text(text, encoding="utf-8")
-        with say.check("a dry run of all steps prints every command, with parameters that the templates take, and calls nobody"):
-            done = script("deploy", config, "all")
-            assert done.returncode == 0, done.stderr
-            none(wrong_parameters(done.stdout, templates))
-            order = [done.stdout.index(text) for text in ("register-delegated-administrator", "cargo lambda build", "s3 cp",
-                                                          "central.yaml", "create-stack-set", "management.yaml")]
-            assert order == sorted(order), order
-        with say.check("what is wrong in the configuration is named before anything runs"):
-            for good, bad, word in [("AlarmEmail=", "AlarmMail=", "AlarmMail"), ("TARGETS=r-exam", "TARGETS=exam", "TARGETS"),
-                                    ("HOME_REGION=eu-west-1", "HOME_REGION=Ireland", "HOME_REGION"),
-                                    ("OrganizationId=o-exampleorg1", "OrganizationId=", "OrganizationId"),
-                                    ("ExternalId=0123456789abcdef", "ExternalId=short", "ExternalId"),
-                                    ("AlarmEmail=", f"FilterPattern={'x' * 1000}\nExcludedAccounts={','.join(['111122223333'] * 100)}", "4 KB")]:
-                config.write_text(text.replace(good, bad), encoding="utf-8")
-                done = script("deploy", config, "all")
-                assert done.returncode == 1 and word in done.stderr and not done.stdout, (bad, done.stderr)
-            config.write_text(text, encoding="utf-8")
-        with say.check("uninstalling removes the functions before the destinations, and never the bucket of the logs"):
-            done = script("uninstall", config, "all")
-            assert done.returncode == 0, done.stderr
-            order = [done.stdout.index(text) for text in ("vpc-flow-logs-enroller-management", "delete-stack-set", "delete-flow-logs",
-                                                          "vpc-flow-logs-enroller-central", "delete-destination")]
-            assert order == sorted(order), order
-            buckets = set(re.findall(r"s3://([^/ ]+)|--bucket (\S+)", done.stdout))
-            assert {a or b for a, b in buckets} == {"vpc-flow-logs-enroller-code-444455556666-eu-west-1"}, buckets
-            assert "delete-log-group" not in done.stdout
-        with say.check("an account that cannot be entered is named and left alone, and so is everybody else's in it"):
-            calls = Path(folder, "calls")
-            stand_in(Path(folder, "aws"), calls)
-            done = script("uninstall", config, "flow-logs", path=folder, dry_run=False)
-            assert done.returncode == 1 and "not done in: 333344445555" in done.stderr, done.stderr
-            made = calls.read_text(encoding="utf-8").splitlines()
-            deletions = [call for call in made if " delete-" in call]
-            assert {call.split()[0] for call in deletions} == {"111122223333", "222233334444"}, deletions
-            assert all("Name=tag:managed-by,Values=vpc-flow-logs-enroller" in call for call in made if "describe-flow-logs" in call)
-            assert "secret" not in done.stdout + done.stderr
-
-
-def wrong_parameters(output: str, templates: dict[str, Template]) -> list[str]:
-    given = []
-    for line in output.splitlines():
-        if found := re.search(r"--template-file \S*/(\w+)\.yaml .*--parameter-overrides (.*)", line):
-            given += [(found[1], *pair.split("=", 1)) for pair in found[2].split()]
-        if found := re.search(r"--parameters '(\[.*?\])'", line):
-            given += [("member", p["ParameterKey"], p["ParameterValue"]) for p in json.loads(found[1])]
-    assert len(given) > 20, given
-    wrong = [f"{template} has no {name}" for template, name, _ in given if name not in templates[template].parameters]
-    for template, name, value in given:
-        parameter = templates[template].parameters.get(name, {})
-        if "AllowedPattern" in parameter and not accepts(parameter, value):
-            wrong.append(f"{template} {name}={value}")
-    for template in {template for template, *_ in given}:
-        missing = {name for name, p in templates[template].parameters.items() if "Default" not in p}
-        wrong += [f"{template}: {name} is not given" for name in missing - {name for t, name, _ in given if t == template}]
-    return wrong
-
-
-def stand_in(path: Path, calls: Path) -> None:
-    """An `aws` that writes down whose credentials each call has, and refuses one account's role."""
-    path.write_text(f"""#!/usr/bin/env bash
-account=${{AWS_ACCESS_KEY_ID:-111122223333}}
-echo "$account $*" >>{calls}
-case "$*" in
-  *get-caller-identity*) echo "$account" ;;
-  *list-accounts*) echo "111122223333 222233334444 333344445555" ;;
-  *role/*333344445555* | *333344445555:role/*) echo AccessDenied >&2; exit 254 ;;
-  *assume-role*) echo "222233334444 secret token" ;;
-  *describe-flow-logs*) echo fl-0123456789abcdef0 ;;
-  *describe-subscription-filters*) echo 1 ;;
-esac
-""", encoding="utf-8")
-    path.chmod(0o755)
-
-
 def main() -> int:
-    end_after(300)
+    end_after(600)
     say = Sentences()
     templates = {name: Template(name) for name in NAMES}
     linters(say, list(templates.values()))

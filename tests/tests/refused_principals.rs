@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+use enroller_core::report::Metric;
 use enroller_sim::{NewAccount, World};
 use enroller_testkit::Lab;
 use enroller_tests::mischief::{add_statement, edit_policies};
 use enroller_tests::{DAY_MS, calls_since, count, look, organization};
+use serde_json::{Value, json};
 
 const IRELAND: &str = "eu-west-1";
 const MINUTE_MS: u64 = 60_000;
@@ -41,7 +43,7 @@ async fn one_account_that_aws_will_not_take_keeps_nobody_else_from_being_granted
     let before = lab.sim.calls().len();
     lab.notebook.take();
     lab.settle(5 * MINUTE_MS).await.unwrap();
-    assert_eq!(ungranted(&lab), [bad.clone()]);
+    assert_eq!(ungranted(&lab), std::slice::from_ref(&bad));
     let puts = count(&calls_since(&lab, before), "PutDestinationPolicy");
     assert!(puts < 100, "{puts} puts");
     let told = lab.notebook.take().into_iter().any(|line| {
@@ -51,10 +53,44 @@ async fn one_account_that_aws_will_not_take_keeps_nobody_else_from_being_granted
 }
 
 #[tokio::test]
+async fn the_alarm_on_grants_counts_every_account_that_aws_will_not_take() {
+    let (lab, bad) = joined(3).await;
+    let other = lab.sim.members().into_iter().rfind(|account| *account != bad && ungranted(&lab).contains(account));
+    invalid(&lab, &other.unwrap(), true);
+    lab.settle(MINUTE_MS).await.unwrap();
+    assert_eq!(ungranted(&lab).len(), 2);
+    let runs = lab.notebook.take().into_iter().filter(|line| line.action == "sync-grants").map(|_| 1.0).sum::<f64>();
+    assert!(runs > 0.0, "no run failed");
+    // Every run fails once, and so do its two accounts.
+    let failed = lab.notebook.total_of_class(Metric::GrantsFailed, "terminal");
+    assert!((failed - 3.0 * runs).abs() < 0.5, "{failed} in {runs} runs");
+}
+
+#[tokio::test]
+async fn the_alarm_on_grants_counts_what_a_person_must_mend_in_a_policy() {
+    let lab = organization(3, &[IRELAND], 1);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let (central, management) = (lab.sim.central(), lab.sim.management());
+    let leaver = lab.sim.members().into_iter().find(|id| *id != central && *id != management).unwrap();
+    let theirs = |statements: &mut Vec<Value>, arn: &str| {
+        statements.push(json!({
+            "Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": leaver},
+            "Action": "logs:PutSubscriptionFilter", "Resource": arn
+        }));
+    };
+    assert!(lab.sim.with(|world| edit_policies(world, &central, IRELAND, theirs)));
+    assert!(lab.notebook.total_of_class(Metric::GrantsFailed, "terminal") < 1.0);
+    lab.sim.with(|world| world.leave(&leaver)).unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert!(lab.notebook.total_of_class(Metric::GrantsFailed, "terminal") >= 1.0);
+}
+
+#[tokio::test]
 async fn an_account_that_aws_takes_later_is_granted_then_without_anybody_doing_anything() {
     let (lab, bad) = joined(1).await;
     lab.settle(2 * MINUTE_MS).await.unwrap();
-    assert_eq!(ungranted(&lab), [bad.clone()]);
+    assert_eq!(ungranted(&lab), std::slice::from_ref(&bad));
     invalid(&lab, &bad, false);
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(ungranted(&lab), Vec::<String>::new());

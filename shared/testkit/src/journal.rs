@@ -1,9 +1,11 @@
 //! A journal that can be read.
 
+use std::str::FromStr as _;
 use std::sync::{Mutex, PoisonError};
 
 use enroller_core::report::{Decision, Metric, Metrics};
 use enroller_engine::ports::Journal;
+use serde_json::Value;
 
 /// Keeps every decision and all metrics of an installation.
 #[derive(Debug, Default)]
@@ -21,6 +23,14 @@ impl Notebook {
     /// The sum of a metric so far.
     pub fn total(&self, metric: Metric) -> f64 {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner).total(metric)
+    }
+
+    /// The sum of a metric so far among the values that CloudWatch gets under the dimension `Class` with this value: what
+    /// an alarm on that class sees.
+    pub fn total_of_class(&self, metric: Metric, class: &str) -> f64 {
+        let metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        let documents = metrics.to_emf("function", 0).into_iter().filter_map(|line| Value::from_str(&line).ok());
+        documents.filter(|it| it["Class"] == class).filter_map(|it| it[metric.name()].as_f64()).sum()
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct RegionSync {
     pub(super) plan: Option<GrantPlan>,
     pub(super) granted: BTreeSet<AccountId>,
     pub(super) revoked: BTreeSet<AccountId>,
+    /// Accounts that AWS takes in no policy.
+    pub(super) refused: BTreeSet<AccountId>,
     pub(super) writes: usize,
     pub(super) conflicts: usize,
     pub(super) decisions: Vec<Decision>,
@@ -39,6 +41,7 @@ impl RegionSync {
             plan: None,
             granted: BTreeSet::new(),
             revoked: BTreeSet::new(),
+            refused: BTreeSet::new(),
             writes: 0,
             conflicts: 0,
             decisions: Vec::new(),
@@ -49,15 +52,17 @@ impl RegionSync {
     /// Adds what came of the Region to the whole.
     pub(super) fn add_to(self, report: &mut GrantReport, metrics: &mut Metrics) {
         let (withheld, problems) = self.plan.as_ref().map_or((0, 0), |it| (it.withheld.len(), it.problems.len()));
+        // Nobody but a person can mend these, which is what the class says, and what the alarm is on.
+        let for_a_person = vec![("Class", "terminal".to_owned())];
         let counts = [
-            (Metric::RevocationsWithheld, withheld),
-            (Metric::PolicyConflicts, self.conflicts),
-            (Metric::GrantsFailed, problems),
+            (Metric::RevocationsWithheld, Vec::new(), withheld),
+            (Metric::PolicyConflicts, Vec::new(), self.conflicts),
+            (Metric::GrantsFailed, for_a_person, problems + self.refused.len()),
         ];
         #[expect(clippy::cast_precision_loss, reason = "numbers of accounts are far below 2^52")]
-        for (metric, count) in counts {
+        for (metric, dimensions, count) in counts {
             if count > 0 {
-                metrics.add(metric, count as f64);
+                metrics.add_with(metric, dimensions, count as f64);
             }
         }
         report.granted.extend(self.granted);

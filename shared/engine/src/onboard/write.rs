@@ -116,6 +116,7 @@ impl Engine {
                 wrong with the account, or exclude it";
             sync.warn(Some(*account), "grant", &cause, next);
         }
+        sync.refused.extend(sieve.refused());
         let written = narrowed(write, sieve.accepted()).ok_or_else(|| refusal.clone())?;
         Ok((written, Some(refusal)))
     }
