@@ -11,6 +11,7 @@ use enroller_engine::onboard::{GrantPreview, GrantWork};
 use serde::Serialize;
 
 use crate::args::{GrantsArgs, GrantsCommand, GrantsSyncArgs, PlanFormat};
+use crate::coverage::table::printable;
 use crate::output::{Output, ask};
 use crate::session::Session;
 
@@ -98,7 +99,7 @@ async fn run_sync(args: &GrantsSyncArgs, format: PlanFormat) -> anyhow::Result<E
     let done = engine.sync_grants(&work, &mut Metrics::default()).await;
     let failed = |line: &&Decision| matches!(line.outcome, Outcome::Failed | Outcome::RetryLater);
     for line in done.decisions.iter().filter(failed) {
-        out.line(&format!("{}: {}", line.resource, line.cause))?;
+        out.line(&printable(&format!("{}: {}", line.resource, line.cause)))?;
     }
     out.line(&format!(
         "{} accounts granted, {} removed, {} writes",
@@ -182,10 +183,10 @@ impl GrantsReport {
         }
         for line in &self.problems {
             let region = line.region.as_ref().map(ToString::to_string).unwrap_or_default();
-            out.line(&format!("  ! {region} {}: {}", line.action, line.cause))?;
+            out.line(&format!("  ! {region} {}: {}", line.action, printable(&line.cause)))?;
         }
         for failure in &self.failures {
-            out.line(&format!("  ! {failure}"))?;
+            out.line(&format!("  ! {}", printable(failure)))?;
         }
         let (add, remove) = (self.to_add.len(), self.to_remove.len());
         out.line(&format!("{add} grants to add, {remove} to remove, {} destinations to write", self.writes))?;

@@ -180,6 +180,23 @@ async fn the_enroller_makes_the_delivery_role_where_it_is_told_to() {
     assert_eq!(report.delivered, report.sent, "{report:#?}");
 }
 
+/// AWS tells of a role that is gone only when a flow log of it has something to deliver, and an idle VPC's never has.
+#[tokio::test]
+async fn a_delivery_role_that_somebody_deleted_is_made_again_for_a_new_vpc_before_any_delivery_fails() {
+    let lab = with_settings(2, &[IRELAND, VIRGINIA], 1, &[("delivery_role_maker", "enroller")]);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let account = lab.sim.management();
+    let role = lab.settings.delivery_role_name.as_str();
+    assert!(lab.sim.with(|world| world.iam.remove_role(&account, role)).is_some());
+    Person::of(&lab.sim, &account, IRELAND).create_vpc(&[]).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(look(&lab).uncovered(), 0);
+    lab.sim.traffic_tick();
+    let report = lab.sim.traffic_report();
+    assert_eq!(report.delivered, report.sent, "{report:#?}");
+}
+
 #[tokio::test]
 async fn organization_mode_covers_everything_with_one_constant_policy() {
     let lab = with_settings(4, &[IRELAND], 1, &[("grant_mode", "organization")]);

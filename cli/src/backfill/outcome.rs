@@ -13,6 +13,7 @@ use enroller_engine::onboard::GrantReport;
 use enroller_engine::reconcile::{AccountReport, GAP, VpcResult};
 use owo_colors::Style;
 
+use crate::coverage::table::printable;
 use crate::output::{Output, OutputError};
 
 /// The last word on every account.
@@ -51,7 +52,7 @@ impl Outcomes {
     }
 
     pub(super) fn left_out(&mut self, account: &Account, reason: &OutOfScope) {
-        self.left_out.push(format!("{} {}: {reason}", account.id, account.name));
+        self.left_out.push(format!("{} {}: {reason}", account.id, printable(&account.name)));
     }
 
     /// Takes an account's report; one of a later pass replaces the one before, but for what that one changed.
@@ -171,16 +172,38 @@ fn is_failure(line: &Decision) -> bool {
 fn place_and_cause(line: &Decision) -> String {
     let account = line.account.map(|id| id.to_string()).unwrap_or_default();
     let region = line.region.as_ref().map(ToString::to_string).unwrap_or_default();
-    format!("{account} {region} {} {}: {}", line.resource, line.action, line.cause)
+    printable(&format!("{account} {region} {} {}: {}", line.resource, line.action, line.cause))
 }
 
 fn failure<W: Write>(out: &mut Output<W>, line: &Decision) -> Result<(), OutputError> {
     out.line(&format!("  {}", place_and_cause(line)))?;
     if let Some(id) = &line.request_id {
-        out.line(&format!("    request: {id}"))?;
+        out.line(&format!("    request: {}", printable(id)))?;
     }
     match &line.next_step {
         Some(step) => out.line(&format!("    next: {step}")),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use enroller_core::observed::AccountState;
+
+    use super::*;
+    use crate::output::testing::printed;
+
+    #[test]
+    fn a_stranger_cannot_write_to_the_terminal() {
+        let hostile = "prod\u{1b}[2J\u{202e}dorp\n\u{9b}31m";
+        let line = Decision::about(None, "grant", hostile, Outcome::Failed, hostile);
+        let grants = GrantReport { decisions: vec![line], ..GrantReport::default() };
+        let mut outcomes = Outcomes::new(&grants);
+        let id = "111122223333".parse().unwrap();
+        let account = Account { id, name: hostile.to_owned(), state: AccountState::Active, parents: Vec::new() };
+        outcomes.left_out(&account, &OutOfScope::AccountExcluded);
+        let text = printed(|out| outcomes.print(out, false).unwrap());
+        assert_eq!(text.matches("prod\u{fffd}[2J\u{fffd}dorp\u{fffd}\u{fffd}31m").count(), 3, "{text}");
+        assert!(!text.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{text:?}");
     }
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use owo_colors::Style;
 
 use super::report::{AccountPlan, Failure, GrantChange, PlanReport, RegionPlan, StepPlan};
+use crate::coverage::table::printable;
 use crate::output::{Output, OutputError};
 
 /// VPC ids shown of one step.
@@ -35,7 +36,8 @@ pub(super) fn print<W: Write>(out: &mut Output<W>, report: &PlanReport) -> Resul
     if !report.left_alone.is_empty() {
         heading(out, "Left alone")?;
         for account in &report.left_alone {
-            out.line(&format!("    {} {}: {}", account.account, account.name, account.reason))?;
+            let (name, reason) = (printable(&account.name), printable(&account.reason));
+            out.line(&format!("    {} {name}: {reason}", account.account))?;
         }
     }
     let style = if report.summary.changes > 0 { Style::new().bold() } else { Style::new().green().bold() };
@@ -70,7 +72,7 @@ pub(super) fn summary(report: &PlanReport) -> String {
 }
 
 fn heading<W: Write>(out: &mut Output<W>, text: &str) -> Result<(), OutputError> {
-    out.line(&format!("\n{}", out.styled(text, Style::new().bold())))
+    out.line(&format!("\n{}", out.styled(&printable(text), Style::new().bold())))
 }
 
 fn one_region<W: Write>(out: &mut Output<W>, region: &RegionPlan) -> Result<(), OutputError> {
@@ -106,7 +108,7 @@ fn step<W: Write>(out: &mut Output<W>, step: &StepPlan) -> Result<(), OutputErro
     if step.vpcs.len() > SHOWN {
         shown.push_str(&format!(" and {} more", step.vpcs.len() - SHOWN));
     }
-    let text = format!("    {} {:<24} {}", out.styled(sign, style), step.action, step.why);
+    let text = format!("    {} {:<24} {}", out.styled(sign, style), step.action, printable(&step.why));
     out.line(&text)?;
     if shown.is_empty() { Ok(()) } else { out.line(&format!("{:31}{shown}", "")) }
 }
@@ -149,9 +151,51 @@ fn failed<W: Write>(out: &mut Output<W>, failure: &Failure) -> Result<(), Output
 
 fn problem<W: Write>(out: &mut Output<W>, text: &str, next_step: Option<&str>) -> Result<(), OutputError> {
     let sign = out.styled("!", Style::new().red());
-    out.line(&format!("    {sign} {text}"))?;
+    out.line(&format!("    {sign} {}", printable(text)))?;
     match next_step {
-        Some(step) => out.line(&format!("      next: {step}")),
+        Some(step) => out.line(&format!("      next: {}", printable(step))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::{LeftAlone, Summary, VpcLine};
+    use super::*;
+    use crate::output::testing::printed;
+
+    const HOSTILE: &str = "prod\u{1b}[2J\u{202e}dorp\n\u{9b}31m";
+
+    #[test]
+    fn a_stranger_cannot_write_to_the_terminal() {
+        let name = HOSTILE.to_owned();
+        let vpc = VpcLine {
+            vpc: "vpc-0123456789abcdef0".parse().unwrap(),
+            name: Some(name.clone()),
+            verdict: "broken",
+            reason: name.clone(),
+        };
+        let failure = Failure { class: "terminal", cause: name.clone(), next_step: name.clone() };
+        let step = StepPlan { action: "put-filter", why: name.clone(), vpcs: Vec::new() };
+        let region = RegionPlan {
+            region: "eu-west-1".parse().unwrap(),
+            granted: true,
+            steps: vec![step],
+            vpcs: vec![vpc],
+            notes: vec![name.clone()],
+            failure: Some(failure),
+        };
+        let account: enroller_core::ids::AccountId = "111122223333".parse().unwrap();
+        let report = PlanReport {
+            organization: "o-exampleorg1".to_owned(),
+            summary: Summary::default(),
+            grants: Vec::new(),
+            accounts: vec![AccountPlan { account, name: name.clone(), regions: vec![region] }],
+            left_alone: vec![LeftAlone { account, name: name.clone(), reason: name }],
+            warnings: Vec::new(),
+        };
+        let text = printed(|out| print(out, &report).unwrap());
+        assert!(text.contains("prod\u{fffd}[2J\u{fffd}dorp\u{fffd}\u{fffd}31m"), "{text}");
+        assert!(!text.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{text:?}");
     }
 }

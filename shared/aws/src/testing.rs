@@ -146,11 +146,17 @@ impl HttpConnector for FakeAws {
 impl FakeAws {
     /// Answers AssumeRole by itself, for one hour, and everything else as `answer` says.
     pub(crate) fn answering(answer: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static) -> Self {
+        Self::behind_us(0, answer)
+    }
+
+    /// Like [`Self::answering`], where AWS's clock is so many seconds behind ours: what it says of the end of sessions
+    /// comes from its clock.
+    pub(crate) fn behind_us(seconds: u64, answer: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static) -> Self {
         let time = FakeTime::at_seconds(1_700_000_000);
         let clock = time.time();
         let answer = move |request: &Request| match request.operation.as_str() {
             "AssumeRole" => match answer(request) {
-                (200, _) => (200, session(clock.since_epoch().as_secs() + 3_600)),
+                (200, _) => (200, session(clock.since_epoch().as_secs() + 3_600 - seconds)),
                 refusal => refusal,
             },
             _ => answer(request),

@@ -53,6 +53,10 @@ codes! {
         | "SubscriptionRequiredException";
     CredentialsRejected = "AuthFailure" | "UnrecognizedClientException" | "InvalidClientTokenId"
         | "InvalidAccessKeyId";
+    // What a wrong clock looks like: STS and EC2 send the first, the JSON services the second, whether the time of the
+    // request or its signature is wrong; only the message tells ("Signature expired: … is now earlier than …").
+    SignatureRefused = "SignatureDoesNotMatch" | "InvalidSignatureException" | "RequestTimeTooSkewed"
+        | "RequestInTheFuture";
     RegionDisabled = "RegionDisabledException";
     VpcNotFound = "InvalidVpcID.NotFound" | "InvalidVpcId.NotFound";
     FlowLogExists = "FlowLogAlreadyExists";
@@ -87,6 +91,9 @@ pub enum Wait {
     Account,
     /// The account's credentials are refused: the Region is disabled or the account is not ready.
     Credentials,
+    /// The request's signature is refused, mostly because of the clock of the machine that made it; another one, or the
+    /// same one later, has a better clock.
+    Clock,
     /// The account's grant is not in force on its destination yet.
     Grant,
     /// A new IAM role is not known everywhere yet.
@@ -152,6 +159,9 @@ impl Disposition {
             }
             Self::RetryLater(Wait::Account) => "wait until AWS has activated the account; it is tried again",
             Self::RetryLater(Wait::Credentials) => "enable the Region in the account or take it off the settings",
+            Self::RetryLater(Wait::Clock) => {
+                "check the clock of the machine that made the call, and its access keys; it is tried again"
+            }
             Self::RetryLater(Wait::Grant) => {
                 "nothing at first: the onboarder grants the account; if it stays, check that the member role allows logs:PutSubscriptionFilter on the destination"
             }
@@ -224,6 +234,7 @@ impl AwsError {
             Code::AccessDenied => self.denied(),
             Code::AccountNotReady => RetryLater(Wait::Account),
             Code::CredentialsRejected => RetryLater(Wait::Credentials),
+            Code::SignatureRefused => RetryLater(Wait::Clock),
             Code::RegionDisabled => Disposition::Skip(Skip::RegionDisabled),
             Code::VpcNotFound => RetryLater(Wait::Vpc),
             Code::FlowLogExists | Code::Exists => AlreadyThere,
@@ -300,6 +311,18 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_that_is_refused_is_waited_for_because_clocks_are_put_right() {
+        for (operation, code) in [
+            ("sts:AssumeRole", "SignatureDoesNotMatch"),
+            ("logs:PutSubscriptionFilter", "InvalidSignatureException"),
+            ("ec2:CreateFlowLogs", "RequestInTheFuture"),
+            ("iam:GetRole", "RequestTimeTooSkewed"),
+        ] {
+            assert_eq!(of(operation, code), Disposition::RetryLater(Wait::Clock), "{code}");
+        }
+    }
+
+    #[test]
     fn a_quota_of_cloudwatch_logs_is_not_taken_for_throttling() {
         assert!(matches!(of("logs:PutSubscriptionFilter", "LimitExceededException"), Disposition::Terminal(_)));
         assert_eq!(of("logs:PutSubscriptionFilter", "ThrottlingException"), Disposition::RetrySoon);
@@ -320,6 +343,53 @@ mod tests {
             assert!(!of("logs:CreateLogGroup", text).next_step().is_empty(), "{text}");
         }
         assert!(matches!(of("ec2:DescribeVpcs", "SomethingNew"), Disposition::Terminal(_)));
+    }
+
+    #[test]
+    fn every_disposition_says_in_one_word_what_it_is_whether_to_try_again_and_what_a_person_does() {
+        for (operation, code, label, again, step) in [
+            ("logs:CreateLogGroup", "ResourceAlreadyExistsException", "already-there", false, "nothing"),
+            ("logs:DeleteLogGroup", "ResourceNotFoundException", "absent", false, "nothing"),
+            ("ec2:DescribeVpcs", "RequestLimitExceeded", "retry-soon", true, "tried again in seconds"),
+            ("sts:AssumeRole", "AccessDenied", "retry-later", true, "deploy the member stack"),
+            ("ec2:DescribeVpcs", "OptInRequired", "retry-later", true, "until AWS has activated the account"),
+            ("ec2:DescribeVpcs", "AuthFailure", "retry-later", true, "enable the Region"),
+            ("sts:AssumeRole", "SignatureDoesNotMatch", "retry-later", true, "check the clock"),
+            ("logs:PutSubscriptionFilter", "AccessDeniedException", "retry-later", true, "the onboarder grants"),
+            ("logs:PutDestination", "InvalidParameterException", "retry-later", true, "check that the role exists"),
+            ("ec2:CreateFlowLogs", "InvalidVpcId.NotFound", "retry-later", true, "the VPC is looked for again"),
+            ("sts:AssumeRole", "RegionDisabledException", "skipped", false, "take the Region off"),
+            ("sqs:SendMessage", "QueueDoesNotExist", "terminal", false, "check the queue URLs"),
+            (
+                "logs:PutSubscriptionFilter",
+                "LimitExceededException",
+                "terminal",
+                false,
+                "subscription filters are used",
+            ),
+            ("ec2:CreateFlowLogs", "FlowLogsLimitExceeded", "terminal", false, "flow log subscriptions are used up"),
+            ("iam:CreateRole", "LimitExceeded", "terminal", false, "a higher quota"),
+        ] {
+            let found = of(operation, code);
+            assert_eq!((found.label(), found.is_retryable()), (label, again), "{operation} {code}");
+            assert!(found.next_step().contains(step), "{operation} {code}: {}", found.next_step());
+        }
+    }
+
+    #[test]
+    fn a_code_is_shown_by_its_name_or_as_aws_wrote_it() {
+        assert_eq!(format!("{:>10}", Code::NoAnswer), "  NoAnswer");
+        assert_eq!(Code::parse("SomethingNew").to_string(), "SomethingNew");
+        let unanswered = AwsError::without_answer("ec2:DescribeVpcs", Code::NoAnswer, "timed out");
+        assert_eq!(unanswered.to_string(), "ec2:DescribeVpcs failed with NoAnswer: timed out");
+        assert_eq!(unanswered.disposition(), Disposition::RetrySoon);
+    }
+
+    #[test]
+    fn an_error_knows_where_its_call_was_made() {
+        let (account, region) = ("111122223333".parse().unwrap(), "eu-west-1".parse().unwrap());
+        let error = AwsError::answered("ec2:DescribeVpcs", "InternalError", "x").at(account, &region);
+        assert_eq!((error.account, error.region), (Some(account), Some(region)));
     }
 
     #[test]

@@ -64,6 +64,13 @@ impl Engine {
         Ok(name)
     }
 
+    /// Whether a statement of ours lists the account in a Region, as far as remembered: the onboarder asks Organizations
+    /// before it lists one.
+    pub(crate) async fn is_listed(&self, account: AccountId, region: &Region) -> bool {
+        let slot = self.placements.slot(region);
+        slot.lock().await.as_ref().is_some_and(|known| known.placement.is_listed(&account))
+    }
+
     /// Makes the next question about a Region go to AWS, unless it was asked since `since_ms`: many accounts whose
     /// filters were refused together ask once.
     pub(crate) async fn forget_placement(&self, region: &Region, since_ms: u64) {
@@ -88,7 +95,7 @@ impl Engine {
         Ok(RegionGrants::new(region.clone(), self.settings.central_account, naming, shards))
     }
 
-    fn naming(&self) -> AwsResult<ShardNaming> {
+    pub(crate) fn naming(&self) -> AwsResult<ShardNaming> {
         ShardNaming::new(self.settings.destination_name.clone()).map_err(|invalid| {
             AwsError::without_answer("logs:DescribeDestinations", Code::Unparsable, invalid.to_string())
         })

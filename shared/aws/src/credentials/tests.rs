@@ -98,3 +98,14 @@ async fn an_expired_token_is_reported_and_the_next_call_takes_the_role_on_again(
     aws.network.vpcs(&place()).await.unwrap();
     assert_eq!(fake.asked("AssumeRole").len(), 2);
 }
+
+#[tokio::test]
+async fn where_our_clock_is_hours_fast_sessions_that_seem_to_have_ended_are_used_all_the_same() {
+    let fake = FakeAws::behind_us(7_200, empty);
+    let aws = fake.aws();
+    for _ in 0..3 {
+        aws.network.vpcs(&place()).await.unwrap();
+    }
+    assert_eq!(fake.asked("DescribeVpcs").len(), 3);
+    assert_eq!(fake.asked("AssumeRole").len(), 3, "one for each call, and no circle of renewals");
+}

@@ -11,6 +11,8 @@ use crate::names::DestinationName;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Placement {
     named: BTreeMap<AccountId, DestinationName>,
+    /// Those of them that a statement of ours lists.
+    listed: BTreeSet<AccountId>,
     everyone_else: Option<DestinationName>,
 }
 
@@ -25,6 +27,11 @@ impl Placement {
         &self.named
     }
 
+    /// Whether a statement of ours lists the account, and not only one of others.
+    pub fn is_listed(&self, account: &AccountId) -> bool {
+        self.listed.contains(account)
+    }
+
     /// Takes the lowest shard that lists an account in our statement, else the lowest on which others let it in, else
     /// the lowest unreadable one that mentions it.
     pub(super) fn collect<'a>(
@@ -32,6 +39,7 @@ impl Placement {
         everyone_else: Option<DestinationName>,
     ) -> Self {
         let kinds: [fn(&Holdings) -> &BTreeSet<AccountId>; 3] = [|h| &h.listed, |h| &h.by_others, |h| &h.mentioned];
+        let listed = holdings.clone().flat_map(|(_, holdings)| &holdings.listed).copied().collect();
         let mut named = BTreeMap::new();
         for kind in kinds {
             for (name, holdings) in holdings.clone() {
@@ -40,7 +48,7 @@ impl Placement {
                 }
             }
         }
-        Self { named, everyone_else }
+        Self { named, listed, everyone_else }
     }
 }
 

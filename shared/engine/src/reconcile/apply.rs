@@ -131,16 +131,20 @@ impl<'a> PlaceRun<'a> {
         VpcResult::Broken(message.to_owned())
     }
 
+    /// Ensures the delivery role. Gives the number of changes, which is 0 where another Region of this run made them.
+    pub(super) async fn ensure_role(&mut self) -> AwsResult<usize> {
+        let (outcome, lines) = self.role.ensure(self.engine, self.place.account).await;
+        let changes = lines.iter().filter(|line| line.outcome == Outcome::Done).count();
+        self.changes += changes;
+        self.decisions.extend(lines);
+        outcome.map(|()| changes)
+    }
+
     async fn step(&mut self, step: &Step) -> Result<Flow, Trouble> {
         let (place, group) = (&self.place.clone(), &self.desired.settings.log_group_name);
         let logs = &self.engine.aws.logs;
         match &step.action {
-            Action::EnsureDeliveryRole => {
-                let (outcome, lines) = self.role.ensure(self.engine, place.account).await;
-                self.changes += lines.iter().filter(|line| line.outcome == Outcome::Done).count();
-                self.decisions.extend(lines);
-                outcome.map(|()| Flow::Settled).map_err(Trouble::Aws)
-            }
+            Action::EnsureDeliveryRole => self.ensure_role().await.map(|_| Flow::Settled).map_err(Trouble::Aws),
             Action::CreateLogGroup { kms_key } => {
                 let tag = &self.desired.settings.ownership_tag;
                 let made = logs.create_log_group(place, group, kms_key.as_deref(), tag).await;

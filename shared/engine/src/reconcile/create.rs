@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use enroller_core::error::{AwsError, Disposition};
+use enroller_core::error::{AwsError, Disposition, Wait};
 use enroller_core::ids::{FlowLogId, VpcId};
 use enroller_core::plan::{FlowLogSpec, Step};
+use enroller_core::settings::DeliveryRoleMaker;
 
 use super::apply::{Flow, PlaceRun, may_be_one_id};
 use super::report::{Trouble, VpcResult};
@@ -38,7 +39,9 @@ impl PlaceRun<'_> {
         let mut outdated = Vec::new();
         let mut twins = Vec::new();
         let mut flow = Flow::Settled;
-        for (vpc, result) in self.create_each(spec, &vpcs).await {
+        let results = self.create_each(spec, &vpcs).await;
+        let mended = self.mend_role(&results).await;
+        for (vpc, result) in results {
             match result {
                 Ok(id) => {
                     self.created(&vpc, &id, &step.why, replaces);
@@ -51,6 +54,7 @@ impl PlaceRun<'_> {
                         flow = Flow::LookAgain;
                     }
                 },
+                Err(error) if mended && is_about_role(&error) => flow = Flow::LookAgain,
                 Err(error) => self.not_created(&vpc, error),
             }
         }
@@ -61,6 +65,23 @@ impl PlaceRun<'_> {
             flow = Flow::LookAgain;
         }
         flow
+    }
+
+    /// Where AWS cannot take on the delivery role, looks at the role: until a flow log has had something to deliver,
+    /// nothing else tells that somebody deleted it. Whether the role was changed, so that another try is worth it.
+    async fn mend_role(&mut self, results: &[(VpcId, AwsResult<FlowLogId>)]) -> bool {
+        let refused = results.iter().any(|(_, result)| result.as_ref().is_err_and(is_about_role));
+        match self.engine.settings.delivery_role_maker {
+            DeliveryRoleMaker::Enroller if refused => match self.ensure_role().await {
+                Ok(changes) => changes > 0,
+                Err(error) => {
+                    let role = self.engine.settings.delivery_role_name.to_string();
+                    self.fail("ensure-delivery-role", &role, Trouble::Aws(error));
+                    false
+                }
+            },
+            DeliveryRoleMaker::Enroller | DeliveryRoleMaker::MemberStack => false,
+        }
     }
 
     /// AWS refuses the twin: the old flow log goes first, and the gap is told.
@@ -134,4 +155,9 @@ impl PlaceRun<'_> {
         };
         self.engine.aws.network.create_flow_logs(&self.place, &new).await
     }
+}
+
+/// Whether AWS refuses a flow log because of its role: missing, not trusting the service, or not known everywhere yet.
+fn is_about_role(error: &AwsError) -> bool {
+    error.disposition() == Disposition::RetryLater(Wait::RolePropagation)
 }

@@ -111,10 +111,17 @@ impl Engine {
         report
     }
 
+    /// The destination that a request names for a Region, if it is a shard of ours by its name. Whoever could forge a
+    /// request must not send an account's records to another destination of the central account.
+    fn named_shard<'a>(&self, work: &'a AccountWork, region: &Region) -> Option<&'a DestinationName> {
+        let ours = |name: &&DestinationName| self.naming().is_ok_and(|naming| naming.index_of(name).is_some());
+        work.destinations.get(region).filter(ours)
+    }
+
     /// Where the account is granted in each Region: as the request says, or as the policies do.
     async fn place_all(&self, work: &AccountWork, regions: &BTreeSet<Region>) -> Vec<(Region, Placed)> {
         let placed = regions.iter().map(async |region| {
-            let placed = match work.destinations.get(region) {
+            let placed = match self.named_shard(work, region) {
                 Some(name) => Ok(Some(name.clone())),
                 None => self.placement_of(work.account, region).await,
             };

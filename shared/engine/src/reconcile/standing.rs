@@ -36,20 +36,23 @@ impl Engine {
     /// An account's standing.
     ///
     /// Requests that carry their destinations come from the onboarder or a backfill, which have asked Organizations.
-    /// Otherwise an account that a policy names was a member when it was granted, so Organizations is asked only
-    /// where OUs are excluded or no policy names the account.
+    /// Otherwise an account that a statement of ours lists was a member when it was granted, so Organizations is asked
+    /// only where OUs are excluded or none lists the account. Others may let in whom they like.
     pub(super) async fn standing(&self, work: &AccountWork, placed: &[(Region, Placed)]) -> AwsResult<Standing> {
-        let unasked = |(region, _): &&(Region, Placed)| !work.destinations.contains_key(region);
         let settings = &self.settings;
         let named_is_enough =
             settings.excluded_organizational_units.is_empty() && settings.grant_mode == GrantMode::AccountList;
-        let named = |(_, placed): &(Region, Placed)| matches!(placed, Ok(Some(_)));
-        // Where the policies could not be read nothing is done, so there is nothing to ask for.
-        let settled = |place: &(Region, Placed)| place.1.is_err() || (named_is_enough && named(place));
-        if placed.iter().filter(unasked).all(settled) {
-            return Ok(Standing::Member);
+        for (region, placed) in placed {
+            // Where the policies could not be read nothing is done, so there is nothing to ask for.
+            if placed.is_err() || self.named_shard(work, region).is_some() {
+                continue;
+            }
+            let listed = named_is_enough && self.is_listed(work.account, region).await;
+            if !listed {
+                return self.ask_standing(work.account).await;
+            }
         }
-        self.ask_standing(work.account).await
+        Ok(Standing::Member)
     }
 
     async fn ask_standing(&self, account: AccountId) -> AwsResult<Standing> {

@@ -1,9 +1,10 @@
-//! Organizations' read operations (Organizations API reference and model).
+//! Organizations' read operations, and the one by which a member is thrown out (Organizations API reference and model).
 
 use serde_json::{Value, json};
 
 use super::{Member, OrganizationState};
 use crate::call::{Call, Refusal};
+use crate::lifecycle::LifecycleError;
 use crate::wire::json::only;
 use crate::world::World;
 
@@ -15,7 +16,7 @@ pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Va
     let known: &[&str] = match operation {
         "DescribeOrganization" => &[],
         "ListAccounts" | "ListRoots" | "ListDelegatedAdministrators" => &["NextToken", "MaxResults"],
-        "DescribeAccount" => &["AccountId"],
+        "DescribeAccount" | "RemoveAccountFromOrganization" => &["AccountId"],
         "DescribeOrganizationalUnit" => &["OrganizationalUnitId"],
         "ListParents" => &["ChildId", "NextToken", "MaxResults"],
         "ListOrganizationalUnitsForParent" | "ListAccountsForParent" => &["ParentId", "NextToken", "MaxResults"],
@@ -24,6 +25,9 @@ pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Va
     };
     only(input, operation, known)?;
     check_caller(world, call)?;
+    if operation == "RemoveAccountFromOrganization" {
+        return remove_account(world, call, input);
+    }
     let organization = &world.organization;
     match operation {
         "DescribeOrganization" => Ok(describe_organization(world)),
@@ -70,6 +74,24 @@ fn check_caller(world: &World, call: &Call) -> Result<(), Refusal> {
     }
     let message = "You don't have permissions to access this resource.";
     Err(Refusal::new(400, "AccessDeniedException", message))
+}
+
+/// Organizations API reference: only the management account can call it.
+fn remove_account(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+    if call.caller.account != world.organization.management {
+        let message = "You don't have permissions to access this resource.";
+        return Err(Refusal::new(400, "AccessDeniedException", message));
+    }
+    let account = input["AccountId"].as_str().unwrap_or_default();
+    match world.remove(account) {
+        Ok(()) => Ok(json!({})),
+        Err(LifecycleError::Management(_)) => Err(Refusal::new(
+            400,
+            "MasterCannotLeaveOrganizationException",
+            "The management account can't be removed from its organization.",
+        )),
+        Err(error) => Err(Refusal::new(400, "AccountNotFoundException", error.to_string())),
+    }
 }
 
 /// Model: InvalidInputException. Which message AWS sends with it is UNVERIFIED.

@@ -111,3 +111,19 @@ fn what_does_not_exist_is_refused_by_name() {
         assert_eq!(central.code(SERVICE, operation, input.clone()), code, "{operation} {input}");
     }
 }
+
+#[test]
+fn the_management_account_alone_throws_members_out_and_never_itself() {
+    let sim = small();
+    let (management, central) = (sim.management(), sim.central());
+    let member = sim.members().into_iter().find(|id| *id != management && *id != central).unwrap();
+    let remove = |account: &str| json!({ "AccountId": account });
+    let of_central = Caller::of(&sim, &central, GLOBAL);
+    assert_eq!(of_central.code(SERVICE, "RemoveAccountFromOrganization", remove(&member)), "AccessDeniedException");
+    let of_management = Caller::of(&sim, &management, GLOBAL);
+    let code = |account| of_management.code(SERVICE, "RemoveAccountFromOrganization", remove(account));
+    assert_eq!(code(&management), "MasterCannotLeaveOrganizationException");
+    assert_eq!(code("999999999999"), "AccountNotFoundException");
+    of_management.json(SERVICE, "RemoveAccountFromOrganization", remove(&member));
+    assert!(!sim.members().contains(&member));
+}

