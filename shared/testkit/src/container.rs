@@ -286,9 +286,8 @@ pub struct Ended {
 impl Ended {
     /// The lines that tell of decisions with this action and outcome.
     pub fn decisions(&self, action: &str, outcome: &str) -> Vec<&Value> {
-        let wanted = |line: &&Value| {
-            line["message"] == "decision" && line["action"] == action && line["outcome"] == outcome
-        };
+        let wanted =
+            |line: &&Value| line["message"] == "decision" && line["action"] == action && line["outcome"] == outcome;
         self.lines.iter().filter(wanted).collect()
     }
 
