@@ -14,9 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 /// A function's whole process: starts up, then hands invocations to `handle`, one after the other, until SIGTERM.
 /// `required` are settings that others do without and this function cannot.
 ///
-/// SIGTERM ends it at once, in the middle of an invocation too: Lambda grants half a second at most (developer guide,
-/// "Lambda runtime environment lifecycle", shutdown phase), too little to finish anything. What was begun comes back
-/// from its queue and is looked at anew. No extension is registered to be told of every end; there is nothing to save.
+/// Lambda sends SIGTERM where some extension is registered, and kills 300 to 500 ms later (aws-samples,
+/// graceful-shutdown-with-aws-lambda): too little to finish anything. So it ends the process at once, in the middle of
+/// an invocation too; what was begun comes back from its queue and is looked at anew. For the same reason no extension
+/// is registered only to be told.
 ///
 /// The exit code is zero after SIGTERM only. Anything else is told in one line of the log, all settings that cannot be
 /// used together.
