@@ -26,7 +26,7 @@ use crate::mapping;
 use crate::runtime_api::{Invocation, RuntimeApi, Said};
 
 /// Longer than anything here takes on a busy machine. What is waited for this long does not come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often something is looked for that nobody tells of.
 const LOOK: Duration = Duration::from_millis(5);
