@@ -1,20 +1,10 @@
 //! The `vpc-enroller` function: wiring only.
 
-use std::sync::Arc;
-
-use lambda_runtime::{Error, LambdaEvent, service_fn};
-use serde_json::Value;
+use std::process::ExitCode;
 
 // One thread is all that a function below 1,769 MB of memory has, and fewer start faster.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
-    lambda_runtime::tracing::init_default_subscriber();
-    // Once per container; every invocation uses the same connections and remembers what the last one learned.
+async fn main() -> ExitCode {
     let required = ["grants_queue_url", "enrollments_queue_url"];
-    let engine = Arc::new(enroller_lambda::engine_from_environment("vpc-enroller", &required).await?);
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
-        let engine = Arc::clone(&engine);
-        async move { vpc_enroller::handle(&engine, event).await.map_err(|error| Error::from(format!("{error:#}"))) }
-    }))
-    .await
+    enroller_lambda::run("vpc-enroller", &required, vpc_enroller::handle).await
 }

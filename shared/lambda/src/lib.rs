@@ -1,10 +1,10 @@
-//! What the three functions share: reading invocations, keeping to the deadline, starting up.
+//! What the three functions share: reading invocations, keeping to the deadline, starting up and ending.
 
 mod invocation;
 mod start;
 
 pub use invocation::{Invocation, InvocationError};
-pub use start::{engine_from_environment, function_name};
+pub use start::run;
 
 use lambda_runtime::Context;
 

@@ -49,6 +49,11 @@ impl StsState {
         self.sessions.get(access_key_id)
     }
 
+    /// All sessions so far.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values()
+    }
+
     fn by_arn(&self, arn: &str) -> Option<&Session> {
         self.sessions.get(self.newest.get(arn)?)
     }

@@ -5,13 +5,16 @@
 
 mod adapter;
 pub mod audit;
+pub mod container;
 pub mod install;
 mod journal;
 mod lab;
 mod mapping;
 pub mod people;
+mod runtime_api;
 
 pub use adapter::{As, aws_on, connection_on, sdk_config};
 pub use install::{Installation, installation_settings};
 pub use journal::Notebook;
 pub use lab::{Lab, LabError, LabOptions};
+pub use runtime_api::Said;

@@ -1,0 +1,267 @@
+//! The real binary, fed through a Runtime API from the queue of a simulated installation.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use enroller_sim::{FaultKind, FaultRule, Service, SimBuilder};
+use enroller_testkit::LabOptions;
+use enroller_testkit::audit::{Coverage, audit};
+use enroller_testkit::container::{Container, Host};
+use enroller_testkit::install::ENROLLMENTS;
+use enroller_testkit::people::Person;
+use serde_json::{Value, json};
+
+const REGION: &str = "eu-west-1";
+/// Milliseconds that are enough for everything.
+const PLENTY: u64 = 60_000;
+/// Milliseconds after which a function stops early: a quarter of it before its deadline.
+const LITTLE: u64 = 4_000;
+
+/// An organization with the member stack in every account and every account granted, and two of its members.
+async fn installation() -> (Host, [String; 2]) {
+    let regions = vec![REGION.to_owned()];
+    let organization = SimBuilder { accounts: 4, regions, vpcs: 0, ..SimBuilder::default() };
+    let host = Host::new(LabOptions { organization, settings: Vec::new() }).await.unwrap();
+    for account in host.lab.sim.members() {
+        host.lab.stacks.deploy_member(&account).unwrap();
+    }
+    host.grant_all().await;
+    let (central, management) = (host.lab.sim.central(), host.lab.sim.management());
+    let members = host.lab.sim.members().into_iter().filter(|id| *id != central && *id != management);
+    let members = members.collect::<Vec<_>>().try_into().unwrap();
+    (host, members)
+}
+
+async fn start(host: &Host) -> Container {
+    host.start("vpc-enroller", env!("CARGO_BIN_EXE_vpc-enroller"), &[]).await.unwrap()
+}
+
+async fn new_vpc(host: &Host, account: &str) -> String {
+    Person::of(&host.lab.sim, account, REGION).create_vpc(&[]).await.unwrap()
+}
+
+fn place(host: &Host, account: &str) -> Coverage {
+    let places = audit(&host.lab.sim, &[REGION.to_owned()]).places;
+    places.into_iter().find(|place| place.account == account).unwrap()
+}
+
+/// Names of the calls from this position on, sorted.
+fn calls_from(host: &Host, from: usize) -> Vec<String> {
+    let mut names: Vec<String> = host.lab.sim.calls().into_iter().skip(from).map(|call| call.operation).collect();
+    names.sort();
+    names
+}
+
+async fn send(host: &Host, body: &str) {
+    let outgoing = enroller_engine::ports::Outgoing { body: body.to_owned(), delay_seconds: 0, fifo: None };
+    host.lab.enroller.aws.queues.send(&host.lab.url(ENROLLMENTS), vec![outgoing]).await.unwrap();
+}
+
+/// Delivers until the account's VPCs are covered, and none of them twice. Returns how often the message about its new
+/// VPC was received by then.
+async fn deliver_until_covered(host: &Host, container: &mut Container, account: &str) -> u32 {
+    for _ in 0..20 {
+        let delivery = host.deliver(ENROLLMENTS, container, PLENTY).await.unwrap();
+        let place = place(host, account);
+        if place.uncovered.is_empty() {
+            assert!(place.doubled.is_empty(), "{place:?}");
+            let ours = |body: &str| body.contains("\"CreateVpc\"") && body.contains(account);
+            let message = delivery.messages.iter().find(|message| ours(&message.body));
+            return message.expect("covered without its message").receive_count;
+        }
+    }
+    panic!("{:?}", place(host, account));
+}
+
+#[tokio::test]
+async fn a_new_vpc_is_enrolled_and_the_next_one_takes_only_the_calls_that_differ() {
+    let (host, [account, _]) = installation().await;
+    let mut container = start(&host).await;
+    let vpc = new_vpc(&host, &account).await;
+    let from = host.lab.sim.calls().len();
+    let first = host.deliver(ENROLLMENTS, &mut container, PLENTY).await.unwrap();
+    assert_eq!(first.answer.failures().unwrap(), [""; 0]);
+    assert_eq!(
+        calls_from(&host, from),
+        [
+            "AssumeRole",
+            "CreateFlowLogs",
+            "CreateLogGroup",
+            "DescribeDestinations",
+            "DescribeFlowLogs",
+            "DescribeLogGroups",
+            "DescribeSubscriptionFilters",
+            "DescribeVpcs",
+            "PutRetentionPolicy",
+            "PutSubscriptionFilter"
+        ]
+    );
+    host.lab.sim.with(|world| {
+        assert_eq!(world.logs.group(&account, REGION, "vpc-flow-logs").unwrap().filters.len(), 1);
+    });
+
+    let next_vpc = new_vpc(&host, &account).await;
+    let from = host.lab.sim.calls().len();
+    let next = host.deliver(ENROLLMENTS, &mut container, PLENTY).await.unwrap();
+    assert_eq!(next.answer.failures().unwrap(), [""; 0]);
+    assert!(next.messages.len() > 1, "the events of the enroller's own calls come along");
+    let observing = ["DescribeFlowLogs", "DescribeLogGroups", "DescribeSubscriptionFilters", "DescribeVpcs"];
+    assert_eq!(calls_from(&host, from), [&["CreateFlowLogs"][..], &observing].concat());
+    let place = place(&host, &account);
+    assert!(place.uncovered.is_empty() && place.doubled.is_empty() && place.vpcs >= 2, "{place:?}");
+
+    let ended = container.terminate().await.unwrap();
+    for vpc in [vpc, next_vpc] {
+        let told = |line: &&&Value| line["resource"].as_str().unwrap().contains(&vpc);
+        let created = ended.decisions("create-flow-log", "done");
+        let line = created.iter().find(told).unwrap_or_else(|| panic!("{vpc} in {:#?}", ended.lines));
+        assert_eq!((&line["account"], &line["region"]), (&json!(account), &json!(REGION)));
+        assert_eq!((&line["function"], &line["level"]), (&json!("vpc-enroller"), &json!("INFO")));
+    }
+    assert!(ended.metric("VpcsEnrolled") >= 2.0 && ended.metric("EventsIgnored") >= 1.0, "{:#?}", ended.lines);
+}
+
+#[tokio::test]
+async fn only_the_message_of_the_account_that_is_not_ready_comes_back() {
+    let (host, [good, late]) = installation().await;
+    let until = host.lab.sim.now_ms() + 300_000;
+    host.lab.sim.with(|world| world.accounts.get_mut(&late).unwrap().assumable_at_ms = until);
+    for account in [&good, &late] {
+        new_vpc(&host, account).await;
+    }
+    let mut container = start(&host).await;
+    let first = host.deliver(ENROLLMENTS, &mut container, PLENTY).await.unwrap();
+    assert_eq!(first.messages.len(), 2);
+    assert_eq!(first.answer.failures().unwrap(), first.about(&format!("\"account\":\"{late}\"")));
+    assert!(place(&host, &good).uncovered.is_empty() && !place(&host, &late).uncovered.is_empty());
+
+    // Each later try waits twice as long: 30, 60, 120, 240 seconds.
+    assert_eq!(deliver_until_covered(&host, &mut container, &late).await, 5);
+    let ended = container.terminate().await.unwrap();
+    let waits = ended.lines.iter().filter(|line| line["outcome"] == "retry-later" && line["account"] == json!(late));
+    assert!(waits.count() >= 1, "{:#?}", ended.lines);
+    assert!(ended.metric("MessagesDeferred") >= 1.0);
+}
+
+#[tokio::test]
+async fn what_is_no_event_goes_to_the_dead_letter_queue_at_once_and_makes_no_other_call() {
+    let (host, [account, _]) = installation().await;
+    let mut container = start(&host).await;
+    let cut_off = format!(r#"{{"version":"0","source":"aws.ec2","account":"{account}""#);
+    for body in ["no JSON", &cut_off, r#"{"kind":"enrollment-request","version":1}"#] {
+        send(&host, body).await;
+    }
+    let (from, begun) = (host.lab.sim.calls().len(), host.lab.sim.now_ms());
+    let mut deliveries = 0;
+    while host.lab.sim.bodies(&host.lab.url("enrollments-dead")).unwrap().len() < 3 {
+        let delivery = host.deliver(ENROLLMENTS, &mut container, PLENTY).await.unwrap();
+        assert_eq!(delivery.answer.failures().unwrap(), delivery.about(""));
+        deliveries += 1;
+        assert!(deliveries < 20, "still not dead");
+    }
+    let calls = calls_from(&host, from);
+    assert!(calls.iter().all(|name| name == "ChangeMessageVisibility"), "{calls:?}");
+    assert!(host.lab.sim.now_ms() - begun < 60_000, "no visibility timeout was waited for");
+    let ended = container.terminate().await.unwrap();
+    assert_eq!(ended.decisions("read-event", "refused").len(), calls.len());
+    assert!(ended.metric("EventsRefused") >= 3.0);
+}
+
+#[tokio::test]
+async fn a_payload_that_lambda_could_not_have_sent_is_an_error_and_the_next_one_is_served() {
+    let (host, [account, _]) = installation().await;
+    let mut container = start(&host).await;
+    let from = host.lab.sim.calls().len();
+    let records_of_numbers = json!({ "Records": [{ "eventSource": "aws:sqs", "body": 1 }] }).to_string();
+    let error = container.invoke(&records_of_numbers, PLENTY).await.unwrap().outcome.unwrap_err();
+    assert!(error["errorMessage"].as_str().unwrap().contains("no SQS batch"), "{error}");
+    let no_json = container.invoke("{", PLENTY).await.unwrap().outcome.unwrap_err();
+    assert!(no_json["errorMessage"].is_string(), "{no_json}");
+    let empty = container.invoke("{}", PLENTY).await.unwrap().outcome.unwrap();
+    assert_eq!((&empty["changes"], &empty["queued_again"]), (&json!(0), &json!(false)), "{empty}");
+    assert_eq!(calls_from(&host, from), [""; 0]);
+    new_vpc(&host, &account).await;
+    host.deliver(ENROLLMENTS, &mut container, PLENTY).await.unwrap();
+    assert!(place(&host, &account).uncovered.is_empty());
+    container.terminate().await.unwrap();
+}
+
+#[tokio::test]
+async fn before_the_deadline_what_hangs_is_handed_back_and_what_is_done_is_not() {
+    let (host, [good, slow]) = installation().await;
+    for account in [&good, &slow] {
+        new_vpc(&host, account).await;
+    }
+    host.lab.sim.arm(FaultRule::new(FaultKind::HangBefore).by(&slow).on(Service::Ec2, "CreateFlowLogs"));
+    let mut container = start(&host).await;
+    container.idle().await.unwrap();
+    let cut = host.deliver(ENROLLMENTS, &mut container, LITTLE).await.unwrap();
+    assert!(cut.answer.left_ms > 0, "answered {} ms after the deadline", -cut.answer.left_ms);
+    assert_eq!(cut.answer.failures().unwrap(), cut.about(&format!("\"account\":\"{slow}\"")));
+    assert!(place(&host, &good).uncovered.is_empty() && !place(&host, &slow).uncovered.is_empty());
+
+    host.lab.sim.with(|world| world.faults.clear());
+    assert_eq!(deliver_until_covered(&host, &mut container, &slow).await, 2);
+    let ended = container.terminate().await.unwrap();
+    assert!(ended.lines.iter().any(|line| line["outcome"] == "retry-later" && line["account"] == json!(slow)));
+}
+
+#[tokio::test]
+async fn told_to_end_in_the_middle_of_a_call_it_ends_and_another_process_finishes_without_doubles() {
+    for kind in [FaultKind::HangBefore, FaultKind::HangAfter] {
+        let (host, [account, _]) = installation().await;
+        new_vpc(&host, &account).await;
+        host.lab.sim.arm(FaultRule::new(kind.clone()).by(&account).on(Service::Ec2, "CreateFlowLogs"));
+        let mut container = start(&host).await;
+        let batch = host.receive(ENROLLMENTS).unwrap();
+        container.hand(&host.payload(ENROLLMENTS, &batch).to_string(), PLENTY).unwrap();
+        container.hanging().await.unwrap();
+        let ended = container.terminate().await.unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{kind:?}: {}", ended.stderr);
+
+        host.lab.sim.with(|world| world.faults.clear());
+        let mut fresh = start(&host).await;
+        if matches!(kind, FaultKind::HangAfter) {
+            assert!(place(&host, &account).uncovered.is_empty(), "made, though nobody has heard of it");
+        }
+        // Events of the first process's own calls come before the message that comes back.
+        let mut receives = 0;
+        while receives < 2 {
+            let again = host.deliver(ENROLLMENTS, &mut fresh, PLENTY).await.unwrap();
+            assert_eq!(again.answer.failures().unwrap(), [""; 0], "{kind:?}");
+            receives = again.messages.iter().map(|message| message.receive_count).max().expect("a message is lost");
+        }
+        let place = place(&host, &account);
+        assert!(place.uncovered.is_empty() && place.doubled.is_empty(), "{kind:?}: {place:?}");
+        fresh.terminate().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn told_to_end_while_idle_it_ends_cleanly_and_has_written_no_error() {
+    let (host, _) = installation().await;
+    let mut container = start(&host).await;
+    container.idle().await.unwrap();
+    let asked = std::time::Instant::now();
+    let ended = container.terminate().await.unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    // Nothing is under way, so that only a busy machine can make it long.
+    assert!(asked.elapsed().as_secs() < 5);
+    assert!(ended.stderr.is_empty() && ended.lines.iter().all(|line| line["level"] == "INFO"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_used_are_all_named_in_one_line_before_anything_is_asked_for() {
+    let (host, _) = installation().await;
+    let start = async |changes| host.start("vpc-enroller", env!("CARGO_BIN_EXE_vpc-enroller"), changes).await.unwrap();
+    let bad = [("organization_id", ""), ("traffic_type", "SOME"), ("retention_days", "31")];
+    let missing = [("grants_queue_url", ""), ("enrollments_queue_url", "")];
+    for changes in [&bad[..], &missing] {
+        let ended = start(changes).await.end().await.unwrap();
+        assert_eq!(ended.status.code(), Some(1));
+        assert_eq!(ended.lines.len(), 1, "{ended:?}");
+        let line = ended.lines[0].to_string();
+        for (key, value) in changes {
+            assert!(line.contains(key) && line.contains(value), "{key} in {line}");
+        }
+    }
+}
