@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use enroller_core::settings::Settings;
 use enroller_sim::{LimitClock, Sim, SimBuilder};
+use enroller_testkit::install::FUNCTION_ROLES;
 use enroller_testkit::{As, Installation, aws_on, installation_settings};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -29,6 +30,9 @@ struct Ready {
     external_id: Option<String>,
     /// The first destination of each Region, by ARN. Made only with `--installed`.
     destinations: BTreeMap<String, String>,
+    /// Sessions of the functions' roles by the role's name, as Lambda gives them to a function; valid for an hour.
+    /// Made only with `--installed`.
+    function_roles: BTreeMap<String, RoleKeys>,
     /// Settings for commands that work on this installation, as the environment sets them.
     environment: BTreeMap<String, String>,
 }
@@ -46,6 +50,24 @@ impl Keys {
         let credentials = sim.credentials_of(&account);
         Self { id: account, access_key_id: credentials.access_key_id, secret_access_key: credentials.secret_access_key }
     }
+}
+
+/// A session of a role.
+#[derive(Debug, Serialize)]
+struct RoleKeys {
+    access_key_id: String,
+    secret_access_key: String,
+    session_token: Option<String>,
+}
+
+/// Sessions of those function roles that exist.
+fn function_roles(sim: &Sim) -> BTreeMap<String, RoleKeys> {
+    let session = |(function, role): (&str, &str)| {
+        let keys = sim.role_session(&sim.central(), role, function)?;
+        let (access_key_id, secret_access_key) = (keys.access_key_id, keys.secret_access_key);
+        Some((role.to_owned(), RoleKeys { access_key_id, secret_access_key, session_token: keys.session_token }))
+    };
+    FUNCTION_ROLES.into_iter().filter_map(session).collect()
 }
 
 /// Serves the simulated AWS until it is interrupted.
@@ -88,6 +110,7 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
         member_role: settings.member_role_name.to_string(),
         external_id: settings.external_id.clone(),
         destinations: stacks.destination_arns(),
+        function_roles: function_roles(&sim),
         environment: environment(&settings),
     };
     // Whoever reads the line may tell it to stop at once.

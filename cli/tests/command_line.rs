@@ -112,6 +112,7 @@ fn sim_tells_where_it_serves_and_stops_when_told() {
     assert_eq!(ready["member_accounts"].as_array().unwrap().len(), 3);
     assert!(ready["central_account"]["access_key_id"].is_string());
     assert!(ready["destinations"]["eu-west-1"].as_str().unwrap().ends_with("destination:VPCFlowLogsDestination"));
+    assert!(ready["function_roles"]["VpcFlowLogsEnrollerBackfill"]["session_token"].is_string());
     // SIGTERM, as an init system or a test harness sends it.
     let told = Command::new("kill").arg(child.id().to_string()).status().unwrap();
     assert!(told.success());

@@ -21,9 +21,11 @@ const EMPTY_LOOKS: usize = 3;
 
 pub(super) async fn run(args: &BackfillArgs, function: &str) -> anyhow::Result<ExitCode> {
     let settings = Configuration::load(&args.connection.settings)?.settings()?;
-    let queues = [settings.enrollments_queue_url.clone(), settings.grants_queue_url.clone()];
-    let queues: Option<Vec<String>> = queues.into_iter().collect();
-    let queues = queues.context("set enrollments_queue_url and grants_queue_url, to be able to follow")?;
+    // A backfill whose time runs out goes on through a queue of its own; while that is not empty, it is not done.
+    let queues = [&settings.enrollments_queue_url, &settings.grants_queue_url, &settings.backfill_queue_url];
+    let queues: Option<Vec<String>> = queues.into_iter().cloned().collect();
+    let queues =
+        queues.context("set enrollments_queue_url, grants_queue_url and backfill_queue_url, to be able to follow")?;
     let deployed = Connection::connect(Arc::new(settings)).await.deployed();
     if !args.yes {
         let dry = deployed.invoke(function, &request(&args.selection, true)).await?;

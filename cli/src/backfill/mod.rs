@@ -33,6 +33,7 @@ const PASSES: usize = 3;
 const PAUSE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(args.yes || std::io::stdin().is_terminal(), "standard input is no terminal to ask on; use --yes");
     if let Some(function) = &args.function {
         return deployed::run(args, function).await;
     }
@@ -64,7 +65,6 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
 
 /// Shows what would be done and asks.
 async fn confirmed(session: &Session, args: &BackfillArgs, regions: &BTreeSet<Region>) -> anyhow::Result<bool> {
-    anyhow::ensure!(std::io::stdin().is_terminal(), "standard input is no terminal to ask on; use --yes");
     let preview = session.engine.preview_grants(regions).await?;
     let accounts = select(&args.selection, preview.accounts.clone())?;
     let looked = look(session, regions, preview, accounts).await;

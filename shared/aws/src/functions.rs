@@ -1,7 +1,10 @@
 //! The deployed functions (Lambda) and their queues, as a person at the command line sees them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_sqs::types::QueueAttributeName;
 use enroller_core::error::AwsError;
@@ -12,6 +15,12 @@ use serde_json::Value;
 use crate::calls::{Calls, Identity, Link};
 use crate::errors::unparsable;
 use crate::limits::{GET_QUEUE, INVOKE};
+
+#[cfg(test)]
+mod tests;
+
+/// How long an answer is waited for: a function runs for 15 minutes at most (Lambda quotas), and its answer has to come.
+const INVOCATION_TIMEOUT: Duration = Duration::from_secs(910);
 
 /// The functions and queues of the central account, in the home Region.
 pub struct Deployed {
@@ -32,7 +41,8 @@ impl Deployed {
         Place { account: settings.central_account, region: settings.home_region.clone() }
     }
 
-    /// Invokes a function and waits for its answer.
+    /// Invokes a function and waits for its answer. Nothing is tried twice: a function whose answer was lost may be at
+    /// work.
     ///
     /// # Errors
     ///
@@ -40,7 +50,15 @@ impl Deployed {
     pub async fn invoke(&self, function: &str, payload: &Value) -> AwsResult<Value> {
         let at = self.at();
         let payload = Blob::new(payload.to_string());
-        let request = |client: aws_sdk_lambda::Client| client.invoke().function_name(function).payload(payload).send();
+        let timeouts = TimeoutConfig::builder()
+            .operation_timeout(INVOCATION_TIMEOUT)
+            .disable_operation_attempt_timeout()
+            .disable_read_timeout()
+            .build();
+        let patience = aws_sdk_lambda::Config::builder().timeout_config(timeouts).retry_config(RetryConfig::disabled());
+        let request = |client: aws_sdk_lambda::Client| {
+            client.invoke().function_name(function).payload(payload).customize().config_override(patience).send()
+        };
         let answer = self.lambda.call(INVOKE, &at, request).await?;
         let body = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned()).unwrap_or_default();
         if answer.function_error().is_some() {
