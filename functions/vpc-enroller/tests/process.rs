@@ -174,6 +174,7 @@ async fn a_payload_that_lambda_could_not_have_sent_is_an_error_and_the_next_one_
     let records_of_numbers = json!({ "Records": [{ "eventSource": "aws:sqs", "body": 1 }] }).to_string();
     let error = container.invoke(&records_of_numbers, PLENTY).await.unwrap().outcome.unwrap_err();
     assert!(error["errorMessage"].as_str().unwrap().contains("no SQS batch"), "{error}");
+    assert_eq!(error["errorType"], "InvocationFailed");
     let no_json = container.invoke("{", PLENTY).await.unwrap().outcome.unwrap_err();
     assert!(no_json["errorMessage"].is_string(), "{no_json}");
     let empty = container.invoke("{}", PLENTY).await.unwrap().outcome.unwrap();

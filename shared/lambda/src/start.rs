@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use enroller_aws::{Connection, LineJournal, Time};
 use enroller_core::settings::Settings;
 use enroller_engine::Engine;
-use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn, tracing};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -45,7 +45,11 @@ async fn serve(
     // Once per container; every invocation uses the same connections and remembers what the last one learned.
     let engine = &engine_from_environment(function, required).await?;
     let invocations = lambda_runtime::run(service_fn(|event| async move {
-        handle(engine, event).await.map_err(|error| Error::from(format!("{error:#}")))
+        handle(engine, event).await.map_err(|error| Diagnostic {
+            // What people see as `errorType`; by itself the runtime would show the name of a Rust type.
+            error_type: "InvocationFailed".to_owned(),
+            error_message: format!("{error:#}"),
+        })
     }));
     tokio::select! {
         _ = terminated.recv() => {
