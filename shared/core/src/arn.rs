@@ -146,6 +146,51 @@ mod tests {
     }
 
     #[test]
+    fn resources_of_every_kind_of_service_are_taken_apart() {
+        for (text, service, region, account, resource) in [
+            ("arn:aws:s3:::bucket/key", "s3", None, None, "bucket/key"),
+            ("arn:aws:iam::111122223333:role/a/b", "iam", None, Some("111122223333"), "role/a/b"),
+            (
+                "arn:aws:execute-api:eu-west-1:111122223333:x/*",
+                "execute-api",
+                Some("eu-west-1"),
+                Some("111122223333"),
+                "x/*",
+            ),
+            (
+                "arn:aws-us-gov:logs:us-gov-west-1:111122223333:log-group:a:*",
+                "logs",
+                Some("us-gov-west-1"),
+                Some("111122223333"),
+                "log-group:a:*",
+            ),
+        ] {
+            let arn: Arn = text.parse().unwrap();
+            let named = arn.account().map(|account| account.to_string());
+            assert_eq!((arn.service(), arn.region().map(Region::as_str)), (service, region), "{text}");
+            assert_eq!((named.as_deref(), arn.resource()), (account, resource), "{text}");
+            assert_eq!(format!("{arn:?}"), text);
+        }
+    }
+
+    #[test]
+    fn only_a_destination_of_cloudwatch_logs_has_a_destinations_name() {
+        for text in
+            ["arn:aws:logs:eu-west-1:111122223333:log-group:x", "arn:aws:s3:eu-west-1:111122223333:destination:x"]
+        {
+            assert_eq!(text.parse::<Arn>().unwrap().destination_name(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_arn_is_a_text_in_json() {
+        let text = "\"arn:aws:iam::111122223333:role/Writer\"";
+        let arn: Arn = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&arn).unwrap(), text);
+        assert!(serde_json::from_str::<Arn>("\"role/Writer\"").is_err());
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for bad in [
             "",
@@ -156,6 +201,9 @@ mod tests {
             "arn:mars:logs:eu-west-1:111122223333:destination:x",
             "arn:aws-cn:logs:eu-west-1:111122223333:destination:x",
             "arn:aws:LOGS:eu-west-1:111122223333:destination:x",
+            "arn:aws:lögs:eu-west-1:111122223333:destination:x",
+            "arn:aws::eu-west-1:111122223333:destination:x",
+            "arn:aws:logs:eu-west-1:111122223333:a\nb",
             "urn:aws:logs:eu-west-1:111122223333:destination:x",
         ] {
             assert!(bad.parse::<Arn>().is_err(), "{bad}");

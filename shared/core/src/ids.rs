@@ -328,6 +328,87 @@ mod tests {
     }
 
     #[test]
+    fn every_id_is_taken_up_to_its_limits_and_shown_as_it_was_written() {
+        fn taken<T: FromStr<Err = Invalid> + fmt::Display + fmt::Debug>(good: &[&str], bad: &[&str]) {
+            for text in good {
+                let id: T = text.parse().unwrap();
+                assert_eq!((id.to_string(), format!("{id:?}")), ((*text).to_owned(), (*text).to_owned()));
+                assert_eq!(format!("{id:>40}").len(), 40, "{text}");
+            }
+            for text in bad {
+                assert!(text.parse::<T>().is_err(), "{text}");
+            }
+        }
+        let (ten, thirty_two) = (format!("o-{}", "a".repeat(10)), format!("o-{}", "1".repeat(32)));
+        let (nine, thirty_three) = (format!("o-{}", "a".repeat(9)), format!("o-{}", "1".repeat(33)));
+        taken::<OrganizationId>(&[&ten, &thirty_two], &[&nine, &thirty_three, "exampleorg1", "o-exampleörg1"]);
+        taken::<AccountId>(&["000000000000", "999999999999"], &["99999999999", " 99999999999"]);
+        taken::<VpcId>(
+            &["vpc-01234567", "vpc-0123456789abcdef0"],
+            &["vpc-0123456789abcdef", "fl-01234567", "vpc-0123456G"],
+        );
+        taken::<FlowLogId>(&["fl-89abcdef", "fl-0123456789abcdef0"], &["fl-0123456", "vpc-01234567", "fl-0123456g"]);
+        taken::<Region>(
+            &["eu-west-1", "us-gov-west-1", "ap-southeast-12", "mx-centralcentralcentra-1"],
+            &[
+                "eur-west-1",
+                "eu-west-123",
+                "eu-we5t-1",
+                "eu-west-a",
+                "us-a-b-c-1",
+                "mx-centralcentralcentral-1",
+                "us-isob-1",
+            ],
+        );
+        taken::<ParentId>(
+            &["r-ab12", "ou-ab12-abcdefgh", &format!("r-{}", "a".repeat(32)), &format!("ou-ab12-{}", "a".repeat(32))],
+            &[
+                "r-ab1",
+                "r-AB12",
+                "ou-ab12",
+                "ou-ab1-abcdefgh",
+                "ou-ab12-abcdefg",
+                "x-ab12",
+                "ou-ab12-abcdefg-",
+                &format!("r-{}", "a".repeat(33)),
+                &format!("ou-ab12-{}", "a".repeat(33)),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_partition_is_written_as_in_arns_and_has_its_home_of_organizations() {
+        for (partition, text, region) in [
+            (Partition::Aws, "aws", "us-east-1"),
+            (Partition::AwsCn, "aws-cn", "cn-northwest-1"),
+            (Partition::AwsUsGov, "aws-us-gov", "us-gov-west-1"),
+        ] {
+            assert_eq!((partition.as_str(), partition.to_string().as_str()), (text, text));
+            assert_eq!(text.parse(), Ok(partition));
+            assert_eq!(partition.organizations_region(), region);
+            assert_eq!(region.parse::<Region>().unwrap().partition(), partition);
+        }
+        assert!("aws-iso".parse::<Partition>().is_err());
+    }
+
+    #[test]
+    fn ids_are_texts_in_json_and_checked_there_too() {
+        for text in ["\"eu-west-1\"", "\"us-gov-east-1\""] {
+            let region: Region = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&region).unwrap(), text);
+        }
+        assert!(serde_json::from_str::<Region>("\"mars\"").is_err());
+        assert_eq!(serde_json::from_str::<AccountId>("\"000000000001\"").unwrap().to_string(), "000000000001");
+        assert!(serde_json::from_str::<AccountId>("\"1\"").is_err() && serde_json::from_str::<AccountId>("1").is_err());
+    }
+
+    #[test]
+    fn a_place_is_told_with_account_and_region() {
+        let place = Place { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
+        assert_eq!(place.to_string(), "111122223333 in eu-west-1");
+    }
+
+    #[test]
     fn the_partition_follows_from_the_region() {
         for (region, partition) in [
             ("eu-west-1", Partition::Aws),

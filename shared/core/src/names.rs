@@ -73,5 +73,22 @@ mod tests {
         assert!("a:b".parse::<FilterName>().is_err());
         assert!("PublishFlowLogs".parse::<RoleName>().is_ok());
         assert!("path/role".parse::<RoleName>().is_err());
+        for good in ["a+b=c,d.e@f_g-h", "A1"] {
+            assert!(good.parse::<RoleName>().is_ok(), "{good}");
+        }
+        for bad in ["", "has space", "é"] {
+            assert!(bad.parse::<RoleName>().is_err(), "{bad}");
+        }
+        for bad in ["", "a:b", "a*", "tab\t"] {
+            assert!(bad.parse::<DestinationName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_may_be_as_long_as_their_apis_allow() {
+        let long = |count| "x".repeat(count);
+        assert!(long(512).parse::<LogGroupName>().is_ok() && long(513).parse::<LogGroupName>().is_err());
+        assert!("é".repeat(512).parse::<FilterName>().is_ok() && "é".repeat(513).parse::<FilterName>().is_err());
+        assert!(long(64).parse::<RoleName>().is_ok() && long(65).parse::<RoleName>().is_err());
     }
 }

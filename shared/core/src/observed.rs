@@ -195,3 +195,20 @@ pub struct Account {
     /// The roots and organizational units above it, outermost first; empty when not known.
     pub parents: Vec<ParentId>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traffic_type_is_written_as_the_api_takes_it_and_read_in_any_letters() {
+        for (kind, text) in
+            [(TrafficType::All, "ALL"), (TrafficType::Accept, "ACCEPT"), (TrafficType::Reject, "REJECT")]
+        {
+            assert_eq!((kind.as_str(), format!("{kind:>8}")), (text, format!("{text:>8}")));
+            assert_eq!(text.to_lowercase().parse(), Ok(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), text);
+        }
+        assert!("NONE".parse::<TrafficType>().is_err());
+    }
+}

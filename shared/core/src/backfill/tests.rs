@@ -117,6 +117,32 @@ fn all_problems_are_told_at_once_with_field_value_and_what_would_be_right() {
 }
 
 #[test]
+fn a_request_that_goes_on_is_checked_against_the_settings_of_now() {
+    let both = with(&[("regions", "eu-west-1,us-east-1")]).unwrap();
+    let one = with(&[("regions", "eu-west-1")]).unwrap();
+    let request = BackfillRequest::read(&json!({"regions": ["us-east-1"]}), &both).unwrap();
+    assert_eq!(request.check(&both), Ok(()));
+    assert!(request.check(&one).unwrap_err().to_string().contains("expected enrolled Regions (eu-west-1)"));
+}
+
+#[test]
+fn a_request_works_on_its_regions_or_on_all() {
+    let settings = with(&[]).unwrap();
+    let request = BackfillRequest::read(&json!({"regions": ["us-east-1"]}), &settings).unwrap();
+    assert_eq!(request.regions(&settings), &["us-east-1".parse().unwrap()].into());
+    assert_eq!(BackfillRequest::default().regions(&settings), &settings.regions);
+}
+
+#[test]
+fn a_reason_may_have_five_hundred_characters_and_of_many_problems_fifty_are_told() {
+    let settings = with(&[]).unwrap();
+    let reason = "é".repeat(MAX_REASON);
+    assert_eq!(BackfillRequest::read(&json!({"reason": reason}), &settings).unwrap().reason, reason);
+    let error = BackfillRequest::read(&json!({"accounts": vec!["x"; 60]}), &settings).unwrap_err();
+    assert_eq!(error.0.len(), 50);
+}
+
+#[test]
 fn what_is_no_object_is_refused_and_null_fields_count_as_missing() {
     let settings = with(&[]).unwrap();
     for value in [json!([]), json!("all"), json!(1)] {

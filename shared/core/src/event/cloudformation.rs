@@ -104,7 +104,8 @@ mod tests {
             );
         }
         let mut event = stack(HERE, FROM_SET, "CREATE_COMPLETE");
-        for id in [json!(null), json!("enroller-member"), json!("arn:aws:s3:::bucket"), json!(5)] {
+        let namesake = json!(format!("arn:aws:events:{HERE}:stack/enroller-member/1"));
+        for id in [json!(null), json!("enroller-member"), json!("arn:aws:s3:::bucket"), json!(5), namesake] {
             event["detail"]["stack-id"] = id;
             refused(&event);
         }

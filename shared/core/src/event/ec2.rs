@@ -186,6 +186,8 @@ mod tests {
             let reason = ignored(&call("ec2", name).request(json!({"vpcId": VPC})).build());
             assert!(reason.contains(name), "{reason}");
         }
+        let reason = |name| ignored(&call("ec2", name).request(json!({"vpcId": VPC})).build());
+        assert!(reason("DeleteVpc").contains("leaves no VPC behind") && reason("CreateFlowLogs").contains("undoes no"));
         let state = json!({"source": "aws.ec2", "detail-type": "EC2 Instance State-change Notification",
             "account": MEMBER, "detail": {"instance-id": "i-0", "state": "running"}});
         assert!(ignored(&state).contains("EC2 Instance State-change Notification"));

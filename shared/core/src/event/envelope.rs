@@ -380,6 +380,16 @@ mod tests {
     }
 
     #[test]
+    fn an_event_of_an_unknown_or_unnamed_type_is_held_against_nobody() {
+        acted(&create_vpc().detail("eventType", json!("AwsConsoleAction")).build());
+        acted(&create_vpc().without_detail("eventType").without("detail-type").build());
+        acted(&create_vpc().without_detail("eventType").build());
+        let joined = service_event("organizations", "AccountJoinedOrganization").without_detail("eventType");
+        acted(&joined.clone().without("detail-type").build());
+        assert!(ignored(&joined.top("detail-type", json!("AWS API Call via CloudTrail")).build()).contains("API call"));
+    }
+
+    #[test]
     fn what_the_enroller_did_is_ignored_and_what_others_did_is_not() {
         let ours = delete_flow_logs().by_role("EnrollerMember", MEMBER);
         assert!(ignored(&ours.clone().build()).contains("made by the enroller itself"));

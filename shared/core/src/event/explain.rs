@@ -165,6 +165,14 @@ mod tests {
     }
 
     #[test]
+    fn only_a_record_without_an_envelope_is_put_into_one() {
+        let reason = |value: Value| explain("-", &value, &context()).remove(0).reason;
+        assert_eq!(reason(json!({"detail": {"eventName": "CreateVpc"}})), "refused: the event names no source");
+        assert_eq!(reason(json!({})), "This is neither an EventBridge event nor a message of the enroller");
+        assert_eq!(decisions(&create_vpc().top("eventName", json!("DeleteVpc")).build()), ["enroll"]);
+    }
+
+    #[test]
     fn an_ignored_event_still_tells_what_it_is_about() {
         let event = call("logs", "DeleteLogGroup").request(json!({"logGroupName": "theirs"})).build();
         let line = explain("-", &event, &context()).remove(0);
@@ -172,5 +180,6 @@ mod tests {
             (line.decision, line.account, line.resource.as_deref()),
             ("ignore", Some(account(MEMBER)), Some("theirs"))
         );
+        assert_eq!(line.region.as_ref().map(Region::as_str), Some("eu-west-1"));
     }
 }

@@ -129,6 +129,18 @@ fn a_membership_event_that_does_not_tell_the_account_calls_for_a_sync() {
 }
 
 #[test]
+fn an_account_buried_deeper_than_any_event_nests_it_is_not_found() {
+    let buried = |depth: u32, wrap: fn(Value) -> Value| {
+        let details = (0..depth).fold(json!({"accountId": OTHER}), |inner, _| wrap(inner));
+        service_event("organizations", "AccountJoinedOrganization").service_details(details)
+    };
+    for wrap in [(|inner| json!({"in": inner})) as fn(Value) -> Value, |inner| json!([inner])] {
+        assert_eq!(granted(buried(5, wrap)), account(OTHER));
+        assert_eq!(synced(buried(6, wrap)), None);
+    }
+}
+
+#[test]
 fn an_accepted_invitation_grants_the_account_that_accepted() {
     let accept = |handshake: Value| call("organizations", "AcceptHandshake").response(json!({"handshake": handshake}));
     let parties = json!([{"type": "ORGANIZATION", "id": "o-exampleorg1"}, {"type": "ACCOUNT", "id": MEMBER}]);

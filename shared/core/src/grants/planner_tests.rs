@@ -264,6 +264,7 @@ fn an_account_that_others_let_in_is_granted_and_not_listed_twice() {
     assert_eq!(plan.granted, accounts([3]));
     assert_eq!(placed(&plan, 2), Some("Logs"));
     assert_eq!(plan.writes[0].added, accounts([3]));
+    assert!(!plan.placement.is_listed(&account(2)) && plan.placement.is_listed(&account(3)));
 }
 
 #[test]
@@ -313,6 +314,19 @@ fn a_destination_without_a_policy_gets_one_with_its_first_account() {
 }
 
 #[test]
+fn a_policy_of_exactly_the_longest_length_is_put() {
+    let ours = json!({"Sid": "VpcEnroller", "Effect": "Allow", "Principal": {"AWS": "000000000001"}});
+    let document =
+        |bytes: usize| json!({"Statement": [ours, {"Effect": "Deny", "Resource": "x".repeat(bytes)}]}).to_string();
+    let mended = |bytes: usize| DestinationPolicy::parse(&document(bytes)).unwrap().bytes(&arn("Logs"));
+    for (bytes, put) in [(MAX_POLICY_BYTES, true), (MAX_POLICY_BYTES + 1, false)] {
+        let plan = Case::of([shard("Logs", Some(&document(bytes - mended(0))))], [1]).plan();
+        let lengths: Vec<usize> = plan.writes.iter().filter_map(|write| Some(write.policy.as_ref()?.len())).collect();
+        assert_eq!((lengths, plan.problems.is_empty()), (vec![bytes; usize::from(put)], put));
+    }
+}
+
+#[test]
 fn a_policy_that_would_be_too_long_is_reported_and_not_put() {
     // Ours, without the resource it needs, beside as much of others as fits: mending it does not fit.
     let ours = json!({"Sid": "VpcEnroller", "Effect": "Allow", "Principal": {"AWS": ["000000000001", "000000000002"]}});
@@ -358,6 +372,46 @@ fn the_change_to_an_organization_is_forced_and_loses_nobody() {
     // Listed, but not known as a member: only evidence removes it.
     assert_eq!(listed(&case.after(&plan), "Logs"), accounts([8]));
     assert_eq!(case.after(&plan).plan().writes, []);
+}
+
+#[test]
+fn only_a_policy_under_which_filters_had_no_role_is_replaced_by_force() {
+    let paths = json!({"Effect": "Allow", "Principal": "*", "Action": "logs:PutSubscriptionFilter", "Resource": "*",
+        "Condition": {"ForAnyValue:StringLike": {"aws:PrincipalOrgPaths": ["o-exampleorg1/*"]}}});
+    let demanding = json!({"Statement": [paths]}).to_string();
+    for (found, force) in
+        [(shard("Logs", None), false), (shard("Logs", Some(&demanding)), false), (listing("Logs", [1]), true)]
+    {
+        let plan = Case::of([found], [1]).organization().plan();
+        assert_eq!(plan.writes.iter().map(|write| (write.create, write.force)).collect::<Vec<_>>(), [(false, force)]);
+    }
+}
+
+#[test]
+fn an_unreadable_policy_lets_an_organization_in_if_it_mentions_it() {
+    for (text, home) in [("[\"o-exampleorg1\"]", Some("Logs")), ("[\"o-exampleorg2\"]", None)] {
+        let case = Case::of([shard("Logs", Some(text))], [1]).organization();
+        let plan = case.plan();
+        assert_eq!((plan.writes.len(), placed(&plan, 1)), (0, home), "{text}");
+        let found = case.observed.placement(Some(&organization()));
+        assert_eq!(found.get(&account(1)).map(DestinationName::as_str), home, "{text}");
+    }
+}
+
+#[test]
+fn usage_tells_how_much_of_a_policy_is_taken() {
+    let empty = Case::of([shard("Logs", None)], []).plan().usage.remove(0);
+    assert_eq!((empty.accounts, empty.bytes, empty.free_bytes), (0, 0, MAX_POLICY_BYTES));
+    assert!(empty.room >= 300, "{}", empty.room);
+    let case = Case::of([shard("Logs", None)], [1, 2]);
+    let plan = case.plan();
+    let length = plan.writes[0].policy.as_ref().unwrap().len();
+    assert_eq!(
+        (plan.usage[0].accounts, plan.usage[0].bytes, plan.usage[0].free_bytes),
+        (2, length, MAX_POLICY_BYTES - length)
+    );
+    assert_eq!(plan.usage[0].room, empty.room - 2);
+    assert_eq!(case.organization().plan().usage[0].room, 0);
 }
 
 #[test]

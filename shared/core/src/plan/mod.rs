@@ -224,10 +224,3 @@ pub struct Plan {
     /// Why nothing can be done, if so; there are no steps then.
     pub blocked: Option<Blocked>,
 }
-
-impl Plan {
-    /// Whether there is nothing to change.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
-    }
-}

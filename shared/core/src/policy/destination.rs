@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::document::{account_of, aws_principals, equivalent_statements, organization_condition};
+use super::document::{account_of, aws_principals, equivalent_statements, inexact_number, organization_condition};
 use super::others;
 use crate::arn::Arn;
 use crate::ids::{AccountId, OrganizationId};
@@ -55,6 +55,9 @@ pub enum PolicyError {
     /// An entry of `Statement` is not an object.
     #[error("statement {0} of the access policy is not an object")]
     NotAStatement(usize),
+    /// It holds a number of which digits would be lost in writing it back: statements of others stay what they are.
+    #[error("the access policy holds {0}, a number of more digits than can be written back")]
+    Number(String),
     /// A statement with one of our Sids says what we never write: somebody edited it.
     #[error("statement {sid} of the access policy was edited: {found}")]
     Edited {
@@ -81,7 +84,10 @@ impl DestinationPolicy {
     /// (a Deny, another condition, principals that are no accounts) is among it: to write over it could grant what
     /// somebody meant to refuse.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
-        let document = serde_json::from_str(text).map_err(|error| PolicyError::NotJson(error.to_string()))?;
+        let document: Value = serde_json::from_str(text).map_err(|error| PolicyError::NotJson(error.to_string()))?;
+        if let Some(number) = inexact_number(&document) {
+            return Err(PolicyError::Number(number.to_string()));
+        }
         let Value::Object(mut members) = document else { return Err(PolicyError::NotAnObject) };
         let statements = match members.remove("Statement") {
             Some(Value::Array(list)) => list,

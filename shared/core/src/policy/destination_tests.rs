@@ -72,6 +72,21 @@ fn what_others_wrote_is_written_back_as_it_was() {
 }
 
 #[test]
+fn a_number_that_could_not_be_written_back_makes_a_policy_unreadable() {
+    let with = |number: &str| format!(r#"{{"Statement":[{{"Condition":{{"NumericEquals":{{"k":[{number}]}}}}}}]}}"#);
+    for kept in ["0", "-1", "300", "0.1", "123456.789", "18446744073709551615", "1.5e300"] {
+        let policy = DestinationPolicy::parse(&with(kept)).unwrap();
+        assert!(policy.render(&arn()).contains(&format!("[{}]", kept.replace("e300", "e+300"))), "{kept}");
+    }
+    for lost in ["123456789012345678901", "-12345678901234567890", "6.934698245112694e276", "0.12345678901234567"] {
+        let error = DestinationPolicy::parse(&with(lost)).unwrap_err();
+        assert!(matches!(error, PolicyError::Number(_)), "{lost}: {error}");
+        // Beside the statements too.
+        assert!(DestinationPolicy::parse(&format!(r#"{{"Id":{lost},"Statement":[]}}"#)).is_err(), "{lost}");
+    }
+}
+
+#[test]
 fn our_statement_is_read_in_every_form_that_means_the_same() {
     let statement = |principal: Value| {
         json!({"Sid": ACCOUNTS_SID, "Effect": "Allow", "Principal": {"AWS": principal},
@@ -111,6 +126,11 @@ fn what_cannot_be_understood_is_an_error_that_names_it() {
         json!({"Statement": [statement]}).to_string()
     };
     let condition = |id: Value| json!({"Principal": "*", "Condition": {"StringEquals": {"aws:PrincipalOrgID": id}}});
+    let named = |id: &str| {
+        let mut statement = condition(json!(id));
+        (statement["Sid"], statement["Effect"]) = (json!(ORGANIZATION_SID), json!("Allow"));
+        statement
+    };
     for (text, expected) in [
         ("{".to_owned(), "not JSON: EOF"),
         ("[".repeat(100_000), "not JSON: recursion limit"),
@@ -126,11 +146,27 @@ fn what_cannot_be_understood_is_an_error_that_names_it() {
         (ours(ACCOUNTS_SID, json!({"Condition": {"Bool": {"aws:SecureTransport": "true"}}})), "its Condition"),
         (ours(ORGANIZATION_SID, condition(json!(["o-exampleorg1", "o-exampleorg2"]))), "its Condition"),
         (ours(ORGANIZATION_SID, condition(json!("nonsense"))), "its Condition"),
+        (
+            ours(ORGANIZATION_SID, json!({"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-exampleorg1"}}})),
+            "its Condition",
+        ),
+        (
+            json!({"Statement": [named("o-exampleorg1"), named("o-exampleorg1"), named("o-exampleorg2")]}).to_string(),
+            "it names a second organization",
+        ),
         (ours(PLACEHOLDER_SID, json!({"Effect": "Deny"})), "VpcEnrollerNobody of the access policy was edited"),
     ] {
         let error = DestinationPolicy::parse(&text).unwrap_err().to_string();
         assert!(error.contains(expected), "{error} should say {expected}");
     }
+}
+
+#[test]
+fn an_organization_that_is_named_twice_is_one_organization() {
+    let named = DestinationPolicy::empty().with_organization(Some(organization()));
+    let statement: Value = serde_json::from_str::<Value>(&named.render(&arn())).unwrap()["Statement"][0].take();
+    let policy = with_statements(json!([statement, statement]));
+    assert_eq!(policy.organization(), Some(&organization()));
 }
 
 #[test]
@@ -143,6 +179,19 @@ fn statements_of_others_count_as_what_aws_makes_of_them() {
         json!({"Effect": "Allow", "Principal": {"AWS": "1".repeat(12)}, "Action": "logs:Get*", "Resource": "*"});
     let other_resource =
         json!({"Effect": "Allow", "Principal": {"AWS": "1".repeat(12)}, "Action": "logs:*", "Resource": "arn:x"});
+    let with = |effect: &str, changes: Value| {
+        let mut statement = foreign(effect, json!({"AWS": "111111111111"}));
+        for (name, value) in changes.as_object().unwrap() {
+            statement[name] = value.clone();
+        }
+        statement
+    };
+    let allow = foreign("Allow", json!({"AWS": "111111111111"}));
+    let mut deny_all_but = foreign("Deny", json!(null));
+    deny_all_but.as_object_mut().unwrap().remove("Principal");
+    deny_all_but["NotPrincipal"] = json!({"AWS": "111111111111"});
+    let condition = json!({"Condition": {"Bool": {"aws:SecureTransport": "true"}}});
+    let of_organization = |id: &str| json!({"Condition": {"StringEquals": {"aws:PrincipalOrgID": id}}});
     let one = account(111_111_111_111);
     let member = organization();
     for (statements, organization, expected) in [
@@ -161,6 +210,14 @@ fn statements_of_others_count_as_what_aws_makes_of_them() {
         (json!([everyone_of("o-exampleorg2")]), Some(&member), false),
         (json!([other_action]), None, false),
         (json!([other_resource]), None, false),
+        (json!([allow, deny_all_but]), None, false),
+        (json!([with("Allow", condition.clone())]), None, false),
+        (json!([allow, with("Deny", condition)]), None, false),
+        (json!([allow, with("Deny", json!({"Action": "s3:*"}))]), None, true),
+        (json!([allow, with("Deny", json!({"Resource": ["arn:x", "arn:*:destination:Other"]}))]), None, true),
+        (json!([allow, with("Deny", json!({"Resource": ["arn:x", "arn:*:destination:VPC*"]}))]), None, false),
+        (json!([with("Allow", of_organization("o-exampleorg1"))]), Some(&member), false),
+        (json!([with("Allow", json!({"Action": "LOGS:putsubscriptionfilter"}))]), None, true),
     ] {
         let policy = with_statements(statements.clone());
         assert_eq!(policy.allows(one, organization, &arn()), expected, "{statements}");

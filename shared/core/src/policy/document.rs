@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::arn::Arn;
 use crate::ids::AccountId;
@@ -62,6 +62,21 @@ pub(super) fn organization_condition(condition: &Value) -> Option<Vec<&str>> {
         .iter()
         .any(|known| known.eq_ignore_ascii_case(operator));
     if equals && key.eq_ignore_ascii_case("aws:PrincipalOrgID") { texts(values) } else { None }
+}
+
+/// The first number that may not be the one that was written: past 64 bits a number is read as a binary fraction, and
+/// of those only 15 digits are certain.
+pub(super) fn inexact_number(value: &Value) -> Option<&Number> {
+    match value {
+        Value::Number(number) => {
+            let written = number.as_f64().filter(|_| number.is_f64()).map(|float| format!("{float:e}"))?;
+            let mantissa = written.split('e').next()?;
+            (mantissa.bytes().filter(u8::is_ascii_digit).count() > 15).then_some(number)
+        }
+        Value::Array(items) => items.iter().find_map(inexact_number),
+        Value::Object(members) => members.values().find_map(inexact_number),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
+    }
 }
 
 fn only_entry(value: &Value) -> Option<(&str, &Value)> {

@@ -8,7 +8,9 @@ use super::{
     valid_tag_key,
 };
 use crate::arn::Arn;
+use crate::grants::ShardNaming;
 use crate::ids::{Invalid, Region};
+use crate::names::DestinationName;
 
 /// Every key with its default and its meaning: the reference that help texts and documents are made from.
 pub const KEYS: &[(&str, &str, &str)] = &[
@@ -102,6 +104,12 @@ impl Reader<'_> {
 
 fn parsed<T: FromStr<Err = Invalid>>(text: &str) -> Result<T, String> {
     text.parse::<T>().map_err(|invalid| invalid.expected.to_owned())
+}
+
+/// A name behind which the number of a further shard has room.
+fn shard_base(text: &str) -> Result<DestinationName, String> {
+    let naming = ShardNaming::new(parsed(text)?).map_err(|invalid| invalid.expected.to_owned())?;
+    Ok(naming.base().clone())
 }
 
 fn set_of<T: FromStr<Err = Invalid> + Ord>(text: &str) -> Result<BTreeSet<T>, String> {
@@ -214,7 +222,7 @@ fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
     let home_region = r.required("home_region", "a code such as eu-west-1", parsed);
     let regions = r.required("regions", "Regions separated by commas", set_of);
     let log_group_name = r.get("log_group_name", parsed);
-    let destination_name = r.get("destination_name", parsed);
+    let destination_name = r.get("destination_name", shard_base);
     let destination_target_arn = r.get("destination_target_arn", arn_of(&["firehose", "kinesis"]));
     let destination_role_arn = r.get("destination_role_arn", arn_of(&["iam"]));
     let filter_name = r.get("filter_name", parsed);

@@ -51,6 +51,8 @@ fn each_bad_value_is_refused_with_its_name_the_value_and_what_would_be_right() {
         ("regions", "eu-west-1,mars", "not \"mars\""),
         ("regions", "cn-north-1", "partition aws only"),
         ("log_group_name", "aws/x", "not starting with aws/"),
+        // The name of the second shard would be too long, and no Region could be read.
+        ("destination_name", &"d".repeat(502), "at most 501 characters"),
         ("traffic_type", "SOME", "ALL, ACCEPT or REJECT"),
         ("aggregation_interval", "61", "60 or 600"),
         ("retention_days", "31", "never-expire or one of"),
@@ -97,6 +99,90 @@ fn a_kms_key_may_be_of_any_partition() {
 }
 
 #[test]
+fn a_value_at_its_limit_is_taken_and_one_past_it_is_not() {
+    let (key, value) = (format!("{}=v", "k".repeat(128)), format!("k={}", "é".repeat(256)));
+    let (long_key, long_value) = (format!("{}=v", "k".repeat(129)), format!("k={}", "é".repeat(257)));
+    for (name, good, bad) in [
+        ("filter_pattern", "p".repeat(1024), "p".repeat(1025)),
+        ("delivery_role_policy_name", "p".repeat(128), "p".repeat(129)),
+        ("member_stack_name", "s".repeat(128), "s".repeat(129)),
+        ("external_id", "xx".to_owned(), "x".repeat(1225)),
+        ("opt_out_tag", key, long_key),
+        ("opt_out_tag", value, long_value),
+        ("opt_out_tag", "awsome=x".to_owned(), "AWS:x=y".to_owned()),
+        ("traffic_type_tag", "t".repeat(128), "aws:t".to_owned()),
+        ("revocation_limit_percent", "100".to_owned(), "-1".to_owned()),
+        ("max_concurrency", "256".to_owned(), "257".to_owned()),
+        ("retention_days", "3653".to_owned(), "0".to_owned()),
+        ("grants_queue_url", "http://localhost:4566/q".to_owned(), "ftp://x".to_owned()),
+        (
+            "destination_role_arn",
+            "arn:aws:iam::111122223333:role/x".to_owned(),
+            "arn:aws:iam::111122223333:user/x".to_owned(),
+        ),
+        (
+            "destination_target_arn",
+            "arn:aws:kinesis:eu-west-1:111122223333:stream/x".to_owned(),
+            "arn:aws-cn:kinesis:cn-north-1:111122223333:stream/x".to_owned(),
+        ),
+        (
+            "kms_key_arn",
+            "arn:aws:kms:{region}:444455556666:key/x".to_owned(),
+            "arn:aws:iam:{region}:444455556666:key/x".to_owned(),
+        ),
+        ("regions", "us-east-1".to_owned(), ",".to_owned()),
+        ("opt_out_tag", "managed-by=others".to_owned(), "managed-by=vpc-flow-logs-enroller".to_owned()),
+    ] {
+        assert!(with(&[(name, &good)]).is_ok(), "{name} = {good}");
+        let error = with(&[(name, &bad)]).unwrap_err();
+        assert_eq!(error.0.iter().map(|problem| problem.key).collect::<Vec<_>>(), [name], "{bad}");
+    }
+}
+
+#[test]
+fn what_is_set_is_what_is_used() {
+    let settings = with(&[
+        ("log_format", " ${region}  ${vpc-id} ${account-id}"),
+        ("excluded_accounts", "444455556666, 777788889999,"),
+        ("aggregation_interval", "60"),
+        ("retention_days", "never-expire"),
+        ("member_role_name", "Member"),
+        ("delivery_role_name", "Delivery"),
+        ("grant_mode", "organization"),
+        ("external_id", " spaced "),
+    ])
+    .unwrap();
+    assert_eq!(settings.log_format, "${region} ${vpc-id} ${account-id}");
+    assert_eq!(settings.excluded_accounts.len(), 2);
+    assert_eq!((settings.aggregation_interval, settings.retention_days), (60, None));
+    assert_eq!((settings.revocation_limit_percent, settings.max_concurrency), (10, 16));
+    assert_eq!(settings.external_id.as_deref(), Some("spaced"));
+    assert_eq!(settings.granted_organization(), Some(&settings.organization_id));
+    assert_eq!(with(&[]).unwrap().granted_organization(), None);
+    let account = "444455556666".parse().unwrap();
+    assert_eq!(settings.member_role(account).to_string(), "arn:aws:iam::444455556666:role/Member");
+    assert_eq!(settings.delivery_role(account).to_string(), "arn:aws:iam::444455556666:role/Delivery");
+    assert_eq!(
+        with(&[("home_region", "cn-north-1"), ("regions", "cn-north-1")]).unwrap().partition(),
+        Partition::AwsCn
+    );
+}
+
+#[test]
+fn a_function_reads_its_settings_from_the_environment() {
+    let values = BTreeMap::from([
+        ("ENROLLER_CENTRAL_ACCOUNT", "111122223333"),
+        ("ENROLLER_ORGANIZATION_ID", "o-exampleorg1"),
+        ("ENROLLER_HOME_REGION", "eu-west-1"),
+        ("ENROLLER_REGIONS", "eu-west-1"),
+        ("ENROLLER_LOG_GROUP_NAME", "theirs"),
+    ]);
+    let settings = Settings::from_environment(|name| values.get(name).map(|value| (*value).to_owned())).unwrap();
+    assert_eq!(settings.log_group_name.as_str(), "theirs");
+    assert_eq!(settings.traffic_type_tag, "vpc-flow-logs-traffic-type");
+}
+
+#[test]
 fn only_organization_mode_gives_filters_a_role() {
     let account = "444455556666".parse().unwrap();
     assert_eq!(with(&[]).unwrap().filter_role(account), None);
@@ -124,6 +210,17 @@ fn a_function_refuses_to_start_without_what_it_needs() {
     let error = with(&[]).unwrap().require(&["grants_queue_url", "destination_role_arn"]).unwrap_err();
     let keys: Vec<&str> = error.0.iter().map(|problem| problem.key).collect();
     assert_eq!(keys, ["destination_role_arn", "grants_queue_url"]);
+    let every = with(&[]).unwrap();
+    for key in [
+        "destination_target_arn",
+        "destination_role_arn",
+        "enrollments_queue_url",
+        "grants_queue_url",
+        "backfill_queue_url",
+    ] {
+        assert_eq!(every.require(&[key]).unwrap_err().0.len(), 1, "{key}");
+    }
+    assert_eq!(every.require(&["log_group_name"]), Ok(()));
     let settings =
         with(&[("grants_queue_url", "https://sqs.eu-west-1.amazonaws.com/111122223333/grants.fifo")]).unwrap();
     assert_eq!(settings.require(&["grants_queue_url"]), Ok(()));
