@@ -188,3 +188,72 @@ async fn what_a_late_write_of_a_second_onboarder_takes_away_a_sweep_puts_back() 
     assert_all_granted(&lab);
     assert_eq!(look(&lab).uncovered(), 0);
 }
+
+/// How far listings of the organization lag behind in the tests below.
+const LAG_MS: u64 = 600_000;
+
+async fn at_rest_with_lag(accounts: usize) -> Lab {
+    let lab = at_rest(accounts).await;
+    lab.sim.with(|world| world.settings.listing_lag_ms = LAG_MS);
+    lab
+}
+
+/// A member that is neither the management nor the central account.
+fn somebody(lab: &Lab) -> String {
+    let (management, central) = (lab.sim.management(), lab.sim.central());
+    lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap()
+}
+
+#[tokio::test]
+async fn an_account_that_left_is_not_granted_again_because_a_listing_still_has_it() {
+    let lab = at_rest_with_lag(4).await;
+    let account = somebody(&lab);
+    lab.sim.with(|world| world.leave(&account)).unwrap();
+    lab.settle(60_000).await.unwrap();
+    assert!(look(&lab).strangers.is_empty());
+    join_accounts(&lab, 1);
+    lab.settle(120_000).await.unwrap();
+    assert_all_granted(&lab);
+    assert!(look(&lab).strangers.is_empty(), "a message about another account has granted it again");
+    lab.sim.advance(LAG_MS);
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert!(look(&lab).strangers.is_empty());
+}
+
+#[tokio::test]
+async fn an_account_that_was_closed_is_not_granted_again_because_a_listing_still_calls_it_active() {
+    let lab = at_rest_with_lag(4).await;
+    let account = somebody(&lab);
+    lab.sim.with(|world| world.close(&account).and_then(|()| world.finish_closing(&account))).unwrap();
+    lab.settle(60_000).await.unwrap();
+    assert_eq!(look(&lab).strangers, BTreeSet::new());
+    join_accounts(&lab, 1);
+    lab.settle(120_000).await.unwrap();
+    assert_eq!(look(&lab).strangers, BTreeSet::new());
+}
+
+#[tokio::test]
+async fn an_account_that_came_back_is_granted_though_it_was_gone_a_minute_ago() {
+    let lab = at_rest_with_lag(4).await;
+    let account = somebody(&lab);
+    lab.sim.with(|world| world.leave(&account)).unwrap();
+    lab.settle(60_000).await.unwrap();
+    // Longer than a listing is used again: the next one still has the account as it was before it left.
+    lab.sim.advance(120_000);
+    lab.sim.with(|world| world.accept_invitation(&account)).unwrap();
+    lab.settle(120_000).await.unwrap();
+    assert_all_granted(&lab);
+}
+
+#[tokio::test]
+async fn an_account_that_no_listing_has_yet_is_granted_and_a_sweep_does_not_take_it_off() {
+    let lab = at_rest_with_lag(2).await;
+    let account = join_accounts(&lab, 1).remove(0);
+    lab.settle(60_000).await.unwrap();
+    assert_all_granted(&lab);
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(120_000).await.unwrap();
+    assert!(lab.sim.now_ms() < lab.sim.with(|world| world.organization.member(&account).unwrap().joined_ms) + LAG_MS);
+    assert_all_granted(&lab);
+}
