@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 pub mod matrix;
+mod membership;
 pub mod mischief;
+pub mod opening;
 pub mod scenarios;
 pub mod schedule;
 pub mod state;
+pub mod verdict;
 
 use enroller_sim::{CallRecord, SimBuilder};
 use enroller_testkit::audit::{Audit, audit};
@@ -14,6 +17,9 @@ use enroller_testkit::{Lab, LabOptions};
 
 /// Long enough in virtual time for every retry that can help: a day.
 pub const DAY_MS: u64 = 86_400_000;
+
+/// Longest destination policy that AWS takes, in bytes (CloudWatch Logs API reference, PutDestinationPolicy).
+pub const MOST_POLICY_BYTES: usize = 5_120;
 
 /// An organization of this size, with the central stacks deployed and nothing else.
 ///

@@ -7,15 +7,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use enroller_core::settings::GrantMode;
 use enroller_sim::traffic::TrafficReport;
 use enroller_sim::{CallRecord, FaultKind, FaultRule, Refusal, Strike};
 use enroller_testkit::Lab;
 use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 
-use crate::DAY_MS;
 use crate::mischief::SOMEBODY_ELSE;
 use crate::state::{difference, half_enrolled, others, ours};
+use crate::verdict::{account_in_scope, missing_records, wants_logs};
+use crate::{DAY_MS, MOST_POLICY_BYTES};
 
 /// What happens, and what it may lead to.
 pub struct Scenario {
@@ -50,6 +52,10 @@ pub enum Fault {
     TimeoutAfter,
     /// It was done, and the process is gone.
     Crash,
+    /// A refusal for want of a permission, which somebody then gives.
+    Denied,
+    /// A refusal for which there is no cause.
+    Invalid,
 }
 
 impl Fault {
@@ -63,6 +69,8 @@ impl Fault {
         Self::TimeoutAfter,
         Self::Crash,
     ];
+    /// Those after which a message may be given up, so that it takes a sweep to put things right.
+    pub const REFUSED: [Self; 2] = [Self::Denied, Self::Invalid];
     /// Those that the SDK tries again after.
     pub const RETRIED: [Self; 3] = [Self::Throttle, Self::TimeoutBefore, Self::TimeoutAfter];
 
@@ -76,6 +84,9 @@ impl Fault {
             Self::TimeoutBefore => FaultKind::TimeoutBefore,
             Self::TimeoutAfter => FaultKind::TimeoutAfter,
             Self::Crash => FaultKind::HangAfter,
+            // The codes of AWS differ by service, and mean the same to the enroller.
+            Self::Denied => FaultKind::ErrorBefore(Refusal::new(403, "AccessDeniedException", "not authorized")),
+            Self::Invalid => FaultKind::ErrorBefore(Refusal::new(400, "InvalidParameterException", "it is invalid")),
         }
     }
 
@@ -154,23 +165,45 @@ pub async fn sweep(lab: &mut Lab) -> Option<Value> {
     None
 }
 
+/// Faults that are tried at every call, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial {
+    /// The faults.
+    pub faults: &'static [Fault],
+    /// Tries of the SDK per call.
+    pub attempts: u32,
+    /// Whether it takes a sweep to put things right.
+    pub then_sweep: bool,
+}
+
+impl Trial {
+    /// All that is tried.
+    pub const ALL: [Self; 3] = [
+        Self { faults: &Fault::ALL, attempts: 1, then_sweep: false },
+        Self { faults: &Fault::RETRIED, attempts: 4, then_sweep: false },
+        Self { faults: &Fault::REFUSED, attempts: 1, then_sweep: true },
+    ];
+}
+
 /// What came of one run.
 struct Run {
     /// The product's calls.
     calls: Vec<CallRecord>,
+    /// How many of them were made before the sweep that puts things right.
+    before_sweep: usize,
     ours: Vec<String>,
     /// What is wrong with it whatever the other runs did.
     wrong: Vec<String>,
 }
 
 /// Without tokio's budget, which would make a task pause where the runs before have left it.
-async fn run(scenario: &Scenario, attempts: u32, fault: Option<(u64, Fault)>) -> Run {
-    tokio::task::unconstrained(run_once(scenario, attempts, fault)).await
+async fn run(scenario: &Scenario, trial: &Trial, fault: Option<(u64, Fault)>) -> Run {
+    tokio::task::unconstrained(run_once(scenario, trial, fault)).await
 }
 
-async fn run_once(scenario: &Scenario, attempts: u32, fault: Option<(u64, Fault)>) -> Run {
+async fn run_once(scenario: &Scenario, trial: &Trial, fault: Option<(u64, Fault)>) -> Run {
     let mut lab = (scenario.prepare)().await;
-    lab.set_attempts(attempts);
+    lab.set_attempts(trial.attempts);
     lab.sim.traffic_tick();
     (scenario.begin)(&mut lab).await;
     lab.notebook.take();
@@ -184,6 +217,11 @@ async fn run_once(scenario: &Scenario, attempts: u32, fault: Option<(u64, Fault)
         wrong.push("three invocations of backfill failed".to_owned());
     }
     settle(&mut lab).await;
+    let before_sweep = lab.sim.calls().len() - before;
+    if trial.then_sweep {
+        sweep(&mut lab).await;
+        settle(&mut lab).await;
+    }
     let changed = difference(&theirs, &others(&lab));
     wrong.extend(changed.into_iter().map(|line| format!("changed what is not ours: {line}")));
     for queue in ["enrollments", "enrollments-dead", "grants.fifo", "grants-dead.fifo", "backfill", "backfill-dead"] {
@@ -199,7 +237,7 @@ async fn run_once(scenario: &Scenario, attempts: u32, fault: Option<(u64, Fault)
     if std::env::var_os(CASE).is_some() {
         wrong.extend(lab.notebook.take().into_iter().map(|line| format!("line: {line:?}")));
     }
-    Run { calls: lab.sim.calls().split_off(before), ours: ours(&lab), wrong }
+    Run { calls: lab.sim.calls().split_off(before), before_sweep, ours: ours(&lab), wrong }
 }
 
 /// What is not as it should be, judged without a look at the run without a fault.
@@ -207,8 +245,12 @@ fn shortcomings(lab: &Lab) -> Vec<String> {
     let audit = crate::look(lab);
     let mut wrong = Vec::new();
     let own = &lab.settings.ownership_tag;
+    let vpcs = lab.sim.with(|world| world.ec2.all_vpcs().cloned().collect::<Vec<_>>());
+    let wanted = vpcs.iter().filter(|vpc| account_in_scope(lab, &vpc.owner));
+    let wanted = wanted.filter(|vpc| wants_logs(lab, &vpc.owner, &vpc.region, &vpc.id));
+    let due: BTreeSet<String> = wanted.map(|vpc| vpc.id.clone()).collect();
     lab.sim.with(|world| {
-        for vpc in world.ec2.all_vpcs().filter(|vpc| world.organization.is_member(&vpc.owner)) {
+        for vpc in world.ec2.all_vpcs().filter(|vpc| due.contains(&vpc.id)) {
             let logs = world.ec2.flow_logs_of(&vpc.owner, &vpc.region, &vpc.id);
             let ours = logs.filter(|log| own.is_on(&log.tags)).count();
             if ours != 1 {
@@ -219,14 +261,14 @@ fn shortcomings(lab: &Lab) -> Vec<String> {
     let before = lab.sim.traffic_report();
     lab.sim.traffic_tick();
     let after = lab.sim.traffic_report();
-    let (sent, delivered) = (after.sent - before.sent, after.delivered - before.delivered);
-    if sent != delivered || after.duplicated != before.duplicated {
-        wrong.push(format!("{sent} records were sent in the end and {delivered} delivered"));
+    wrong.extend(missing_records(lab, &before.vpcs, &after.vpcs));
+    if lab.settings.grant_mode == GrantMode::AccountList {
+        let misplaced = audit.misplaced().into_iter().filter(|place| account_in_scope(lab, &place.account));
+        wrong.extend(misplaced.map(|place| format!("not granted once: {place:?}")));
     }
-    wrong.extend(audit.misplaced().into_iter().map(|place| format!("not granted once: {place:?}")));
     let strangers = audit.strangers.iter().filter(|id| *id != SOMEBODY_ELSE);
     wrong.extend(strangers.map(|id| format!("granted and no member: {id}")));
-    let long = audit.destinations.iter().filter(|it| it.policy_bytes > 5_120);
+    let long = audit.destinations.iter().filter(|it| it.policy_bytes > MOST_POLICY_BYTES);
     wrong.extend(long.map(|it| format!("{} has {} bytes", it.name, it.policy_bytes)));
     wrong
 }
@@ -256,10 +298,10 @@ pub struct Outcome {
     pub failures: Vec<String>,
 }
 
-/// Runs a scenario's matrix, with the given tries per call of the SDK and faults.
-pub async fn matrix(scenario: &Scenario, attempts: u32, faults: &[Fault]) -> Outcome {
-    let calm = run(scenario, attempts, None).await;
-    let mut outcome = Outcome { calls: calm.calls.len(), ..Outcome::default() };
+/// Runs a scenario's matrix of the given faults.
+pub async fn matrix(scenario: &Scenario, trial: &Trial) -> Outcome {
+    let calm = run(scenario, trial, None).await;
+    let mut outcome = Outcome { calls: calm.before_sweep, ..Outcome::default() };
     if !calm.wrong.is_empty() {
         outcome.failures.push(format!("{}, without a fault:\n  {}", scenario.name, calm.wrong.join("\n  ")));
         return outcome;
@@ -270,14 +312,14 @@ pub async fn matrix(scenario: &Scenario, attempts: u32, faults: &[Fault]) -> Out
     }
     let places: BTreeSet<_> = calm.calls.iter().map(place).collect();
     let only = std::env::var(CASE).ok();
-    for (index, call) in calm.calls.iter().enumerate() {
-        for fault in faults {
-            let case = format!("{}/{}/{fault:?}/{attempts}", scenario.name, index + 1);
+    for (index, call) in calm.calls.iter().take(calm.before_sweep).enumerate() {
+        for fault in trial.faults {
+            let case = format!("{}/{}/{fault:?}/{}", scenario.name, index + 1, trial.attempts);
             if only.as_ref().is_some_and(|only| *only != case) {
                 continue;
             }
             outcome.cases += 1;
-            let found = run(scenario, attempts, Some((index as u64 + 1, *fault))).await;
+            let found = run(scenario, trial, Some((index as u64 + 1, *fault))).await;
             let mut wrong = found.wrong;
             wrong.extend(difference(&calm.ours, &found.ours));
             let unplanned = changes(&found.calls);
@@ -307,12 +349,13 @@ pub async fn matrix(scenario: &Scenario, attempts: u32, faults: &[Fault]) -> Out
 #[expect(clippy::print_stdout, clippy::panic, reason = "a test's report and verdict")]
 pub async fn prove(scenario: &Scenario) {
     let mut failures = Vec::new();
-    for (attempts, faults) in [(1, &Fault::ALL[..]), (4, &Fault::RETRIED[..])] {
-        let Outcome { calls, cases, failures: failed } = matrix(scenario, attempts, faults).await;
+    for trial in &Trial::ALL {
+        let Outcome { calls, cases, failures: failed } = matrix(scenario, trial).await;
         println!(
-            "fault matrix, {}, {attempts} tries per call: {calls} calls x {} faults = {cases} cases, {} failed",
+            "fault matrix, {}, {} tries per call: {calls} calls x {} faults = {cases} cases, {} failed",
             scenario.name,
-            faults.len(),
+            trial.attempts,
+            trial.faults.len(),
             failed.len()
         );
         failures.extend(failed);

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use enroller_sim::organizations::AccountState;
-use enroller_sim::{NewAccount, World};
+use enroller_sim::World;
 use enroller_testkit::Lab;
 use enroller_testkit::people::Person;
 use serde_json::{Value, json};
 
+use crate::opening::Chosen;
+use crate::verdict::{account_in_scope, accounts_in_scope};
+
 /// The most accounts an organization grows to.
-const MOST_ACCOUNTS: usize = 8;
+pub(crate) const MOST_ACCOUNTS: usize = 8;
 
 /// The account that others let in by statements of their own.
 pub const SOMEBODY_ELSE: &str = "999988887777";
@@ -24,6 +26,12 @@ pub struct Deeds {
     pub deployed: BTreeSet<String>,
     /// Accounts that are out of the organization and may come back.
     pub outside: BTreeSet<String>,
+    /// Accounts that were to be enrolled at some time.
+    pub once: BTreeSet<String>,
+    /// Accounts that do not let the enroller in.
+    pub locked_out: BTreeSet<String>,
+    /// The settings that are not left at their defaults.
+    pub settings: Chosen,
     /// Where a person broke something, until records arrive again.
     pub broken: BTreeSet<Spot>,
     /// What was done, in words.
@@ -44,28 +52,38 @@ pub struct Mischief<'a> {
 impl Mischief<'_> {
     /// Does one thing. What AWS refuses was not done, and no harm.
     pub async fn act(&mut self) {
-        match self.rng.u32(0..20) {
+        match self.rng.u32(0..26) {
             0 | 1 => self.join(),
             2 => self.depart(),
             3 => self.close(),
             4 => self.come_back(),
-            5 => self.wander(),
-            6 | 7 => self.create_vpc().await,
-            8 => self.delete_vpc().await,
-            9 => self.delete_filter().await,
-            10 | 11 => self.delete_flow_log().await,
-            12 => self.delete_log_group().await,
-            13 => self.delete_delivery_role(),
-            14 => self.change_retention().await,
-            15 => self.edit_policy(add_statement),
-            16 => self.edit_policy(|document, _, _| drop_statement(document)),
-            17 => self.take_an_account_off(),
-            18 => self.deploy_the_rest(),
+            5 | 6 => self.wander(),
+            7 | 8 => self.create_vpc().await,
+            9 => self.delete_vpc().await,
+            10 => self.delete_filter().await,
+            11 | 12 => self.delete_flow_log().await,
+            13 => self.delete_log_group().await,
+            14 => self.delete_delivery_role(),
+            15 => self.change_retention().await,
+            16 => self.edit_policy(add_statement),
+            17 => self.edit_policy(|document, _, _| drop_statement(document)),
+            18 => self.take_an_account_off(),
+            19 => self.deploy_the_rest(),
+            20 => self.suspend_or_reinstate(),
+            21 => self.lock_out(),
+            22 => self.let_in_again(),
+            23 => self.tag_vpc(),
             _ => self.change_settings(),
         }
+        self.note_scope();
     }
 
-    fn tell(&mut self, text: String) {
+    /// Whoever is to be enrolled now may be granted from now on.
+    pub fn note_scope(&mut self) {
+        self.deeds.once.extend(accounts_in_scope(self.lab));
+    }
+
+    pub(crate) fn tell(&mut self, text: String) {
         let now_ms = self.lab.sim.now_ms();
         self.deeds.told.push(format!("{now_ms} {text}"));
     }
@@ -75,25 +93,13 @@ impl Mischief<'_> {
         self.tell(format!("{} {}: {text}", spot.0, spot.1));
     }
 
-    /// Members that are not being closed, without those that must stay.
-    fn movable(&mut self) -> Option<String> {
-        let found = self.lab.sim.with(|world| {
-            let organization = &world.organization;
-            let active = organization.members().filter(|(_, member)| member.state == AccountState::Active);
-            let ids = active.map(|(id, _)| id.to_owned());
-            ids.filter(|id| id != organization.management() && !organization.is_delegated_administrator(id))
-                .collect::<Vec<_>>()
-        });
-        self.pick(found)
-    }
-
-    fn pick<T>(&mut self, from: Vec<T>) -> Option<T> {
+    pub(crate) fn pick<T>(&mut self, from: Vec<T>) -> Option<T> {
         let mut from = from;
         if from.is_empty() { None } else { Some(from.swap_remove(self.rng.usize(0..from.len()))) }
     }
 
     /// A place in a member account with the stack.
-    fn spot(&mut self) -> Option<Spot> {
+    pub(crate) fn spot(&mut self) -> Option<Spot> {
         let members = self.lab.sim.members();
         let deployed = members.into_iter().filter(|id| self.deeds.deployed.contains(id)).collect();
         let account = self.pick(deployed)?;
@@ -105,95 +111,51 @@ impl Mischief<'_> {
         Person::of(&self.lab.sim, account, region)
     }
 
-    fn join(&mut self) {
-        if self.lab.sim.members().len() >= MOST_ACCOUNTS {
-            return;
-        }
-        let assumable_in_ms = if self.rng.bool() { 0 } else { self.rng.u64(0..300_000) };
-        let new = NewAccount { name: "joined".to_owned(), assumable_in_ms, ..NewAccount::default() };
-        let Ok(account) = self.lab.sim.with(|world| world.create_account(&new)) else { return };
-        self.tell(format!("{account} is created"));
-        if self.rng.u32(0..3) > 0 {
-            self.deploy(&account);
-        }
-    }
-
-    fn deploy(&mut self, account: &str) {
-        if self.lab.stacks.deploy_member(account).is_ok() {
-            self.lab.stacks.announce_member(account);
-            self.deeds.deployed.insert(account.to_owned());
-            self.tell(format!("{account} gets its stack"));
-        }
-    }
-
-    /// Deploys the member stack wherever it is missing.
-    pub fn deploy_the_rest(&mut self) {
-        for account in self.lab.sim.members() {
-            if !self.deeds.deployed.contains(&account) {
-                self.deploy(&account);
-            }
-        }
-    }
-
-    fn depart(&mut self) {
-        let Some(account) = self.movable() else { return };
-        let thrown_out = self.rng.bool();
-        let gone = self.lab.sim.with(|world| if thrown_out { world.remove(&account) } else { world.leave(&account) });
-        if gone.is_ok() {
-            self.tell(format!("{account} leaves"));
-            self.deeds.outside.insert(account);
-        }
-    }
-
-    fn come_back(&mut self) {
-        let Some(account) = self.pick(self.deeds.outside.iter().cloned().collect()) else { return };
-        if self.lab.sim.with(|world| world.accept_invitation(&account)).is_ok() {
-            self.deeds.outside.remove(&account);
-            self.tell(format!("{account} comes back"));
-            // Its grant went with it, so its records are lost until it has one again.
-            for region in self.lab.regions.clone() {
-                self.deeds.broken.insert((account.clone(), region));
-            }
-        }
-    }
-
-    fn close(&mut self) {
-        let Some(account) = self.movable() else { return };
-        if self.lab.sim.with(|world| world.close(&account)).is_ok() {
-            self.tell(format!("{account} is being closed"));
-            if self.rng.bool() {
-                self.finish_closing();
-            }
-        }
-    }
-
-    /// Closes for good what is being closed.
-    pub fn finish_closing(&mut self) {
-        let closing = self.lab.sim.with(|world| {
-            let members = world.organization.members();
-            let closing = members.filter(|(_, member)| member.state == AccountState::PendingClosure);
-            closing.map(|(id, _)| id.to_owned()).collect::<Vec<_>>()
-        });
-        for account in closing {
-            if self.lab.sim.with(|world| world.finish_closing(&account)).is_ok() {
-                self.tell(format!("{account} is closed"));
-            }
-        }
-    }
-
-    fn wander(&mut self) {
-        let Some(account) = self.movable() else { return };
-        let units = self.lab.sim.with(|world| world.organization.units().map(|(id, _)| id.to_owned()).collect());
-        let Some(unit) = self.pick(units) else { return };
-        if self.lab.sim.with(|world| world.move_account(&account, &unit)).is_ok() {
-            self.tell(format!("{account} moves to {unit}"));
-        }
-    }
-
     async fn create_vpc(&mut self) {
         let Some(spot) = self.spot() else { return };
-        if let Ok(id) = self.person(&spot).create_vpc(&[]).await {
-            self.tell(format!("{} {}: {id} is created", spot.0, spot.1));
+        let tag = self.tag();
+        let tags = if self.rng.u32(0..3) == 0 { vec![(tag.0.as_str(), tag.1.as_str())] } else { Vec::new() };
+        if let Ok(id) = self.person(&spot).create_vpc(&tags).await {
+            self.tell(format!("{} {}: {id} is created with {tags:?}", spot.0, spot.1));
+        }
+    }
+
+    /// VPCs that the enroller is to leave alone, in every account.
+    pub async fn create_exceptions(&mut self) -> Vec<(Spot, String)> {
+        let (mut made, tag) = (Vec::new(), self.lab.settings.opt_out_tag.clone());
+        for account in self.lab.sim.members() {
+            let spot = (account, self.lab.regions[0].clone());
+            let excluded = !account_in_scope(self.lab, &spot.0);
+            let tags = [(tag.key.as_str(), tag.value.as_str())];
+            let tags = if excluded { &[][..] } else { &tags[..] };
+            if let Ok(id) = self.person(&spot).create_vpc(tags).await {
+                made.push((spot, id));
+            }
+        }
+        made
+    }
+
+    /// A tag that the enroller goes by, or a slip in one.
+    fn tag(&mut self) -> (String, String) {
+        let settings = &self.lab.settings;
+        let (off, traffic) = (settings.opt_out_tag.clone(), settings.traffic_type_tag.clone());
+        match self.rng.u32(0..6) {
+            0 | 1 => (off.key, off.value),
+            2 => (off.key, "on".to_owned()),
+            3 => (traffic, "REJECT".to_owned()),
+            4 => (traffic, "ACCEPT".to_owned()),
+            _ => (traffic, "nothing known".to_owned()),
+        }
+    }
+
+    /// Somebody tags a VPC, of which no event tells.
+    fn tag_vpc(&mut self) {
+        let Some(spot) = self.spot() else { return };
+        let vpcs = self.lab.sim.with(|world| ids(world.ec2.vpcs(&spot.0, &spot.1).map(|vpc| &vpc.id)));
+        let Some(id) = self.pick(vpcs) else { return };
+        let (key, value) = self.tag();
+        if self.lab.sim.with(|world| world.put_vpc_tag(&spot.0, &spot.1, &id, &key, &value)) {
+            self.tell(format!("{} {}: {id} gets the tag {key}={value}", spot.0, spot.1));
         }
     }
 
@@ -258,20 +220,20 @@ impl Mischief<'_> {
     }
 
     fn change_settings(&mut self) {
-        let interval = self.rng.choice(["60", "600"]).unwrap_or("60");
-        let retention = self.rng.choice(["30", "90", "never-expire"]).unwrap_or("30");
-        let maker = match self.lab.settings.delivery_role_maker {
-            enroller_core::settings::DeliveryRoleMaker::Enroller => "enroller",
-            enroller_core::settings::DeliveryRoleMaker::MemberStack => "member-stack",
+        let members = self.lab.sim.members();
+        let (key, value) = match self.rng.u32(0..5) {
+            0 => ("aggregation_interval", self.rng.choice(["60", "600"]).unwrap_or("60").to_owned()),
+            1 => ("retention_days", self.rng.choice(["30", "90", "never-expire"]).unwrap_or("30").to_owned()),
+            2 => ("traffic_type", self.rng.choice(["ALL", "ACCEPT"]).unwrap_or("ALL").to_owned()),
+            3 => ("excluded_accounts", String::new()),
+            _ => ("excluded_accounts", self.pick(members).unwrap_or_default()),
         };
-        let changes = [
-            ("aggregation_interval", interval),
-            ("retention_days", retention),
-            ("delivery_role_maker", maker),
-            ("revocation_limit_percent", "100"),
-        ];
+        self.deeds.settings.retain(|(other, _)| *other != key);
+        self.deeds.settings.push((key, value.clone()));
+        let changes: Vec<(&str, &str)> =
+            self.deeds.settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
         if self.lab.reconfigure(&changes).is_ok() {
-            self.tell(format!("settings: interval {interval}, retention {retention}"));
+            self.tell(format!("settings: {key} is {value:?}"));
         }
     }
 

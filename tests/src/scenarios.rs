@@ -1,12 +1,15 @@
 //! What the fault matrix is made of: organizations at rest, things of others in them, and what happens then.
 
+use enroller_core::settings::GrantMode;
 use enroller_sim::NewAccount;
+use enroller_sim::organizations::AccountState;
 use enroller_testkit::Lab;
 use enroller_testkit::people::Person;
 use serde_json::json;
 
 use crate::matrix::Scenario;
 use crate::mischief::SOMEBODY_ELSE;
+use crate::opening::fill_first_shards;
 use crate::{DAY_MS, with_settings};
 
 /// The home Region.
@@ -99,6 +102,62 @@ pub const SCENARIOS: &[Scenario] = &[
         mending: &[],
     },
     Scenario {
+        name: "delivery role deleted",
+        prepare: || Box::pin(at_rest(2, &[IRELAND], &[("delivery_role_maker", "enroller")])),
+        begin: |lab| Box::pin(delete_delivery_role(lab)),
+        sweep: true,
+        lossless: false,
+        mending: &["UpdateAssumeRolePolicy"],
+    },
+    Scenario {
+        name: "retention changed",
+        prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
+        begin: |lab| Box::pin(change_retention(lab)),
+        sweep: false,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "new VPCs, one of them opted out",
+        prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
+        begin: |lab| Box::pin(new_vpcs(lab)),
+        sweep: false,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "fresh account in organization mode",
+        prepare: || Box::pin(at_rest(2, &[IRELAND], &[("grant_mode", "organization")])),
+        begin: |lab| Box::pin(join(lab, 0)),
+        sweep: false,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "fresh account for which a further shard is opened",
+        prepare: || Box::pin(full(2)),
+        begin: |lab| Box::pin(join(lab, 0)),
+        sweep: false,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "account excluded no longer",
+        prepare: || Box::pin(without_somebody(3)),
+        begin: |lab| Box::pin(async { reconfigure(lab, &[]) }),
+        sweep: true,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "account suspended and usable again",
+        prepare: || Box::pin(with_one_suspended(3)),
+        begin: |lab| Box::pin(async { set_state(lab, AccountState::Active) }),
+        sweep: true,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
         name: "backfill of several accounts",
         prepare: || Box::pin(unheard_of(4, &[IRELAND, VIRGINIA])),
         begin: |_| Box::pin(async {}),
@@ -110,6 +169,9 @@ pub const SCENARIOS: &[Scenario] = &[
 
 fn bare(accounts: usize, regions: &[&str], settings: &[(&'static str, &str)]) -> Lab {
     let lab = with_settings(accounts, regions, 1, settings);
+    if lab.settings.grant_mode == GrantMode::Organization {
+        return lab;
+    }
     // Somebody has put a statement of his own on the first Region's destination.
     let home = regions[0];
     let arn = lab.stacks.destination_arns()[home].clone();
@@ -136,12 +198,38 @@ fn give_up(error: impl std::fmt::Display) -> ! {
 
 /// An organization in which everything is enrolled and quiet, and others have things of their own.
 async fn at_rest(accounts: usize, regions: &[&str], settings: &[(&'static str, &str)]) -> Lab {
-    let lab = bare(accounts, regions, settings);
-    lab.deploy_members().unwrap_or_else(|error| give_up(error));
-    lab.settle(DAY_MS).await.unwrap_or_else(|error| give_up(error));
+    let lab = enroll_all(bare(accounts, regions, settings)).await;
     for account in lab.sim.members() {
         furnish(&lab, &account, true).await;
     }
+    lab.settle(DAY_MS).await.unwrap_or_else(|error| give_up(error));
+    lab
+}
+
+/// An organization at rest whose destination has no room for a further account.
+async fn full(accounts: usize) -> Lab {
+    let lab = with_settings(accounts, &[IRELAND], 1, &[]);
+    fill_first_shards(&lab, accounts);
+    enroll_all(lab).await
+}
+
+/// An organization at rest in which one account is excluded.
+async fn without_somebody(accounts: usize) -> Lab {
+    let mut lab = bare(accounts, &[IRELAND], &[]);
+    let account = somebody(&lab);
+    reconfigure(&mut lab, &[("excluded_accounts", &account)]);
+    enroll_all(lab).await
+}
+
+/// An organization at rest in which AWS has restricted one account.
+async fn with_one_suspended(accounts: usize) -> Lab {
+    let mut lab = bare(accounts, &[IRELAND], &[]);
+    set_state(&mut lab, AccountState::Suspended);
+    enroll_all(lab).await
+}
+
+async fn enroll_all(lab: Lab) -> Lab {
+    lab.deploy_members().unwrap_or_else(|error| give_up(error));
     lab.settle(DAY_MS).await.unwrap_or_else(|error| give_up(error));
     lab
 }
@@ -222,9 +310,36 @@ async fn delete_log_group(lab: &mut Lab) {
     person.delete_log_group("vpc-flow-logs").await.unwrap_or_else(|error| give_up(error));
 }
 
+async fn delete_delivery_role(lab: &mut Lab) {
+    let (account, role) = (lab.sim.management(), lab.settings.delivery_role_name.to_string());
+    lab.sim.with(|world| world.iam.remove_role(&account, &role)).unwrap_or_else(|| give_up("there is no role"));
+    // AWS tells that the role is missing after it was needed.
+    lab.sim.traffic_tick();
+}
+
+async fn change_retention(lab: &mut Lab) {
+    let person = Person::of(&lab.sim, &lab.sim.management(), IRELAND);
+    person.put_retention("vpc-flow-logs", 7).await.unwrap_or_else(|error| give_up(error));
+}
+
+async fn new_vpcs(lab: &mut Lab) {
+    let person = Person::of(&lab.sim, &lab.sim.management(), IRELAND);
+    let tag = &lab.settings.opt_out_tag;
+    person.create_vpc(&[(&tag.key, &tag.value)]).await.unwrap_or_else(|error| give_up(error));
+    person.create_vpc(&[]).await.unwrap_or_else(|error| give_up(error));
+}
+
+fn set_state(lab: &mut Lab, state: AccountState) {
+    let account = somebody(lab);
+    lab.sim.with(|world| world.set_account_state(&account, state)).unwrap_or_else(|error| give_up(error));
+}
+
+fn reconfigure(lab: &mut Lab, changes: &[(&str, &str)]) {
+    lab.reconfigure(changes).unwrap_or_else(|error| give_up(error));
+}
+
 async fn change_settings(lab: &mut Lab) {
-    let changes = [("aggregation_interval", "60"), ("retention_days", "90"), ("filter_pattern", "-NODATA")];
-    lab.reconfigure(&changes).unwrap_or_else(|error| give_up(error));
+    reconfigure(lab, &[("aggregation_interval", "60"), ("retention_days", "90"), ("filter_pattern", "-NODATA")]);
 }
 
 async fn change_settings_without_twins(lab: &mut Lab) {

@@ -26,5 +26,12 @@ matrix! {
     changed_settings_take_effect_whatever_fails: "settings change";
     changed_settings_take_effect_without_twins_whatever_fails: "settings change where AWS refuses twins";
     an_account_that_leaves_loses_its_grants_whatever_fails: "account leaves";
+    a_deleted_delivery_role_is_made_again_whatever_fails: "delivery role deleted";
+    a_changed_retention_is_put_back_whatever_fails: "retention changed";
+    an_opted_out_vpc_is_left_alone_whatever_fails: "new VPCs, one of them opted out";
+    a_fresh_account_is_enrolled_in_organization_mode_whatever_fails: "fresh account in organization mode";
+    a_further_shard_is_opened_whatever_fails: "fresh account for which a further shard is opened";
+    an_account_excluded_no_longer_is_enrolled_whatever_fails: "account excluded no longer";
+    an_account_usable_again_is_enrolled_whatever_fails: "account suspended and usable again";
     a_backfill_enrolls_every_account_whatever_fails: "backfill of several accounts";
 }

@@ -1,7 +1,12 @@
-//! Random schedules. `ENROLLER_SEEDS=N` plays so many, `ENROLLER_SEED=S` one of them again, exactly.
+//! Random schedules: `cargo test --test seeds -- --seeds 10000` plays so many, `-- --seed 17` one of them again, exactly.
+//!
+//! A runner of its own, because libtest takes no arguments of others. It understands what `cargo test` hands to every
+//! test: a part of a name, `--list`, `--ignored`, and options about output, of which it needs none.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test's report")]
 
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -9,28 +14,91 @@ use std::time::Instant;
 
 use enroller_tests::schedule::{Played, play};
 
-/// Seeds that are played unless told otherwise.
+/// Schedules that are played unless told otherwise.
 const SEEDS: u64 = 200;
 
-/// The first seed.
+/// The first seed, unless told otherwise.
 const FIRST: u64 = 1;
 
-fn played(seed: u64) -> Result<Played, String> {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(play(seed))
+/// A test: its name, and what it does.
+type Test = (&'static str, fn(&Arguments) -> Result<(), String>);
+
+const TESTS: [Test; 2] = [
+    ("after_any_schedule_and_one_sweep_everything_is_as_it_should_be", everything_is_as_it_should_be),
+    ("a_seed_replays_exactly", replays_exactly),
+];
+
+#[derive(Debug, Default)]
+struct Arguments {
+    seeds: Option<u64>,
+    first: Option<u64>,
+    name: Option<String>,
+    list: bool,
+    ignored: bool,
+}
+
+impl Arguments {
+    fn read() -> Self {
+        let mut read = Self { seeds: number("ENROLLER_SEEDS"), first: number("ENROLLER_SEED"), ..Self::default() };
+        let mut given = std::env::args().skip(1);
+        while let Some(argument) = given.next() {
+            let (key, value) = argument.split_once('=').map_or((argument.as_str(), None), |(key, it)| (key, Some(it)));
+            let mut number = || value.map(str::to_owned).or_else(|| given.next()).map(|text| text.parse().unwrap());
+            match key {
+                "--seeds" => read.seeds = number(),
+                "--seed" => read.first = number(),
+                "--list" => read.list = true,
+                "--ignored" => read.ignored = true,
+                "--test-threads" | "--format" | "--color" | "-Z" | "--skip" if value.is_none() => drop(given.next()),
+                flag if flag.starts_with('-') => {}
+                name => read.name = Some(name.to_owned()),
+            }
+        }
+        read
+    }
 }
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())
 }
 
-#[test]
-fn after_any_schedule_and_one_sweep_everything_is_as_it_should_be() {
-    if let Some(seed) = number("ENROLLER_SEED") {
-        println!("{:?}", played(seed).unwrap_or_else(|wrong| panic!("{wrong}")));
-        return;
+fn main() -> ExitCode {
+    let arguments = Arguments::read();
+    let meant = |name: &str| arguments.name.as_ref().is_none_or(|part| name.contains(part)) && !arguments.ignored;
+    let (chosen, others): (Vec<Test>, Vec<Test>) = TESTS.into_iter().partition(|(name, _)| meant(name));
+    if arguments.list {
+        chosen.iter().for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
     }
-    let count = number("ENROLLER_SEEDS").unwrap_or(SEEDS);
-    let (next, calls) = (AtomicU64::new(FIRST), AtomicU64::new(0));
+    println!("\nrunning {} tests", chosen.len());
+    let begun = Instant::now();
+    let mut failed = 0;
+    for (name, test) in &chosen {
+        let outcome = test(&arguments);
+        println!("test {name} ... {}", if outcome.is_ok() { "ok" } else { "FAILED" });
+        if let Err(wrong) = outcome {
+            failed += 1;
+            eprintln!("{wrong}");
+        }
+    }
+    println!(
+        "\ntest result: {}. {} passed; {failed} failed; 0 ignored; 0 measured; {} filtered out; finished in {:.2}s\n",
+        if failed == 0 { "ok" } else { "FAILED" },
+        chosen.len() - failed,
+        others.len(),
+        begun.elapsed().as_secs_f64()
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn played(seed: u64) -> Result<Played, String> {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(play(seed))
+}
+
+fn everything_is_as_it_should_be(arguments: &Arguments) -> Result<(), String> {
+    let first = arguments.first.unwrap_or(FIRST);
+    let count = arguments.seeds.unwrap_or(if arguments.first.is_some() { 1 } else { SEEDS });
+    let (next, calls) = (AtomicU64::new(first), AtomicU64::new(0));
     let failures = Mutex::new(Vec::new());
     let begun = Instant::now();
     thread::scope(|scope| {
@@ -38,7 +106,7 @@ fn after_any_schedule_and_one_sweep_everything_is_as_it_should_be() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= FIRST + count {
+                    if seed >= first + count {
                         return;
                     }
                     match played(seed) {
@@ -53,15 +121,17 @@ fn after_any_schedule_and_one_sweep_everything_is_as_it_should_be() {
     println!("{count} seeds, {calls} calls, {seconds:.0} s, {:.1} seeds a second", count as f64 / seconds);
     let mut failures = failures.into_inner().unwrap();
     failures.sort();
-    if let Some((seed, wrong)) = failures.first() {
-        let seeds: Vec<u64> = failures.iter().map(|(seed, _)| *seed).collect();
-        panic!("{} of {count} seeds fail: {seeds:?}\nagain with ENROLLER_SEED={seed}:\n{wrong}", seeds.len());
-    }
+    let Some((seed, wrong)) = failures.first() else { return Ok(()) };
+    let seeds: Vec<u64> = failures.iter().map(|(seed, _)| *seed).collect();
+    Err(format!("{} of {count} seeds fail: {seeds:?}\nagain with -- --seed {seed}:\n{wrong}", seeds.len()))
 }
 
-#[test]
-fn a_seed_replays_exactly() {
+fn replays_exactly(_: &Arguments) -> Result<(), String> {
     for seed in [1, 7, 4_242] {
-        assert_eq!(played(seed), played(seed));
+        let (once, again) = (played(seed)?, played(seed)?);
+        if once != again {
+            return Err(format!("seed {seed} went {once:?} and then {again:?}"));
+        }
     }
+    Ok(())
 }

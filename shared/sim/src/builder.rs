@@ -70,6 +70,7 @@ impl SimBuilder {
                 world.organization.delegate(&account);
             }
         }
+        world.organization.forget_changes();
         self.add_vpcs(&mut world);
         Sim::new(world)
     }

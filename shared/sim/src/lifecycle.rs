@@ -100,7 +100,8 @@ impl World {
     pub fn move_account(&mut self, account: &str, parent: &str) -> Result<(), LifecycleError> {
         let to = self.parent_or_root(Some(parent))?;
         let not_a_member = || LifecycleError::NotAMember(account.to_owned());
-        let from = self.organization.move_to(account, &to).ok_or_else(not_a_member)?;
+        let now_ms = self.now_ms();
+        let from = self.organization.move_to(account, &to, now_ms).ok_or_else(not_a_member)?;
         organization_event(self, &OrganizationEvent::MoveAccount { account, from: &from, to: &to });
         Ok(())
     }
@@ -172,7 +173,8 @@ impl World {
     ///
     /// When the account is no member.
     pub fn set_account_state(&mut self, account: &str, state: AccountState) -> Result<(), LifecycleError> {
-        if self.organization.set_state(account, state) {
+        let now_ms = self.now_ms();
+        if self.organization.set_state(account, state, now_ms) {
             return Ok(());
         }
         Err(LifecycleError::NotAMember(account.to_owned()))
@@ -250,7 +252,8 @@ impl World {
     }
 
     fn depart(&mut self, account: &str, method: &str) {
-        self.organization.remove(account);
+        let now_ms = self.now_ms();
+        self.organization.remove(account, now_ms);
         organization_event(self, &OrganizationEvent::AccountDepartedOrganization { account, method });
     }
 }

@@ -86,6 +86,16 @@ pub struct OrganizationState {
     delegated: BTreeSet<String>,
     units: BTreeMap<String, Unit>,
     members: BTreeMap<String, Member>,
+    /// Every change of a member, oldest first.
+    changes: Vec<Change>,
+}
+
+/// What a member was before a change; `None` for an account that was none.
+#[derive(Clone, Debug)]
+struct Change {
+    at_ms: u64,
+    account: String,
+    before: Option<Member>,
 }
 
 impl OrganizationState {
@@ -174,25 +184,51 @@ impl OrganizationState {
         }
     }
 
+    /// The members as they were at a time.
+    pub(crate) fn members_at(&self, ms: u64) -> BTreeMap<String, Member> {
+        let mut members = self.members.clone();
+        for change in self.changes.iter().rev().take_while(|change| change.at_ms > ms) {
+            match &change.before {
+                Some(before) => members.insert(change.account.clone(), before.clone()),
+                None => members.remove(&change.account),
+            };
+        }
+        members
+    }
+
+    fn remember(&mut self, account: &str, now_ms: u64) {
+        let before = self.members.get(account).cloned();
+        self.changes.push(Change { at_ms: now_ms, account: account.to_owned(), before });
+    }
+
+    /// Forgets how the organization came about, so that it was always as it is now.
+    pub(crate) fn forget_changes(&mut self) {
+        self.changes.clear();
+    }
+
     pub(crate) fn add(&mut self, account: &str, parent: &str, joined: JoinedMethod, joined_ms: u64) {
+        self.remember(account, joined_ms);
         let path = self.path_of_parent(parent);
         let member = Member { parent: parent.to_owned(), state: AccountState::Active, joined, joined_ms, path };
         self.members.insert(account.to_owned(), member);
     }
 
     /// Moves a member under another parent; gives the old one.
-    pub(crate) fn move_to(&mut self, account: &str, parent: &str) -> Option<String> {
+    pub(crate) fn move_to(&mut self, account: &str, parent: &str, now_ms: u64) -> Option<String> {
+        self.remember(account, now_ms);
         let path = self.path_of_parent(parent);
         let member = self.members.get_mut(account)?;
         member.path = path;
         Some(std::mem::replace(&mut member.parent, parent.to_owned()))
     }
 
-    pub(crate) fn set_state(&mut self, account: &str, state: AccountState) -> bool {
+    pub(crate) fn set_state(&mut self, account: &str, state: AccountState, now_ms: u64) -> bool {
+        self.remember(account, now_ms);
         self.members.get_mut(account).map(|member| member.state = state).is_some()
     }
 
-    pub(crate) fn remove(&mut self, account: &str) -> bool {
+    pub(crate) fn remove(&mut self, account: &str, now_ms: u64) -> bool {
+        self.remember(account, now_ms);
         self.delegated.remove(account);
         self.members.remove(account).is_some()
     }

@@ -24,6 +24,9 @@ pub struct Settings {
     pub account_paths: bool,
     /// Whether `ListAccounts` puts an empty page with a token before every page, which AWS allows itself.
     pub empty_pages: bool,
+    /// Milliseconds by which `ListAccounts` lags behind the organization. Reads of Organizations are eventually
+    /// consistent; how long they lag, and whether `DescribeAccount` does too, is UNVERIFIED: here it does not.
+    pub listing_lag_ms: u64,
     /// Real milliseconds that every answer takes.
     pub latency_ms: u64,
     /// Whether IAM and Organizations take a signature for any Region as one for theirs. AWS refuses it, but a client
@@ -41,6 +44,7 @@ impl Default for Settings {
             role_propagation_ms: 0,
             account_paths: true,
             empty_pages: false,
+            listing_lag_ms: 0,
             latency_ms: 0,
             any_signing_region: false,
             // AWS's default quota is 5 per Region and adjustable (VPC user guide, quotas); organizations that need

@@ -218,7 +218,7 @@ fn an_organization_policy_makes_the_role_mandatory() {
 fn an_organization_policy_does_not_admit_an_account_that_left() {
     let mut world = with_group();
     put_policy(&mut world, &policy_for_organization(), true).unwrap();
-    world.organization.remove(MEMBER);
+    world.organization.remove(MEMBER, 0);
     assert_eq!(code(put_filter(&mut world, "f", Some(FILTER_ROLE))), "AccessDeniedException");
 }
 

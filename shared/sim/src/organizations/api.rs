@@ -34,13 +34,15 @@ pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Va
         "DescribeAccount" => describe_account(world, input),
         "DescribeOrganizationalUnit" => describe_unit(world, input),
         "ListAccounts" => {
-            let ids = organization.members.keys().map(String::as_str);
-            page(world, input, "Accounts", ids, |id| account(world, id))
+            let mut listed = organization.members_at(world.now_ms().saturating_sub(world.settings.listing_lag_ms));
+            listed.retain(|id, _| world.accounts.contains_key(id));
+            let ids = listed.keys().map(String::as_str);
+            page(world, input, "Accounts", ids, |id| account(world, id, listed.get(id)))
         }
         "ListAccountsForParent" => {
             let parent = parent(organization, input)?;
             let ids = children(organization, parent);
-            page(world, input, "Accounts", ids, |id| account(world, id))
+            page(world, input, "Accounts", ids, |id| account(world, id, organization.member(id)))
         }
         "ListOrganizationalUnitsForParent" => {
             let parent = parent(organization, input)?;
@@ -157,12 +159,13 @@ fn describe_account(world: &World, input: &Value) -> Result<Value, Refusal> {
     if id.len() != 12 || !id.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(invalid("You provided a value that does not match the required pattern: ^\\d{12}$"));
     }
-    if world.organization.member(id).is_none() {
+    let member = world.organization.member(id);
+    if member.is_none() {
         // Model: AccountNotFoundException.
         let message = "You specified an account that doesn't exist.";
         return Err(Refusal::new(400, "AccountNotFoundException", message));
     }
-    Ok(json!({ "Account": account(world, id) }))
+    Ok(json!({ "Account": account(world, id, member) }))
 }
 
 fn describe_unit(world: &World, input: &Value) -> Result<Value, Refusal> {
@@ -219,9 +222,9 @@ fn unit_children<'a>(organization: &'a OrganizationState, parent: &'a str) -> im
 }
 
 /// Model, Account. `Status` was retired on 9 September 2026 and is not sent.
-fn account(world: &World, id: &str) -> Value {
+fn account(world: &World, id: &str, member: Option<&Member>) -> Value {
     let organization = &world.organization;
-    let (Some(member), Some(account)) = (organization.members.get(id), world.accounts.get(id)) else {
+    let (Some(member), Some(account)) = (member, world.accounts.get(id)) else {
         return Value::Null;
     };
     let mut shown = json!({
@@ -240,7 +243,7 @@ fn account(world: &World, id: &str) -> Value {
 }
 
 fn delegated_administrator(world: &World, id: &str) -> Value {
-    let mut shown = account(world, id);
+    let mut shown = account(world, id, world.organization.member(id));
     if let Some(members) = shown.as_object_mut() {
         members.remove("Paths");
         let enabled = members.get("JoinedTimestamp").cloned().unwrap_or_default();

@@ -1,6 +1,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::NewAccount;
+use crate::organizations::AccountState;
 
 const SERVICE: Service = Service::Organizations;
 
@@ -126,4 +128,29 @@ fn the_management_account_alone_throws_members_out_and_never_itself() {
     assert_eq!(code("999999999999"), "AccountNotFoundException");
     of_management.json(SERVICE, "RemoveAccountFromOrganization", remove(&member));
     assert!(!sim.members().contains(&member));
+}
+
+#[test]
+fn a_listing_lags_as_far_as_is_set_and_the_word_about_one_account_does_not() {
+    let sim = small();
+    let central = Caller::of(&sim, &sim.central(), GLOBAL);
+    let before = sim.members();
+    sim.with(|world| world.settings.listing_lag_ms = 60_000);
+    assert_eq!(list(&central).0, before, "what was there from the beginning is listed");
+    let (leaving, closing) = (others(&sim)[0].clone(), others(&sim)[1].clone());
+    let joining = sim.with(|world| {
+        world.leave(&leaving).unwrap();
+        world.set_account_state(&closing, AccountState::Closed).unwrap();
+        world.create_account(&NewAccount::default()).unwrap()
+    });
+    let state = || {
+        let listed = central.json(SERVICE, "ListAccounts", json!({}))["Accounts"].as_array().unwrap().clone();
+        listed.into_iter().find(|it| it["Id"] == *closing).map(|it| it["State"].clone())
+    };
+    sim.advance(59_999);
+    assert_eq!((list(&central).0, state()), (before, Some(json!("ACTIVE"))));
+    assert_eq!(central.code(SERVICE, "DescribeAccount", json!({"AccountId": leaving})), "AccountNotFoundException");
+    assert!(central.call(SERVICE, "DescribeAccount", json!({"AccountId": joining})).is_ok());
+    sim.advance(1);
+    assert_eq!((list(&central).0, state()), (sim.members(), Some(json!("CLOSED"))));
 }

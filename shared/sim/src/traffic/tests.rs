@@ -174,7 +174,7 @@ fn records_of_an_account_that_left_are_not_lost_and_those_that_still_arrive_are_
     tick(&mut world);
     // The destination's role trusts members only; a role without that condition would let the records through.
     world.put_role(CENTRAL, "ToFirehose", trust("logs.amazonaws.com", json!({})), allow(&["firehose:*"], "*"));
-    world.organization.remove(MEMBER);
+    world.organization.remove(MEMBER, 0);
     let report = ticked(&mut world);
     assert_eq!((report.sent, report.from_outside, report.lost_after_enrollment), (3, 3, 0));
     put_policy(&mut world, &policy_for(&[CENTRAL]), false).unwrap();

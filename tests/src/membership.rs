@@ -1,0 +1,139 @@
+//! What happens to accounts and to what lets the enroller into them.
+
+use enroller_sim::NewAccount;
+use enroller_sim::organizations::AccountState;
+
+use crate::mischief::{MOST_ACCOUNTS, Mischief};
+
+impl Mischief<'_> {
+    /// Active members that may leave the organization.
+    fn movable(&mut self) -> Option<String> {
+        let found = self.in_state(AccountState::Active);
+        self.pick(found)
+    }
+
+    /// Members of a state, without those that must stay.
+    fn in_state(&self, state: AccountState) -> Vec<String> {
+        self.lab.sim.with(|world| {
+            let organization = &world.organization;
+            let found = organization.members().filter(|(_, member)| member.state == state).map(|(id, _)| id.to_owned());
+            found.filter(|id| id != organization.management() && !organization.is_delegated_administrator(id)).collect()
+        })
+    }
+
+    pub(crate) fn join(&mut self) {
+        if self.lab.sim.members().len() >= MOST_ACCOUNTS {
+            return;
+        }
+        let assumable_in_ms = if self.rng.bool() { 0 } else { self.rng.u64(0..300_000) };
+        let parent = self.unit();
+        let new = NewAccount { name: "joined".to_owned(), assumable_in_ms, parent, ..NewAccount::default() };
+        let Ok(account) = self.lab.sim.with(|world| world.create_account(&new)) else { return };
+        self.tell(format!("{account} is created"));
+        if self.rng.u32(0..3) > 0 {
+            self.deploy(&account);
+        }
+    }
+
+    fn deploy(&mut self, account: &str) {
+        if self.lab.stacks.deploy_member(account).is_ok() {
+            self.lab.stacks.announce_member(account);
+            self.deeds.deployed.insert(account.to_owned());
+            self.tell(format!("{account} gets its stack"));
+        }
+    }
+
+    /// Deploys the member stack wherever it is missing.
+    pub fn deploy_the_rest(&mut self) {
+        for account in self.lab.sim.members() {
+            if !self.deeds.deployed.contains(&account) {
+                self.deploy(&account);
+            }
+        }
+    }
+
+    /// Somebody takes the member role away, so that the enroller is refused there.
+    pub(crate) fn lock_out(&mut self) {
+        let Some((account, _)) = self.spot() else { return };
+        let role = self.lab.settings.member_role_name.to_string();
+        if self.lab.sim.with(|world| world.iam.remove_role(&account, &role)).is_some() {
+            self.tell(format!("{account}: the member role is deleted"));
+            self.deeds.locked_out.insert(account);
+        }
+    }
+
+    /// The stacks put back what lets the enroller in, of which no event tells.
+    pub fn let_in_again(&mut self) {
+        for account in std::mem::take(&mut self.deeds.locked_out) {
+            if self.lab.stacks.deploy_member(&account).is_ok() {
+                self.tell(format!("{account}: the member role is back"));
+            }
+        }
+    }
+
+    pub(crate) fn depart(&mut self) {
+        let Some(account) = self.movable() else { return };
+        let thrown_out = self.rng.bool();
+        let gone = self.lab.sim.with(|world| if thrown_out { world.remove(&account) } else { world.leave(&account) });
+        if gone.is_ok() {
+            self.tell(format!("{account} leaves"));
+            self.deeds.outside.insert(account);
+        }
+    }
+
+    pub(crate) fn come_back(&mut self) {
+        let Some(account) = self.pick(self.deeds.outside.iter().cloned().collect()) else { return };
+        if self.lab.sim.with(|world| world.accept_invitation(&account)).is_ok() {
+            self.deeds.outside.remove(&account);
+            self.tell(format!("{account} comes back"));
+            // Its grant went with it, so its records are lost until it has one again.
+            for region in self.lab.regions.clone() {
+                self.deeds.broken.insert((account.clone(), region));
+            }
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        let Some(account) = self.movable() else { return };
+        if self.lab.sim.with(|world| world.close(&account)).is_ok() {
+            self.tell(format!("{account} is being closed"));
+            if self.rng.bool() {
+                self.finish_closing();
+            }
+        }
+    }
+
+    /// Closes for good what is being closed.
+    pub fn finish_closing(&mut self) {
+        for account in self.in_state(AccountState::PendingClosure) {
+            if self.lab.sim.with(|world| world.finish_closing(&account)).is_ok() {
+                self.tell(format!("{account} is closed"));
+            }
+        }
+    }
+
+    /// AWS restricts an account, or one that it restricted is usable again. No event tells of either.
+    pub(crate) fn suspend_or_reinstate(&mut self) {
+        let suspended = self.in_state(AccountState::Suspended);
+        let (account, state) = match self.pick(suspended) {
+            Some(account) if self.rng.bool() => (Some(account), AccountState::Active),
+            Some(_) | None => (self.movable(), AccountState::Suspended),
+        };
+        let Some(account) = account else { return };
+        if self.lab.sim.with(|world| world.set_account_state(&account, state)).is_ok() {
+            self.tell(format!("{account} is {}", state.name()));
+        }
+    }
+
+    fn unit(&mut self) -> Option<String> {
+        let units = self.lab.sim.with(|world| world.organization.units().map(|(id, _)| id.to_owned()).collect());
+        self.pick(units)
+    }
+
+    pub(crate) fn wander(&mut self) {
+        let (Some(account), Some(unit)) = (self.movable(), self.unit()) else { return };
+        if self.lab.sim.with(|world| world.move_account(&account, &unit)).is_ok() {
+            self.tell(format!("{account} moves to {unit}"));
+        }
+    }
+}
