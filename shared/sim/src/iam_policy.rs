@@ -43,17 +43,6 @@ pub fn trust_allows(trust: &Value, request: &TrustRequest<'_>) -> bool {
     decide(statements(trust), matches, &request.context)
 }
 
-/// Whether a role's inline policies, by name, allow the action on the resource.
-pub fn identity_allows(
-    policies: &BTreeMap<String, Value>,
-    action: &str,
-    resource_arn: &str,
-    context: &Context,
-) -> bool {
-    let matches = |statement: &Value| names_action(statement, action) && names_resource(statement, resource_arn);
-    decide(policies.values().flat_map(statements), matches, context)
-}
-
 /// Decides whether the statements whose other elements match allow; an explicit deny wins.
 fn decide<'a>(
     statements: impl Iterator<Item = &'a Value>,
@@ -95,11 +84,6 @@ fn names_action(statement: &Value, action: &str) -> bool {
     let action = action.to_ascii_lowercase();
     let names = |element: &Value| strings(element).any(|pattern| glob(&pattern.to_ascii_lowercase(), &action));
     if statement["NotAction"].is_null() { names(&statement["Action"]) } else { !names(&statement["NotAction"]) }
-}
-
-fn names_resource(statement: &Value, arn: &str) -> bool {
-    let names = |element: &Value| strings(element).any(|pattern| glob(pattern, arn));
-    if statement["NotResource"].is_null() { names(&statement["Resource"]) } else { !names(&statement["NotResource"]) }
 }
 
 fn names_principal(principal: &Value, request: &TrustRequest<'_>) -> bool {
