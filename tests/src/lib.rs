@@ -4,6 +4,7 @@
 
 pub mod matrix;
 pub mod mischief;
+pub mod permissions;
 pub mod scenarios;
 pub mod schedule;
 pub mod state;

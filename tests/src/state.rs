@@ -45,7 +45,7 @@ pub fn ours(lab: &Lab) -> Vec<String> {
         if region == settings.home_region.as_str() {
             let roles = world.iam.roles(account).filter(|role| is_ours(settings, &role.tags));
             lines.extend(
-                roles.map(|it| format!("{account} role {} {} {:?} {:?}", it.name, it.trust, it.policies, it.tags)),
+                roles.map(|it| format!("{account} role {} {} {:?} {:?}", it.name, it.trust, it.policies(), it.tags)),
             );
         }
     })

@@ -70,6 +70,11 @@ impl IamState {
         self.ledger.denials()
     }
 
+    /// Begins to record uses and denials anew.
+    pub fn forget_uses(&mut self) {
+        self.ledger = Ledger::default();
+    }
+
     /// Whether the role's inline policies allow the action on the resource.
     pub(crate) fn allows(&self, role: &Role, action: &str, resource_arn: &str, context: &Context) -> bool {
         role.identity.allows(&self.ledger, &role.name, action, resource_arn, context)

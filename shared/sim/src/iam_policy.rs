@@ -66,6 +66,11 @@ pub fn statements(document: &Value) -> impl Iterator<Item = &Value> {
     one_or_many(&document["Statement"])
 }
 
+/// What a statement is called: its `Sid`, or its number from 0 where it has none.
+pub fn statement_name(number: usize, statement: &Value) -> String {
+    statement["Sid"].as_str().map_or_else(|| format!("#{number}"), str::to_owned)
+}
+
 /// The strings of an element that may be one string or a list of them.
 pub fn strings(element: &Value) -> impl Iterator<Item = &str> {
     one_or_many(element).filter_map(Value::as_str)

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::iam_policy::{Context, conditions_hold, glob, statements, strings};
+use crate::iam_policy::{Context, conditions_hold, glob, statement_name, statements, strings};
 
 /// One permission that let a request through: an action of a statement for one of its resources.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,8 +15,8 @@ pub struct Use {
     pub role: String,
     /// Name of the inline policy.
     pub policy: String,
-    /// Number of the statement in the policy, from 0.
-    pub statement: usize,
+    /// Name of the statement, as [`crate::iam_policy::statement_name`] has it.
+    pub statement: String,
     /// The action as the statement writes it.
     pub action: String,
     /// Number of the resource in the statement, from 0.
@@ -68,7 +68,7 @@ impl fmt::Debug for IdentityPolicy {
 #[derive(Clone)]
 struct Statement {
     policy: String,
-    number: usize,
+    name: String,
     allows: bool,
     actions: Patterns,
     resources: Patterns,
@@ -144,7 +144,7 @@ impl Statement {
     fn of(policy: &str, number: usize, statement: &Value) -> Self {
         Self {
             policy: policy.to_owned(),
-            number,
+            name: statement_name(number, statement),
             allows: statement["Effect"] == "Allow",
             actions: Patterns::of(statement, "Action", "NotAction", str::to_ascii_lowercase),
             resources: Patterns::of(statement, "Resource", "NotResource", str::to_owned),
@@ -157,7 +157,7 @@ impl Statement {
             self.resources.matching(resource).map(move |resource| Use {
                 role: role.to_owned(),
                 policy: self.policy.clone(),
-                statement: self.number,
+                statement: self.name.clone(),
                 action: self.actions.written[action].clone(),
                 resource,
             })
@@ -189,7 +189,7 @@ mod tests {
         assert!(!allows("logs:PutLogEvents", "b"));
         assert!(!allows("ec2:CreateVpc", "a"));
         let used = |used: Use| (used.policy, used.statement, used.action, used.resource);
-        let expected = ("allow".to_owned(), 0, "logs:*".to_owned(), 0);
+        let expected = ("allow".to_owned(), "#0".to_owned(), "logs:*".to_owned(), 0);
         assert_eq!(ledger.uses().into_iter().map(used).collect::<Vec<_>>(), [expected]);
         let lacking: Vec<String> = ledger.denials().into_iter().map(|denial| denial.action).collect();
         assert_eq!(lacking, ["ec2:CreateVpc", "logs:PutLogEvents"]);
