@@ -102,6 +102,10 @@ pub fn allowed() -> BTreeMap<(String, String, String), (BTreeSet<String>, usize)
 #[expect(clippy::panic, reason = "a test cannot go on")]
 pub async fn run(case: &Case, withheld: Option<&Withheld>) -> Run {
     let mut lab = (case.prepare)().await;
+    if case.name != cases::DOCTOR {
+        // Where nobody operates, the member role has what the functions need and no more.
+        lab.stacks = lab.stacks.clone().operated_by("");
+    }
     // Roles are put anew in either case, so that both runs draw the same ids.
     let nothing = Withheld {
         role: String::new(),

@@ -29,7 +29,8 @@ pub fn ours(lab: &Lab) -> Vec<String> {
         }
         for group in world.logs.groups(account, region).filter(|group| group.name == settings.log_group_name.as_str()) {
             if is_ours(settings, &group.tags) {
-                lines.push(format!("{account} {region} group {:?} {:?}", group.retention_days, group.tags));
+                let LogGroup { retention_days, kms_key_id, tags, .. } = group;
+                lines.push(format!("{account} {region} group {retention_days:?} {kms_key_id:?} {tags:?}"));
             }
             let filter = group.filters.get(settings.filter_name.as_str());
             lines.extend(filter.map(|it| {

@@ -372,9 +372,10 @@ async fn a_continuation_on_another_functions_queue_is_refused_and_on_its_own_obe
     let continuation =
         json!({"kind": "backfill-request", "version": 1, "request": {}, "run_id": "run-1", "after": "000000000000"});
     let from = lab.sim.calls().len();
+    let operator = lab.operator(lab.notebook.clone());
     for (queue, fifo) in [("enrollments", None), ("grants.fifo", Some(("grants".to_owned(), "stray".to_owned())))] {
         let body = Outgoing { body: continuation.to_string(), delay_seconds: 0, fifo };
-        lab.enroller.aws.queues.send(&lab.url(queue), vec![body]).await.unwrap();
+        operator.aws.queues.send(&lab.url(queue), vec![body]).await.unwrap();
     }
     lab.settle(DAY_MS).await.unwrap();
     for queue in ["enrollments-dead", "grants-dead.fifo"] {

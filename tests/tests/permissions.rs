@@ -22,7 +22,20 @@ const DELIVERY_ROLE: &str = "PublishFlowLogs";
 
 /// Permissions that no case uses: role, statement, action, and why it is there all the same. A reason that does not hold
 /// any more is a failure.
-const UNUSED: &[(&str, &str, &str, &str)] = &[];
+const UNUSED: &[(&str, &str, &str, &str)] = &[
+    (STREAM_ROLE, "Bucket", "s3:GetBucketLocation", FIREHOSE),
+    (STREAM_ROLE, "Bucket", "s3:ListBucket", FIREHOSE),
+    (STREAM_ROLE, "Bucket", "s3:ListBucketMultipartUploads", FIREHOSE),
+    (STREAM_ROLE, "Errors", "logs:PutLogEvents", FIREHOSE),
+    (STREAM_ROLE, "Objects", "s3:AbortMultipartUpload", FIREHOSE),
+    (STREAM_ROLE, "Objects", "s3:GetObject", FIREHOSE),
+    (STREAM_ROLE, "Objects", "s3:PutObject", FIREHOSE),
+];
+
+/// The one role without a given name, as the reader of the templates calls it.
+const STREAM_ROLE: &str = "stack-StreamRole-1EXAMPLE";
+const FIREHOSE: &str = "The simulated AWS ends at the stream. Firehose asks for these (Firehose developer guide, \"Grant \
+                        Firehose access to an Amazon S3 destination\").";
 
 /// Requests that are refused in the ordinary course of things: role and action.
 const REFUSED: &[(&str, &str)] = &[
@@ -132,13 +145,18 @@ fn uses(plain: &Plain, withheld: &Withheld) -> bool {
 async fn prove(what: &str, roles: impl Fn(&str) -> bool) {
     let plain = plain().await;
     let (mut missed, mut runs, begun) = (BTreeMap::<&str, usize>::new(), 0, Instant::now());
+    let mut slowest = (Duration::ZERO, String::new());
     let mut needless = Vec::new();
     let all = withheld(roles, plain);
     for one in &all {
         let mut noticed = false;
         for case in plain.iter().filter(|case| uses(case, one)) {
             runs += 1;
+            let started = Instant::now();
             let without = run(&case.case, Some(one)).await;
+            if started.elapsed() > slowest.0 {
+                slowest = (started.elapsed(), format!("{} without {one:?}", case.case.name));
+            }
             if !difference(&case.run.end, &without.end).is_empty() {
                 *missed.entry(case.case.name).or_default() += 1;
                 noticed = true;
@@ -150,7 +168,7 @@ async fn prove(what: &str, roles: impl Fn(&str) -> bool) {
         }
     }
     println!(
-        "permissions of {what}: {} taken out one by one, {} missed, {runs} runs in {:?}: {missed:?}",
+        "permissions of {what}: {} taken out one by one, {} missed, {runs} runs in {:?} (slowest {slowest:?}): {missed:?}",
         all.len(),
         all.len() - needless.len(),
         begun.elapsed()
@@ -163,11 +181,13 @@ fn is_function(role: &str) -> bool {
 }
 
 #[tokio::test]
+#[ignore = "takes a minute; CI runs it: cargo test --workspace --test permissions -- --ignored"]
 async fn the_functions_miss_each_permission_that_is_taken_from_them() {
     prove("the functions' roles", is_function).await;
 }
 
 #[tokio::test]
+#[ignore = "takes a minute; CI runs it: cargo test --workspace --test permissions -- --ignored"]
 async fn the_member_role_misses_each_permission_that_is_taken_from_it() {
     prove("the member role", |role| role == MEMBER_ROLE).await;
 }

@@ -2,6 +2,7 @@
 
 use enroller_engine::examine::{Examination, Sample};
 use enroller_engine::ports::Outgoing;
+use enroller_sim::events::DeliverySettings;
 use enroller_sim::faults::{FaultKind, FaultRule, Strike};
 use enroller_sim::{NewAccount, Service};
 use enroller_testkit::Lab;
@@ -14,8 +15,11 @@ use crate::{DAY_MS, with_settings};
 const MINUTE_MS: u64 = 60_000;
 pub(super) const KEY: (&str, &str) = ("kms_key_arn", "arn:aws:kms:{region}:{account}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
 
+/// The one case in which people use the member role.
+pub(super) const DOCTOR: &str = "doctor";
+
 macro_rules! case {
-    ($name:literal, $prepare:expr, $act:path) => {
+    ($name:expr, $prepare:expr, $act:path) => {
         Case { name: $name, prepare: || Box::pin($prepare), act: Act::Own(|lab| Box::pin($act(lab))) }
     };
 }
@@ -39,10 +43,12 @@ pub const CASES: &[Case] = &[
     case!("an OU is excluded and accounts have no paths", settled(3, &[]), exclude),
     case!("a VPC is made in the other Region", settled(2, &[]), vpc_elsewhere),
     case!("a VPC is made in the central account", settled(2, &[]), vpc_in_center),
-    case!("dry run", settled(3, &[]), dry_run),
+    case!("dry run after an account left", settled(12, &[]), dry_run),
     case!("backfill runs out of time", settled(25, &[]), slow_backfill),
     case!("backfill is throttled", stale(), throttled_backfill),
-    case!("doctor", settled(3, &[("grant_mode", "organization")]), doctor),
+    case!("an event is given to the enroller by hand", settled(2, &[]), event_by_hand),
+    case!("a request is given to the onboarder by hand", settled(2, &[]), request_by_hand),
+    case!(DOCTOR, settled(3, &[("grant_mode", "organization")]), doctor),
 ];
 
 async fn bare(accounts: usize, settings: &[(&'static str, &str)]) -> Lab {
@@ -137,7 +143,8 @@ async fn join_without_a_region(lab: &mut Lab) -> Outcome {
 /// The onboarder is refused for longer than its queue would try without waits that grow.
 async fn join_throttled(lab: &mut Lab) -> Outcome {
     lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts"));
-    lab.sim.with(|world| world.create_account(&NewAccount::default())).ok();
+    let account = lab.sim.with(|world| world.create_account(&NewAccount::default())).unwrap_or_default();
+    lab.stacks.deploy_member(&account)?;
     lab.settle(20 * MINUTE_MS).await?;
     lab.sim.with(|world| world.faults.clear());
     go_on(lab, false).await
@@ -205,7 +212,12 @@ async fn vpc_in_center(lab: &mut Lab) -> Outcome {
     make_vpc(lab, &lab.sim.central(), VIRGINIA).await
 }
 
+/// An account has left, of which nothing was heard.
 async fn dry_run(lab: &mut Lab) -> Outcome {
+    lab.sim.set_event_delivery(DeliverySettings { drop_probability: 1.0, ..DeliverySettings::default() }, 1);
+    let (management, central) = (lab.sim.management(), lab.sim.central());
+    let member = lab.sim.members().into_iter().find(|id| *id != management && *id != central);
+    lab.sim.with(|world| world.leave(&member.unwrap_or_default())).ok();
     let answer = lab.sweep(json!({ "dry_run": true })).await?;
     Ok(vec![answer["plan"].to_string()])
 }
@@ -225,6 +237,30 @@ async fn throttled_backfill(lab: &mut Lab) -> Outcome {
     let sent = lab.backfill.aws.queues.send(&lab.url("backfill"), vec![message]).await;
     lab.settle(10 * MINUTE_MS).await?;
     Ok(vec![format!("sent: {}", sent.is_ok())])
+}
+
+/// Of a VPC that EC2 does not show yet: what a queue would bring again the function has to queue itself.
+async fn event_by_hand(lab: &mut Lab) -> Outcome {
+    let account = lab.sim.management();
+    let event = json!({
+        "source": "aws.ec2", "detail-type": "AWS API Call via CloudTrail", "account": account, "region": IRELAND,
+        "detail": {
+            "eventSource": "ec2.amazonaws.com", "eventName": "CreateVpc", "awsRegion": IRELAND,
+            "recipientAccountId": account, "responseElements": { "vpc": { "vpcId": "vpc-0123456789abcdef0" } }
+        }
+    });
+    let answer = lab.enroll(lab.invocation(event)).await?;
+    lab.settle(DAY_MS).await?;
+    Ok(vec![format!("queued again: {}", answer["queued_again"])])
+}
+
+async fn request_by_hand(lab: &mut Lab) -> Outcome {
+    lab.sim.advance(2 * MINUTE_MS);
+    lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(Strike::First(4)));
+    let request = json!({ "kind": "sync-request", "version": 1, "reason": "test" });
+    let answer = lab.onboard(lab.invocation(request)).await?;
+    lab.settle(DAY_MS).await?;
+    Ok(vec![format!("queued again: {}", answer["queued_again"])])
 }
 
 async fn doctor(lab: &mut Lab) -> Outcome {
