@@ -7,15 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_sim::iam::{Denial, Use};
 use enroller_sim::iam_policy::{statement_name, statements, strings};
+use enroller_testkit::templates::RoleResource;
 use enroller_testkit::{Element, Lab, Withheld};
 use futures::future::LocalBoxFuture;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub use cases::CASES;
 
 use crate::scenarios::{IRELAND, SCENARIOS};
 use crate::state::{others, ours};
-use crate::{DAY_MS, with_settings};
+use crate::with_settings;
+
+/// Longer in virtual time than a message is tried; what is not well then stays so until somebody does something.
+const HORIZON_MS: u64 = 3 * 3_600_000;
 
 /// Something that happens to an installation, and what is seen of it.
 #[derive(Clone, Copy)]
@@ -69,28 +73,34 @@ pub fn allowed() -> BTreeMap<(String, String, String), (BTreeSet<String>, usize)
     let mut found = BTreeMap::new();
     for setting in [cases::KEY, ("delivery_role_maker", "enroller")] {
         let lab = with_settings(2, &[IRELAND], 0, &[setting]);
-        let (stacks, account) = (&lab.stacks, lab.sim.management());
-        let stacks =
-            [stacks.central_stack(), stacks.member_stack(&account, IRELAND), stacks.management_stack()];
-        for stack in stacks {
-            let roles = stack.map(|stack| stack.roles());
-            let roles = match roles {
-                Ok(Ok(roles)) => roles,
-                Ok(Err(error)) => panic!("{error}"),
-                Err(error) => panic!("{error}"),
-            };
-            for role in roles {
-                for (policy, document) in &role.policies {
-                    for (number, statement) in statements(document).enumerate() {
-                        let name = (role.name.clone(), policy.clone(), statement_name(number, statement));
-                        let actions = strings(&statement["Action"]).map(str::to_owned).collect();
-                        found.insert(name, (actions, strings(&statement["Resource"]).count()));
-                    }
-                }
+        let account = lab.sim.management();
+        let stacks = &lab.stacks;
+        for stack in [stacks.central_stack(), stacks.member_stack(&account, IRELAND), stacks.management_stack()] {
+            let roles = stack.and_then(|stack| Ok(stack.roles()?));
+            for role in roles.unwrap_or_else(|error| panic!("{error}")) {
+                found.extend(allowed_by(&role));
             }
         }
     }
     found
+}
+
+/// What a statement of a role allows: its actions, and the number of its resources.
+type Allowed = ((String, String, String), (BTreeSet<String>, usize));
+
+fn allowed_by(role: &RoleResource) -> Vec<Allowed> {
+    let of_statement = |policy: &str, number: usize, statement: &Value| {
+        let name = (role.name.clone(), policy.to_owned(), statement_name(number, statement));
+        let actions = strings(&statement["Action"]).map(str::to_owned).collect();
+        (name, (actions, strings(&statement["Resource"]).count()))
+    };
+    let documents = role.policies.iter();
+    documents
+        .flat_map(|(policy, document)| {
+            let numbered = statements(document).enumerate();
+            numbered.map(|(number, statement)| of_statement(policy, number, statement)).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// Runs a case with the roles of the templates, or with one permission less from its beginning on. What was prepared
@@ -135,7 +145,7 @@ async fn go_on(lab: &Lab, sweep: bool) -> Outcome {
     if sweep {
         lab.sweep(json!({ "reason": "test" })).await?;
     }
-    lab.settle(DAY_MS).await?;
+    lab.settle(HORIZON_MS).await?;
     Ok(Vec::new())
 }
 

@@ -57,9 +57,7 @@ impl Execution {
     fn may(&self, sim: &Sim, function: &str, actions: &[&str], resource: &str) -> bool {
         let role = FUNCTION_ROLES.iter().find(|(name, _)| *name == function).map_or("", |(_, role)| role);
         let source = format!("arn:aws:lambda:{}:{}:function:{PREFIX}{function}", self.home, self.central);
-        sim.with(|world| {
-            world.service_may("lambda.amazonaws.com", (&self.central, role), &source, actions, resource)
-        })
+        sim.with(|world| world.service_may("lambda.amazonaws.com", (&self.central, role), &source, actions, resource))
     }
 }
 

@@ -288,7 +288,8 @@ impl Installation {
         let trust = json!({ "Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Principal": { "AWS": format!("arn:aws:iam::{central}:root") },
             "Action": "sts:AssumeRole" }] });
-        let all = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "*" }] });
+        let all =
+            json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "*" }] });
         let policies = BTreeMap::from([("All".to_owned(), all)]);
         self.sim.with(|world| world.put_role(central, OPERATOR_ROLE, trust, policies).name.clone());
     }

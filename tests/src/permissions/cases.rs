@@ -8,12 +8,13 @@ use enroller_sim::{NewAccount, Service};
 use enroller_testkit::Lab;
 use serde_json::{Value, json};
 
-use super::{Act, Case, Outcome, go_on};
+use super::{Act, Case, HORIZON_MS, Outcome, go_on};
 use crate::scenarios::{IRELAND, VIRGINIA};
-use crate::{DAY_MS, with_settings};
+use crate::with_settings;
 
 const MINUTE_MS: u64 = 60_000;
-pub(super) const KEY: (&str, &str) = ("kms_key_arn", "arn:aws:kms:{region}:{account}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+pub(super) const KEY: (&str, &str) =
+    ("kms_key_arn", "arn:aws:kms:{region}:{account}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
 
 /// The one case in which people use the member role.
 pub(super) const DOCTOR: &str = "doctor";
@@ -28,7 +29,11 @@ macro_rules! case {
 pub const CASES: &[Case] = &[
     case!("first installation", bare(3, &[]), installation),
     case!("first installation where a policy is almost full", crowded(), installation),
-    case!("account joins an organization that is granted as a whole", settled(3, &[("grant_mode", "organization")]), join),
+    case!(
+        "account joins an organization that is granted as a whole",
+        settled(3, &[("grant_mode", "organization")]),
+        join
+    ),
     case!("account joins that is ready half an hour later", settled(2, &[]), join_late),
     case!("account joins that has a Region disabled", settled(2, &[]), join_without_a_region),
     case!("account joins while Organizations throttles for a while", settled(2, &[]), join_throttled),
@@ -41,6 +46,7 @@ pub const CASES: &[Case] = &[
     case!("a key is set, permissions on bare ARNs", bare_arns(), set_key),
     case!("delivery role of the enroller's broken", settled(2, &[("delivery_role_maker", "enroller")]), mend_role),
     case!("an OU is excluded and accounts have no paths", settled(3, &[]), exclude),
+    case!("a backfill with an OU excluded and accounts without paths", settled(3, &[]), exclude_and_sweep),
     case!("a VPC is made in the other Region", settled(2, &[]), vpc_elsewhere),
     case!("a VPC is made in the central account", settled(2, &[]), vpc_in_center),
     case!("dry run after an account left", settled(12, &[]), dry_run),
@@ -71,7 +77,7 @@ async fn quiet(lab: &Lab) {
 
 async fn installed(lab: &Lab) -> Outcome {
     lab.deploy_members()?;
-    lab.settle(DAY_MS).await?;
+    lab.settle(HORIZON_MS).await?;
     Ok(Vec::new())
 }
 
@@ -185,16 +191,29 @@ async fn mend_role(lab: &mut Lab) -> Outcome {
     go_on(lab, true).await
 }
 
-/// One account comes into the excluded OU, one stays outside.
-async fn exclude(lab: &mut Lab) -> Outcome {
+fn exclude_unit(lab: &mut Lab) -> Result<String, enroller_testkit::LabError> {
     let unit = lab.sim.with(|world| {
         world.settings.account_paths = false;
         let sandbox = world.organization.units().find(|(_, unit)| unit.name == "Sandbox");
         sandbox.map(|(id, _)| id.to_owned()).unwrap_or_default()
     });
     lab.reconfigure(&[("excluded_organizational_units", &unit)])?;
+    Ok(unit)
+}
+
+/// One account comes into the excluded OU, one stays outside, and one that is below another OU makes a VPC.
+async fn exclude(lab: &mut Lab) -> Outcome {
+    let unit = exclude_unit(lab)?;
+    let (management, central) = (lab.sim.management(), lab.sim.central());
+    let member = lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap_or_default();
     add(lab, &NewAccount { parent: Some(unit), ..NewAccount::default() })?;
     add(lab, &NewAccount::default())?;
+    make_vpc(lab, &member, IRELAND).await
+}
+
+async fn exclude_and_sweep(lab: &mut Lab) -> Outcome {
+    let unit = exclude_unit(lab)?;
+    add(lab, &NewAccount { parent: Some(unit), ..NewAccount::default() })?;
     go_on(lab, true).await
 }
 
@@ -250,7 +269,7 @@ async fn event_by_hand(lab: &mut Lab) -> Outcome {
         }
     });
     let answer = lab.enroll(lab.invocation(event)).await?;
-    lab.settle(DAY_MS).await?;
+    lab.settle(HORIZON_MS).await?;
     Ok(vec![format!("queued again: {}", answer["queued_again"])])
 }
 
@@ -259,7 +278,7 @@ async fn request_by_hand(lab: &mut Lab) -> Outcome {
     lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(Strike::First(4)));
     let request = json!({ "kind": "sync-request", "version": 1, "reason": "test" });
     let answer = lab.onboard(lab.invocation(request)).await?;
-    lab.settle(DAY_MS).await?;
+    lab.settle(HORIZON_MS).await?;
     Ok(vec![format!("queued again: {}", answer["queued_again"])])
 }
 

@@ -19,10 +19,14 @@ pub(super) fn needs(world: &World, call: &Call, params: &Params) -> Option<Vec<N
             Some(vec![own, Need::new("iam:TagRole", role_arn).with_request_tags(&tags)])
         }
         "CreateRole" => Some(vec![own]),
-        "GetRole" | "DeleteRole" | "PutRolePolicy" | "GetRolePolicy" | "DeleteRolePolicy"
-        | "UpdateAssumeRolePolicy" | "TagRole" | "ListRolePolicies" => {
-            Some(vec![own.with_resource_tags(existing.map(|role| &role.tags))])
-        }
+        "GetRole"
+        | "DeleteRole"
+        | "PutRolePolicy"
+        | "GetRolePolicy"
+        | "DeleteRolePolicy"
+        | "UpdateAssumeRolePolicy"
+        | "TagRole"
+        | "ListRolePolicies" => Some(vec![own.with_resource_tags(existing.map(|role| &role.tags))]),
         _ => None,
     }
 }

@@ -16,10 +16,13 @@ pub(super) fn needs(world: &World, call: &Call, input: &Value) -> Option<Vec<Nee
         "DescribeLogGroups" => Some(vec![Need::own(call, arn(call, "log-group::log-stream:"))]),
         "DescribeDestinations" => Some(vec![Need::own(call, "*")]),
         "CreateLogGroup" => Some(create_group(world, call, input)),
-        "DeleteLogGroup" | "PutRetentionPolicy" | "DeleteRetentionPolicy" | "AssociateKmsKey"
-        | "DisassociateKmsKey" | "DescribeSubscriptionFilters" | "DeleteSubscriptionFilter" => {
-            Some(vec![on_group(world, call, text("logGroupName"))])
-        }
+        "DeleteLogGroup"
+        | "PutRetentionPolicy"
+        | "DeleteRetentionPolicy"
+        | "AssociateKmsKey"
+        | "DisassociateKmsKey"
+        | "DescribeSubscriptionFilters"
+        | "DeleteSubscriptionFilter" => Some(vec![on_group(world, call, text("logGroupName"))]),
         "TagResource" | "UntagResource" | "ListTagsForResource" => {
             let tags = text_map(&input["tags"]);
             Some(vec![Need::own(call, text("resourceArn")).with_request_tags(&tags)])

@@ -42,7 +42,11 @@ fn each_service_refuses_what_no_policy_allows_in_its_own_words() {
             Service::Sqs,
             "SendMessageBatch",
             json!({"QueueUrl": "q", "Entries": []}),
-            Refusal::new(403, "AccessDeniedException", because("sqs:SendMessage", &format!("arn:aws:sqs:{REGION}:{account}:"))),
+            Refusal::new(
+                403,
+                "AccessDeniedException",
+                because("sqs:SendMessage", &format!("arn:aws:sqs:{REGION}:{account}:")),
+            ),
         ),
     ];
     for (service, operation, input, expected) in cases {

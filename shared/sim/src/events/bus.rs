@@ -155,7 +155,12 @@ pub(super) enum ResolvedTarget {
         /// What a rule forwards with; absent where AWS itself puts an event on a bus.
         sender: Option<Sender>,
     },
-    Queue { account: String, region: String, name: String, message_group_id: Option<String> },
+    Queue {
+        account: String,
+        region: String,
+        name: String,
+        message_group_id: Option<String>,
+    },
 }
 
 /// The rule that forwards an event, and the role that EventBridge takes on for it.
@@ -205,7 +210,11 @@ pub fn put_rule(world: &mut World, id: &BusId, settings: &RuleSettings) -> Resul
         return Err(RuleError::TooManyTargets { rule, targets: settings.targets.len() });
     }
     let resolve = |target: &Target| {
-        resolve(world, id, &settings.name, target).map_err(|(arn, reason)| RuleError::Target { rule: rule.clone(), arn, reason })
+        resolve(world, id, &settings.name, target).map_err(|(arn, reason)| RuleError::Target {
+            rule: rule.clone(),
+            arn,
+            reason,
+        })
     };
     let targets = settings.targets.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
     let active_from_ms = world.now_ms() + settings.delay_ms;
@@ -263,7 +272,12 @@ fn resolve(
     }
 }
 
-fn resolve_bus(rule_bus: &BusId, rule: &str, arn: &str, role_arn: Option<&str>) -> Result<ResolvedTarget, &'static str> {
+fn resolve_bus(
+    rule_bus: &BusId,
+    rule: &str,
+    arn: &str,
+    role_arn: Option<&str>,
+) -> Result<ResolvedTarget, &'static str> {
     let bus = BusId::from_arn(arn).ok_or("no ARN of an event bus")?;
     // EventBridge user guide, "Sending and receiving events between AWS accounts".
     let role_arn = role_arn.ok_or("an event bus target needs a role")?;
