@@ -89,7 +89,9 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
     }
     .build();
     let settings = installation_settings(&sim, &regions, &[])?;
-    let stacks = Installation::new(sim.clone(), settings.clone());
+    // Clients come with the account's own keys.
+    let operator = format!("arn:aws:iam::{}:root", settings.central_account);
+    let stacks = Installation::new(sim.clone(), settings.clone()).operated_by(&operator);
     if args.installed {
         install(&sim, &stacks, &settings).await?;
     }

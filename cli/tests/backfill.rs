@@ -28,7 +28,8 @@ impl Served {
         let sim =
             SimBuilder { accounts, regions: regions.clone(), vpcs, real_time: true, ..SimBuilder::default() }.build();
         let settings = installation_settings(&sim, &regions, &[]).unwrap();
-        let stacks = Installation::new(sim.clone(), settings.clone());
+        let operator = format!("arn:aws:iam::{}:root", settings.central_account);
+        let stacks = Installation::new(sim.clone(), settings.clone()).operated_by(&operator);
         stacks.deploy_center().unwrap();
         for account in sim.members() {
             stacks.deploy_member(&account).unwrap();

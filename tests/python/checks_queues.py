@@ -137,7 +137,7 @@ def the_grants_queue_is_first_in_first_out_by_group_and_takes_a_message_once(aws
 
 def a_queue_is_found_by_name_and_by_nobody_else(aws: SimulatedAws):
     queue = Queue(aws, "ENROLLMENTS")
-    equal(queue.sqs.get_queue_url(QueueName="enrollments")["QueueUrl"], queue.url)
+    equal(queue.sqs.get_queue_url(QueueName="vpc-flow-logs-enrollments")["QueueUrl"], queue.url)
     assert "deadLetterTargetArn" in json.loads(queue.attributes()["RedrivePolicy"]), queue.attributes()
     try:
         queue.sqs.get_queue_url(QueueName="nobody")

@@ -6,6 +6,7 @@ pub mod matrix;
 mod membership;
 pub mod mischief;
 pub mod opening;
+pub mod permissions;
 pub mod scenarios;
 pub mod schedule;
 pub mod state;

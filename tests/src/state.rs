@@ -29,7 +29,8 @@ pub fn ours(lab: &Lab) -> Vec<String> {
         }
         for group in world.logs.groups(account, region).filter(|group| group.name == settings.log_group_name.as_str()) {
             if is_ours(settings, &group.tags) {
-                lines.push(format!("{account} {region} group {:?} {:?}", group.retention_days, group.tags));
+                let LogGroup { retention_days, kms_key_id, tags, .. } = group;
+                lines.push(format!("{account} {region} group {retention_days:?} {kms_key_id:?} {tags:?}"));
             }
             let filter = group.filters.get(settings.filter_name.as_str());
             lines.extend(filter.map(|it| {
@@ -45,7 +46,7 @@ pub fn ours(lab: &Lab) -> Vec<String> {
         if region == settings.home_region.as_str() {
             let roles = world.iam.roles(account).filter(|role| is_ours(settings, &role.tags));
             lines.extend(
-                roles.map(|it| format!("{account} role {} {} {:?} {:?}", it.name, it.trust, it.policies, it.tags)),
+                roles.map(|it| format!("{account} role {} {} {:?} {:?}", it.name, it.trust, it.policies(), it.tags)),
             );
         }
     })

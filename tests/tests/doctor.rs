@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use enroller_core::report::checkup::{Check, CheckId, Checkup, Status};
 use enroller_engine::examine::{Examination, Sample};
-use enroller_sim::events::{BusId, RuleSettings, Target, delete_rule, put_bus_policy, put_rule, set_rule_enabled};
+use enroller_sim::events::{BusId, delete_rule, put_bus_policy, set_rule_enabled};
 use enroller_sim::world::ServiceControlDeny;
 use enroller_sim::{Service, Sim};
 use enroller_testkit::install::{BUS, ENROLLMENTS};
@@ -122,27 +122,24 @@ async fn a_rule_that_is_deleted_disabled_or_too_narrow_in_a_member_is_told() {
     type Break = fn(&Lab, &BusId);
     let breaks: [(Break, Status, &str); 3] = [
         (
-            |lab, bus| assert!(lab.sim.with(|world| delete_rule(world, bus, "enroller-vpc-events"))),
+            |lab, bus| {
+                for rule in ["vpcs", "log-group", "filter", "stack"] {
+                    let name = format!("vpc-flow-logs-enroller-{rule}");
+                    assert!(lab.sim.with(|world| delete_rule(world, bus, &name)));
+                }
+            },
             Status::Failed,
             "no rule sends anything to",
         ),
         (
-            |lab, bus| assert!(lab.sim.with(|world| set_rule_enabled(world, bus, "enroller-vpc-events", false))),
+            |lab, bus| {
+                assert!(lab.sim.with(|world| set_rule_enabled(world, bus, "vpc-flow-logs-enroller-vpcs", false)));
+            },
             Status::Failed,
-            "rule enroller-vpc-events is disabled",
+            "rule vpc-flow-logs-enroller-vpcs is disabled",
         ),
         (
-            |lab, bus| {
-                let arn = central_bus(lab, SYDNEY).to_string();
-                let role_arn = Some(format!("arn:aws:iam::{}:role/Forwarder", bus.account));
-                let settings = RuleSettings {
-                    name: "enroller-vpc-events".to_owned(),
-                    pattern: json!({ "source": ["aws.ec2", "aws.logs"] }),
-                    targets: vec![Target::Bus { arn, role_arn }],
-                    delay_ms: 0,
-                };
-                lab.sim.with(|world| put_rule(world, bus, &settings)).unwrap();
-            },
+            |lab, bus| assert!(lab.sim.with(|world| delete_rule(world, bus, "vpc-flow-logs-enroller-stack"))),
             Status::Warning,
             "no rule sends member stack CREATE_COMPLETE, member stack UPDATE_COMPLETE",
         ),
@@ -172,7 +169,7 @@ async fn rules_and_policies_of_the_central_buses_and_the_management_account_are_
         lab.sim.with(|world| set_rule_enabled(world, &bus, rule, true));
     }
     let management = BusId::default_bus(&lab.sim.management(), VIRGINIA);
-    lab.sim.with(|world| delete_rule(world, &management, "enroller-account-events"));
+    lab.sim.with(|world| delete_rule(world, &management, "vpc-flow-logs-enroller-account-events"));
     let check = only(&examined(&lab).await, CheckId::ManagementRules, Status::Failed);
     assert!(check.verdict.remedy.contains("management stack"), "{check:?}");
 
@@ -190,7 +187,7 @@ async fn a_destination_with_another_role_is_told() {
     // A role that works as well as ours: only the comparison can tell.
     lab.sim.with(|world| {
         let ours = world.iam.role(&central, "VPCFlowLogsDestinationRole").unwrap().clone();
-        world.put_role(&central, "Other", ours.trust, ours.policies);
+        world.put_role(&central, "Other", ours.trust.clone(), ours.policies().clone());
     });
     let role = format!("arn:aws:iam::{central}:role/Other");
     let input = json!({ "destinationName": name.as_str(), "targetArn": target, "roleArn": role });
@@ -225,7 +222,7 @@ async fn dead_letters_are_told_with_their_number() {
         lab.sim.call_raw(&credentials, IRELAND, Service::Sqs, "SendMessage", &input).unwrap();
     }
     let check = only(&examined(&lab).await, CheckId::DeadLetters, Status::Failed);
-    assert_eq!(check.subject(), "enrollments-dead");
+    assert_eq!(check.subject(), "vpc-flow-logs-enrollments-dead");
     assert_eq!(check.verdict.finding, "2 messages were given up");
     assert!(check.verdict.remedy.contains("start-message-move-task"));
 }
@@ -253,7 +250,7 @@ async fn a_delivery_role_with_the_wrong_trust_or_none_is_told() {
     let found = lab.sim.with(|world| world.iam.role(&account, name).unwrap().clone());
     let mut stranger = found.trust.clone();
     stranger["Statement"][0]["Principal"] = json!({ "Service": "ec2.amazonaws.com" });
-    lab.sim.with(|world| world.put_role(&account, name, stranger, found.policies.clone()).name.clone());
+    lab.sim.with(|world| world.put_role(&account, name, stranger, found.policies().clone()).name.clone());
     let check = only(&examined(&lab).await, CheckId::DeliveryRole, Status::Failed);
     assert_eq!(check.subject(), format!("{account} {name}"));
     assert!(check.verdict.finding.contains("does not let vpc-flow-logs.amazonaws.com take it on"), "{check:?}");

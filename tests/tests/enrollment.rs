@@ -226,7 +226,7 @@ async fn seven_hundred_accounts_need_three_shards_and_no_policy_is_too_long() {
 async fn a_poison_message_ends_in_the_dead_letter_queue_and_stops_nobody() {
     let lab = organization(2, &[IRELAND], 1);
     lab.deploy_members().unwrap();
-    let aws = &lab.enroller.aws;
+    let aws = &lab.operator(lab.notebook.clone()).aws;
     let poison = |fifo| Outgoing { body: "{".to_owned(), delay_seconds: 0, fifo };
     aws.queues.send(&lab.url("enrollments"), vec![poison(None)]).await.unwrap();
     let group = Some(("grants".to_owned(), "poison".to_owned()));
@@ -275,7 +275,7 @@ async fn an_event_of_an_account_outside_the_organization_makes_no_call_in_it() {
         }
     });
     let body = Outgoing { body: event.to_string(), delay_seconds: 0, fifo: None };
-    lab.enroller.aws.queues.send(&lab.url("enrollments"), vec![body]).await.unwrap();
+    lab.operator(lab.notebook.clone()).aws.queues.send(&lab.url("enrollments"), vec![body]).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
     let calls = calls_since(&lab, from);
     assert_eq!(count(&calls, "AssumeRole"), 0);

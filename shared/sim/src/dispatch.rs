@@ -1,4 +1,4 @@
-//! The way of a call: who asks, faults, limits, the gate, the service, the trail, the answer.
+//! The way of a call: who asks, faults, limits, the gate, permissions, the service, the trail, the answer.
 
 use bytes::Bytes;
 use http::Response;
@@ -10,7 +10,7 @@ use crate::faults::{Before, Failure, after, before};
 use crate::regions::GLOBAL_REGION;
 use crate::wire::{Input, Output, Scope, parse, render_output, render_refusal, text};
 use crate::world::World;
-use crate::{cloudtrail, ec2, events, gate, iam, logs, organizations, sqs, sts};
+use crate::{authorization, cloudtrail, ec2, events, gate, iam, logs, organizations, sqs, sts};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -92,7 +92,8 @@ fn run(world: &mut World, call: &Call, input: &Input) -> Outcome {
     if let Err(refusal) = world.limits.check(call, now_ms) {
         return Outcome::Refused(refusal);
     }
-    let result = gate::check(world, call).and_then(|()| serve(world, call, input));
+    let allowed = gate::check(world, call).and_then(|()| authorization::check(world, call, input));
+    let result = allowed.and_then(|()| serve(world, call, input));
     record(world, call, input, result.as_ref().map(|(_, facts)| facts));
     match after(fault.as_ref(), world, call) {
         Before::GoOn => {}

@@ -2,12 +2,15 @@
 
 mod api;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 pub(crate) use api::handle;
 
+use crate::iam_policy::Context;
+pub use crate::identity_policy::{Denial, Use};
+use crate::identity_policy::{IdentityPolicy, Ledger};
 use crate::world::World;
 
 /// A role.
@@ -23,8 +26,9 @@ pub struct Role {
     pub id: String,
     /// Trust policy.
     pub trust: Value,
-    /// Inline policies by name.
-    pub policies: BTreeMap<String, Value>,
+    /// Changed together with what is read of them.
+    policies: BTreeMap<String, Value>,
+    identity: IdentityPolicy,
     /// Tags.
     pub tags: BTreeMap<String, String>,
     /// Description, if any.
@@ -35,13 +39,47 @@ pub struct Role {
     pub created_ms: u64,
 }
 
+impl Role {
+    /// Inline policies by name.
+    pub fn policies(&self) -> &BTreeMap<String, Value> {
+        &self.policies
+    }
+
+    /// Replaces all inline policies.
+    fn set_policies(&mut self, policies: BTreeMap<String, Value>) {
+        self.identity = IdentityPolicy::of(&policies);
+        self.policies = policies;
+    }
+}
+
 /// Roles of all accounts.
 #[derive(Debug, Default)]
 pub struct IamState {
     roles: BTreeMap<String, BTreeMap<String, Role>>,
+    ledger: Ledger,
 }
 
 impl IamState {
+    /// Every permission that let a request through since the world began.
+    pub fn uses(&self) -> BTreeSet<Use> {
+        self.ledger.uses()
+    }
+
+    /// Every request of a role that its policies did not allow since the world began.
+    pub fn denials(&self) -> BTreeSet<Denial> {
+        self.ledger.denials()
+    }
+
+    /// Begins to record uses and denials anew.
+    pub fn forget_uses(&mut self) {
+        self.ledger = Ledger::default();
+    }
+
+    /// Whether the role's inline policies allow the action on the resource.
+    pub(crate) fn allows(&self, role: &Role, action: &str, resource_arn: &str, context: &Context) -> bool {
+        role.identity.allows(&self.ledger, &role.name, action, resource_arn, context)
+    }
+
     /// A role by its name.
     pub fn role(&self, account: &str, name: &str) -> Option<&Role> {
         self.roles.get(account)?.get(name)
@@ -77,7 +115,7 @@ impl World {
     /// administrators would long before. Replaces a role of that name.
     pub fn put_role(&mut self, account: &str, name: &str, trust: Value, policies: BTreeMap<String, Value>) -> &Role {
         let mut role = self.new_role(account, "/", name, trust);
-        role.policies = policies;
+        role.set_policies(policies);
         // Older than any propagation delay, whenever it is set.
         role.created_ms = 0;
         let roles = self.iam.roles.entry(account.to_owned()).or_default();
@@ -98,6 +136,7 @@ impl World {
             id: format!("AROA{}", self.ids.hex(17).to_ascii_uppercase()),
             trust,
             policies: BTreeMap::new(),
+            identity: IdentityPolicy::default(),
             tags: BTreeMap::new(),
             description: None,
             max_session_seconds: 3600,

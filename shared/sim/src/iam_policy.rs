@@ -43,17 +43,6 @@ pub fn trust_allows(trust: &Value, request: &TrustRequest<'_>) -> bool {
     decide(statements(trust), matches, &request.context)
 }
 
-/// Whether a role's inline policies, by name, allow the action on the resource.
-pub fn identity_allows(
-    policies: &BTreeMap<String, Value>,
-    action: &str,
-    resource_arn: &str,
-    context: &Context,
-) -> bool {
-    let matches = |statement: &Value| names_action(statement, action) && names_resource(statement, resource_arn);
-    decide(policies.values().flat_map(statements), matches, context)
-}
-
 /// Decides whether the statements whose other elements match allow; an explicit deny wins.
 fn decide<'a>(
     statements: impl Iterator<Item = &'a Value>,
@@ -77,6 +66,11 @@ pub fn statements(document: &Value) -> impl Iterator<Item = &Value> {
     one_or_many(&document["Statement"])
 }
 
+/// What a statement is called: its `Sid`, or its number from 0 where it has none.
+pub fn statement_name(number: usize, statement: &Value) -> String {
+    statement["Sid"].as_str().map_or_else(|| format!("#{number}"), str::to_owned)
+}
+
 /// The strings of an element that may be one string or a list of them.
 pub fn strings(element: &Value) -> impl Iterator<Item = &str> {
     one_or_many(element).filter_map(Value::as_str)
@@ -95,11 +89,6 @@ fn names_action(statement: &Value, action: &str) -> bool {
     let action = action.to_ascii_lowercase();
     let names = |element: &Value| strings(element).any(|pattern| glob(&pattern.to_ascii_lowercase(), &action));
     if statement["NotAction"].is_null() { names(&statement["Action"]) } else { !names(&statement["NotAction"]) }
-}
-
-fn names_resource(statement: &Value, arn: &str) -> bool {
-    let names = |element: &Value| strings(element).any(|pattern| glob(pattern, arn));
-    if statement["NotResource"].is_null() { names(&statement["Resource"]) } else { !names(&statement["NotResource"]) }
 }
 
 fn names_principal(principal: &Value, request: &TrustRequest<'_>) -> bool {

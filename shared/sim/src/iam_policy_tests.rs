@@ -83,24 +83,6 @@ fn a_star_in_an_arn_condition_stays_within_its_part() {
 }
 
 #[test]
-fn an_explicit_deny_wins_over_an_allow() {
-    let policies = BTreeMap::from([
-        ("allow".to_owned(), json!({"Statement": {"Effect": "Allow", "Action": "logs:*", "Resource": "*"}})),
-        (
-            "deny".to_owned(),
-            json!({"Statement": [{"Effect": "Deny", "Action": "logs:PutLogEvents", "Resource": "arn:aws:logs:*:*:log-group:b:*"}]}),
-        ),
-    ]);
-    let allows = |action, group: &str| {
-        let arn = format!("arn:aws:logs:eu-west-1:111122223333:log-group:{group}:log-stream:s");
-        identity_allows(&policies, action, &arn, &Context::new())
-    };
-    assert!(allows("logs:PutLogEvents", "a"));
-    assert!(!allows("logs:PutLogEvents", "b"));
-    assert!(!allows("ec2:CreateVpc", "a"));
-}
-
-#[test]
 fn documents_that_iam_refuses_are_recognised() {
     let statement = |extra: Value| {
         let mut statement = json!({"Effect": "Allow", "Action": "sts:AssumeRole"});

@@ -6,6 +6,7 @@
 //!
 //! For tests, the demo and benchmarks; it is never linked into a function.
 
+mod authorization;
 pub mod builder;
 pub mod call;
 pub mod cloudtrail;
@@ -17,6 +18,7 @@ mod gate;
 pub mod http_client;
 pub mod iam;
 pub mod iam_policy;
+mod identity_policy;
 mod json_input;
 pub mod lifecycle;
 pub mod limits;

@@ -148,12 +148,13 @@ pub(crate) fn with_group() -> World {
         "ArnLike": {"aws:SourceArn": format!("arn:aws:ec2:*:{MEMBER}:vpc-flow-log/*")},
     });
     let streams = format!("arn:aws:logs:*:{MEMBER}:log-group:{GROUP}:*");
-    let actions = ["logs:CreateLogStream", "logs:PutLogEvents"];
+    let groups = format!("arn:aws:logs:*:{MEMBER}:log-group:*");
+    let actions = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogGroups", "logs:DescribeLogStreams"];
     world.put_role(
         MEMBER,
         "PublishFlowLogs",
         trust("vpc-flow-logs.amazonaws.com", condition),
-        allow(&actions, &streams),
+        allow(&actions, &groups),
     );
     world.put_role(
         MEMBER,

@@ -1,7 +1,7 @@
 //! Roles that AWS services assume: does the role exist, and does it trust the service for this source?
 
 use crate::iam::{Role, split_role_arn};
-use crate::iam_policy::{Context, PrincipalKind, TrustRequest, identity_allows, trust_allows};
+use crate::iam_policy::{Context, PrincipalKind, TrustRequest, trust_allows};
 use crate::world::World;
 
 /// On whose behalf a service assumes a role (IAM user guide, "The confused deputy problem").
@@ -46,11 +46,22 @@ pub(crate) fn assumable<'w>(
 }
 
 /// Whether the role's policies allow all of the actions on the resource.
-pub(crate) fn allows(role: &Role, actions: &[&str], resource_arn: &str) -> bool {
-    actions.iter().all(|action| identity_allows(&role.policies, action, resource_arn, &Context::new()))
+pub(crate) fn allows(world: &World, role: &Role, actions: &[&str], resource_arn: &str) -> bool {
+    actions.iter().all(|action| world.iam.allows(role, action, resource_arn, &Context::new()))
 }
 
 /// Whether the ARN is one of a role of that account; roles cannot be passed across accounts.
 pub(crate) fn is_role_of(role_arn: &str, account: &str) -> bool {
     split_role_arn(role_arn).is_some_and(|(owner, _)| owner == account)
+}
+
+impl World {
+    /// Whether a service, on behalf of something of the role's own account, can assume the role and then do all of this
+    /// with it. For services that are not simulated, such as Lambda and what it does for a function.
+    pub fn service_may(&self, service: &str, role: (&str, &str), source_arn: &str, actions: &[&str], on: &str) -> bool {
+        let (account, name) = role;
+        let Some(role) = self.iam.role(account, name) else { return false };
+        let source = Source { account, arn: source_arn };
+        assumable(self, &role.arn, &[service], &source).is_some_and(|role| allows(self, role, actions, on))
+    }
 }

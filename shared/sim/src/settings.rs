@@ -33,6 +33,9 @@ pub struct Settings {
     /// that is given one endpoint URL does not know better than to sign for its own Region (endpoint rule sets of
     /// botocore and the SDKs).
     pub any_signing_region: bool,
+    /// Whether permissions on log groups are asked for on the bare ARN, as the user guide has it since 2026, and not with
+    /// `:log-stream:` behind it, as refusals of AWS show it. Which of both holds is UNVERIFIED.
+    pub bare_log_group_arns: bool,
     /// VPCs that an account may have in a Region.
     pub vpcs_per_region: usize,
 }
@@ -47,6 +50,7 @@ impl Default for Settings {
             listing_lag_ms: 0,
             latency_ms: 0,
             any_signing_region: false,
+            bare_log_group_arns: false,
             // AWS's default quota is 5 per Region and adjustable (VPC user guide, quotas); organizations that need
             // this product have raised it.
             vpcs_per_region: 10_000,

@@ -54,6 +54,11 @@ impl SqsState {
         self.queues.get(&id_of(account, region, name))
     }
 
+    /// ARN of the queue behind a URL.
+    pub(crate) fn arn_of_url(&self, url: &str, region: &str) -> Option<String> {
+        self.find(url, Some(region)).map(|id| arn_of(&id))
+    }
+
     /// Finds a queue by the path of its URL, since the endpoint may be any; the Region is that of the host name if
     /// it has one, else `region`, else the only one that has such a queue.
     fn find(&self, url: &str, region: Option<&str>) -> Option<QueueId> {

@@ -54,8 +54,9 @@ impl StsState {
         self.sessions.values()
     }
 
-    fn by_arn(&self, arn: &str) -> Option<&Session> {
-        self.sessions.get(self.newest.get(arn)?)
+    /// The session behind a caller; `None` for an account's own keys.
+    pub(crate) fn session_of(&self, caller: &Caller) -> Option<&Session> {
+        self.sessions.get(self.newest.get(&caller.principal_arn)?)
     }
 }
 
@@ -101,7 +102,7 @@ pub(crate) fn handle(world: &mut World, call: &Call, params: &Params) -> QueryAn
 
 fn get_caller_identity(world: &World, call: &Call) -> (Vec<Element>, Value) {
     let caller = &call.caller;
-    let session = world.sts.by_arn(&caller.principal_arn);
+    let session = world.sts.session_of(caller);
     let user_id = session.map_or(caller.account.as_str(), |session| session.user_id.as_str());
     let members = vec![
         Element::text("UserId", user_id),
@@ -202,8 +203,18 @@ fn check_target_account(world: &World, call: &Call, account: &str) -> Result<(),
 }
 
 fn context_of(world: &World, call: &Call, session_name: &str, external_id: Option<&str>) -> Context {
+    let mut context = principal_context(world, call);
+    context.insert("sts:RoleSessionName".to_owned(), session_name.to_owned());
+    if let Some(id) = external_id {
+        context.insert("sts:ExternalId".to_owned(), id.to_owned());
+    }
+    context
+}
+
+/// Condition keys that tell who calls from where (IAM user guide, "AWS global condition context keys").
+pub(crate) fn principal_context(world: &World, call: &Call) -> Context {
     let caller = &call.caller;
-    let session = world.sts.by_arn(&caller.principal_arn);
+    let session = world.sts.session_of(caller);
     let principal_arn = session.map_or(caller.principal_arn.as_str(), |session| session.role_arn.as_str());
     let kind = if session.is_some() { "AssumedRole" } else { "Account" };
     let mut context = Context::new();
@@ -212,10 +223,6 @@ fn context_of(world: &World, call: &Call, session_name: &str, external_id: Optio
     put("aws:PrincipalAccount", &caller.account);
     put("aws:PrincipalType", kind);
     put("aws:RequestedRegion", &call.region);
-    put("sts:RoleSessionName", session_name);
-    if let Some(id) = external_id {
-        put("sts:ExternalId", id);
-    }
     if world.organization.is_member(&caller.account) {
         put("aws:PrincipalOrgID", world.organization.id());
     }

@@ -1,18 +1,21 @@
-//! What the stacks make, put into a simulated AWS: roles, buses, rules, queues, stream.
+//! What the stacks make, put into a simulated AWS: roles, buses, rules, queues and stream, as the templates have them.
 
 use std::collections::BTreeMap;
 
 use enroller_core::arn::Arn;
-use enroller_core::ids::AccountId;
-use enroller_core::policy::{delivery_role, filter_role};
 use enroller_core::settings::{DeliveryRoleMaker, GrantMode, Settings, SettingsError};
+use enroller_sim::Sim;
 use enroller_sim::cloudtrail::{StackStatus, stack_status};
-use enroller_sim::events::{BusId, RuleError, RuleSettings, Target};
+use enroller_sim::events::{BusId, RuleError, RuleSettings, Target, create_bus, put_bus_policy};
 use enroller_sim::sqs::QueueError;
 use enroller_sim::sqs_queue::{QueueSettings, Redrive};
-use enroller_sim::{Sim, World};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::templates::{Part, PatternRule, Place, QueueResource, RuleTarget, Stack, TemplateError};
+use crate::withheld::Withheld;
+
+/// What the names of queues and functions begin with in the templates.
+pub const PREFIX: &str = "vpc-flow-logs-";
 /// The custom bus of the central account, in every enrolled Region.
 pub const BUS: &str = "vpc-flow-logs-enroller";
 /// Role of each function, by the function's name.
@@ -25,21 +28,21 @@ pub const FUNCTION_ROLES: [(&str, &str); 3] = [
 pub const DESTINATION_ROLE: &str = "VPCFlowLogsDestinationRole";
 /// The external id of a simulated installation.
 pub const EXTERNAL_ID: &str = "simulated-external-id";
-/// Queue of the enroller.
+/// Role of the people who use the command line tool. The stacks do not make it: it may do what it likes in the central
+/// account, and elsewhere what the member role may.
+pub const OPERATOR_ROLE: &str = "VpcFlowLogsEnrollerOperator";
+/// Queue of the enroller, without [`PREFIX`], like the others.
 pub const ENROLLMENTS: &str = "enrollments";
 /// Queue of the onboarder.
 pub const GRANTS: &str = "grants.fifo";
 /// Queue on which backfill goes on.
 pub const BACKFILL: &str = "backfill";
-/// Milliseconds a received message of [`BACKFILL`] stays hidden: six times the function's five minutes, which tests of
-/// its deadline let pass.
+/// Milliseconds a received message of [`BACKFILL`] stays hidden: six times five minutes, which tests of the function's
+/// deadline let pass.
 const BACKFILL_VISIBILITY_MS: u64 = 1_800_000;
-/// Milliseconds a received message stays hidden: six times a function's five minutes would stall the simulation for
-/// nothing; what matters is that it is longer than one invocation, which takes no virtual time.
+/// Milliseconds a received message stays hidden. The template's half an hour would stall the simulation for nothing; what
+/// matters is that it is longer than one invocation, which takes no virtual time.
 const VISIBILITY_MS: u64 = 60_000;
-/// Receives before a message goes to the dead-letter queue. With waits that double up to 15 minutes, an account may
-/// take some two hours to become ready.
-const MAX_RECEIVES: u32 = 12;
 
 /// Why an installation could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,17 @@ pub enum InstallError {
     /// A queue was refused.
     #[error("a queue of the simulated installation is refused")]
     Queue(#[from] QueueError),
+    /// A template cannot be evaluated.
+    #[error("a template of the simulated installation cannot be evaluated")]
+    Template(#[from] TemplateError),
+    /// A rule has a target that is neither a bus nor a queue.
+    #[error("rule {rule} sends to {arn}, which is not simulated")]
+    Target {
+        /// The rule.
+        rule: String,
+        /// Its target.
+        arn: String,
+    },
 }
 
 /// Settings for an installation in the organization of a simulated AWS; `changes` come on top.
@@ -67,7 +81,7 @@ pub fn installation_settings(
 ) -> Result<Settings, SettingsError> {
     let central = sim.central();
     let home = regions.first().cloned().unwrap_or_default();
-    let queue = |name: &str| format!("https://sqs.{home}.amazonaws.com/{central}/{name}");
+    let queue = |name: &str| format!("https://sqs.{home}.amazonaws.com/{central}/{PREFIX}{name}");
     let mut values: BTreeMap<&str, String> = BTreeMap::from([
         ("central_account", central.clone()),
         ("organization_id", sim.with(|world| world.organization.id().to_owned())),
@@ -93,12 +107,46 @@ fn stream_arn(region: &str, central: &str) -> String {
 pub struct Installation {
     sim: Sim,
     settings: Settings,
+    operator_arn: String,
+    withheld: Option<Withheld>,
 }
 
 impl Installation {
-    /// The stacks for these settings.
+    /// The stacks for these settings, with [`OPERATOR_ROLE`] as the one that people use.
     pub fn new(sim: Sim, settings: Settings) -> Self {
-        Self { sim, settings }
+        let operator_arn = format!("arn:aws:iam::{}:role/{OPERATOR_ROLE}", settings.central_account);
+        Self { sim, settings, operator_arn, withheld: None }
+    }
+
+    /// Lets people of another principal of the central account use the member role.
+    #[must_use]
+    pub fn operated_by(mut self, arn: &str) -> Self {
+        arn.clone_into(&mut self.operator_arn);
+        self
+    }
+
+    /// The same stacks for other settings.
+    #[must_use]
+    pub(crate) fn with_settings(&self, settings: Settings) -> Self {
+        Self { settings, ..self.clone() }
+    }
+
+    /// Takes a permission out of a role, of which the stacks know nothing: in every account that has the role, and in
+    /// those that get it later.
+    ///
+    /// # Errors
+    ///
+    /// A template that cannot be evaluated.
+    pub fn withhold(&mut self, withheld: Withheld) -> Result<(), InstallError> {
+        self.withheld = Some(withheld);
+        let member_role = self.settings.member_role_name.to_string();
+        let has_stack = |account: &String| self.sim.with(|world| world.iam.role(account, &member_role).is_some());
+        self.put_roles(&self.central_stack()?)?;
+        self.put_roles(&self.management_stack()?)?;
+        for account in self.sim.members().into_iter().filter(has_stack) {
+            self.put_roles(&self.member_stack(&account, self.roles_region())?)?;
+        }
+        Ok(())
     }
 
     /// Central, regional and management stacks.
@@ -109,113 +157,34 @@ impl Installation {
     pub fn deploy_center(&self) -> Result<(), InstallError> {
         let central = self.settings.central_account.to_string();
         let home = self.settings.home_region.to_string();
-        self.sim.with(|world| self.central_roles(world, &central));
-        for (name, fifo, visibility_timeout_ms) in [
-            (ENROLLMENTS, false, VISIBILITY_MS),
-            (GRANTS, true, VISIBILITY_MS),
-            (BACKFILL, false, BACKFILL_VISIBILITY_MS),
-        ] {
-            let dead = if fifo { name.replace(".fifo", "-dead.fifo") } else { format!("{name}-dead") };
-            let settings = QueueSettings { fifo, visibility_timeout_ms, ..QueueSettings::default() };
-            self.sim.create_queue(&central, &home, &dead, settings.clone())?;
-            let redrive = Some(Redrive { dead_letter_queue: dead, max_receive_count: MAX_RECEIVES });
-            let content_based_deduplication = fifo;
-            self.sim.create_queue(
-                &central,
-                &home,
-                name,
-                QueueSettings { redrive, content_based_deduplication, ..settings },
-            )?;
-        }
-        self.central_buses(&central, &home)?;
-        self.management_rule(&central, &home)
-    }
-
-    fn central_roles(&self, world: &mut World, central: &str) {
-        let lambda = json!({ "Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" }, "Action": "sts:AssumeRole" }] });
-        for (_, role) in FUNCTION_ROLES {
-            world.put_role(central, role, lambda.clone(), BTreeMap::new());
-        }
-        let organization = self.settings.organization_id.as_str();
-        let logs = json!({ "Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow", "Principal": { "Service": "logs.amazonaws.com" }, "Action": "sts:AssumeRole",
-            "Condition": { "StringEquals": { "aws:SourceOrgID": organization } } }] });
-        let stream = stream_arn(self.settings.home_region.as_str(), central);
-        let write = json!({ "Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow", "Action": ["firehose:PutRecord", "firehose:PutRecordBatch"], "Resource": stream.clone() }] });
-        world.put_role(central, DESTINATION_ROLE, logs, BTreeMap::from([("WriteToStream".to_owned(), write)]));
-        world.logs.add_stream(&stream);
-    }
-
-    fn central_buses(&self, central: &str, home: &str) -> Result<(), InstallError> {
-        let organization = self.settings.organization_id.as_str();
+        self.put_operator(&central);
+        self.sim.add_stream(&stream_arn(&home, &central));
+        self.deploy(&self.central_stack()?)?;
         let mut regions: Vec<String> = self.settings.regions.iter().map(ToString::to_string).collect();
         // Account events arise in the Region of Organizations, enrolled or not.
-        regions.extend([home.to_owned(), self.settings.partition().organizations_region().to_owned()]);
+        regions.push(self.settings.partition().organizations_region().to_owned());
+        regions.retain(|region| *region != home);
         regions.sort();
         regions.dedup();
-        let home_bus = bus(central, home);
-        for region in &regions {
-            let id = bus(central, region);
-            let policy = json!({ "Version": "2012-10-17", "Statement": [{
-                "Sid": "Organization", "Effect": "Allow", "Principal": "*", "Action": "events:PutEvents",
-                "Resource": id.to_string(), "Condition": { "StringEquals": { "aws:PrincipalOrgID": organization } } }] });
-            self.sim.with(|world| {
-                enroller_sim::events::create_bus(world, &id);
-                enroller_sim::events::put_bus_policy(world, &id, policy)
-            })?;
-            if region != home {
-                let target = Target::Bus { arn: home_bus.to_string(), role_arn: Some(forwarder(central)) };
-                let pattern = json!({ "source": [{ "prefix": "aws." }] });
-                self.rule(&id, "forward-to-home", pattern, target)?;
-            }
+        for region in regions {
+            let parameters = [
+                ("OrganizationId", self.settings.organization_id.to_string()),
+                ("HomeBusArn", bus(&central, &home).to_string()),
+            ];
+            let place = Place { account: central.clone(), region };
+            self.deploy(&Part::Regional.template()?.stack(place, &parameters)?)?;
         }
-        let queue = |name: &str| format!("arn:aws:sqs:{home}:{central}:{name}");
-        let vpc_events = json!({ "source": ["aws.ec2", "aws.logs", "aws.cloudformation"] });
-        let target = Target::Queue { arn: queue(ENROLLMENTS), message_group_id: None };
-        self.rule(&home_bus, "vpc-events", vpc_events, target)?;
-        let account_events = json!({ "source": ["aws.organizations", "aws.controltower"] });
-        let target = Target::Queue { arn: queue(GRANTS), message_group_id: Some("grants".to_owned()) };
-        self.rule(&home_bus, "account-events", account_events, target)
+        self.deploy(&self.management_stack()?)
     }
 
-    fn management_rule(&self, central: &str, home: &str) -> Result<(), InstallError> {
-        let region = self.settings.partition().organizations_region();
-        let management = self.sim.management();
-        let pattern = json!({
-            "source": ["aws.organizations", "aws.controltower"],
-            "detail": { "eventName": [
-                "CreateAccountResult", "CreateManagedAccount", "UpdateManagedAccount", "RegisterOrganizationalUnit",
-                "AccountJoinedOrganization", "MoveAccount", "RemoveAccountFromOrganization", "CloseAccountResult",
-                "AccountDepartedOrganization"] }
-        });
-        // Same Region first: a hop to another account and another Region at once is not known to work.
-        let target = if region == home { bus(central, home) } else { bus(central, region) };
-        let target = Target::Bus { arn: target.to_string(), role_arn: Some(forwarder(&management)) };
-        self.rule(&BusId::default_bus(&management, region), "enroller-account-events", pattern, target)
-    }
-
-    /// The member stack in one account: roles once, rules in every enrolled Region, and the event of its completion.
+    /// The member stack in one account: roles once, rules in every enrolled Region.
     ///
     /// # Errors
     ///
     /// Something the simulated AWS refuses.
     pub fn deploy_member(&self, account: &str) -> Result<(), InstallError> {
-        self.sim.with(|world| self.member_roles(world, account));
-        let central = self.settings.central_account.to_string();
         for region in &self.settings.regions {
-            // From the central account straight home, as in the template: EventBridge does not pass an event through
-            // three buses of one account.
-            let of = if account == central { &self.settings.home_region } else { region };
-            let target =
-                Target::Bus { arn: bus(&central, of.as_str()).to_string(), role_arn: Some(forwarder(account)) };
-            self.rule(
-                &BusId::default_bus(account, region.as_str()),
-                "enroller-vpc-events",
-                self.member_pattern(),
-                target,
-            )?;
+            self.deploy(&self.member_stack(account, region.as_str())?)?;
         }
         Ok(())
     }
@@ -230,52 +199,151 @@ impl Installation {
         }
     }
 
-    fn member_pattern(&self) -> Value {
-        let group = self.settings.log_group_name.as_str();
-        json!({ "$or": [
-            { "source": ["aws.ec2"], "detail": {
-                "eventName": ["CreateVpc", "CreateDefaultVpc", "DeleteFlowLogs"], "errorCode": [{ "exists": false }] } },
-            { "source": ["aws.logs"], "detail": {
-                "eventName": ["DeleteLogGroup", "DeleteSubscriptionFilter", "PutSubscriptionFilter",
-                    "PutRetentionPolicy", "DeleteRetentionPolicy"],
-                "requestParameters": { "logGroupName": [group] }, "errorCode": [{ "exists": false }] } },
-            { "source": ["aws.cloudformation"], "detail": {
-                "status-details": { "status": ["CREATE_COMPLETE", "UPDATE_COMPLETE"] } } }
-        ] })
-    }
-
-    fn member_roles(&self, world: &mut World, account: &str) {
+    /// The central stack.
+    ///
+    /// # Errors
+    ///
+    /// A template that cannot be evaluated.
+    pub fn central_stack(&self) -> Result<Stack<'static>, InstallError> {
         let settings = &self.settings;
-        let central = settings.central_account;
-        let mut principals: Vec<String> =
-            FUNCTION_ROLES.iter().map(|(_, role)| format!("arn:aws:iam::{central}:role/{role}")).collect();
-        // Beside the functions, a person of the central account, as with the command line tool.
-        principals.push(format!("arn:aws:iam::{central}:root"));
-        let mut condition = json!({ "StringEquals": { "aws:PrincipalOrgID": settings.organization_id.as_str() } });
-        if let Some(id) = &settings.external_id {
-            condition["StringEquals"]["sts:ExternalId"] = json!(id);
-        }
-        let trust = json!({ "Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow", "Principal": { "AWS": principals }, "Action": "sts:AssumeRole", "Condition": condition }] });
-        world.put_role(account, settings.member_role_name.as_str(), trust, BTreeMap::new());
-        let Ok(id) = account.parse::<AccountId>() else { return };
-        let (partition, group) = (settings.partition(), &settings.log_group_name);
-        if settings.delivery_role_maker == DeliveryRoleMaker::MemberStack {
-            let policy = delivery_role::permissions(partition, id, group);
-            let policies = BTreeMap::from([(settings.delivery_role_policy_name.clone(), policy)]);
-            let trust = delivery_role::trust_policy(partition, id);
-            world.put_role(account, settings.delivery_role_name.as_str(), trust, policies);
-        }
-        if settings.grant_mode == GrantMode::Organization {
-            let policies = BTreeMap::from([("Deliver".to_owned(), filter_role::permissions(partition, id, group))]);
-            let trust = filter_role::trust_policy(partition, id);
-            world.put_role(account, settings.filter_role_name.as_str(), trust, policies);
-        }
+        let regions: Vec<&str> = settings.regions.iter().map(enroller_core::ids::Region::as_str).collect();
+        let mode = match settings.grant_mode {
+            GrantMode::AccountList => "account-list",
+            GrantMode::Organization => "organization",
+        };
+        let mut parameters = self.common_parameters();
+        parameters.extend([
+            ("EnrolledRegions", regions.join(",")),
+            ("GrantMode", mode.to_owned()),
+            ("CodeBucket", "code".to_owned()),
+            ("CodePrefix", "code".to_owned()),
+        ]);
+        let place = Place { account: settings.central_account.to_string(), region: settings.home_region.to_string() };
+        Ok(Part::Central.template()?.stack(place, &parameters)?)
     }
 
-    fn rule(&self, bus: &BusId, name: &str, pattern: Value, target: Target) -> Result<(), InstallError> {
-        let settings = RuleSettings { name: name.to_owned(), pattern, targets: vec![target], delay_ms: 0 };
-        Ok(self.sim.put_rule(bus, &settings)?)
+    /// The member stack of an account in a Region.
+    ///
+    /// # Errors
+    ///
+    /// A template that cannot be evaluated.
+    pub fn member_stack(&self, account: &str, region: &str) -> Result<Stack<'static>, InstallError> {
+        let settings = &self.settings;
+        let mut parameters = self.common_parameters();
+        parameters.extend([
+            ("CentralAccountId", settings.central_account.to_string()),
+            ("HomeRegion", settings.home_region.to_string()),
+            ("RolesRegion", self.roles_region().to_owned()),
+            ("OperatorRoleArn", self.operator_arn.clone()),
+            ("LogGroupsHaveKmsKey", settings.kms_key_arn.is_some().to_string()),
+        ]);
+        let place = Place { account: account.to_owned(), region: region.to_owned() };
+        Ok(Part::Member.template()?.stack(place, &parameters)?)
+    }
+
+    /// The stack of the management account, in the Region of Organizations.
+    ///
+    /// # Errors
+    ///
+    /// A template that cannot be evaluated.
+    pub fn management_stack(&self) -> Result<Stack<'static>, InstallError> {
+        let region = self.settings.partition().organizations_region();
+        let parameters = [
+            ("CentralAccountId", self.settings.central_account.to_string()),
+            ("HomeRegion", self.settings.home_region.to_string()),
+            ("RolesRegion", region.to_owned()),
+        ];
+        let place = Place { account: self.sim.management(), region: region.to_owned() };
+        Ok(Part::Management.template()?.stack(place, &parameters)?)
+    }
+
+    /// The Region in which the member stack makes its roles: one that is enrolled.
+    fn roles_region(&self) -> &str {
+        self.settings.regions.first().map_or("", |region| region.as_str())
+    }
+
+    /// What central and member stack must be given alike.
+    fn common_parameters(&self) -> Vec<(&'static str, String)> {
+        let settings = &self.settings;
+        let maker = match settings.delivery_role_maker {
+            DeliveryRoleMaker::MemberStack => "member-stack",
+            DeliveryRoleMaker::Enroller => "enroller",
+        };
+        vec![
+            ("OrganizationId", settings.organization_id.to_string()),
+            ("ExternalId", settings.external_id.clone().unwrap_or_default()),
+            ("LogGroupName", settings.log_group_name.to_string()),
+            ("FilterName", settings.filter_name.to_string()),
+            ("DestinationName", settings.destination_name.to_string()),
+            ("MemberStackName", settings.member_stack_name.clone()),
+            ("MemberRoleName", settings.member_role_name.to_string()),
+            ("DeliveryRoleName", settings.delivery_role_name.to_string()),
+            ("DeliveryRoleMaker", maker.to_owned()),
+            ("FilterRoleName", settings.filter_role_name.to_string()),
+            ("OwnershipTagValue", settings.ownership_tag.value.clone()),
+        ]
+    }
+
+    fn put_operator(&self, central: &str) {
+        let trust = json!({ "Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": { "AWS": format!("arn:aws:iam::{central}:root") },
+            "Action": "sts:AssumeRole" }] });
+        let all =
+            json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "*" }] });
+        let policies = BTreeMap::from([("All".to_owned(), all)]);
+        self.sim.with(|world| world.put_role(central, OPERATOR_ROLE, trust, policies).name.clone());
+    }
+
+    fn deploy(&self, stack: &Stack<'_>) -> Result<(), InstallError> {
+        let Place { account, region } = stack.place().clone();
+        let bus_id = |name: String| BusId { account: account.clone(), region: region.clone(), name };
+        self.put_roles(stack)?;
+        self.put_queues(stack)?;
+        for name in stack.buses()? {
+            self.sim.with(|world| create_bus(world, &bus_id(name)));
+        }
+        for policy in stack.bus_policies()? {
+            let document = json!({ "Version": "2012-10-17", "Statement": [policy.statement] });
+            self.sim.with(|world| put_bus_policy(world, &bus_id(policy.bus), document))?;
+        }
+        for rule in stack.rules()? {
+            let bus = bus_id(rule.bus.clone());
+            self.sim.put_rule(&bus, &rule_settings(rule)?)?;
+        }
+        Ok(())
+    }
+
+    fn put_roles(&self, stack: &Stack<'_>) -> Result<(), InstallError> {
+        for role in stack.roles()? {
+            let policies = match &self.withheld {
+                Some(withheld) => withheld.from(&role.name, &role.policies),
+                None => role.policies,
+            };
+            let account = &stack.place().account;
+            self.sim.with(|world| world.put_role(account, &role.name, role.trust, policies).name.clone());
+        }
+        Ok(())
+    }
+
+    fn put_queues(&self, stack: &Stack<'_>) -> Result<(), InstallError> {
+        let Place { account, region } = stack.place();
+        let mut queues: Vec<QueueResource> = stack.queues()?;
+        // A dead-letter queue must exist before the queue that refers to it.
+        queues.sort_by_key(|queue| queue.redrive.is_some());
+        for queue in queues {
+            let backfill = queue.name == format!("{PREFIX}{BACKFILL}");
+            let settings = QueueSettings {
+                fifo: queue.fifo,
+                content_based_deduplication: queue.content_based_deduplication,
+                visibility_timeout_ms: if backfill { BACKFILL_VISIBILITY_MS } else { VISIBILITY_MS },
+                redrive: queue
+                    .redrive
+                    .map(|(dead_letter_queue, max_receive_count)| Redrive { dead_letter_queue, max_receive_count }),
+                ..QueueSettings::default()
+            };
+            self.sim.create_queue(account, region, &queue.name, settings)?;
+        }
+        Ok(())
     }
 
     /// ARN of the first destination of each enrolled Region.
@@ -286,10 +354,20 @@ impl Installation {
     }
 }
 
-fn bus(account: &str, region: &str) -> BusId {
-    BusId { account: account.to_owned(), region: region.to_owned(), name: BUS.to_owned() }
+fn rule_settings(rule: PatternRule) -> Result<RuleSettings, InstallError> {
+    let targets = rule.targets.into_iter().map(|target| match target {
+        RuleTarget { arn, role_arn, message_group_id: None } if arn.contains(":event-bus/") => {
+            Ok(Target::Bus { arn, role_arn })
+        }
+        RuleTarget { arn, role_arn: None, message_group_id } if arn.contains(":sqs:") => {
+            Ok(Target::Queue { arn, message_group_id })
+        }
+        RuleTarget { arn, .. } => Err(InstallError::Target { rule: rule.name.clone(), arn }),
+    });
+    let targets = targets.collect::<Result<_, _>>()?;
+    Ok(RuleSettings { name: rule.name, pattern: rule.pattern, targets, delay_ms: 0 })
 }
 
-fn forwarder(account: &str) -> String {
-    format!("arn:aws:iam::{account}:role/VpcFlowLogsEnrollerForwarder")
+fn bus(account: &str, region: &str) -> BusId {
+    BusId { account: account.to_owned(), region: region.to_owned(), name: BUS.to_owned() }
 }

@@ -11,11 +11,14 @@ use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
 
 use crate::adapter::{ATTEMPTS, As, SimTime, connection_on, connection_trying};
+use crate::execution::Execution;
 use crate::install::{
-    BACKFILL, ENROLLMENTS, FUNCTION_ROLES, GRANTS, InstallError, Installation, installation_settings,
+    BACKFILL, ENROLLMENTS, FUNCTION_ROLES, GRANTS, InstallError, Installation, OPERATOR_ROLE, PREFIX,
+    installation_settings,
 };
 use crate::journal::Notebook;
 use crate::mapping;
+use crate::withheld::Withheld;
 
 /// What to build.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +48,7 @@ pub struct Lab {
     /// The engine of `backfill`.
     pub backfill: Engine,
     attempts: u32,
+    execution: Execution,
 }
 
 /// What went wrong with the laboratory itself.
@@ -84,7 +88,9 @@ impl Lab {
         let engine = |function: &str| engine_of(&sim, &settings, function, &notebook, ATTEMPTS);
         let (enroller, onboarder, backfill) = (engine("vpc-enroller"), engine("account-onboarder"), engine("backfill"));
         let regions = options.organization.regions.clone();
-        Ok(Self { sim, settings, regions, stacks, notebook, enroller, onboarder, backfill, attempts: ATTEMPTS })
+        let execution = Execution::new(&settings);
+        let attempts = ATTEMPTS;
+        Ok(Self { sim, settings, regions, stacks, notebook, enroller, onboarder, backfill, attempts, execution })
     }
 
     /// Deploys the member stack in every account, the management account included, and tells of it.
@@ -108,9 +114,25 @@ impl Lab {
     pub fn reconfigure(&mut self, changes: &[(&str, &str)]) -> Result<(), LabError> {
         let regions: Vec<String> = self.regions.clone();
         self.settings = installation_settings(&self.sim, &regions, changes).map_err(InstallError::Settings)?;
-        self.stacks = Installation::new(self.sim.clone(), self.settings.clone());
+        self.stacks = self.stacks.with_settings(self.settings.clone());
         self.cold_start();
         Ok(())
+    }
+
+    /// Takes a permission out of a role of the stacks; functions start anew.
+    ///
+    /// # Errors
+    ///
+    /// A template that cannot be evaluated.
+    pub fn withhold(&mut self, withheld: Withheld) -> Result<(), LabError> {
+        self.stacks.withhold(withheld)?;
+        self.cold_start();
+        Ok(())
+    }
+
+    /// Functions whose log has at least one line.
+    pub fn functions_with_a_log(&self) -> Vec<&'static str> {
+        self.execution.logged()
     }
 
     /// Makes the functions' SDK try each call so many times from now on, the first time included; they start anew. With
@@ -188,26 +210,33 @@ impl Lab {
     /// When the next event or message comes.
     fn next_due_ms(&self) -> Result<Option<u64>, LabError> {
         let mut due = vec![self.sim.next_event_due_ms()];
-        for queue in [self.url(ENROLLMENTS), self.url(GRANTS), self.url(BACKFILL)] {
-            due.push(self.sim.earliest_visible_ms(&queue)?);
+        for queue in [ENROLLMENTS, GRANTS, BACKFILL] {
+            if self.execution.may_poll(&self.sim, queue) {
+                due.push(self.sim.earliest_visible_ms(&self.url(queue))?);
+            }
         }
         Ok(due.into_iter().flatten().min())
     }
 
     async fn feed(&self, queue: &'static str) -> Result<bool, LabError> {
+        if !self.execution.may_poll(&self.sim, queue) {
+            return Ok(false);
+        }
         let url = self.url(queue);
         let messages = mapping::receive(&self.sim, &url)?;
         if messages.is_empty() {
             return Ok(false);
         }
-        let arn = format!("arn:aws:sqs:{}:{}:{queue}", self.settings.home_region, self.settings.central_account);
+        let arn = self.execution.queue_arn(queue);
         let event = mapping::invocation(&self.sim, &arn, &messages);
         let response = match queue {
             GRANTS => self.onboard(event).await,
             BACKFILL => self.invoke_backfill(event).await,
             _ => self.enroll(event).await,
         }?;
-        mapping::settle(&self.sim, &url, &messages, &response)?;
+        if self.execution.may_delete(&self.sim, queue) {
+            mapping::settle(&self.sim, &url, &messages, &response)?;
+        }
         Ok(true)
     }
 
@@ -217,6 +246,7 @@ impl Lab {
     ///
     /// What the function returns as its failure.
     pub async fn enroll(&self, event: LambdaEvent<Value>) -> Result<Value, LabError> {
+        self.execution.log(&self.sim, "vpc-enroller");
         let response = vpc_enroller::handle(&self.enroller, event).await;
         response.map_err(|source| LabError::Function { function: "vpc-enroller", source })
     }
@@ -227,6 +257,7 @@ impl Lab {
     ///
     /// What the function returns as its failure.
     pub async fn onboard(&self, event: LambdaEvent<Value>) -> Result<Value, LabError> {
+        self.execution.log(&self.sim, "account-onboarder");
         let response = account_onboarder::handle(&self.onboarder, event).await;
         response.map_err(|source| LabError::Function { function: "account-onboarder", source })
     }
@@ -257,11 +288,12 @@ impl Lab {
     }
 
     async fn invoke_backfill(&self, event: LambdaEvent<Value>) -> Result<Value, LabError> {
+        self.execution.log(&self.sim, "backfill");
         let response = backfill::handle(&self.backfill, event).await;
         response.map_err(|source| LabError::Function { function: "backfill", source })
     }
 
-    /// An engine that works with the central account's own credentials, as a person with the command line tool does.
+    /// An engine that works with the operator's role, as a person with the command line tool does.
     pub fn operator(&self, journal: Arc<dyn Journal>) -> Engine {
         self.examiner(journal).0
     }
@@ -269,7 +301,7 @@ impl Lab {
     /// Like [`Lab::operator`], with what the doctor looks at through the same connection.
     pub fn examiner(&self, journal: Arc<dyn Journal>) -> (Engine, Inspection) {
         let central = self.settings.central_account.to_string();
-        let connection = connection_on(&self.sim, &self.settings, As::Account(&central));
+        let connection = connection_on(&self.sim, &self.settings, As::Role(&central, OPERATOR_ROLE));
         let time = Arc::new(SimTime(self.sim.clone()));
         (Engine::new(self.settings.clone(), connection.aws(), time, journal), connection.inspection())
     }
@@ -279,9 +311,10 @@ impl Lab {
         LambdaEvent::new(payload, mapping::context(&self.sim))
     }
 
-    /// URL of a queue of the installation.
+    /// URL of a queue of the installation, by its name without [`PREFIX`].
     pub fn url(&self, queue: &str) -> String {
-        format!("https://sqs.{}.amazonaws.com/{}/{queue}", self.settings.home_region, self.settings.central_account)
+        let (home, central) = (&self.settings.home_region, self.settings.central_account);
+        format!("https://sqs.{home}.amazonaws.com/{central}/{PREFIX}{queue}")
     }
 }
 

@@ -1,4 +1,4 @@
-//! An installation on the simulated AWS: the stacks' roles, rules and queues, and the real function handlers fed from
+//! An installation on the simulated AWS: the templates' roles, rules and queues, and the real function handlers fed from
 //! the queues as Lambda's event source mappings would.
 //!
 //! For tests, the demo and benchmarks; never linked into a function.
@@ -6,15 +6,19 @@
 mod adapter;
 pub mod audit;
 pub mod container;
+mod execution;
 pub mod install;
 mod journal;
 mod lab;
 mod mapping;
 pub mod people;
 mod runtime_api;
+pub mod templates;
+mod withheld;
 
 pub use adapter::{As, aws_on, connection_on, sdk_config};
 pub use install::{Installation, installation_settings};
 pub use journal::Notebook;
 pub use lab::{Lab, LabError, LabOptions};
 pub use runtime_api::Said;
+pub use withheld::{Element, Withheld};

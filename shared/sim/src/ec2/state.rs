@@ -114,6 +114,13 @@ pub struct Ec2State {
 }
 
 impl Ec2State {
+    /// Tags of a VPC or a flow log; `None` where the account has none of this id in the Region.
+    pub fn tags_of(&self, account: &str, region: &str, id: &str) -> Option<&BTreeMap<String, String>> {
+        let state = self.region(account, region)?;
+        let flow_log = state.flow_logs.get(id).map(|flow_log| &flow_log.tags);
+        flow_log.or_else(|| state.vpcs.get(id).map(|vpc| &vpc.tags))
+    }
+
     pub(super) fn region(&self, account: &str, region: &str) -> Option<&RegionState> {
         self.accounts.get(account)?.get(region)
     }

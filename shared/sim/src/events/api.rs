@@ -70,11 +70,9 @@ fn describe_bus(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, 
 fn describe_rule(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, Refusal> {
     let (id, rule) = rule(world, call, input, "Name")?;
     let name = &rule.settings.name;
-    // The default bus is left out of the ARNs of its rules.
-    let path = if id.name == "default" { name.clone() } else { format!("{}/{name}", id.name) };
     Ok(json!({
         "Name": name,
-        "Arn": format!("arn:aws:events:{}:{}:rule/{path}", id.region, id.account),
+        "Arn": id.arn_of_rule(name),
         "EventBusName": id.name,
         "EventPattern": rule.settings.pattern.to_string(),
         "State": if rule.enabled { "ENABLED" } else { "DISABLED" },

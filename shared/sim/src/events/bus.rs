@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::pattern::{Pattern, PatternError};
 use crate::iam_policy::{Context, PrincipalKind, TrustRequest, trust_allows};
+use crate::service_role::{Source, allows, assumable};
 use crate::world::World;
 
 /// Most targets of one rule (EventBridge quotas).
@@ -33,6 +34,12 @@ impl BusId {
         Self { account: account.to_owned(), region: region.to_owned(), name: "default".to_owned() }
     }
 
+    /// ARN of a rule of this bus; the default bus is left out of it.
+    pub(super) fn arn_of_rule(&self, rule: &str) -> String {
+        let path = if self.name == "default" { rule.to_owned() } else { format!("{}/{rule}", self.name) };
+        format!("arn:aws:events:{}:{}:rule/{path}", self.region, self.account)
+    }
+
     pub(super) fn from_arn(arn: &str) -> Option<Self> {
         let mut parts = arn.splitn(6, ':').skip(2);
         let (service, region, account, resource) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -55,7 +62,7 @@ pub enum Target {
         /// ARN of the bus.
         arn: String,
         /// Role in the rule's account; mandatory for bus targets made after 2 March 2023 (EventBridge user guide,
-        /// "Sending and receiving events between AWS accounts"). Its policies are not evaluated.
+        /// "Sending and receiving events between AWS accounts").
         role_arn: Option<String>,
     },
     /// An SQS queue of the rule's account and Region.
@@ -143,8 +150,34 @@ pub(super) struct Rule {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ResolvedTarget {
-    Bus(BusId),
-    Queue { account: String, region: String, name: String, message_group_id: Option<String> },
+    Bus {
+        bus: BusId,
+        /// What a rule forwards with; absent where AWS itself puts an event on a bus.
+        sender: Option<Sender>,
+    },
+    Queue {
+        account: String,
+        region: String,
+        name: String,
+        message_group_id: Option<String>,
+    },
+}
+
+/// The rule that forwards an event, and the role that EventBridge takes on for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sender {
+    pub(super) account: String,
+    pub(super) rule_arn: String,
+    pub(super) role_arn: String,
+}
+
+impl Sender {
+    /// Whether EventBridge can assume the role for the rule, and may then put events on the bus.
+    pub(super) fn may_send(&self, world: &World, bus: &BusId) -> bool {
+        let source = Source { account: &self.account, arn: &self.rule_arn };
+        assumable(world, &self.role_arn, &["events.amazonaws.com"], &source)
+            .is_some_and(|role| allows(world, role, &["events:PutEvents"], &bus.to_string()))
+    }
 }
 
 /// Makes a custom bus; one that exists is left as it is.
@@ -177,7 +210,11 @@ pub fn put_rule(world: &mut World, id: &BusId, settings: &RuleSettings) -> Resul
         return Err(RuleError::TooManyTargets { rule, targets: settings.targets.len() });
     }
     let resolve = |target: &Target| {
-        resolve(world, id, target).map_err(|(arn, reason)| RuleError::Target { rule: rule.clone(), arn, reason })
+        resolve(world, id, &settings.name, target).map_err(|(arn, reason)| RuleError::Target {
+            rule: rule.clone(),
+            arn,
+            reason,
+        })
     };
     let targets = settings.targets.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
     let active_from_ms = world.now_ms() + settings.delay_ms;
@@ -219,10 +256,15 @@ fn bus_mut<'a>(world: &'a mut World, id: &BusId) -> Result<&'a mut Bus, RuleErro
     world.events.buses.get_mut(id).ok_or_else(|| RuleError::NoSuchBus(id.clone()))
 }
 
-fn resolve(world: &World, rule_bus: &BusId, target: &Target) -> Result<ResolvedTarget, (String, &'static str)> {
+fn resolve(
+    world: &World,
+    rule_bus: &BusId,
+    rule: &str,
+    target: &Target,
+) -> Result<ResolvedTarget, (String, &'static str)> {
     match target {
         Target::Bus { arn, role_arn } => {
-            resolve_bus(rule_bus, arn, role_arn.as_deref()).map_err(|reason| (arn.clone(), reason))
+            resolve_bus(rule_bus, rule, arn, role_arn.as_deref()).map_err(|reason| (arn.clone(), reason))
         }
         Target::Queue { arn, message_group_id } => {
             resolve_queue(world, rule_bus, arn, message_group_id.as_ref()).map_err(|reason| (arn.clone(), reason))
@@ -230,7 +272,12 @@ fn resolve(world: &World, rule_bus: &BusId, target: &Target) -> Result<ResolvedT
     }
 }
 
-fn resolve_bus(rule_bus: &BusId, arn: &str, role_arn: Option<&str>) -> Result<ResolvedTarget, &'static str> {
+fn resolve_bus(
+    rule_bus: &BusId,
+    rule: &str,
+    arn: &str,
+    role_arn: Option<&str>,
+) -> Result<ResolvedTarget, &'static str> {
     let bus = BusId::from_arn(arn).ok_or("no ARN of an event bus")?;
     // EventBridge user guide, "Sending and receiving events between AWS accounts".
     let role_arn = role_arn.ok_or("an event bus target needs a role")?;
@@ -244,7 +291,12 @@ fn resolve_bus(rule_bus: &BusId, arn: &str, role_arn: Option<&str>) -> Result<Re
     if bus.account != rule_bus.account && bus.region != rule_bus.region {
         return Err("another account and another Region in one hop");
     }
-    Ok(ResolvedTarget::Bus(bus))
+    let sender = Sender {
+        account: rule_bus.account.clone(),
+        rule_arn: rule_bus.arn_of_rule(rule),
+        role_arn: role_arn.to_owned(),
+    };
+    Ok(ResolvedTarget::Bus { bus, sender: Some(sender) })
 }
 
 fn resolve_queue(

@@ -8,7 +8,11 @@ use crate::world::START_MS;
 const HOME: &str = "us-east-1";
 
 fn sim() -> Sim {
-    Sim::new(organization())
+    let mut world = organization();
+    for account in world.accounts.keys().cloned().collect::<Vec<_>>() {
+        world.put_role(&account, "events", trust("events.amazonaws.com", json!({})), allow(&["events:PutEvents"], "*"));
+    }
+    Sim::new(world)
 }
 
 fn pattern() -> Value {

@@ -60,7 +60,8 @@ pub struct EventCounts {
     pub third_region_hops: u64,
     /// Stopped because the event came back to a bus it had been on. AWS would send it round and round.
     pub loops: u64,
-    /// Refused because the target bus does not exist or its policy does not admit the sender.
+    /// Refused because the rule's role may not send, the target bus does not exist or its policy does not admit the
+    /// sender.
     pub no_permission: u64,
     /// Refused because the target queue does not exist any more, or takes no such message.
     pub queue_refused: u64,
@@ -206,7 +207,7 @@ pub(crate) fn publish(world: &mut World, account: &str, region: &str, event: Val
         events.counts.dropped += 1;
         return;
     }
-    let target = ResolvedTarget::Bus(BusId::default_bus(account, region));
+    let target = ResolvedTarget::Bus { bus: BusId::default_bus(account, region), sender: None };
     let now_ms = world.now_ms();
     world.events.push(now_ms, Leg { event: Arc::new(event), target, route: Route::default() });
     deliver_due(world);
@@ -228,7 +229,13 @@ fn deliver(world: &mut World, leg: Leg, due_ms: u64) {
             let counts = &mut world.events.counts;
             if sent { counts.queued += 1 } else { counts.queue_refused += 1 }
         }
-        ResolvedTarget::Bus(bus) => arrive(world, &bus, leg.event, leg.route, due_ms),
+        ResolvedTarget::Bus { bus, sender } => {
+            if sender.is_none_or(|sender| sender.may_send(world, &bus)) {
+                arrive(world, &bus, leg.event, leg.route, due_ms);
+            } else {
+                world.events.counts.no_permission += 1;
+            }
+        }
     }
 }
 

@@ -120,7 +120,9 @@ fn put_role_policy(role: &mut Role, params: &Params) -> QueryAnswer {
         let message = format!("Maximum policy size of 10240 bytes exceeded for role {}", role.name);
         return Err(Refusal::new(409, "LimitExceeded", message));
     }
-    role.policies.insert(policy_name.to_owned(), policy);
+    let mut policies = role.policies.clone();
+    policies.insert(policy_name.to_owned(), policy);
+    role.set_policies(policies);
     Ok((Vec::new(), json!({ "roleName": role.name, "policyName": policy_name })))
 }
 
@@ -137,7 +139,9 @@ fn get_role_policy(role: &Role, params: &Params) -> QueryAnswer {
 
 fn delete_role_policy(role: &mut Role, params: &Params) -> QueryAnswer {
     let policy_name = name_of(params, "PolicyName", "policyName", 128)?;
-    role.policies.remove(policy_name).ok_or_else(|| no_such_policy(policy_name))?;
+    let mut policies = role.policies.clone();
+    policies.remove(policy_name).ok_or_else(|| no_such_policy(policy_name))?;
+    role.set_policies(policies);
     Ok((Vec::new(), json!({ "roleName": role.name, "policyName": policy_name })))
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn delivers(
     let source = Source { account: sender, arn: source_arn };
     world.logs.has_stream(target_arn)
         && assumable(world, role_arn, &[&global, &regional], &source)
-            .is_some_and(|role| allows(role, actions, target_arn))
+            .is_some_and(|role| allows(world, role, actions, target_arn))
 }
 
 pub(super) fn put_policy(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {

@@ -12,10 +12,9 @@ mod organizations;
 mod server;
 mod sts;
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
+use crate::scene::allow;
 use crate::{Credentials, Refusal, Service, Sim, SimBuilder};
 
 pub(crate) const REGION: &str = "eu-west-1";
@@ -69,9 +68,9 @@ pub(crate) fn first_vpc(sim: &Sim, account: &str) -> String {
     sim.with(|world| world.ec2.vpcs(account, REGION).next().unwrap().id.clone())
 }
 
-/// Makes a role that an account trusts.
+/// Makes a role that an account trusts, and that may do everything.
 pub(crate) fn trusting_role(sim: &Sim, account: &str, name: &str, principal: &Value, condition: &Value) -> String {
     let trust = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", "Condition": condition}]});
-    sim.with(|world| world.put_role(account, name, trust, BTreeMap::new()).arn.clone())
+    sim.with(|world| world.put_role(account, name, trust, allow(&["*"], "*")).arn.clone())
 }

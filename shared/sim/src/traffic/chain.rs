@@ -80,22 +80,26 @@ pub(super) fn follow(
     Delivery { accepted, rejected, format }
 }
 
-/// The first part of the way: the delivery role writes to the log group, which it may have to make first (VPC user
-/// guide, "IAM role for publishing flow logs to CloudWatch Logs").
+/// The first part of the way: the delivery role writes to the log group, which it may have to make first. It needs the
+/// permissions that are listed as the least (VPC user guide, "IAM role for publishing flow logs to CloudWatch Logs"),
+/// and that to make the group where there is none.
 fn write_to_group(world: &mut World, account: &str, region: &str, flow_log: &FlowLog, group: &str) -> Result<(), Loss> {
     let role_arn = flow_log.deliver_logs_permission_arn.as_deref().ok_or(Loss::DeliveryRole)?;
     let source_arn = format!("arn:aws:ec2:{region}:{account}:vpc-flow-log/{}", flow_log.id);
     let source = Source { account, arn: &source_arn };
     let role = assumable(world, role_arn, &["vpc-flow-logs.amazonaws.com"], &source).ok_or(Loss::DeliveryRole)?;
     let group_arn = format!("arn:aws:logs:{region}:{account}:log-group:{group}");
+    let all_groups = format!("arn:aws:logs:{region}:{account}:log-group::log-stream:");
     // A policy has to name `log-group:NAME:*`; the group's bare ARN covers no stream.
     let stream_arn = format!("{group_arn}:log-stream:eni-{}-all", flow_log.resource_id.trim_start_matches("vpc-"));
-    if !allows(role, &["logs:CreateLogStream", "logs:PutLogEvents"], &stream_arn) {
+    let finds = allows(world, role, &["logs:DescribeLogGroups"], &all_groups)
+        && allows(world, role, &["logs:DescribeLogStreams"], &format!("{group_arn}:log-stream:"));
+    if !finds || !allows(world, role, &["logs:CreateLogStream", "logs:PutLogEvents"], &stream_arn) {
         return Err(Loss::DeliveryRole);
     }
     if world.logs.group(account, region, group).is_none() {
         let may_create = [group_arn.as_str(), stream_arn.as_str()];
-        if !may_create.iter().any(|arn| allows(role, &["logs:CreateLogGroup"], arn)) {
+        if !may_create.iter().any(|arn| allows(world, role, &["logs:CreateLogGroup"], arn)) {
             return Err(Loss::LogGroup);
         }
         logs::create_for_service(world, account, region, group);
@@ -163,7 +167,7 @@ fn through_filter(
         // cross-account subscriptions with an organization).
         Some(role_arn) => {
             let role = assumable(world, role_arn, &services, &source).ok_or(Loss::FilterRole)?;
-            if !allows(role, &["logs:PutLogEvents"], &source_arn) {
+            if !allows(world, role, &["logs:PutLogEvents"], &source_arn) {
                 return Err(Loss::FilterRole);
             }
         }

@@ -1,0 +1,123 @@
+//! What a call needs permission for, and whether the caller's role has it.
+//!
+//! Every operation that is served has an entry: one without is refused to everybody, so that no call goes unexamined.
+//! Source of actions and resources: service authorization reference, the pages of the services, as of November 2026.
+//! The account's own long-term keys may do everything in it, like its root user; what a role may do stands in its inline
+//! policies. Policies of resources, permission boundaries and session policies are not simulated here.
+
+mod ec2;
+mod iam;
+mod logs;
+mod others;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use crate::call::{Call, Refusal, Service};
+use crate::gate::denied_by_policy;
+use crate::iam_policy::Context;
+use crate::sts;
+use crate::wire::Input;
+use crate::world::World;
+
+/// One permission that a call needs.
+#[derive(Debug, PartialEq, Eq)]
+struct Need {
+    action: String,
+    resource: String,
+    /// Condition keys beside those of principal, Region and the resource's account.
+    keys: Vec<(String, String)>,
+}
+
+impl Need {
+    fn new(action: impl Into<String>, resource: impl Into<String>) -> Self {
+        Self { action: action.into(), resource: resource.into(), keys: Vec::new() }
+    }
+
+    /// The operation's own action on a resource.
+    fn own(call: &Call, resource: impl Into<String>) -> Self {
+        Self::new(format!("{}:{}", call.service, call.operation), resource)
+    }
+
+    fn with(mut self, key: &str, value: &str) -> Self {
+        self.keys.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Tags that the request brings along.
+    fn with_request_tags(mut self, tags: &BTreeMap<String, String>) -> Self {
+        self.keys.extend(tags.iter().map(|(key, value)| (format!("aws:RequestTag/{key}"), value.clone())));
+        self
+    }
+
+    /// Tags that the resource has already.
+    fn with_resource_tags(mut self, tags: Option<&BTreeMap<String, String>>) -> Self {
+        let tags = tags.into_iter().flatten();
+        self.keys.extend(tags.map(|(key, value)| (format!("aws:ResourceTag/{key}"), value.clone())));
+        self
+    }
+
+    /// Handing a role to a service (IAM user guide, "Grant a user permissions to pass a role to an AWS service").
+    fn pass_role(role_arn: &str, service: &str) -> Self {
+        Self::new("iam:PassRole", role_arn).with("iam:PassedToService", service)
+    }
+}
+
+/// Refuses the call when the caller is a session of a role whose policies do not allow it.
+pub(crate) fn check(world: &World, call: &Call, input: &Input) -> Result<(), Refusal> {
+    let needs = needs(world, call, input).ok_or_else(|| Refusal::unknown_operation(&call.operation))?;
+    let Some(session) = world.sts.session_of(&call.caller) else { return Ok(()) };
+    let principal = sts::principal_context(world, call);
+    for need in needs {
+        let mut context = principal.clone();
+        context.extend(resource_context(world, &need.resource));
+        context.extend(need.keys);
+        let role = world.iam.role_by_arn(&session.role_arn);
+        if !role.is_some_and(|role| world.iam.allows(role, &need.action, &need.resource, &context)) {
+            return Err(refusal(call, &need.action, &need.resource));
+        }
+    }
+    Ok(())
+}
+
+/// What the call needs; `None` for an operation that is not known.
+fn needs(world: &World, call: &Call, input: &Input) -> Option<Vec<Need>> {
+    match (call.service, input) {
+        (Service::Ec2, Input::Form(params)) => ec2::needs(world, call, params),
+        (Service::Iam, Input::Form(params)) => iam::needs(world, call, params),
+        (Service::Sts, Input::Form(params)) => others::sts(call, params),
+        (Service::Logs, Input::Json(input)) => logs::needs(world, call, input),
+        (Service::Organizations, Input::Json(input)) => others::organizations(world, call, input),
+        (Service::Sqs, Input::Json(input)) => others::sqs(world, call, input),
+        (Service::Events, Input::Json(input)) => others::events(call, input),
+        (Service::CloudTrail, Input::Json(input)) => others::cloudtrail(call, input),
+        (Service::Ec2 | Service::Iam | Service::Sts, Input::Json(_))
+        | (
+            Service::Logs | Service::Organizations | Service::Sqs | Service::Events | Service::CloudTrail,
+            Input::Form(_),
+        ) => None,
+    }
+}
+
+/// Condition keys that tell whose the resource is (IAM user guide, "AWS global condition context keys").
+fn resource_context(world: &World, resource: &str) -> Context {
+    let mut context = Context::new();
+    if let Some(account) = resource.split(':').nth(4).filter(|account| !account.is_empty()) {
+        context.insert("aws:ResourceAccount".to_owned(), account.to_owned());
+        if world.organization.is_member(account) {
+            context.insert("aws:ResourceOrgID".to_owned(), world.organization.id().to_owned());
+        }
+    }
+    context
+}
+
+/// The message of AWS (IAM user guide, "Troubleshoot access denied error messages").
+fn refusal(call: &Call, action: &str, resource: &str) -> Refusal {
+    let user = &call.caller.principal_arn;
+    let message = format!(
+        "User: {user} is not authorized to perform: {action} on resource: {resource} because no identity-based policy \
+         allows the {action} action"
+    );
+    denied_by_policy(call.service, &message)
+}

@@ -1,0 +1,150 @@
+//! The CloudFormation templates that ship, evaluated: what a stack makes of roles, rules, buses and queues.
+//!
+//! Only resources that are asked for are evaluated. A function, attribute or reference that is not known is an error,
+//! so that no part of a policy is passed over. Patterns of parameters, rules and deletion policies are not looked at:
+//! `tests/python/check_templates.py` and cfn-lint do that.
+
+mod evaluate;
+mod resources;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+pub use resources::{BusPolicy, PatternRule, QueueResource, RoleResource, RuleTarget};
+
+/// A template, read and not yet evaluated.
+#[derive(Debug, Clone)]
+pub struct Template {
+    document: Value,
+}
+
+type Read = LazyLock<Result<Template, TemplateError>>;
+
+static CENTRAL: Read = LazyLock::new(|| Template::parse(include_str!("../../../../infra/central.yaml")));
+static REGIONAL: Read = LazyLock::new(|| Template::parse(include_str!("../../../../infra/regional.yaml")));
+static MEMBER: Read = LazyLock::new(|| Template::parse(include_str!("../../../../infra/member.yaml")));
+static MANAGEMENT: Read = LazyLock::new(|| Template::parse(include_str!("../../../../infra/management.yaml")));
+
+/// Which of the templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `central.yaml`
+    Central,
+    /// `regional.yaml`
+    Regional,
+    /// `member.yaml`
+    Member,
+    /// `management.yaml`
+    Management,
+}
+
+impl Part {
+    /// The template, read once.
+    ///
+    /// # Errors
+    ///
+    /// What [`Template::parse`] refuses.
+    pub fn template(self) -> Result<&'static Template, TemplateError> {
+        let read = match self {
+            Self::Central => &CENTRAL,
+            Self::Regional => &REGIONAL,
+            Self::Member => &MEMBER,
+            Self::Management => &MANAGEMENT,
+        };
+        read.as_ref().map_err(Clone::clone)
+    }
+}
+
+/// Why a template cannot be evaluated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Not YAML, or YAML that CloudFormation does not take.
+    #[error("the template cannot be read: {0}")]
+    Yaml(String),
+    /// A function that is not evaluated here.
+    #[error("function {0} is not evaluated")]
+    Function(String),
+    /// A parameter without value and default.
+    #[error("parameter {0} has no value")]
+    Parameter(String),
+    /// A value for a parameter that the template does not have.
+    #[error("the template has no parameter {0}")]
+    UnknownParameter(String),
+    /// A condition that the template does not have.
+    #[error("condition {0} does not exist")]
+    Condition(String),
+    /// A resource that does not exist, or whose condition does not hold.
+    #[error("resource {0} does not exist in this stack")]
+    Resource(String),
+    /// An attribute or name of a type of resource that is not known here.
+    #[error("{attribute} of a resource of type {kind} is not known")]
+    Attribute {
+        /// Type of the resource.
+        kind: String,
+        /// The attribute.
+        attribute: String,
+    },
+    /// Something has not the form it must have.
+    #[error("{0} has not the form it must have")]
+    Form(String),
+}
+
+impl Template {
+    /// Reads the text of a template.
+    ///
+    /// # Errors
+    ///
+    /// Text that is not YAML as CloudFormation reads it.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        yaml::parse(text).map(|document| Self { document })
+    }
+
+    /// The template as a stack with these parameters; the rest have their defaults.
+    ///
+    /// # Errors
+    ///
+    /// A parameter that lacks a value, or that the template does not have.
+    pub fn stack(&self, place: Place, given: &[(&str, String)]) -> Result<Stack<'_>, TemplateError> {
+        let known = self.document["Parameters"].as_object();
+        let mut parameters = BTreeMap::new();
+        for (name, parameter) in known.into_iter().flatten() {
+            let given = given.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone());
+            let default = || evaluate::text_of(parameter.get("Default")?);
+            let value = given.or_else(default).ok_or_else(|| TemplateError::Parameter(name.clone()))?;
+            parameters.insert(name.clone(), value);
+        }
+        match given.iter().find(|(name, _)| !parameters.contains_key(*name)) {
+            Some((name, _)) => Err(TemplateError::UnknownParameter((*name).to_owned())),
+            None => Ok(Stack { document: &self.document, place, parameters }),
+        }
+    }
+}
+
+/// Where a stack is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Account of the stack.
+    pub account: String,
+    /// Region of the stack.
+    pub region: String,
+}
+
+/// A template with values for its parameters, in one account and Region.
+#[derive(Debug, Clone)]
+pub struct Stack<'t> {
+    document: &'t Value,
+    place: Place,
+    parameters: BTreeMap<String, String>,
+}
+
+impl Stack<'_> {
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+}

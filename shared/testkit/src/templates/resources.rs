@@ -1,0 +1,260 @@
+//! The resources that an installation on the simulated AWS consists of.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::evaluate::text_of;
+use super::{Stack, TemplateError};
+
+/// `AWS::IAM::Role`
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoleResource {
+    /// Its name, or one like CloudFormation would make up.
+    pub name: String,
+    /// Trust policy.
+    pub trust: Value,
+    /// Inline policies by name.
+    pub policies: BTreeMap<String, Value>,
+}
+
+/// `AWS::Events::Rule` with a pattern.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatternRule {
+    /// Its name.
+    pub name: String,
+    /// Name of its bus.
+    pub bus: String,
+    /// The pattern.
+    pub pattern: Value,
+    /// Where it sends.
+    pub targets: Vec<RuleTarget>,
+}
+
+/// A target of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleTarget {
+    /// ARN of a bus or a queue.
+    pub arn: String,
+    /// Role that EventBridge takes on.
+    pub role_arn: Option<String>,
+    /// Message group of a FIFO queue.
+    pub message_group_id: Option<String>,
+}
+
+/// `AWS::Events::EventBusPolicy`, one statement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BusPolicy {
+    /// Name of the bus.
+    pub bus: String,
+    /// The statement with its id.
+    pub statement: Value,
+}
+
+/// `AWS::SQS::Queue`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueResource {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a FIFO queue.
+    pub fifo: bool,
+    /// Whether it makes deduplication ids of bodies.
+    pub content_based_deduplication: bool,
+    /// Name of the dead-letter queue, and receives before a message goes there.
+    pub redrive: Option<(String, u32)>,
+}
+
+impl Stack<'_> {
+    /// The roles.
+    ///
+    /// # Errors
+    ///
+    /// Something in them that cannot be evaluated.
+    pub fn roles(&self) -> Result<Vec<RoleResource>, TemplateError> {
+        let read = |id: &str, properties: &Value| {
+            only(
+                properties,
+                &["RoleName", "Description", "MaxSessionDuration", "AssumeRolePolicyDocument", "Policies"],
+            )?;
+            let mut policies = BTreeMap::new();
+            for policy in properties["Policies"].as_array().into_iter().flatten() {
+                let name = text_of(&policy["PolicyName"]).ok_or_else(|| TemplateError::Form(id.to_owned()))?;
+                policies.insert(name, policy["PolicyDocument"].clone());
+            }
+            let trust = properties["AssumeRolePolicyDocument"].clone();
+            Ok(RoleResource { name: self.name(id)?, trust, policies })
+        };
+        self.of_type("AWS::IAM::Role", read)
+    }
+
+    /// The rules that have a pattern; a schedule is not simulated.
+    ///
+    /// # Errors
+    ///
+    /// Something in them that cannot be evaluated.
+    pub fn rules(&self) -> Result<Vec<PatternRule>, TemplateError> {
+        let target = |target: &Value| {
+            only(target, &["Id", "Arn", "RoleArn", "SqsParameters", "DeadLetterConfig"])?;
+            let arn = text_of(&target["Arn"]).ok_or_else(|| TemplateError::Form("a target".to_owned()))?;
+            let message_group_id = text_of(&target["SqsParameters"]["MessageGroupId"]);
+            Ok(RuleTarget { arn, role_arn: text_of(&target["RoleArn"]), message_group_id })
+        };
+        let read = |id: &str, properties: &Value| {
+            let known =
+                ["Name", "Description", "EventBusName", "EventPattern", "Targets", "ScheduleExpression", "State"];
+            only(properties, &known)?;
+            let targets = properties["Targets"].as_array().into_iter().flatten().map(target);
+            Ok(PatternRule {
+                name: self.name(id)?,
+                bus: text_of(&properties["EventBusName"]).unwrap_or_else(|| "default".to_owned()),
+                pattern: properties["EventPattern"].clone(),
+                targets: targets.collect::<Result<_, TemplateError>>()?,
+            })
+        };
+        let all = self.of_type("AWS::Events::Rule", read)?;
+        Ok(all.into_iter().filter(|rule| !rule.pattern.is_null()).collect())
+    }
+
+    /// Names of the event buses.
+    ///
+    /// # Errors
+    ///
+    /// Something in them that cannot be evaluated.
+    pub fn buses(&self) -> Result<Vec<String>, TemplateError> {
+        self.of_type("AWS::Events::EventBus", |id, _| self.name(id))
+    }
+
+    /// The policies of event buses.
+    ///
+    /// # Errors
+    ///
+    /// Something in them that cannot be evaluated.
+    pub fn bus_policies(&self) -> Result<Vec<BusPolicy>, TemplateError> {
+        let read = |id: &str, properties: &Value| {
+            only(properties, &["EventBusName", "StatementId", "Statement"])?;
+            let mut statement = properties["Statement"].clone();
+            statement["Sid"] = properties["StatementId"].clone();
+            let bus = text_of(&properties["EventBusName"]).ok_or_else(|| TemplateError::Form(id.to_owned()))?;
+            Ok(BusPolicy { bus, statement })
+        };
+        self.of_type("AWS::Events::EventBusPolicy", read)
+    }
+
+    /// The queues.
+    ///
+    /// # Errors
+    ///
+    /// Something in them that cannot be evaluated.
+    pub fn queues(&self) -> Result<Vec<QueueResource>, TemplateError> {
+        let read = |id: &str, properties: &Value| {
+            let flag = |name: &str| properties[name].as_bool().unwrap_or(false);
+            let redrive = &properties["RedrivePolicy"];
+            let dead = redrive["deadLetterTargetArn"].as_str().and_then(|arn| arn.rsplit(':').next());
+            let count = redrive["maxReceiveCount"].as_u64().and_then(|count| u32::try_from(count).ok());
+            Ok(QueueResource {
+                name: self.name(id)?,
+                fifo: flag("FifoQueue"),
+                content_based_deduplication: flag("ContentBasedDeduplication"),
+                redrive: dead.map(str::to_owned).zip(count),
+            })
+        };
+        self.of_type("AWS::SQS::Queue", read)
+    }
+
+    /// The resources of a type whose conditions hold, in the order of their logical ids.
+    fn of_type<T>(
+        &self,
+        kind: &str,
+        read: impl Fn(&str, &Value) -> Result<T, TemplateError>,
+    ) -> Result<Vec<T>, TemplateError> {
+        let mut found = Vec::new();
+        for (id, resource) in self.document["Resources"].as_object().into_iter().flatten() {
+            if resource["Type"] == kind && self.exists(resource)? {
+                let properties = self.value(&resource["Properties"])?.unwrap_or_default();
+                found.push(read(id, &properties)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn exists(&self, resource: &Value) -> Result<bool, TemplateError> {
+        resource["Condition"].as_str().map_or(Ok(true), |condition| self.condition(condition))
+    }
+
+    fn resource(&self, id: &str) -> Result<(&str, &Value), TemplateError> {
+        let missing = || TemplateError::Resource(id.to_owned());
+        let resource = self.document["Resources"].get(id).ok_or_else(missing)?;
+        if !self.exists(resource)? {
+            return Err(missing());
+        }
+        Ok((resource["Type"].as_str().unwrap_or_default(), &resource["Properties"]))
+    }
+
+    /// The name of a resource: given, or one like CloudFormation would make up.
+    fn name(&self, id: &str) -> Result<String, TemplateError> {
+        let (kind, properties) = self.resource(id)?;
+        let property = match kind {
+            "AWS::IAM::Role" => "RoleName",
+            "AWS::SQS::Queue" => "QueueName",
+            "AWS::Events::EventBus" | "AWS::Events::Rule" => "Name",
+            "AWS::Lambda::Function" => "FunctionName",
+            "AWS::Logs::LogGroup" => "LogGroupName",
+            "AWS::Logs::LogStream" => "LogStreamName",
+            "AWS::S3::Bucket" => "BucketName",
+            "AWS::KinesisFirehose::DeliveryStream" => "DeliveryStreamName",
+            other => {
+                return Err(TemplateError::Attribute { kind: other.to_owned(), attribute: "its name".to_owned() });
+            }
+        };
+        let given = self.value(properties.get(property).unwrap_or(&Value::Null))?;
+        Ok(given.as_ref().and_then(text_of).unwrap_or_else(|| format!("stack-{id}-1EXAMPLE")))
+    }
+
+    /// What `Ref` gives of a resource.
+    pub(super) fn reference_to(&self, id: &str) -> Result<String, TemplateError> {
+        let (kind, _) = self.resource(id)?;
+        let name = self.name(id)?;
+        Ok(match kind {
+            "AWS::SQS::Queue" => {
+                format!("https://sqs.{}.amazonaws.com/{}/{name}", self.place.region, self.place.account)
+            }
+            _ => name,
+        })
+    }
+
+    /// What `GetAtt` gives of a resource.
+    pub(super) fn attribute(&self, id: &str, attribute: &str) -> Result<String, TemplateError> {
+        let (kind, properties) = self.resource(id)?;
+        let name = self.name(id)?;
+        let (account, region) = (&self.place.account, &self.place.region);
+        let regional = |service: &str, resource: &str| format!("arn:aws:{service}:{region}:{account}:{resource}");
+        match (kind, attribute) {
+            ("AWS::IAM::Role", "Arn") => Ok(format!("arn:aws:iam::{account}:role/{name}")),
+            ("AWS::S3::Bucket", "Arn") => Ok(format!("arn:aws:s3:::{name}")),
+            ("AWS::SQS::Queue", "Arn") => Ok(regional("sqs", &name)),
+            ("AWS::SQS::Queue", "QueueName") => Ok(name),
+            ("AWS::Events::EventBus", "Arn") => Ok(regional("events", &format!("event-bus/{name}"))),
+            ("AWS::Events::Rule", "Arn") => {
+                let bus = properties.get("EventBusName").map(|bus| self.text(bus)).transpose()?;
+                let path = bus.map_or_else(|| name.clone(), |bus| format!("{bus}/{name}"));
+                Ok(regional("events", &format!("rule/{path}")))
+            }
+            ("AWS::Lambda::Function", "Arn") => Ok(regional("lambda", &format!("function:{name}"))),
+            ("AWS::KinesisFirehose::DeliveryStream", "Arn") => {
+                Ok(regional("firehose", &format!("deliverystream/{name}")))
+            }
+            (kind, attribute) => {
+                Err(TemplateError::Attribute { kind: kind.to_owned(), attribute: attribute.to_owned() })
+            }
+        }
+    }
+}
+
+/// A property that is not looked at may change what the resource means.
+fn only(properties: &Value, known: &[&str]) -> Result<(), TemplateError> {
+    let mut names = properties.as_object().into_iter().flatten().map(|(name, _)| name);
+    match names.find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(TemplateError::Form(format!("property {name}"))),
+        None => Ok(()),
+    }
+}

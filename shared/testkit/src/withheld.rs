@@ -1,0 +1,69 @@
+//! One permission taken out of a role, to see whether anything misses it.
+
+use std::collections::BTreeMap;
+
+use enroller_sim::iam_policy::{statement_name, statements, strings};
+use serde_json::{Value, json};
+
+/// An action or a resource that a statement of a role's inline policy lacks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Withheld {
+    /// Name of the role.
+    pub role: String,
+    /// Name of the policy.
+    pub policy: String,
+    /// Name of the statement in it, as [`statement_name`] has it.
+    pub statement: String,
+    /// What is taken out.
+    pub element: Element,
+}
+
+/// What is taken out of a statement.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Element {
+    /// An action, as it is written.
+    Action(String),
+    /// A resource, by its number from 0.
+    Resource(usize),
+}
+
+impl Withheld {
+    /// The role's policies without it.
+    pub(crate) fn from(&self, role: &str, policies: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+        let mut left = policies.clone();
+        if role != self.role {
+            return left;
+        }
+        if let Some(document) = policies.get(&self.policy) {
+            let all = statements(document).enumerate();
+            let statements: Vec<Value> = all
+                .filter_map(|(number, statement)| match statement_name(number, statement) == self.statement {
+                    true => self.without(statement),
+                    false => Some(statement.clone()),
+                })
+                .collect();
+            if statements.is_empty() {
+                left.remove(&self.policy);
+            } else {
+                left.insert(self.policy.clone(), json!({ "Version": document["Version"], "Statement": statements }));
+            }
+        }
+        left
+    }
+
+    /// The statement without the element; nothing where it was the only one.
+    fn without(&self, statement: &Value) -> Option<Value> {
+        let (name, kept): (&str, Vec<&str>) = match &self.element {
+            Element::Action(action) => {
+                ("Action", strings(&statement["Action"]).filter(|written| written != action).collect())
+            }
+            Element::Resource(number) => {
+                let all = strings(&statement["Resource"]).enumerate();
+                ("Resource", all.filter(|(at, _)| at != number).map(|(_, resource)| resource).collect())
+            }
+        };
+        let mut left = statement.clone();
+        left[name] = json!(kept);
+        (!kept.is_empty()).then_some(left)
+    }
+}
