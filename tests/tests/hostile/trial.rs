@@ -57,7 +57,13 @@ impl Queue {
         let once = lab.sim.with(|world| world.ids.uuid());
         let fifo = (self == Self::Grants).then(|| (GRANTS_GROUP.to_owned(), once));
         let message = Outgoing { body: body.to_owned(), delay_seconds: 0, fifo };
-        lab.enroller.aws.queues.send(&self.url(lab), vec![message]).await.unwrap();
+        // Each function may write to its own queue.
+        let engine = match self {
+            Self::Enrollments => &lab.enroller,
+            Self::Grants => &lab.onboarder,
+            Self::Backfill => &lab.backfill,
+        };
+        engine.aws.queues.send(&self.url(lab), vec![message]).await.unwrap();
     }
 }
 
