@@ -15,8 +15,6 @@ use serde_json::{Value, json};
 pub(crate) const IRELAND: &str = "eu-west-1";
 pub(crate) const VIRGINIA: &str = "us-east-1";
 
-/// Receives before SQS moves a message to the dead-letter queue.
-const MAX_RECEIVES: usize = 12;
 
 /// The longest reason in characters: log lines must not grow with what a stranger writes. A request for a backfill is
 /// refused with up to fifty problems, each a line.
@@ -51,6 +49,14 @@ impl Queue {
 
     pub(crate) fn dead(self, lab: &Lab) -> Vec<String> {
         lab.sim.bodies(&self.dead_url(lab)).unwrap()
+    }
+
+    /// How often a message is received before it goes to the dead-letter queue, as the template has it.
+    fn max_receives(self) -> usize {
+        match self {
+            Self::Enrollments | Self::Grants => 12,
+            Self::Backfill => 5,
+        }
     }
 
     pub(crate) async fn send(self, lab: &Lab, body: &str) {
@@ -118,7 +124,7 @@ pub(crate) async fn alone(lab: &Lab, queue: Queue, case: &str, body: &str, end: 
     lab.settle(DAY_MS).await.unwrap();
     let lines = lab.notebook.take();
     let (outcome, reason, count, buried) = match end {
-        End::Refused(reason) => (Outcome::Refused, reason, MAX_RECEIVES, 1),
+        End::Refused(reason) => (Outcome::Refused, reason, queue.max_receives(), 1),
         End::Dropped(reason) => (Outcome::Ignored, reason, 1, 0),
     };
     assert_eq!(lines.len(), count, "{case} on {queue:?}, one line for each receive: {:#?}", lines.first());
