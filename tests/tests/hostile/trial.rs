@@ -15,9 +15,6 @@ use serde_json::{Value, json};
 pub(crate) const IRELAND: &str = "eu-west-1";
 pub(crate) const VIRGINIA: &str = "us-east-1";
 
-/// Receives before SQS moves a message to the dead-letter queue.
-const MAX_RECEIVES: usize = 12;
-
 /// The longest reason in characters: log lines must not grow with what a stranger writes. A request for a backfill is
 /// refused with up to fifty problems, each a line.
 const LONGEST_REASON: usize = 10_000;
@@ -41,6 +38,14 @@ impl Queue {
         })
     }
 
+    /// Receives before a message is given up, as the template has it.
+    fn receives(self) -> usize {
+        match self {
+            Self::Enrollments | Self::Grants => 12,
+            Self::Backfill => 5,
+        }
+    }
+
     fn dead_url(self, lab: &Lab) -> String {
         lab.url(match self {
             Self::Enrollments => "enrollments-dead",
@@ -57,7 +62,7 @@ impl Queue {
         let once = lab.sim.with(|world| world.ids.uuid());
         let fifo = (self == Self::Grants).then(|| (GRANTS_GROUP.to_owned(), once));
         let message = Outgoing { body: body.to_owned(), delay_seconds: 0, fifo };
-        lab.enroller.aws.queues.send(&self.url(lab), vec![message]).await.unwrap();
+        lab.operator(lab.notebook.clone()).aws.queues.send(&self.url(lab), vec![message]).await.unwrap();
     }
 }
 
@@ -112,7 +117,7 @@ pub(crate) async fn alone(lab: &Lab, queue: Queue, case: &str, body: &str, end: 
     lab.settle(DAY_MS).await.unwrap();
     let lines = lab.notebook.take();
     let (outcome, reason, count, buried) = match end {
-        End::Refused(reason) => (Outcome::Refused, reason, MAX_RECEIVES, 1),
+        End::Refused(reason) => (Outcome::Refused, reason, queue.receives(), 1),
         End::Dropped(reason) => (Outcome::Ignored, reason, 1, 0),
     };
     assert_eq!(lines.len(), count, "{case} on {queue:?}, one line for each receive: {:#?}", lines.first());

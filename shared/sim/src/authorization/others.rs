@@ -26,7 +26,7 @@ pub(super) fn sts(call: &Call, params: &Params) -> Option<Vec<Need>> {
 pub(super) fn organizations(world: &World, call: &Call, input: &Value) -> Option<Vec<Need>> {
     let resource = match call.operation.as_str() {
         "DescribeOrganization" | "ListAccounts" | "ListRoots" | "ListDelegatedAdministrators" => "*".to_owned(),
-        "DescribeAccount" => unit_arn(world, &input["AccountId"]),
+        "DescribeAccount" | "RemoveAccountFromOrganization" => unit_arn(world, &input["AccountId"]),
         "DescribeOrganizationalUnit" => unit_arn(world, &input["OrganizationalUnitId"]),
         "ListParents" => unit_arn(world, &input["ChildId"]),
         "ListOrganizationalUnitsForParent" | "ListAccountsForParent" | "ListChildren" => {
