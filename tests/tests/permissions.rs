@@ -143,6 +143,7 @@ fn uses(plain: &Plain, withheld: &Withheld) -> bool {
 }
 
 /// Takes one permission after the other out of the roles: each time something must come out differently.
+#[expect(clippy::print_stdout, reason = "a test's report")]
 async fn prove(what: &str, roles: impl Fn(&str) -> bool) {
     let plain = plain().await;
     let (mut missed, mut runs, begun) = (BTreeMap::<&str, usize>::new(), 0, Instant::now());

@@ -103,7 +103,7 @@ async fn a_new_vpc_is_enrolled_and_the_next_one_takes_only_the_calls_that_differ
     let from = host.lab.sim.calls().len();
     let next = host.deliver(ENROLLMENTS, &mut container, PLENTY).await.unwrap();
     assert_eq!(next.answer.failures().unwrap(), [""; 0]);
-    assert_eq!(next.messages.len(), 1, "the member's rules keep back the events of the enroller's own calls");
+    assert_eq!(next.messages.len(), 1, "the member stack's rules leave out what the enroller did itself");
     let observing = ["DescribeFlowLogs", "DescribeLogGroups", "DescribeSubscriptionFilters", "DescribeVpcs"];
     assert_eq!(calls_from(&host, from), [&["CreateFlowLogs"][..], &observing].concat());
     let place = place(&host, &account);
@@ -117,7 +117,7 @@ async fn a_new_vpc_is_enrolled_and_the_next_one_takes_only_the_calls_that_differ
         assert_eq!((&line["account"], &line["region"]), (&json!(account), &json!(REGION)));
         assert_eq!((&line["function"], &line["level"]), (&json!("vpc-enroller"), &json!("INFO")));
     }
-    assert!(ended.metric("VpcsEnrolled") >= 2.0 && ended.metric("EventsIgnored") >= 1.0, "{:#?}", ended.lines);
+    assert!(ended.metric("VpcsEnrolled") >= 2.0, "{:#?}", ended.lines);
 }
 
 #[tokio::test]

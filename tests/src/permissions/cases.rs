@@ -27,7 +27,7 @@ macro_rules! case {
 
 /// All of them.
 pub const CASES: &[Case] = &[
-    case!("first installation", bare(3, &[]), installation),
+    case!("first installation", bare(2, &[]), installation),
     case!("first installation where a policy is almost full", crowded(), installation),
     case!(
         "account joins an organization that is granted as a whole",

@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 pub(crate) const IRELAND: &str = "eu-west-1";
 pub(crate) const VIRGINIA: &str = "us-east-1";
 
-
 /// The longest reason in characters: log lines must not grow with what a stranger writes. A request for a backfill is
 /// refused with up to fifty problems, each a line.
 const LONGEST_REASON: usize = 10_000;
@@ -39,6 +38,14 @@ impl Queue {
         })
     }
 
+    /// Receives before a message is given up, as the template has it.
+    fn receives(self) -> usize {
+        match self {
+            Self::Enrollments | Self::Grants => 12,
+            Self::Backfill => 5,
+        }
+    }
+
     fn dead_url(self, lab: &Lab) -> String {
         lab.url(match self {
             Self::Enrollments => "enrollments-dead",
@@ -51,25 +58,11 @@ impl Queue {
         lab.sim.bodies(&self.dead_url(lab)).unwrap()
     }
 
-    /// How often a message is received before it goes to the dead-letter queue, as the template has it.
-    fn max_receives(self) -> usize {
-        match self {
-            Self::Enrollments | Self::Grants => 12,
-            Self::Backfill => 5,
-        }
-    }
-
     pub(crate) async fn send(self, lab: &Lab, body: &str) {
         let once = lab.sim.with(|world| world.ids.uuid());
         let fifo = (self == Self::Grants).then(|| (GRANTS_GROUP.to_owned(), once));
         let message = Outgoing { body: body.to_owned(), delay_seconds: 0, fifo };
-        // Each function may write to its own queue.
-        let engine = match self {
-            Self::Enrollments => &lab.enroller,
-            Self::Grants => &lab.onboarder,
-            Self::Backfill => &lab.backfill,
-        };
-        engine.aws.queues.send(&self.url(lab), vec![message]).await.unwrap();
+        lab.operator(lab.notebook.clone()).aws.queues.send(&self.url(lab), vec![message]).await.unwrap();
     }
 }
 
@@ -124,7 +117,7 @@ pub(crate) async fn alone(lab: &Lab, queue: Queue, case: &str, body: &str, end: 
     lab.settle(DAY_MS).await.unwrap();
     let lines = lab.notebook.take();
     let (outcome, reason, count, buried) = match end {
-        End::Refused(reason) => (Outcome::Refused, reason, queue.max_receives(), 1),
+        End::Refused(reason) => (Outcome::Refused, reason, queue.receives(), 1),
         End::Dropped(reason) => (Outcome::Ignored, reason, 1, 0),
     };
     assert_eq!(lines.len(), count, "{case} on {queue:?}, one line for each receive: {:#?}", lines.first());
