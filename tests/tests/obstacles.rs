@@ -157,3 +157,65 @@ async fn an_account_that_comes_back_before_anybody_noticed_that_it_left_is_enrol
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(look(&lab).uncovered(), 0);
 }
+
+#[tokio::test]
+async fn the_retention_of_a_log_group_that_somebody_else_made_stays_as_it_is() {
+    let lab = with_settings(3, &[IRELAND], 0, &[]);
+    let account = somebody(&lab);
+    let person = Person::of(&lab.sim, &account, IRELAND);
+    let group = lab.settings.log_group_name.to_string();
+    person.create_log_group(&group).await.unwrap();
+    person.put_retention(&group, 7).await.unwrap();
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(look(&lab).uncovered(), 0);
+    let days = lab.sim.with(|world| world.logs.group(&account, IRELAND, &group).unwrap().retention_days);
+    assert_eq!(days, Some(7));
+}
+
+#[tokio::test]
+async fn the_trust_of_a_delivery_role_that_somebody_changed_is_put_right_when_a_delivery_has_failed() {
+    let lab = at_rest(&[("delivery_role_maker", "enroller")]).await;
+    let (account, role) = (somebody(&lab), lab.settings.delivery_role_name.to_string());
+    let trust_of = || lab.sim.with(|world| world.iam.role(&account, &role).unwrap().trust.clone());
+    let right = trust_of();
+    let client = aws_sdk_iam::Client::new(&sdk_config(&lab.sim, "us-east-1", As::Account(&account)));
+    let nobody = right.to_string().replace("vpc-flow-logs.amazonaws.com", "ec2.amazonaws.com");
+    client.update_assume_role_policy().role_name(&role).policy_document(nobody).send().await.unwrap();
+    assert_ne!(trust_of(), right);
+    lab.sim.traffic_tick();
+    enroll(&lab, &account).await;
+    assert_eq!(trust_of(), right);
+}
+
+#[tokio::test]
+async fn an_account_that_organizations_does_not_know_yet_is_looked_for_again() {
+    let lab = at_rest(&[]).await;
+    lab.sim.with(|world| world.settings.listing_lag_ms = 30_000);
+    let new = NewAccount { name: "fresh".to_owned(), ..NewAccount::default() };
+    let account = lab.sim.with(|world| world.create_account(&new)).unwrap();
+    lab.stacks.deploy_member(&account).unwrap();
+    refuse_once(&lab, Service::Organizations, "DescribeAccount", "AccountNotFoundException");
+    lab.settle(DAY_MS).await.unwrap();
+    assert!(look(&lab).misplaced().is_empty());
+    assert_eq!(look(&lab).uncovered(), 0);
+}
+
+#[tokio::test]
+async fn an_account_that_was_excluded_a_while_ago_is_asked_about_again() {
+    let mut lab = at_rest(&[]).await;
+    let account = somebody(&lab);
+    let unit = lab.sim.with(|world| world.organization.member(&account).unwrap().parent.clone());
+    lab.reconfigure(&[("excluded_organizational_units", &unit)]).unwrap();
+    let person = Person::of(&lab.sim, &account, IRELAND);
+    person.create_vpc(&[]).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(look(&lab).uncovered(), 1, "its OU is excluded");
+    let root = lab.sim.with(|world| world.organization.root().to_owned());
+    lab.sim.with(|world| world.move_account(&account, &root)).unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab.sim.advance(300_000);
+    person.create_vpc(&[]).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(look(&lab).uncovered(), 0);
+}
