@@ -219,3 +219,15 @@ async fn an_account_that_was_excluded_a_while_ago_is_asked_about_again() {
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(look(&lab).uncovered(), 0);
 }
+
+#[tokio::test]
+async fn the_retention_of_our_log_group_that_somebody_changed_is_put_back() {
+    let lab = at_rest(&[]).await;
+    let (account, group) = (somebody(&lab), lab.settings.log_group_name.to_string());
+    let days = || lab.sim.with(|world| world.logs.group(&account, IRELAND, &group).unwrap().retention_days);
+    let right = days();
+    Person::of(&lab.sim, &account, IRELAND).put_retention(&group, 7).await.unwrap();
+    assert_ne!(days(), right);
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(days(), right);
+}
