@@ -13,7 +13,7 @@ from simulated_aws import ACCOUNTS, HOME, SimulatedAws, equal
 
 
 class Cli:
-    """The AWS CLI with the profiles `central` and `member`."""
+    """The AWS CLI with the profiles `central`, `enroller` and, an administrator of the member account, `member`."""
 
     def __init__(self, aws: SimulatedAws, account: str, folder: str):
         self.account = account
@@ -24,8 +24,12 @@ class Cli:
             file.write(
                 f"[profile central]\nregion = {HOME}\naws_access_key_id = {aws.central.access_key_id}\n"
                 f"aws_secret_access_key = {aws.central.secret_access_key}\n\n"
-                f"[profile member]\nregion = {HOME}\nsource_profile = central\nrole_arn = {aws.role_arn(account)}\n"
-                f"external_id = {aws.external_id}\nrole_session_name = drive-sim-cli\n"
+                f"[profile management]\nregion = {HOME}\naws_access_key_id = {aws.management.access_key_id}\n"
+                f"aws_secret_access_key = {aws.management.secret_access_key}\n\n"
+                f"[profile enroller]\nregion = {HOME}\nsource_profile = central\nrole_arn = {aws.role_arn(account)}\n"
+                f"external_id = {aws.external_id}\nrole_session_name = drive-sim-cli\n\n"
+                f"[profile member]\nregion = {HOME}\nsource_profile = management\n"
+                f"role_arn = {aws.administrator_arn(account)}\nrole_session_name = drive-sim-cli\n"
             )
         # HOME keeps the cache of sessions out of the home directory of whoever runs this.
         self.environment = {
@@ -69,7 +73,7 @@ def _cli(aws: SimulatedAws):
 
 def the_cli_assumes_a_members_role_by_its_profile(aws: SimulatedAws):
     with _cli(aws) as cli:
-        identity = cli("member", "sts", "get-caller-identity")
+        identity = cli("enroller", "sts", "get-caller-identity")
         equal(identity["Account"], cli.account)
         equal(identity["Arn"], f"arn:aws:sts::{cli.account}:assumed-role/{aws.member_role}/drive-sim-cli")
 

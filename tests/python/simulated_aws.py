@@ -131,10 +131,16 @@ class SimulatedAws:
         """The role that the enroller assumes in a member account."""
         return f"arn:aws:iam::{account}:role/{self.member_role}"
 
+    def administrator_arn(self, account: str) -> str:
+        """The role that Organizations makes in the accounts it creates."""
+        return f"arn:aws:iam::{account}:role/OrganizationAccountAccessRole"
+
     def in_member(self, account: str, session_name: str = "drive-sim") -> Keys:
-        """Credentials in a member account, had the enroller's way: from the central account with the external id."""
-        answer = self.client("sts", self.central).assume_role(
-            RoleArn=self.role_arn(account), RoleSessionName=session_name, ExternalId=self.external_id
+        """Credentials of an administrator of a member account, had the management account's way."""
+        if account == self.management.account:
+            return self.management
+        answer = self.client("sts", self.management).assume_role(
+            RoleArn=self.administrator_arn(account), RoleSessionName=session_name
         )
         return Keys.from_assume_role(account, answer["Credentials"])
 
