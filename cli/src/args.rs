@@ -334,6 +334,9 @@ pub(crate) struct SimArgs {
     /// Start with member roles, destinations, queues and event rules in place
     #[arg(long)]
     pub(crate) installed: bool,
+    /// One setting of that installation, repeatable; `enroller settings` lists them
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<Assignment>,
 }
 
 /// Request rates of the simulated AWS.

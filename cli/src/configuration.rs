@@ -143,6 +143,15 @@ impl Configuration {
         Self::gather(file.map(|(path, text)| (path.display().to_string(), text)), environment, &args.set)
     }
 
+    /// What flags alone say, by setting; whether the values are allowed is left to whoever uses them.
+    pub(crate) fn of_flags(flags: &[Assignment]) -> Result<Vec<(&'static str, String)>, ConfigurationError> {
+        let Self { values, problems } = Self::gather(None, |_| None, flags)?;
+        match problems.is_empty() {
+            true => Ok(values.into_iter().map(|(key, (value, _))| (key, value)).collect()),
+            false => Err(ConfigurationError::Refused(problems)),
+        }
+    }
+
     /// Puts together what a file (name and content), the environment and flags say.
     fn gather(
         file: Option<(String, &str)>,

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 use crate::args::{Limits, SimArgs};
+use crate::configuration::Configuration;
 use crate::output::Output;
 
 /// What the first line tells.
@@ -88,7 +89,9 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
         ..SimBuilder::default()
     }
     .build();
-    let settings = installation_settings(&sim, &regions, &[])?;
+    let given = Configuration::of_flags(&args.set)?;
+    let given: Vec<(&str, &str)> = given.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    let settings = installation_settings(&sim, &regions, &given)?;
     // Clients come with the account's own keys.
     let operator = format!("arn:aws:iam::{}:root", settings.central_account);
     let stacks = Installation::new(sim.clone(), settings.clone()).operated_by(&operator);
@@ -113,7 +116,7 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
         external_id: settings.external_id.clone(),
         destinations: stacks.destination_arns(),
         function_roles: function_roles(&sim),
-        environment: environment(&settings),
+        environment: environment(&settings, &given),
     };
     // Whoever reads the line may tell it to stop at once.
     let stop = crate::interrupt::interrupted();
@@ -139,7 +142,7 @@ async fn install(sim: &Sim, stacks: &Installation, settings: &Settings) -> anyho
     Ok(())
 }
 
-fn environment(settings: &Settings) -> BTreeMap<String, String> {
+fn environment(settings: &Settings, given: &[(&str, &str)]) -> BTreeMap<String, String> {
     let regions: Vec<&str> = settings.regions.iter().map(enroller_core::ids::Region::as_str).collect();
     let arn = |arn: &Option<enroller_core::arn::Arn>| arn.as_ref().map(ToString::to_string);
     let values = [
@@ -154,7 +157,7 @@ fn environment(settings: &Settings) -> BTreeMap<String, String> {
         ("grants_queue_url", settings.grants_queue_url.clone()),
         ("backfill_queue_url", settings.backfill_queue_url.clone()),
     ];
-    let set =
-        values.into_iter().filter_map(|(key, value)| Some((enroller_core::settings::environment_name(key), value?)));
-    set.collect()
+    let given = given.iter().map(|(key, value)| (*key, Some((*value).to_owned())));
+    let all = values.into_iter().chain(given);
+    all.filter_map(|(key, value)| Some((enroller_core::settings::environment_name(key), value?))).collect()
 }

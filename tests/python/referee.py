@@ -38,7 +38,7 @@ from answer_model import AnswerModel
 from enroller_runs import ended_with, figure
 from moto_aws import MotoAws
 from organization_state import DELIVERY_ROLE, DESTINATION, FILTER, LOG_GROUP, OPT_OUT, flow_log_problems
-from referee_worlds import THEIR_DESTINATION, World, on_moto, on_sim
+from referee_worlds import MAKER, THEIR_DESTINATION, World, on_moto, on_sim
 from sentences import Sentences, end_after, none
 from simulated_aws import HOME, REGIONS, CannotStart, SimulatedAws, equal
 
@@ -293,7 +293,7 @@ def main(arguments: list[str]) -> int:
     told = Sentences()
     try:
         # Central and management account, and one less than on moto, where they are one.
-        with SimulatedAws(arguments[1], AnswerModel(), MEMBERS + 1, 0) as aws, MotoAws() as moto:
+        with SimulatedAws(arguments[1], AnswerModel(), MEMBERS + 1, 0, settings=(MAKER,)) as aws, MotoAws() as moto:
             referee = Referee([on_sim(aws), on_moto(moto, arguments[1], MEMBERS)], told)
             referee.begin()
             for scenario in SCENARIOS:

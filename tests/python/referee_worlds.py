@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from end_state import Clients, end_state
 from enroller_runs import Enroller
 from moto_aws import CALLER, MotoAws
-from organization_state import DELIVERY_ROLE, DESTINATION, Place, observe
+from organization_state import DESTINATION, Place, observe
 from simulated_aws import HOME, REGIONS, Keys, SimulatedAws
 
 # What others let in by a destination of their own in the central account.
@@ -60,9 +60,12 @@ class World:
             self.client("logs").create_log_group(logGroupName=THEIR_DESTINATION)
 
 
+# The member stack of neither makes the delivery role.
+MAKER = "delivery_role_maker=enroller"
+
+
 def on_sim(aws: SimulatedAws) -> World:
-    """The simulated AWS as `enroller sim --installed` begins, without the delivery roles that the member stack made:
-    here the enroller makes them."""
+    """The simulated AWS as `enroller sim --installed` begins where the enroller makes the delivery roles."""
     members = [aws.management.account, *aws.members]
     keys = {account: _root_keys(aws, account) for account in [aws.central.account, *members]}
 
@@ -73,13 +76,7 @@ def on_sim(aws: SimulatedAws) -> World:
         organizations = aws.client("organizations", aws.management, "us-east-1")
         organizations.remove_account_from_organization(AccountId=account)
 
-    for account in keys:
-        iam = clients("iam", account, "us-east-1")
-        for name in iam.list_role_policies(RoleName=DELIVERY_ROLE)["PolicyNames"]:
-            iam.delete_role_policy(RoleName=DELIVERY_ROLE, PolicyName=name)
-        iam.delete_role(RoleName=DELIVERY_ROLE)
-    settings = {**aws.environment, "ENROLLER_DELIVERY_ROLE_MAKER": "enroller"}
-    enroller = Enroller(aws.binary, aws.endpoint, aws.central, HOME, settings)
+    enroller = Enroller(aws.binary, aws.endpoint, aws.central, HOME, aws.environment)
     return World("the simulated AWS", aws.central.account, members, enroller, set(), clients, remove)
 
 

@@ -50,11 +50,18 @@ class SimulatedAws:
     """One simulated AWS with the enroller installed. Leaving the context stops it."""
 
     def __init__(
-        self, binary: str, answers: AnswerModel, accounts: int = ACCOUNTS, vpcs: int = VPCS, latency_ms: int = 0
+        self,
+        binary: str,
+        answers: AnswerModel,
+        accounts: int = ACCOUNTS,
+        vpcs: int = VPCS,
+        latency_ms: int = 0,
+        settings: tuple[str, ...] = (),
     ):
         self.binary = binary
         self.answers = answers
         self.size = ["--accounts", str(accounts), "--vpcs", str(vpcs), "--latency-ms", str(latency_ms)]
+        self.size += [word for setting in settings for word in ("--set", setting)]
         self._process: subprocess.Popen | None = None
         self._clients: dict = {}
         self._clients_lock = threading.Lock()
