@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-use enroller_core::report::Metric;
-use enroller_sim::{NewAccount, World};
+use std::collections::BTreeSet;
+
+use enroller_core::report::{Metric, Outcome};
+use enroller_sim::{FaultKind, FaultRule, NewAccount, Refusal, Service, Strike, World};
 use enroller_testkit::Lab;
 use enroller_tests::mischief::{add_statement, edit_policies};
 use enroller_tests::{DAY_MS, calls_since, count, look, organization};
@@ -50,6 +52,25 @@ async fn one_account_that_aws_will_not_take_keeps_nobody_else_from_being_granted
         line.account.is_some_and(|id| id.to_string() == bad) && line.cause.contains("no policy that names it")
     });
     assert!(told, "nobody was told of {bad}");
+}
+
+#[tokio::test]
+async fn what_was_granted_before_the_search_broke_off_is_told_although_it_broke_off() {
+    let (mut lab, _) = joined(40).await;
+    lab.set_attempts(1);
+    lab.notebook.take();
+    let waiting: BTreeSet<String> = ungranted(&lab).into_iter().collect();
+    let failure = FaultKind::ErrorBefore(Refusal::new(500, "InternalFailure", "An internal error has occurred"));
+    // The search takes the sixth policy, for some of the forty.
+    lab.sim.arm(FaultRule::new(failure).on(Service::Logs, "PutDestinationPolicy").at(Strike::Nth(7)));
+    while ungranted(&lab).len() == waiting.len() {
+        lab.settle(MINUTE_MS / 6).await.unwrap();
+    }
+    let still: BTreeSet<String> = ungranted(&lab).into_iter().collect();
+    let granted: BTreeSet<String> = waiting.difference(&still).cloned().collect();
+    let grants = lab.notebook.take().into_iter().filter(|line| line.action == "grant" && line.outcome == Outcome::Done);
+    let told: BTreeSet<String> = grants.filter_map(|line| line.account).map(|id| id.to_string()).collect();
+    assert_eq!(told, granted);
 }
 
 #[tokio::test]

@@ -99,15 +99,18 @@ impl Engine {
         write: &ShardWrite,
         refusal: AwsError,
     ) -> AwsResult<(ShardWrite, Option<AwsError>)> {
-        let Some(without) = narrowed(write, &BTreeSet::new()) else { return Err(refusal) };
-        self.put(sync, &without).await?;
+        self.put(sync, &narrowed(write, &BTreeSet::new())?).await?;
         let mut sieve = Sieve::new(&write.added);
+        let mut failure = None;
         while let Some(candidate) = sieve.candidate() {
-            let Some(part) = narrowed(write, &candidate) else { return Err(refusal) };
-            match self.put(sync, &part).await {
+            match self.put(sync, &narrowed(write, &candidate)?).await {
                 Ok(()) => sieve.accept(),
                 Err(error) if error.code == Code::InvalidParameter => sieve.refuse(),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // What was accepted so far is in force, and has to be told like any other grant.
+                    failure = Some(error);
+                    break;
+                }
             }
         }
         for account in sieve.refused() {
@@ -117,14 +120,15 @@ impl Engine {
             sync.warn(Some(*account), "grant", &cause, next);
         }
         sync.refused.extend(sieve.refused());
-        let written = narrowed(write, sieve.accepted()).ok_or_else(|| refusal.clone())?;
-        Ok((written, Some(refusal)))
+        Ok((narrowed(write, sieve.accepted())?, Some(failure.unwrap_or(refusal))))
     }
 }
 
-/// The write with fewer accounts; `None` where its own document cannot be read, which a plan's can.
-fn narrowed(write: &ShardWrite, accounts: &BTreeSet<AccountId>) -> Option<ShardWrite> {
-    write.adding_only(accounts).ok()
+/// The write with fewer accounts. The document of a plan can be read; one that cannot is a defect, and told as one.
+fn narrowed(write: &ShardWrite, accounts: &BTreeSet<AccountId>) -> AwsResult<ShardWrite> {
+    write.adding_only(accounts).map_err(|error| {
+        AwsError::without_answer("logs:PutDestinationPolicy", Code::BadPolicy, format!("our own document: {error}"))
+    })
 }
 
 /// Writes down what was written to one shard, as soon as it is: a later failure must not hide it.
