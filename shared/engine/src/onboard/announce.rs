@@ -1,6 +1,7 @@
 //! Handing accounts to the enroller.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 
 use enroller_core::ids::AccountId;
 use enroller_core::message::{EnrollmentRequest, Message};
@@ -13,6 +14,11 @@ use crate::ports::{Outgoing, RegionDestinations};
 
 /// An account handed over so recently, in milliseconds, is not handed over again by another message about it.
 const ANNOUNCED_MS: u64 = 60_000;
+
+/// Nor one within this time, in milliseconds, whose grant could not be written since: its request is still on the
+/// enroller's queue, comes back for an hour and three quarters, and asks for the grant by itself. Every question is a
+/// sync, so a request more for each of them would feed itself for as long as the grant fails.
+const WAITING_MS: u64 = 3_600_000;
 
 /// Seconds until the enroller sees a request: the grants are written meanwhile.
 const GRANTED_DELAY_SECONDS: u32 = 5;
@@ -40,7 +46,7 @@ impl Engine {
         let wanted = |id: &AccountId| members.wanted.contains(id) || report.unknown.contains(id);
         let due: BTreeSet<AccountId> = granted.chain(&work.arrived).filter(|id| wanted(id)).copied().collect();
         let now_ms = self.clock.now_ms();
-        let due = self.memory.not_announced(due, now_ms);
+        let due = self.memory.not_announced(due, &work.arrived, now_ms);
         if due.is_empty() {
             return;
         }
@@ -85,15 +91,48 @@ impl Engine {
     }
 }
 
+/// When an account was handed over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Announced {
+    at_ms: u64,
+    /// Whether its grant could not be written since.
+    waits: bool,
+}
+
+impl Announced {
+    fn lasts_ms(self) -> u64 {
+        if self.waits { WAITING_MS } else { ANNOUNCED_MS }
+    }
+}
+
 impl super::Memory {
-    fn not_announced(&self, accounts: BTreeSet<AccountId>, now_ms: u64) -> BTreeSet<AccountId> {
-        let mut announced = self.announced.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        announced.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < ANNOUNCED_MS);
-        accounts.into_iter().filter(|id| !announced.contains_key(id)).collect()
+    /// Those that have to be handed over. One that is said to have arrived may be there for a second time, whatever
+    /// became of the first.
+    fn not_announced(
+        &self,
+        accounts: BTreeSet<AccountId>,
+        arrived: &BTreeSet<AccountId>,
+        now_ms: u64,
+    ) -> BTreeSet<AccountId> {
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        announced.retain(|_, it| now_ms.saturating_sub(it.at_ms) < it.lasts_ms());
+        let recently = |id: &AccountId| {
+            announced.get(id).is_some_and(|it| !arrived.contains(id) || now_ms.saturating_sub(it.at_ms) < ANNOUNCED_MS)
+        };
+        accounts.into_iter().filter(|id| !recently(id)).collect()
     }
 
-    fn announced(&self, accounts: BTreeSet<AccountId>, now_ms: u64) {
-        let mut announced = self.announced.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        announced.extend(accounts.into_iter().map(|account| (account, now_ms)));
+    fn announced(&self, accounts: BTreeSet<AccountId>, at_ms: u64) {
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        announced.extend(accounts.into_iter().map(|account| (account, Announced { at_ms, waits: false })));
+    }
+
+    /// Remembers of the accounts that were handed over which of them still wait for a grant.
+    pub(super) fn settle_grants(&self, regions: &[RegionSync]) {
+        let waiting: BTreeSet<AccountId> = regions.iter().flat_map(RegionSync::ungranted).collect();
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        for (account, it) in &mut *announced {
+            it.waits = waiting.contains(account);
+        }
     }
 }

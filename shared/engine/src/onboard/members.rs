@@ -7,6 +7,7 @@ use enroller_core::observed::{Account, AccountState};
 use enroller_core::report::{Decision, Outcome};
 use futures::lock::Mutex;
 
+use super::announce::Announced;
 use super::{GrantReport, GrantWork};
 use crate::engine::Engine;
 use crate::ports::AwsResult;
@@ -24,9 +25,9 @@ pub(crate) struct Memory {
     listing: Mutex<Option<(u64, BTreeMap<AccountId, Account>)>>,
     /// When Organizations said of a departed account that it is closed or no member.
     gone: Mutex<BTreeMap<AccountId, u64>>,
-    /// When each account was last handed to the enroller, so that one that was granted together with others is not
-    /// handed over again by its own message.
-    pub(super) announced: std::sync::Mutex<BTreeMap<AccountId, u64>>,
+    /// The accounts last handed to the enroller, so that one that was granted together with others is not handed over
+    /// again by its own message.
+    pub(super) announced: std::sync::Mutex<BTreeMap<AccountId, Announced>>,
 }
 
 /// The organization as far as grants are concerned.

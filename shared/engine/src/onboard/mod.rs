@@ -138,6 +138,7 @@ impl Engine {
             self.announce(work, &membership, &planned, &mut report).await;
         }
         let written = join_all(planned.into_iter().map(|region| self.write_region(region, &membership, work))).await;
+        self.memory.settle_grants(&written);
         for region in written {
             region.add_to(&mut report, metrics);
         }

@@ -49,6 +49,12 @@ impl RegionSync {
         }
     }
 
+    /// Accounts that were to be granted and are not.
+    pub(super) fn ungranted(&self) -> BTreeSet<AccountId> {
+        let to_grant = self.plan.as_ref().map(|plan| &plan.granted);
+        to_grant.into_iter().flatten().filter(|id| !self.granted.contains(id)).copied().collect()
+    }
+
     /// Adds what came of the Region to the whole.
     pub(super) fn add_to(self, report: &mut GrantReport, metrics: &mut Metrics) {
         let (withheld, problems) = self.plan.as_ref().map_or((0, 0), |it| (it.withheld.len(), it.problems.len()));
