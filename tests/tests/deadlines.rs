@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use enroller_sim::{FaultKind, FaultRule, TwinRule};
+use enroller_sim::{FaultKind, FaultRule, TwinRule, World};
 use enroller_testkit::Lab;
 use enroller_testkit::people::Person;
 use enroller_tests::one_run::{IRELAND, ask_for, at_rest, lose_events, somebody};
@@ -25,9 +25,9 @@ fn changes(lab: &Lab, account: &str, from: usize) -> Vec<String> {
     calls.filter(|call| call.mutating && call.account == account).map(|call| call.operation).collect()
 }
 
-/// The message waits in the queue. With full speed again the rest is done, and nothing is left over.
-async fn assert_done_later(lab: &Lab) {
-    assert_eq!(lab.sim.queue_depth(&lab.url("enrollments")).unwrap().total(), 1, "handed back");
+/// So many messages wait in the queue. With full speed again the rest is done, and nothing is left over.
+async fn assert_done_later(lab: &Lab, handed_back: usize) {
+    assert_eq!(lab.sim.queue_depth(&lab.url("enrollments")).unwrap().total(), handed_back);
     lab.sim.with(|world| world.faults.clear());
     lab.settle(DAY_MS).await.unwrap();
     let audit = look(lab);
@@ -56,28 +56,33 @@ async fn a_run_whose_time_is_up_stops_before_the_next_step_and_its_message_comes
         let from = lab.sim.calls().len();
         assert!(lab.step().await.unwrap());
         assert_eq!(changes(&lab, &account, from), &steps[..done], "{ms_per_call} ms for each call");
-        assert_done_later(&lab).await;
+        assert_done_later(&lab, 1).await;
     }
 }
 
 #[tokio::test]
-async fn a_flow_log_is_not_deleted_for_its_successor_when_no_time_is_left_to_make_that_one() {
-    let mut lab = at_rest(&[]).await;
-    let account = somebody(&lab);
-    lose_events(&lab);
-    lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
-    lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
-    let intervals = |lab: &Lab| -> Vec<u64> {
-        let of_all = |log: &enroller_sim::ec2::FlowLog| u64::from(log.max_aggregation_interval);
-        lab.sim.with(|world| world.ec2.flow_logs(&account, IRELAND).map(of_all).collect())
-    };
-    ask_for(&lab, &account).await;
-    // Four calls to look and one that AWS refuses: 40 s are left then, a third less than deleting and making may take.
-    slow_down(&lab, &account, 50_000);
-    let from = lab.sim.calls().len();
-    assert!(lab.step().await.unwrap());
-    assert_eq!(changes(&lab, &account, from), ["CreateFlowLogs"]);
-    assert_eq!(intervals(&lab), [600, 600]);
-    assert_done_later(&lab).await;
-    assert_eq!(intervals(&lab), [60, 60]);
+async fn a_flow_log_is_deleted_for_its_successor_only_while_both_calls_can_take_as_long_as_a_call_may() {
+    // A call is given up after 100 s. Here four look, AWS refuses the fifth, and 200 s are left of 290, or less.
+    let replaced = ["CreateFlowLogs", "DeleteFlowLogs", "CreateFlowLogs"];
+    for (ms_per_call, changed, interval) in [(18_000, &replaced[..], 60), (18_001, &replaced[..1], 600)] {
+        let mut lab = at_rest(&[]).await;
+        let account = somebody(&lab);
+        lose_events(&lab);
+        lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
+        lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
+        let intervals = |lab: &Lab| -> Vec<u32> {
+            let logs = |world: &mut World| -> Vec<u32> {
+                world.ec2.flow_logs(&account, IRELAND).map(|log| log.max_aggregation_interval).collect()
+            };
+            lab.sim.with(logs)
+        };
+        ask_for(&lab, &account).await;
+        slow_down(&lab, &account, ms_per_call);
+        let from = lab.sim.calls().len();
+        assert!(lab.step().await.unwrap());
+        assert_eq!(changes(&lab, &account, from), changed, "{ms_per_call} ms for each call");
+        assert_eq!(intervals(&lab), [interval; 2], "{ms_per_call} ms for each call");
+        assert_done_later(&lab, usize::from(interval == 600)).await;
+        assert_eq!(intervals(&lab), [60; 2]);
+    }
 }

@@ -90,3 +90,18 @@ async fn who_writes_grants_does_not_go_on_believing_what_they_were() {
     sync(&lab).await;
     assert!(lab.onboarder.placement_of(account, region).await.unwrap().is_some(), "at once");
 }
+
+#[tokio::test]
+async fn an_account_that_the_listing_lacks_is_asked_about_once_however_many_messages_name_it() {
+    let lab = at_rest(&[]).await;
+    lab.sim.with(|world| world.settings.listing_lag_ms = 30_000);
+    let account = newcomer(&lab);
+    let grant = json!({"kind": "grant-request", "version": 1, "account": account, "reason": "test"});
+    for questions in [1, 0] {
+        let from = lab.sim.calls().len();
+        lab.onboard(lab.invocation(grant.clone())).await.unwrap();
+        let calls = calls_since(&lab, from);
+        assert_eq!(count(&calls, "DescribeAccount"), questions);
+        assert_eq!(count(&calls, "ListAccounts"), questions, "the listing is older than the account, once");
+    }
+}
