@@ -5,6 +5,7 @@
 pub mod matrix;
 mod membership;
 pub mod mischief;
+pub mod one_run;
 pub mod opening;
 pub mod permissions;
 pub mod scenarios;

@@ -3,60 +3,34 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_sdk_ec2::types::Tag;
+use enroller_core::report::{Metric, Outcome};
 use enroller_sim::events::DeliverySettings;
-use enroller_sim::{FaultKind, FaultRule, NewAccount, Refusal, Service, Strike, TwinRule};
+use enroller_sim::{FaultKind, FaultRule, Refusal, Service, Strike, TwinRule};
 use enroller_testkit::people::Person;
 use enroller_testkit::{As, Lab, sdk_config};
+use enroller_tests::one_run::{IRELAND, at_rest, at_rest_in, enroll, lose_events, newcomer, refuse_once, somebody};
 use enroller_tests::state::{difference, others};
 use enroller_tests::{DAY_MS, calls_since, count, look, with_settings};
-use serde_json::{Value, json};
+use serde_json::json;
 
-const IRELAND: &str = "eu-west-1";
+const VIRGINIA: &str = "us-east-1";
+const SYDNEY: &str = "ap-southeast-2";
 
-/// An organization in which everything is enrolled, two VPCs in each account.
-async fn at_rest(settings: &[(&'static str, &str)]) -> Lab {
-    let lab = with_settings(3, &[IRELAND], 1, settings);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
-    lab
-}
-
-/// Reconciles an account once.
-async fn enroll(lab: &Lab, account: &str) -> Value {
-    let body = json!({
-        "kind": "enrollment-request", "version": 1, "account": account, "regions": [IRELAND], "reason": "test"
-    });
-    let queue = format!("arn:aws:sqs:{IRELAND}:{}:enrollments", lab.settings.central_account);
-    let record = json!({
-        "messageId": "1", "receiptHandle": "none", "body": body.to_string(), "eventSource": "aws:sqs",
-        "attributes": {"ApproximateReceiveCount": "1"}, "awsRegion": IRELAND, "eventSourceARN": queue,
-    });
-    let answer = lab.enroll(lab.invocation(json!({ "Records": [record] }))).await.unwrap();
-    answer["batchItemFailures"].clone()
-}
-
-/// A refusal of the first such call, before any effect.
-fn refuse_once(lab: &Lab, service: Service, operation: &str, code: &str) {
-    let refusal = FaultKind::ErrorBefore(Refusal::new(400, code, "refused by the test"));
-    lab.sim.arm(FaultRule::new(refusal).on(service, operation).at(Strike::First(1)));
-}
-
-/// The member that things happen to.
-fn somebody(lab: &Lab) -> String {
-    let (management, central) = (lab.sim.management(), lab.sim.central());
-    lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap()
+async fn delete_flow_logs(lab: &Lab, account: &str, region: &str) {
+    let person = Person::of(&lab.sim, account, region);
+    for (id, _) in person.flow_logs().await.unwrap() {
+        person.delete_flow_log(&id).await.unwrap();
+    }
 }
 
 #[tokio::test]
 async fn flow_logs_refused_because_of_one_vpc_are_made_one_by_one() {
     let lab = at_rest(&[]).await;
     let account = somebody(&lab);
-    let person = Person::of(&lab.sim, &account, IRELAND);
-    for (id, _) in person.flow_logs().await.unwrap() {
-        person.delete_flow_log(&id).await.unwrap();
-    }
+    delete_flow_logs(&lab, &account, IRELAND).await;
     refuse_once(&lab, Service::Ec2, "CreateFlowLogs", "InvalidVpcId.NotFound");
     assert_eq!(enroll(&lab, &account).await, json!([]));
     assert_eq!(look(&lab).uncovered(), 0);
@@ -134,10 +108,8 @@ async fn a_destination_that_somebody_points_elsewhere_is_pointed_at_the_stream_a
 #[tokio::test]
 async fn an_account_whose_request_could_not_be_sent_is_handed_over_when_its_message_comes_back() {
     let lab = at_rest(&[]).await;
-    let new = NewAccount { name: "fresh".to_owned(), ..NewAccount::default() };
-    let account = lab.sim.with(|world| world.create_account(&new)).unwrap();
     // Nothing but the request tells the enroller of the account: its stack is complete and nobody said so.
-    lab.stacks.deploy_member(&account).unwrap();
+    newcomer(&lab);
     refuse_once(&lab, Service::Sqs, "SendMessageBatch", "AccessDeniedException");
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(look(&lab).uncovered(), 0);
@@ -147,8 +119,7 @@ async fn an_account_whose_request_could_not_be_sent_is_handed_over_when_its_mess
 async fn an_account_that_comes_back_before_anybody_noticed_that_it_left_is_enrolled_anew() {
     let lab = at_rest(&[]).await;
     let account = somebody(&lab);
-    let nothing = DeliverySettings { drop_probability: 1.0, ..DeliverySettings::default() };
-    lab.sim.set_event_delivery(nothing, 1);
+    lose_events(&lab);
     lab.sim.with(|world| world.leave(&account)).unwrap();
     Person::of(&lab.sim, &account, IRELAND).create_vpc(&[]).await.unwrap();
     lab.sim.advance(600_000);
@@ -192,9 +163,7 @@ async fn the_trust_of_a_delivery_role_that_somebody_changed_is_put_right_when_a_
 async fn an_account_that_organizations_does_not_know_yet_is_looked_for_again() {
     let lab = at_rest(&[]).await;
     lab.sim.with(|world| world.settings.listing_lag_ms = 30_000);
-    let new = NewAccount { name: "fresh".to_owned(), ..NewAccount::default() };
-    let account = lab.sim.with(|world| world.create_account(&new)).unwrap();
-    lab.stacks.deploy_member(&account).unwrap();
+    newcomer(&lab);
     refuse_once(&lab, Service::Organizations, "DescribeAccount", "AccountNotFoundException");
     lab.settle(DAY_MS).await.unwrap();
     assert!(look(&lab).misplaced().is_empty());
@@ -230,4 +199,75 @@ async fn the_retention_of_our_log_group_that_somebody_changed_is_put_back() {
     assert_ne!(days(), right);
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(days(), right);
+}
+
+#[tokio::test]
+async fn a_region_that_the_account_has_not_enabled_is_skipped_and_its_other_regions_are_worked_on() {
+    let lab = at_rest_in(&[IRELAND, SYDNEY], &[]).await;
+    let account = somebody(&lab);
+    lab.sim.with(|world| world.accounts.get_mut(&account).unwrap().regions.remove(SYDNEY));
+    delete_flow_logs(&lab, &account, IRELAND).await;
+    lab.notebook.take();
+    assert_eq!(enroll(&lab, &account).await, json!([]), "no later try can help");
+    assert_eq!(look(&lab).uncovered(), 0);
+    let skipped = lab.notebook.take().into_iter().filter(|line| line.outcome == Outcome::Skipped);
+    let told: Vec<_> = skipped.map(|line| (line.region.unwrap().to_string(), line.cause)).collect();
+    assert_eq!(told, [(SYDNEY.to_owned(), "the account has not enabled this Region".to_owned())]);
+}
+
+#[tokio::test]
+async fn credentials_that_are_refused_in_an_enabled_region_are_tried_again_later() {
+    let lab = at_rest(&[]).await;
+    let account = somebody(&lab);
+    delete_flow_logs(&lab, &account, IRELAND).await;
+    refuse_once(&lab, Service::Ec2, "DescribeVpcs", "AuthFailure");
+    assert_eq!(enroll(&lab, &account).await, json!([{"itemIdentifier": "1"}]));
+    assert_eq!(enroll(&lab, &account).await, json!([]));
+    assert_eq!(look(&lab).uncovered(), 0);
+}
+
+#[tokio::test]
+async fn a_delivery_role_is_made_once_for_all_regions() {
+    let lab = at_rest_in(&[IRELAND, VIRGINIA], &[("delivery_role_maker", "enroller")]).await;
+    let account = somebody(&lab);
+    lab.sim.with(|world| world.iam.remove_role(&account, lab.settings.delivery_role_name.as_str())).unwrap();
+    for region in [IRELAND, VIRGINIA] {
+        delete_flow_logs(&lab, &account, region).await;
+    }
+    let from = lab.sim.calls().len();
+    assert_eq!(enroll(&lab, &account).await, json!([]));
+    assert_eq!(look(&lab).uncovered(), 0);
+    let calls = calls_since(&lab, from).into_iter().filter(|call| call.service == Service::Iam);
+    assert_eq!(calls.map(|call| call.operation).collect::<Vec<_>>(), ["GetRole", "CreateRole", "PutRolePolicy"]);
+}
+
+#[tokio::test]
+async fn a_log_group_that_is_deleted_while_its_retention_is_put_back_is_made_again() {
+    let lab = at_rest(&[]).await;
+    let (account, group) = (somebody(&lab), lab.settings.log_group_name.to_string());
+    Person::of(&lab.sim, &account, IRELAND).put_retention(&group, 7).await.unwrap();
+    let (theirs, name) = (account.clone(), group.clone());
+    let delete = FaultKind::HookBefore(Arc::new(move |world, _| {
+        world.delete_log_group(&theirs, IRELAND, &name).unwrap();
+    }));
+    lab.sim.arm(FaultRule::new(delete).on(Service::Logs, "PutRetentionPolicy").at(Strike::First(1)));
+    assert_eq!(enroll(&lab, &account).await, json!([]));
+    let filters = lab.sim.with(|world| world.logs.group(&account, IRELAND, &group).map(|group| group.filters.len()));
+    assert_eq!(filters, Some(1));
+}
+
+#[tokio::test]
+async fn flow_logs_that_another_run_makes_between_break_and_make_are_taken_as_they_are() {
+    let mut lab = at_rest(&[]).await;
+    let account = somebody(&lab);
+    lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
+    lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
+    // The flow logs are made and AWS says that they exist: as if another run had just made them.
+    let faster = FaultKind::ErrorAfter(Refusal::new(400, "FlowLogAlreadyExists", "another run was faster"));
+    lab.sim.arm(FaultRule::new(faster).on(Service::Ec2, "CreateFlowLogs").at(Strike::Nth(2)));
+    let failed = lab.notebook.total(Metric::VpcsFailed);
+    assert_eq!(enroll(&lab, &account).await, json!([]));
+    let audit = look(&lab);
+    assert!(audit.uncovered() == 0 && audit.places.iter().all(|place| place.doubled.is_empty()), "{audit:#?}");
+    assert!((lab.notebook.total(Metric::VpcsFailed) - failed).abs() < f64::EPSILON);
 }

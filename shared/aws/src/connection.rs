@@ -40,8 +40,8 @@ const ATTEMPTS: u32 = 4;
 /// For one try. CreateFlowLogs for 300 VPCs is the slowest call there is.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// For a call with all its tries and the waits between them; well below the 15 minutes a function can run. Connecting
-/// has the SDK's own limit, 3.1 seconds.
+/// For a call with all its tries and the waits between them; well below the 15 minutes a function can run. The engine
+/// keeps twice this for the pair of calls that replaces a flow log. Connecting has the SDK's own limit, 3.1 seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// Everything needed to call AWS. Cheap to clone; clones share credentials, clients and rate limits.

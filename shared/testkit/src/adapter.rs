@@ -50,7 +50,8 @@ impl Clock for SimTime {
         self.0.now_ms()
     }
 
-    /// Never, unless the time is past: virtual time does not pass while a function runs, so no deadline comes near.
+    /// Never, unless the time is past: calls in process are answered at once, so there is none to give up. Time passes
+    /// within a run only where a fault hook of a test moves the clock.
     async fn sleep_until(&self, at_ms: u64) {
         if self.0.now_ms() < at_ms {
             std::future::pending::<()>().await;

@@ -14,8 +14,9 @@ use crate::ports::{AwsResult, NewFlowLogs};
 /// The cause of a flow log that could only be made after its predecessor was deleted.
 pub const GAP: &str = "after the old one was deleted; there may be a gap";
 
-/// Time kept for deleting a flow log and making its successor, in milliseconds: two calls with their retries.
-const BREAK_BEFORE_MAKE_MS: u64 = 60_000;
+/// Time kept for deleting a flow log and making its successor, in milliseconds: two calls, each with its retries as long
+/// as the adapters let a call take. Cut off in between, the VPC would be without a flow log until the message comes back.
+const BREAK_BEFORE_MAKE_MS: u64 = 200_000;
 
 type Replaces = BTreeMap<VpcId, BTreeSet<FlowLogId>>;
 
@@ -87,7 +88,7 @@ impl PlaceRun<'_> {
     /// AWS refuses the twin: the old flow log goes first, and the gap is told.
     async fn break_before_make(&mut self, spec: &FlowLogSpec, twins: &[VpcId], replaces: &Replaces) -> Flow {
         let mut flow = Flow::Settled;
-        // Between the two calls the VPCs have no flow log, so the pair is not begun shortly before the end.
+        // Between the two calls the VPCs have no flow log, so the pair is not begun without the time for both.
         if self.engine.clock.now_ms().saturating_add(BREAK_BEFORE_MAKE_MS) > self.deadline_ms {
             for vpc in twins {
                 self.set(vpc, VpcResult::Failed(Trouble::OutOfTime));

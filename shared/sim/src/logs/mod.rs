@@ -342,6 +342,15 @@ impl World {
         self.uncounted(account, region, "PutDestination", &input)
     }
 
+    /// Somebody in the account deletes a log group, as with DeleteLogGroup; not counted as a call.
+    ///
+    /// # Errors
+    ///
+    /// What DeleteLogGroup refuses.
+    pub fn delete_log_group(&mut self, account: &str, region: &str, name: &str) -> Result<(), Refusal> {
+        self.uncounted(account, region, "DeleteLogGroup", &json!({ "logGroupName": name }))
+    }
+
     fn uncounted(&mut self, account: &str, region: &str, operation: &str, input: &Value) -> Result<(), Refusal> {
         let call = Call {
             sequence: 0,
