@@ -71,24 +71,23 @@ fn function_roles(sim: &Sim) -> BTreeMap<String, RoleKeys> {
     FUNCTION_ROLES.into_iter().filter_map(session).collect()
 }
 
+/// The organization without the enroller.
+fn organization(args: &SimArgs, regions: Vec<String>) -> Sim {
+    let (accounts, vpcs) = (args.accounts, args.vpcs);
+    let limits = match args.limits {
+        Limits::Aws => LimitClock::Real,
+        Limits::None => LimitClock::Off,
+    };
+    SimBuilder { accounts, regions, vpcs, real_time: true, limits, ..SimBuilder::default() }.build()
+}
+
 /// Serves the simulated AWS until it is interrupted.
 pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
     let endpoint = format!("http://{}", listener.local_addr().context("the listening address is not known")?);
     let regions: Vec<String> = args.regions.iter().map(ToString::to_string).collect();
-    let sim = SimBuilder {
-        accounts: args.accounts,
-        regions: regions.clone(),
-        vpcs: args.vpcs,
-        real_time: true,
-        limits: match args.limits {
-            Limits::Aws => LimitClock::Real,
-            Limits::None => LimitClock::Off,
-        },
-        ..SimBuilder::default()
-    }
-    .build();
+    let sim = organization(args, regions.clone());
     let given = Configuration::of_flags(&args.set)?;
     let given: Vec<(&str, &str)> = given.iter().map(|(key, value)| (*key, value.as_str())).collect();
     let settings = installation_settings(&sim, &regions, &given)?;

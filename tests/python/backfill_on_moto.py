@@ -22,6 +22,7 @@ import sys
 # The checkout stays as it is.
 sys.dont_write_bytecode = True
 
+import script
 from enroller_runs import Enroller, ended_with, figure
 from moto_aws import CALLER, HOME, REGIONS, MotoAws
 from organization_state import (
@@ -35,8 +36,8 @@ from organization_state import (
     policies,
     policy_problems,
 )
-from sentences import Sentences, end_after, none
-from simulated_aws import CannotStart, equal
+from sentences import Sentences, none
+from simulated_aws import equal
 
 MEMBERS = 6
 # Beside the default VPC, which moto makes in each account and Region.
@@ -151,21 +152,10 @@ class Story:
             equal(self.foreign(), foreign)
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 2:
-        print(__doc__.strip(), file=sys.stderr)
-        return 2
-    end_after(300)
-    told = Sentences()
-    try:
-        with MotoAws() as moto:
-            story = Story(moto, arguments[1], told)
-            story.first_run()
-    except CannotStart as error:
-        print(error, file=sys.stderr)
-        return 2
-    return told.end()
+def play(told: Sentences, binary: str) -> None:
+    with MotoAws() as moto:
+        Story(moto, binary, told).first_run()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(script.run(__doc__, 300, play))

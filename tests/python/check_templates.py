@@ -166,6 +166,9 @@ def policies(say: Sentences, templates: list[Template]) -> None:
                 if kind != "identity" and statement["Effect"] == "Allow" and not statement.get("Condition") and not of_the_key:
                     wrong.append(f"{template.name} {name} {statement.get('Sid', '')}")
         none(wrong)
+
+
+def permissions(say: Sentences, templates: list[Template]) -> None:
     with say.check("actions have no wildcards but in what denies and in the policy of the key"):
         none([f"{t.name} {name}: {action}" for t in templates for name, _, statement in t.statements()
               if statement["Effect"] == "Allow" and t.resources[name]["Type"] != "AWS::KMS::Key"
@@ -232,12 +235,15 @@ def functions(say: Sentences, central: Template) -> None:
             if most != {"Ref": "MaximumConcurrency"} and most < 2:
                 wrong.append(f"{name}: concurrency {most}")
         none(wrong)
+
+
+def alarms(say: Sentences, central: Template) -> None:
     with say.check("alarms are on metrics that exist, and the runbook has a chapter for each"):
         metrics = (ROOT / "shared/core/src/report/metrics.rs").read_text(encoding="utf-8")
         runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
         wrong = []
-        alarms = list(central.of_type("AWS::CloudWatch::Alarm"))
-        for _, alarm in alarms:
+        found = list(central.of_type("AWS::CloudWatch::Alarm"))
+        for _, alarm in found:
             properties = alarm["Properties"]
             name = properties["AlarmName"].removeprefix("vpc-flow-logs-enroller-")
             watched = [query["MetricStat"]["Metric"] for query in properties.get("Metrics", []) if "MetricStat" in query] or [properties]
@@ -249,19 +255,22 @@ def functions(say: Sentences, central: Template) -> None:
             if not re.search(rf"^#+ .*`{re.escape(name)}`", runbook, re.M):
                 wrong.append(f"{name} is not in docs/runbook.md")
         none(wrong)
-        assert len(alarms) > 20, len(alarms)
+        assert len(found) > 20, len(found)
     with say.check("an account that never becomes ready rings vpcs-uncovered before its message is given up"):
         source = (ROOT / "shared/engine/src/batch/mod.rs").read_text(encoding="utf-8")
         longest = int(re.search(r"LONGEST_WAIT_SECONDS: u32 = ([0-9]+);", source)[1])
         first = int(re.search(r"let seconds = ([0-9]+)_u32.saturating_mul\(1 << doublings\)", source)[1])
-        receives = resources["EnrollmentsQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"]
+        receives = central.resources["EnrollmentsQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"]
         span = sum(min(first << number, longest) for number in range(receives - 1))
-        alarm = resources["VpcsUncoveredAlarm"]["Properties"]
+        alarm = central.resources["VpcsUncoveredAlarm"]["Properties"]
         period, = {query["MetricStat"]["Period"] for query in alarm["Metrics"] if "MetricStat" in query}
         # So many periods have a receive in them, however they lie; each needs one, so none may fit between two receives.
         assert longest < period and alarm["EvaluationPeriods"] <= span // period + 1, (span, period)
         # And not while a new account may still become ready by itself.
         assert (alarm["EvaluationPeriods"] - 2) * period >= 3_600, alarm["EvaluationPeriods"]
+
+
+def contents(say: Sentences, central: Template) -> None:
     with say.check("rules wait for the role they send with, where both are made by one stack"):
         wrong = []
         for template in map(Template, ("member", "management")):
@@ -272,10 +281,10 @@ def functions(say: Sentences, central: Template) -> None:
         source = (ROOT / "shared/core/src/settings.rs").read_text(encoding="utf-8")
         text = source.split("pub const DEFAULT_FORMAT: &str =")[1].split(";")[0]
         fields = [field.replace("-", "_") for field in re.findall(r"\$\{([a-z0-9-]+)\}", text)]
-        columns = resources["Table"]["Properties"]["TableInput"]["StorageDescriptor"]["Columns"]
+        columns = central.resources["Table"]["Properties"]["TableInput"]["StorageDescriptor"]["Columns"]
         assert [column["Name"] for column in columns] == fields
     with say.check("the dashboard is JSON"):
-        body = central.render(resources["Dashboard"]["Properties"]["DashboardBody"], {})
+        body = central.render(central.resources["Dashboard"]["Properties"]["DashboardBody"], {})
         assert len(json.loads(body)["widgets"]) > 5
 
 
@@ -336,7 +345,10 @@ def main() -> int:
         none([f"{name}: {size}" for name, size in sizes.items() if size > (MAX_OBJECT if name == "central" else MAX_BODY)])
     parameters(say, list(templates.values()))
     policies(say, list(templates.values()))
+    permissions(say, list(templates.values()))
     functions(say, templates["central"])
+    alarms(say, templates["central"])
+    contents(say, templates["central"])
     events(say, templates)
     scripts(say, templates)
     return say.end()

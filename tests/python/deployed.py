@@ -32,10 +32,10 @@ sys.dont_write_bytecode = True
 import deployed_installation
 import deployed_queues
 import deployed_work
+import script
 from deployed_aws import DeployedAws
 from deployed_infra import Infra, built_here
-from sentences import Sentences, end_after
-from simulated_aws import CannotStart
+from sentences import Sentences
 
 # The management and the central account included.
 ACCOUNTS = 4
@@ -43,35 +43,25 @@ ACCOUNTS = 4
 VPCS = 1
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) not in (2, 3):
-        print(__doc__.strip(), file=sys.stderr)
-        return 2
-    end_after(570)
+def play(told: Sentences, binary: str, folder: str | None = None) -> None:
     began = time.monotonic()
-    told = Sentences()
-    try:
-        zips = Path(arguments[2]) if len(arguments) == 3 else built_here()
-        with DeployedAws(arguments[1], ACCOUNTS, VPCS) as aws:
-            infra = Infra(aws, zips)
-            try:
-                deployed_installation.packages(told, zips, made_here=len(arguments) == 2)
-                deployed_installation.installation(told, aws, infra)
-                deployed_work.patterns(told, aws)
-                deployed_work.first_run(told, aws)
-                deployed_work.events(told, aws)
-                deployed_work.permissions(told, aws)
-                deployed_queues.failures(told, aws)
-                deployed_installation.removal(told, aws, infra)
-            finally:
-                if told.failed:
-                    print(aws.log_tail(), file=sys.stderr)
-    except CannotStart as error:
-        print(error, file=sys.stderr)
-        return 2
+    zips = built_here() if folder is None else Path(folder)
+    with DeployedAws(binary, ACCOUNTS, VPCS) as aws:
+        infra = Infra(aws, zips)
+        try:
+            deployed_installation.packages(told, zips, made_here=folder is None)
+            deployed_installation.installation(told, aws, infra)
+            deployed_work.patterns(told, aws)
+            deployed_work.first_run(told, aws)
+            deployed_work.events(told, aws)
+            deployed_work.permissions(told, aws)
+            deployed_queues.failures(told, aws)
+            deployed_installation.removal(told, aws, infra)
+        finally:
+            if told.failed:
+                print(aws.log_tail(), file=sys.stderr)
     told.note(f"{time.monotonic() - began:.0f} seconds")
-    return told.end()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(script.run(__doc__, 570, play))

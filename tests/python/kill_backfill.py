@@ -23,11 +23,12 @@ from contextlib import contextmanager
 # The checkout stays as it is.
 sys.dont_write_bytecode = True
 
+import script
 from answer_model import AnswerModel
 from enroller_runs import LIMIT_S, Enroller, ended_with, figure
 from organization_state import Place, filter_problems, flow_log_problems, observe, policies, policy_problems
-from sentences import Sentences, end_after, none
-from simulated_aws import HOME, REGIONS, CannotStart, Keys, SimulatedAws, equal
+from sentences import Sentences, none
+from simulated_aws import HOME, REGIONS, Keys, SimulatedAws, equal
 
 ACCOUNTS = 20
 # Beside the default VPC.
@@ -143,30 +144,19 @@ def interrupted(binary: str, told: Sentences, calls: int, total: int) -> None:
             this.complete_and_single()
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) not in (2, 3):
-        print(__doc__.strip(), file=sys.stderr)
-        return 2
-    end_after(300)
-    seed = int(arguments[2]) if len(arguments) == 3 else random.SystemRandom().randrange(10_000)
-    print(f"seed {seed}; the same again: {arguments[0]} {arguments[1]} {seed}", flush=True)
-    chance = random.Random(seed)
-    told = Sentences()
-    binary = arguments[1]
-    try:
-        total = undisturbed(binary, told)
-        killed(binary, told, 1, total)
-        for begin, end in KILLS:
-            killed(binary, told, 1 + int(total * chance.uniform(begin, end)), total)
-        # The policies are written before the first account is begun, and to that moment Ctrl-C just ends it.
-        accounts = total - len(REGIONS)
-        for begin, end in INTERRUPTS:
-            interrupted(binary, told, len(REGIONS) + 1 + int(accounts * chance.uniform(begin, end)), total)
-    except CannotStart as error:
-        print(error, file=sys.stderr)
-        return 2
-    return told.end()
+def play(told: Sentences, binary: str, seed: str | None = None) -> None:
+    chosen = random.SystemRandom().randrange(10_000) if seed is None else int(seed)
+    print(f"seed {chosen}; the same again: {sys.argv[0]} {binary} {chosen}", flush=True)
+    chance = random.Random(chosen)
+    total = undisturbed(binary, told)
+    killed(binary, told, 1, total)
+    for begin, end in KILLS:
+        killed(binary, told, 1 + int(total * chance.uniform(begin, end)), total)
+    # The policies are written before the first account is begun, and to that moment Ctrl-C just ends it.
+    accounts = total - len(REGIONS)
+    for begin, end in INTERRUPTS:
+        interrupted(binary, told, len(REGIONS) + 1 + int(accounts * chance.uniform(begin, end)), total)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(script.run(__doc__, 300, play))

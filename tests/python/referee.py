@@ -34,13 +34,14 @@ from dataclasses import dataclass, field
 # The checkout stays as it is.
 sys.dont_write_bytecode = True
 
+import script
 from answer_model import AnswerModel
 from enroller_runs import ended_with, figure
 from moto_aws import MotoAws
 from organization_state import DELIVERY_ROLE, DESTINATION, FILTER, LOG_GROUP, OPT_OUT, flow_log_problems
 from referee_worlds import MAKER, THEIR_DESTINATION, World, on_moto, on_sim
-from sentences import Sentences, end_after, none
-from simulated_aws import HOME, REGIONS, CannotStart, SimulatedAws, equal
+from sentences import Sentences, none
+from simulated_aws import HOME, REGIONS, SimulatedAws, equal
 
 # Beside the central account.
 MEMBERS = 4
@@ -285,25 +286,15 @@ def difference(here: list[str], there: list[str], here_name: str, there_name: st
     return only or ([] if here == there else ["a line is there more often on one of them"])
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 2:
-        print(__doc__.strip(), file=sys.stderr)
-        return 2
-    end_after(600)
-    told = Sentences()
-    try:
-        # Central and management account, and one less than on moto, where they are one.
-        with SimulatedAws(arguments[1], AnswerModel(), MEMBERS + 1, 0, settings=(MAKER,)) as aws, MotoAws() as moto:
-            referee = Referee([on_sim(aws), on_moto(moto, arguments[1], MEMBERS)], told)
-            referee.begin()
-            for scenario in SCENARIOS:
-                referee.play(scenario)
-            referee.end()
-    except CannotStart as error:
-        print(error, file=sys.stderr)
-        return 2
-    return told.end()
+def play(told: Sentences, binary: str) -> None:
+    # Central and management account, and one less than on moto, where they are one.
+    with SimulatedAws(binary, AnswerModel(), MEMBERS + 1, 0, settings=(MAKER,)) as aws, MotoAws() as moto:
+        referee = Referee([on_sim(aws), on_moto(moto, binary, MEMBERS)], told)
+        referee.begin()
+        for scenario in SCENARIOS:
+            referee.play(scenario)
+        referee.end()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(script.run(__doc__, 600, play))

@@ -16,6 +16,7 @@ pub mod verdict;
 use enroller_sim::{CallRecord, SimBuilder};
 use enroller_testkit::audit::{Audit, audit};
 use enroller_testkit::{Lab, LabOptions};
+use serde_json::{Value, json};
 
 /// Long enough in virtual time for every retry that can help: a day.
 pub const DAY_MS: u64 = 86_400_000;
@@ -51,6 +52,28 @@ pub fn with_settings(accounts: usize, regions: &[&str], vpcs: usize, settings: &
 pub fn look(lab: &Lab) -> Audit {
     let regions: Vec<String> = lab.settings.regions.iter().map(ToString::to_string).collect();
     audit(&lab.sim, &regions)
+}
+
+/// Lets all VPCs send records now, which must all be delivered.
+///
+/// # Panics
+///
+/// A record was not.
+pub fn everything_arrives(lab: &Lab) {
+    lab.sim.traffic_tick();
+    let report = lab.sim.traffic_report();
+    assert_eq!(report.delivered, report.sent, "{report:#?}");
+}
+
+/// What CloudTrail tells of a new VPC of this account, as far as the enroller reads it. EC2 has no such VPC.
+pub fn create_vpc_event(account: &str, region: &str) -> Value {
+    json!({
+        "source": "aws.ec2", "detail-type": "AWS API Call via CloudTrail", "account": account, "region": region,
+        "detail": {
+            "eventSource": "ec2.amazonaws.com", "eventName": "CreateVpc", "awsRegion": region,
+            "recipientAccountId": account, "responseElements": { "vpc": { "vpcId": "vpc-0123456789abcdef0" } }
+        }
+    })
 }
 
 /// Calls made from position `from` on, without those of the queues.

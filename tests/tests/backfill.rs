@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use enroller_core::ids::AccountId;
 use enroller_core::message::{EnrollmentRequest, Message};
-use enroller_engine::ports::Outgoing;
 use enroller_sim::organizations::AccountState;
 use enroller_sim::{FaultKind, FaultRule, LimitClock, Refusal, Service, Strike};
 use enroller_testkit::Lab;
@@ -233,8 +232,7 @@ async fn a_run_that_gets_nowhere_fails_instead_of_going_on_for_ever() {
     assert_eq!(syncs(&lab), 0, "a run that cannot queue anybody asks nobody anything");
     let continuation = json!({"kind": "backfill-request", "version": 1, "request": {}, "run_id": "run-1",
         "after": lab.sim.members()[3]});
-    let body = Outgoing { body: continuation.to_string(), delay_seconds: 0, fifo: None };
-    lab.backfill.aws.queues.send(&lab.url("backfill"), vec![body]).await.unwrap();
+    lab.send("backfill", &continuation.to_string()).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(queued_accounts(&lab), [""; 0]);
     let dead = lab.sim.bodies(&lab.url("backfill-dead")).unwrap();
@@ -246,8 +244,7 @@ async fn after_a_crash_in_the_middle_the_message_comes_back_and_nothing_is_lost(
     let lab = enrolled(35, &[IRELAND]).await;
     let members = lab.sim.members();
     failing(&lab, Service::Sqs, "SendMessageBatch", "AccessDenied", Strike::Nth(4));
-    let message = Outgoing { body: json!({"reason": "by queue"}).to_string(), delay_seconds: 0, fifo: None };
-    lab.backfill.aws.queues.send(&lab.url("backfill"), vec![message]).await.unwrap();
+    lab.send("backfill", &json!({"reason": "by queue"}).to_string()).await.unwrap();
     assert!(lab.step_backfill().await.unwrap());
     assert_eq!(queued_accounts(&lab), members[..10], "the sender, the onboarder's question, one batch, then the crash");
     lab.sim.advance(60_000);
@@ -372,10 +369,8 @@ async fn a_continuation_on_another_functions_queue_is_refused_and_on_its_own_obe
     let continuation =
         json!({"kind": "backfill-request", "version": 1, "request": {}, "run_id": "run-1", "after": "000000000000"});
     let from = lab.sim.calls().len();
-    let operator = lab.operator(lab.notebook.clone());
-    for (queue, fifo) in [("enrollments", None), ("grants.fifo", Some(("grants".to_owned(), "stray".to_owned())))] {
-        let body = Outgoing { body: continuation.to_string(), delay_seconds: 0, fifo };
-        operator.aws.queues.send(&lab.url(queue), vec![body]).await.unwrap();
+    for queue in ["enrollments", "grants.fifo"] {
+        lab.send(queue, &continuation.to_string()).await.unwrap();
     }
     lab.settle(DAY_MS).await.unwrap();
     for queue in ["enrollments-dead", "grants-dead.fifo"] {

@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use enroller_core::report::Metric;
-use enroller_engine::ports::Outgoing;
 use enroller_sim::{NewAccount, Service, TwinRule};
 use enroller_testkit::people::Person;
-use enroller_tests::{DAY_MS, calls_since, count, look, organization, with_settings};
+use enroller_tests::{
+    DAY_MS, calls_since, count, create_vpc_event, everything_arrives, look, organization, with_settings,
+};
 use serde_json::json;
 
 const IRELAND: &str = "eu-west-1";
@@ -175,9 +176,7 @@ async fn the_enroller_makes_the_delivery_role_where_it_is_told_to() {
     let calls = calls_since(&lab, 0);
     assert_eq!(count(&calls, "CreateRole"), 3);
     assert_eq!(count(&calls, "PutRolePolicy"), 3);
-    lab.sim.traffic_tick();
-    let report = lab.sim.traffic_report();
-    assert_eq!(report.delivered, report.sent, "{report:#?}");
+    everything_arrives(&lab);
 }
 
 /// AWS tells of a role that is gone only when a flow log of it has something to deliver, and an idle VPC's never has.
@@ -192,9 +191,7 @@ async fn a_delivery_role_that_somebody_deleted_is_made_again_for_a_new_vpc_befor
     Person::of(&lab.sim, &account, IRELAND).create_vpc(&[]).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(look(&lab).uncovered(), 0);
-    lab.sim.traffic_tick();
-    let report = lab.sim.traffic_report();
-    assert_eq!(report.delivered, report.sent, "{report:#?}");
+    everything_arrives(&lab);
 }
 
 #[tokio::test]
@@ -204,9 +201,7 @@ async fn organization_mode_covers_everything_with_one_constant_policy() {
     lab.sweep(json!({})).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(look(&lab).uncovered(), 0);
-    lab.sim.traffic_tick();
-    let report = lab.sim.traffic_report();
-    assert_eq!(report.delivered, report.sent, "{report:#?}");
+    everything_arrives(&lab);
 }
 
 #[tokio::test]
@@ -226,11 +221,9 @@ async fn seven_hundred_accounts_need_three_shards_and_no_policy_is_too_long() {
 async fn a_poison_message_ends_in_the_dead_letter_queue_and_stops_nobody() {
     let lab = organization(2, &[IRELAND], 1);
     lab.deploy_members().unwrap();
-    let aws = &lab.operator(lab.notebook.clone()).aws;
-    let poison = |fifo| Outgoing { body: "{".to_owned(), delay_seconds: 0, fifo };
-    aws.queues.send(&lab.url("enrollments"), vec![poison(None)]).await.unwrap();
-    let group = Some(("grants".to_owned(), "poison".to_owned()));
-    aws.queues.send(&lab.url("grants.fifo"), vec![poison(group)]).await.unwrap();
+    for queue in ["enrollments", "grants.fifo"] {
+        lab.send(queue, "{").await.unwrap();
+    }
     let passed = lab.settle(DAY_MS).await.unwrap();
     assert_eq!(look(&lab).uncovered(), 0);
     for queue in ["enrollments-dead", "grants-dead.fifo"] {
@@ -267,15 +260,8 @@ async fn an_event_of_an_account_outside_the_organization_makes_no_call_in_it() {
     lab.settle(DAY_MS).await.unwrap();
     let from = lab.sim.calls().len();
     let stranger = "999988887777";
-    let event = json!({
-        "source": "aws.ec2", "detail-type": "AWS API Call via CloudTrail", "account": stranger, "region": IRELAND,
-        "detail": {
-            "eventSource": "ec2.amazonaws.com", "eventName": "CreateVpc", "awsRegion": IRELAND,
-            "recipientAccountId": stranger, "responseElements": { "vpc": { "vpcId": "vpc-0123456789abcdef0" } }
-        }
-    });
-    let body = Outgoing { body: event.to_string(), delay_seconds: 0, fifo: None };
-    lab.operator(lab.notebook.clone()).aws.queues.send(&lab.url("enrollments"), vec![body]).await.unwrap();
+    let event = create_vpc_event(stranger, IRELAND);
+    lab.send("enrollments", &event.to_string()).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
     let calls = calls_since(&lab, from);
     assert_eq!(count(&calls, "AssumeRole"), 0);
@@ -364,14 +350,7 @@ async fn a_vpc_that_ec2_does_not_show_yet_is_looked_for_again() {
     let lab = organization(2, &[IRELAND], 0);
     lab.deploy_members().unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    let account = lab.sim.management();
-    let event = json!({
-        "source": "aws.ec2", "detail-type": "AWS API Call via CloudTrail", "account": account, "region": IRELAND,
-        "detail": {
-            "eventSource": "ec2.amazonaws.com", "eventName": "CreateVpc", "awsRegion": IRELAND,
-            "recipientAccountId": account, "responseElements": { "vpc": { "vpcId": "vpc-0123456789abcdef0" } }
-        }
-    });
+    let event = create_vpc_event(&lab.sim.management(), IRELAND);
     let answer = lab.enroll(lab.invocation(event)).await.unwrap();
     assert_eq!(answer["queued_again"], json!(true));
     lab.settle(DAY_MS).await.unwrap();

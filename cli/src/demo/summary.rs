@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
 use enroller_core::policy::MAX_POLICY_BYTES;
+use enroller_sim::traffic::TrafficReport;
 use enroller_testkit::Lab;
 use enroller_testkit::audit::{Audit, audit};
 use serde::Serialize;
@@ -56,10 +57,22 @@ struct Records {
     duplicated: u64,
 }
 
+impl Records {
+    fn of(traffic: &TrafficReport) -> Self {
+        Self {
+            sent: traffic.sent,
+            delivered: traffic.delivered,
+            before_enrollment: traffic.not_logged_before_enrollment,
+            lost_after_enrollment: traffic.lost_after_enrollment,
+            lost_by_reason: traffic.lost_by_reason.iter().map(|(loss, count)| (loss.to_string(), *count)).collect(),
+            duplicated: traffic.duplicated,
+        }
+    }
+}
+
 impl Summary {
     pub(super) fn of(lab: &Lab, regions: &[String], timeline: Vec<Entry>) -> Self {
         let audit = audit(&lab.sim, regions);
-        let traffic = lab.sim.traffic_report();
         let calls = lab.sim.calls();
         let mut calls_by_operation = BTreeMap::new();
         for call in &calls {
@@ -80,14 +93,7 @@ impl Summary {
         let of = |list: fn(&enroller_testkit::audit::Coverage) -> &Vec<String>| -> Vec<String> {
             audit.places.iter().flat_map(list).cloned().collect()
         };
-        let records = Records {
-            sent: traffic.sent,
-            delivered: traffic.delivered,
-            before_enrollment: traffic.not_logged_before_enrollment,
-            lost_after_enrollment: traffic.lost_after_enrollment,
-            lost_by_reason: traffic.lost_by_reason.iter().map(|(loss, count)| (loss.to_string(), *count)).collect(),
-            duplicated: traffic.duplicated,
-        };
+        let records = Records::of(&lab.sim.traffic_report());
         let ok = audit.uncovered() == 0
             && misplaced.is_empty()
             && audit.strangers.is_empty()

@@ -2,25 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-use enroller_sim::{FaultKind, FaultRule, Service, SimBuilder};
-use enroller_testkit::LabOptions;
+use enroller_sim::{FaultKind, FaultRule, Service};
 use enroller_testkit::audit::{Coverage, audit};
-use enroller_testkit::container::{Container, Host};
+use enroller_testkit::container::{Container, Host, LITTLE_MS, NO_BATCH, PLENTY_MS, Program};
 use enroller_testkit::install::ENROLLMENTS;
 use enroller_testkit::people::Person;
 use serde_json::{Value, json};
 
 const REGION: &str = "eu-west-1";
-/// Milliseconds that are enough for everything.
-const PLENTY: u64 = 60_000;
-/// Milliseconds after which a function stops early: a quarter of it before its deadline.
-const LITTLE: u64 = 4_000;
+const ENROLLER: Program = Program { function: "vpc-enroller", path: env!("CARGO_BIN_EXE_vpc-enroller") };
 
 /// An organization with the member stack in every account and every account granted, and two of its members.
 async fn installation() -> (Host, [String; 2]) {
-    let regions = vec![REGION.to_owned()];
-    let organization = SimBuilder { accounts: 4, regions, vpcs: 0, ..SimBuilder::default() };
-    let host = Host::new(LabOptions { organization, settings: Vec::new() }).await.unwrap();
+    let host = Host::new(4, &[REGION]).await.unwrap();
     for account in host.lab.sim.members() {
         host.lab.stacks.deploy_member(&account).unwrap();
     }
@@ -29,10 +23,6 @@ async fn installation() -> (Host, [String; 2]) {
     let members = host.lab.sim.members().into_iter().filter(|id| *id != central && *id != management);
     let members = members.collect::<Vec<_>>().try_into().unwrap();
     (host, members)
-}
-
-async fn start(host: &Host) -> Container {
-    host.start("vpc-enroller", env!("CARGO_BIN_EXE_vpc-enroller"), &[]).await.unwrap()
 }
 
 async fn new_vpc(host: &Host, account: &str) -> String {
@@ -51,16 +41,11 @@ fn calls_from(host: &Host, from: usize) -> Vec<String> {
     names
 }
 
-async fn send(host: &Host, body: &str) {
-    let outgoing = enroller_engine::ports::Outgoing { body: body.to_owned(), delay_seconds: 0, fifo: None };
-    host.lab.enroller.aws.queues.send(&host.lab.url(ENROLLMENTS), vec![outgoing]).await.unwrap();
-}
-
 /// Delivers until the account's VPCs are covered, and none of them twice. Returns how often the message about its new
 /// VPC was received by then.
 async fn deliver_until_covered(host: &Host, container: &mut Container, account: &str) -> u32 {
     for _ in 0..20 {
-        let delivery = host.deliver(ENROLLMENTS, container, PLENTY).await.unwrap();
+        let delivery = host.deliver(ENROLLMENTS, container, PLENTY_MS).await.unwrap();
         let place = place(host, account);
         if place.uncovered.is_empty() {
             assert!(place.doubled.is_empty(), "{place:?}");
@@ -75,10 +60,10 @@ async fn deliver_until_covered(host: &Host, container: &mut Container, account: 
 #[tokio::test]
 async fn a_new_vpc_is_enrolled_and_the_next_one_takes_only_the_calls_that_differ() {
     let (host, [account, _]) = installation().await;
-    let mut container = start(&host).await;
+    let mut container = host.start(ENROLLER).await.unwrap();
     let vpc = new_vpc(&host, &account).await;
     let from = host.lab.sim.calls().len();
-    let first = host.deliver(ENROLLMENTS, &mut container, PLENTY).await.unwrap();
+    let first = host.deliver(ENROLLMENTS, &mut container, PLENTY_MS).await.unwrap();
     assert_eq!(first.answer.failures().unwrap(), [""; 0]);
     assert_eq!(
         calls_from(&host, from),
@@ -101,7 +86,7 @@ async fn a_new_vpc_is_enrolled_and_the_next_one_takes_only_the_calls_that_differ
 
     let next_vpc = new_vpc(&host, &account).await;
     let from = host.lab.sim.calls().len();
-    let next = host.deliver(ENROLLMENTS, &mut container, PLENTY).await.unwrap();
+    let next = host.deliver(ENROLLMENTS, &mut container, PLENTY_MS).await.unwrap();
     assert_eq!(next.answer.failures().unwrap(), [""; 0]);
     assert_eq!(next.messages.len(), 1, "the member stack's rules leave out what the enroller did itself");
     let observing = ["DescribeFlowLogs", "DescribeLogGroups", "DescribeSubscriptionFilters", "DescribeVpcs"];
@@ -128,8 +113,8 @@ async fn only_the_message_of_the_account_that_is_not_ready_comes_back() {
     for account in [&good, &late] {
         new_vpc(&host, account).await;
     }
-    let mut container = start(&host).await;
-    let first = host.deliver(ENROLLMENTS, &mut container, PLENTY).await.unwrap();
+    let mut container = host.start(ENROLLER).await.unwrap();
+    let first = host.deliver(ENROLLMENTS, &mut container, PLENTY_MS).await.unwrap();
     assert_eq!(first.messages.len(), 2);
     assert_eq!(first.answer.failures().unwrap(), first.about(&format!("\"account\":\"{late}\"")));
     assert!(place(&host, &good).uncovered.is_empty() && !place(&host, &late).uncovered.is_empty());
@@ -145,15 +130,15 @@ async fn only_the_message_of_the_account_that_is_not_ready_comes_back() {
 #[tokio::test]
 async fn what_is_no_event_goes_to_the_dead_letter_queue_at_once_and_makes_no_other_call() {
     let (host, [account, _]) = installation().await;
-    let mut container = start(&host).await;
+    let mut container = host.start(ENROLLER).await.unwrap();
     let cut_off = format!(r#"{{"version":"0","source":"aws.ec2","account":"{account}""#);
     for body in ["no JSON", &cut_off, r#"{"kind":"enrollment-request","version":1}"#] {
-        send(&host, body).await;
+        host.lab.send(ENROLLMENTS, body).await.unwrap();
     }
     let (from, begun) = (host.lab.sim.calls().len(), host.lab.sim.now_ms());
     let mut deliveries = 0;
     while host.lab.sim.bodies(&host.lab.url("enrollments-dead")).unwrap().len() < 3 {
-        let delivery = host.deliver(ENROLLMENTS, &mut container, PLENTY).await.unwrap();
+        let delivery = host.deliver(ENROLLMENTS, &mut container, PLENTY_MS).await.unwrap();
         assert_eq!(delivery.answer.failures().unwrap(), delivery.about(""));
         deliveries += 1;
         assert!(deliveries < 20, "still not dead");
@@ -169,19 +154,18 @@ async fn what_is_no_event_goes_to_the_dead_letter_queue_at_once_and_makes_no_oth
 #[tokio::test]
 async fn a_payload_that_lambda_could_not_have_sent_is_an_error_and_the_next_one_is_served() {
     let (host, [account, _]) = installation().await;
-    let mut container = start(&host).await;
+    let mut container = host.start(ENROLLER).await.unwrap();
     let from = host.lab.sim.calls().len();
-    let records_of_numbers = json!({ "Records": [{ "eventSource": "aws:sqs", "body": 1 }] }).to_string();
-    let error = container.invoke(&records_of_numbers, PLENTY).await.unwrap().outcome.unwrap_err();
+    let error = container.invoke(NO_BATCH, PLENTY_MS).await.unwrap().outcome.unwrap_err();
     assert!(error["errorMessage"].as_str().unwrap().contains("no SQS batch"), "{error}");
     assert_eq!(error["errorType"], "InvocationFailed");
-    let no_json = container.invoke("{", PLENTY).await.unwrap().outcome.unwrap_err();
+    let no_json = container.invoke("{", PLENTY_MS).await.unwrap().outcome.unwrap_err();
     assert!(no_json["errorMessage"].is_string(), "{no_json}");
-    let empty = container.invoke("{}", PLENTY).await.unwrap().outcome.unwrap();
+    let empty = container.invoke("{}", PLENTY_MS).await.unwrap().outcome.unwrap();
     assert_eq!((&empty["changes"], &empty["queued_again"]), (&json!(0), &json!(false)), "{empty}");
     assert_eq!(calls_from(&host, from), [""; 0]);
     new_vpc(&host, &account).await;
-    host.deliver(ENROLLMENTS, &mut container, PLENTY).await.unwrap();
+    host.deliver(ENROLLMENTS, &mut container, PLENTY_MS).await.unwrap();
     assert!(place(&host, &account).uncovered.is_empty());
     container.terminate().await.unwrap();
 }
@@ -193,9 +177,9 @@ async fn before_the_deadline_what_hangs_is_handed_back_and_what_is_done_is_not()
         new_vpc(&host, account).await;
     }
     host.lab.sim.arm(FaultRule::new(FaultKind::HangBefore).by(&slow).on(Service::Ec2, "CreateFlowLogs"));
-    let mut container = start(&host).await;
+    let mut container = host.start(ENROLLER).await.unwrap();
     container.idle().await.unwrap();
-    let cut = host.deliver(ENROLLMENTS, &mut container, LITTLE).await.unwrap();
+    let cut = host.deliver(ENROLLMENTS, &mut container, LITTLE_MS).await.unwrap();
     assert!(cut.answer.left_ms > 0, "answered {} ms after the deadline", -cut.answer.left_ms);
     assert_eq!(cut.answer.failures().unwrap(), cut.about(&format!("\"account\":\"{slow}\"")));
     assert!(place(&host, &good).uncovered.is_empty() && !place(&host, &slow).uncovered.is_empty());
@@ -212,22 +196,18 @@ async fn told_to_end_in_the_middle_of_a_call_it_ends_and_another_process_finishe
         let (host, [account, _]) = installation().await;
         new_vpc(&host, &account).await;
         host.lab.sim.arm(FaultRule::new(kind.clone()).by(&account).on(Service::Ec2, "CreateFlowLogs"));
-        let mut container = start(&host).await;
-        let batch = host.receive(ENROLLMENTS).unwrap();
-        container.hand(&host.payload(ENROLLMENTS, &batch).to_string(), PLENTY).unwrap();
-        container.hanging().await.unwrap();
-        let ended = container.terminate().await.unwrap();
+        let ended = host.end_while_hanging(ENROLLMENTS, host.start(ENROLLER).await.unwrap()).await.unwrap();
         assert_eq!(ended.status.code(), Some(0), "{kind:?}: {}", ended.stderr);
 
         host.lab.sim.with(|world| world.faults.clear());
-        let mut fresh = start(&host).await;
+        let mut fresh = host.start(ENROLLER).await.unwrap();
         if matches!(kind, FaultKind::HangAfter) {
             assert!(place(&host, &account).uncovered.is_empty(), "made, though nobody has heard of it");
         }
         // Events of the first process's own calls come before the message that comes back.
         let mut receives = 0;
         while receives < 2 {
-            let again = host.deliver(ENROLLMENTS, &mut fresh, PLENTY).await.unwrap();
+            let again = host.deliver(ENROLLMENTS, &mut fresh, PLENTY_MS).await.unwrap();
             assert_eq!(again.answer.failures().unwrap(), [""; 0], "{kind:?}");
             receives = again.messages.iter().map(|message| message.receive_count).max().expect("a message is lost");
         }
@@ -240,29 +220,23 @@ async fn told_to_end_in_the_middle_of_a_call_it_ends_and_another_process_finishe
 #[tokio::test]
 async fn told_to_end_while_idle_it_ends_cleanly_and_has_written_no_error() {
     let (host, _) = installation().await;
-    let mut container = start(&host).await;
+    let mut container = host.start(ENROLLER).await.unwrap();
     container.idle().await.unwrap();
     let asked = std::time::Instant::now();
     let ended = container.terminate().await.unwrap();
-    assert_eq!(ended.status.code(), Some(0));
     // Nothing is under way, so that only a busy machine can make it long.
     assert!(asked.elapsed().as_secs() < 5);
-    assert!(ended.stderr.is_empty() && ended.lines.iter().all(|line| line["level"] == "INFO"), "{ended:?}");
+    assert!(ended.cleanly(), "{ended:?}");
 }
 
 #[tokio::test]
 async fn settings_that_cannot_be_used_are_all_named_in_one_line_before_anything_is_asked_for() {
     let (host, _) = installation().await;
-    let start = async |changes| host.start("vpc-enroller", env!("CARGO_BIN_EXE_vpc-enroller"), changes).await.unwrap();
     let bad = [("organization_id", ""), ("traffic_type", "SOME"), ("retention_days", "31")];
     let missing = [("grants_queue_url", ""), ("enrollments_queue_url", "")];
     for changes in [&bad[..], &missing] {
-        let ended = start(changes).await.end().await.unwrap();
-        assert_eq!(ended.status.code(), Some(1));
-        assert_eq!(ended.lines.len(), 1, "{ended:?}");
-        let line = ended.lines[0].to_string();
-        for (key, value) in changes {
-            assert!(line.contains(key) && line.contains(value), "{key} in {line}");
-        }
+        let ended = host.start_with(ENROLLER, changes).await.unwrap().end().await.unwrap();
+        let told: Vec<&str> = changes.iter().flat_map(|(key, value)| [*key, *value]).collect();
+        assert!(ended.refused_in_one_line(&told), "{ended:?}");
     }
 }

@@ -207,15 +207,7 @@ impl World {
                 break id;
             }
         };
-        let account = Account {
-            name: name.to_owned(),
-            email: format!("{name}@example.com"),
-            regions: self.regions.clone(),
-            ready_at_ms: 0,
-            assumable_at_ms: 0,
-            denies: Vec::new(),
-        };
-        self.accounts.insert(id.clone(), account);
+        self.accounts.insert(id.clone(), Account::new(name, self.regions.clone()));
         for region in self.regions.clone() {
             // VPC user guide, "Default VPCs": one in every Region of a new account. No event is known for it.
             self.put_vpc(&id, &region, "172.31.0.0/16", true);

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::call::{Call, Caller, Refusal, Service};
+use crate::events::{BusId, RuleSettings, Target};
 use crate::organizations::JoinedMethod;
+use crate::sim::Sim;
+use crate::sqs_queue::QueueSettings;
 use crate::wire::query::Params;
 use crate::world::{Account, World};
 use crate::{cloudtrail, ec2, iam, logs, sqs};
@@ -27,15 +30,7 @@ pub(crate) fn organization() -> World {
     let mut world = World::new(1);
     world.regions = BTreeSet::from([REGION.to_owned(), "us-east-1".to_owned()]);
     for account in [MANAGEMENT, CENTRAL, MEMBER, STRANGER] {
-        let account_state = Account {
-            name: account.to_owned(),
-            email: format!("{account}@example.com"),
-            regions: world.regions.clone(),
-            ready_at_ms: 0,
-            assumable_at_ms: 0,
-            denies: Vec::new(),
-        };
-        world.accounts.insert(account.to_owned(), account_state);
+        world.accounts.insert(account.to_owned(), Account::new(account, world.regions.clone()));
     }
     world.organization.found("o-exampleorg1".to_owned(), "r-exam".to_owned(), MANAGEMENT, 0);
     for account in [CENTRAL, MEMBER] {
@@ -181,6 +176,25 @@ pub(crate) fn enrolled() -> (World, String, String) {
     let vpc_id = world.put_vpc(MEMBER, REGION, "10.0.0.0/16", false);
     let flow_log = create_flow_log(&mut world, &vpc_id, "ALL");
     (world, vpc_id, flow_log)
+}
+
+/// Sends every event of the account's default bus in the Region to a queue; gives its URL.
+pub(crate) fn watch(sim: &Sim, account: &str, region: &str) -> String {
+    let url = sim.create_queue(account, region, "all", QueueSettings::default()).unwrap();
+    let arn = format!("arn:aws:sqs:{region}:{account}:all");
+    let rule = RuleSettings {
+        name: "all".to_owned(),
+        pattern: json!({"source": [{"prefix": "aws."}]}),
+        targets: vec![Target::Queue { arn, message_group_id: None }],
+        delay_ms: 0,
+    };
+    sim.put_rule(&BusId::default_bus(account, region), &rule).unwrap();
+    url
+}
+
+/// The messages of a queue, which are events.
+pub(crate) fn events_on(sim: &Sim, url: &str) -> Vec<Value> {
+    sim.bodies(url).unwrap().iter().map(|body| serde_json::from_str(body).unwrap()).collect()
 }
 
 /// Makes a flow log of a VPC of the member.

@@ -127,6 +127,14 @@ pub struct Account {
     pub denies: Vec<ServiceControlDeny>,
 }
 
+impl Account {
+    /// One that is ready and denied nothing.
+    pub(crate) fn new(name: &str, regions: BTreeSet<String>) -> Self {
+        let (name, email) = (name.to_owned(), format!("{name}@example.com"));
+        Self { name, email, regions, ready_at_ms: 0, assumable_at_ms: 0, denies: Vec::new() }
+    }
+}
+
 /// An explicit deny of a service control policy.
 #[derive(Clone, Debug)]
 pub struct ServiceControlDeny {

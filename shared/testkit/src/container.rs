@@ -3,33 +3,47 @@
 //! Time is the wall clock's: the processes know no other. The simulated AWS may run ahead of it, which they do not
 //! notice.
 
+mod process;
+
 use std::io;
 use std::net::SocketAddr;
-use std::process::{ExitStatus, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::process::ExitStatus;
 
 use enroller_core::report::Metrics;
 use enroller_core::settings::environment_name;
 use enroller_engine::onboard::GrantWork;
 use enroller_sim::sqs::QueueError;
 use enroller_sim::sqs_queue::ReceivedMessage;
-use enroller_sim::{Credentials, Sim, server};
-use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use enroller_sim::{Credentials, SimBuilder, server};
+use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::process::Command;
+use tokio::task::JoinSet;
 
 use crate::install::FUNCTION_ROLES;
 use crate::lab::{Lab, LabError, LabOptions};
 use crate::mapping;
-use crate::runtime_api::{Invocation, RuntimeApi, Said};
+use crate::runtime_api::{RuntimeApi, Said};
 
-/// Longer than anything here takes on a busy machine. What is waited for this long does not come.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub use process::{Container, Ended};
 
-/// How often something is looked for that nobody tells of.
-const LOOK: Duration = Duration::from_millis(5);
+/// Milliseconds that are enough for any invocation.
+pub const PLENTY_MS: u64 = 60_000;
+
+/// Milliseconds of which a function works three seconds: it stops a quarter of its time before its deadline.
+pub const LITTLE_MS: u64 = 4_000;
+
+/// A payload that Lambda could not have sent: a record of a queue whose body is no text.
+pub const NO_BATCH: &str = r#"{"Records":[{"eventSource":"aws:sqs","body":1}]}"#;
+
+/// A function's binary.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Name of the function.
+    pub function: &'static str,
+    /// Path of the binary.
+    pub path: &'static str,
+}
 
 /// What went wrong with a process, or around it.
 #[derive(Debug, thiserror::Error)]
@@ -111,15 +125,16 @@ impl Delivery {
 }
 
 impl Host {
-    /// Builds the organization on the wall clock's time, deploys the central stacks and serves the simulated AWS on a
-    /// free port of this machine.
+    /// Builds an organization of this many accounts, with no VPCs but the default ones, on the wall clock's time, deploys
+    /// the central stacks and serves the simulated AWS on a free port of this machine.
     ///
     /// # Errors
     ///
     /// A setting or a resource that is refused; no port.
-    pub async fn new(mut options: LabOptions) -> Result<Self, ContainerError> {
-        options.organization.real_time = true;
-        let lab = Lab::new(&options)?;
+    pub async fn new(accounts: usize, regions: &[&str]) -> Result<Self, ContainerError> {
+        let regions = regions.iter().map(|region| (*region).to_owned()).collect();
+        let organization = SimBuilder { accounts, regions, vpcs: 0, real_time: true, ..SimBuilder::default() };
+        let lab = Lab::new(&LabOptions { organization, settings: Vec::new() })?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let aws = listener.local_addr()?;
         let mut served = JoinSet::new();
@@ -176,31 +191,65 @@ impl Host {
         Ok(Delivery { messages, answer })
     }
 
-    /// Starts the binary `program` as Lambda starts the function, with `changes` to the settings of the installation;
-    /// an empty value takes a setting away.
+    /// Starts a function's binary as Lambda starts it.
     ///
     /// # Errors
     ///
     /// No such binary; no role for the function.
-    pub async fn start(
-        &self,
-        function: &str,
-        program: &str,
-        changes: &[(&str, &str)],
-    ) -> Result<Container, ContainerError> {
-        let central = self.lab.settings.central_account.to_string();
+    pub async fn start(&self, program: Program) -> Result<Container, ContainerError> {
+        self.start_with(program, &[]).await
+    }
+
+    /// Like [`Host::start`], with `changes` to the settings of the installation; an empty value takes a setting away.
+    ///
+    /// # Errors
+    ///
+    /// No such binary; no role for the function.
+    pub async fn start_with(&self, program: Program, changes: &[(&str, &str)]) -> Result<Container, ContainerError> {
+        let (function, central) = (program.function, self.lab.settings.central_account.to_string());
         let role = FUNCTION_ROLES.iter().find(|(name, _)| *name == function);
         let credentials = role.and_then(|(_, role)| self.lab.sim.role_session(&central, role, function));
         let credentials = credentials.ok_or_else(|| ContainerError::NoRole(function.to_owned()))?;
         let api = RuntimeApi::start().await?;
-        let mut command = Command::new(program);
-        command.env_clear().kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.envs(self.settings()).envs(self.reserved(function, credentials, &api));
+        let mut command = Command::new(program.path);
+        command.env_clear().envs(self.settings()).envs(self.reserved(function, credentials, &api));
         command.envs(changes.iter().map(|(key, value)| (environment_name(key), *value)));
-        let mut child = command.spawn()?;
-        let (stdout, stderr) = (read_all(child.stdout.take()), read_all(child.stderr.take()));
         let arn = format!("arn:aws:lambda:{}:{central}:function:{function}", self.lab.settings.home_region);
-        Ok(Container { sim: self.lab.sim.clone(), arn, child, api, deadline_ms: 0, handed: 0, stdout, stderr })
+        Ok(Container::start(command, api, self.lab.sim.clone(), arn)?)
+    }
+
+    /// Starts it without these settings, and waits until it ends by itself.
+    ///
+    /// # Errors
+    ///
+    /// As with [`Host::start`]; it does not end.
+    pub async fn start_without(&self, program: Program, keys: &[&str]) -> Result<Ended, ContainerError> {
+        let changes: Vec<(&str, &str)> = keys.iter().map(|key| (*key, "")).collect();
+        self.start_with(program, &changes).await?.end().await
+    }
+
+    /// Starts it, and tells it to end while it waits for its first invocation.
+    ///
+    /// # Errors
+    ///
+    /// As with [`Host::start`]; it does not end.
+    pub async fn end_while_idle(&self, program: Program) -> Result<Ended, ContainerError> {
+        let mut container = self.start(program).await?;
+        container.idle().await?;
+        container.terminate().await
+    }
+
+    /// Hands a process a batch of a queue, and tells it to end when a fault makes one of its calls hang. The batch is not
+    /// deleted.
+    ///
+    /// # Errors
+    ///
+    /// No call hangs; the process does not end.
+    pub async fn end_while_hanging(&self, queue: &str, mut container: Container) -> Result<Ended, ContainerError> {
+        let batch = self.receive(queue)?;
+        container.hand(&self.payload(queue, &batch).to_string(), PLENTY_MS)?;
+        container.hanging().await?;
+        container.terminate().await
     }
 
     /// The settings as the central stack hands them to its functions.
@@ -242,174 +291,5 @@ impl Host {
             ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),
             ("AWS_ENDPOINT_URL", format!("http://{}", self.aws)),
         ]
-    }
-}
-
-fn read_all(pipe: Option<impl AsyncRead + Unpin + Send + 'static>) -> JoinHandle<io::Result<String>> {
-    tokio::spawn(async move {
-        let mut text = String::new();
-        if let Some(mut pipe) = pipe {
-            pipe.read_to_string(&mut text).await?;
-        }
-        Ok(text)
-    })
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// A function's process. It is killed when this is dropped.
-#[derive(Debug)]
-pub struct Container {
-    sim: Sim,
-    arn: String,
-    child: Child,
-    api: RuntimeApi,
-    deadline_ms: u64,
-    handed: usize,
-    stdout: JoinHandle<io::Result<String>>,
-    stderr: JoinHandle<io::Result<String>>,
-}
-
-/// A process that has ended.
-#[derive(Clone, Debug)]
-pub struct Ended {
-    /// How.
-    pub status: ExitStatus,
-    /// The lines of its standard output.
-    pub lines: Vec<Value>,
-    /// Its standard error.
-    pub stderr: String,
-}
-
-impl Ended {
-    /// The lines that tell of decisions with this action and outcome.
-    pub fn decisions(&self, action: &str, outcome: &str) -> Vec<&Value> {
-        let wanted =
-            |line: &&Value| line["message"] == "decision" && line["action"] == action && line["outcome"] == outcome;
-        self.lines.iter().filter(wanted).collect()
-    }
-
-    /// The sum of a metric over all lines in CloudWatch's embedded format that declare it for the function alone.
-    pub fn metric(&self, name: &str) -> f64 {
-        let declares = |line: &&Value| {
-            let directives = line["_aws"]["CloudWatchMetrics"].as_array();
-            directives.into_iter().flatten().any(|directive| {
-                let metrics = directive["Metrics"].as_array();
-                let sets = directive["Dimensions"].as_array();
-                sets.is_some_and(|sets| sets.contains(&json!(["Function"])))
-                    && metrics.into_iter().flatten().any(|metric| metric["Name"] == name)
-            })
-        };
-        self.lines.iter().filter(declares).filter_map(|line| line[name].as_f64()).sum()
-    }
-}
-
-impl Container {
-    /// Waits until the process asks for an invocation.
-    ///
-    /// # Errors
-    ///
-    /// It does anything else.
-    pub async fn idle(&mut self) -> Result<(), ContainerError> {
-        match self.said("a function that asks for an invocation").await? {
-            Said::Next => Ok(()),
-            other => Err(ContainerError::OutOfTurn(other, "nothing".to_owned())),
-        }
-    }
-
-    /// Hands out an invocation that has `time_ms`, without waiting for its answer. Returns its request id.
-    ///
-    /// # Errors
-    ///
-    /// The process has ended.
-    pub fn hand(&mut self, payload: &str, time_ms: u64) -> Result<String, ContainerError> {
-        self.handed += 1;
-        self.deadline_ms = now_ms() + time_ms;
-        let request_id = format!("00000000-0000-4000-8000-{:012}", self.handed);
-        let handed = self.api.hand(Invocation {
-            request_id: request_id.clone(),
-            deadline_ms: self.deadline_ms,
-            function_arn: self.arn.clone(),
-            payload: payload.to_owned(),
-        });
-        if handed { Ok(request_id) } else { Err(ContainerError::TooLate("a Runtime API to hand out an invocation")) }
-    }
-
-    /// Hands out an invocation that has `time_ms`, and waits for the answer.
-    ///
-    /// # Errors
-    ///
-    /// The process ends or answers something else; an error of the function is none.
-    pub async fn invoke(&mut self, payload: &str, time_ms: u64) -> Result<Answer, ContainerError> {
-        let request_id = self.hand(payload, time_ms)?;
-        loop {
-            let outcome = match self.said("the answer to an invocation").await? {
-                Said::Next => continue,
-                Said::Response(id, response) if id == request_id => Ok(response),
-                Said::Error(id, error) if id == request_id => Err(error),
-                other => return Err(ContainerError::OutOfTurn(other, request_id)),
-            };
-            let left_ms = i64::try_from(self.deadline_ms).unwrap_or(i64::MAX).saturating_sub_unsigned(now_ms());
-            return Ok(Answer { outcome, left_ms });
-        }
-    }
-
-    /// Waits until a fault has made a call of the process hang.
-    ///
-    /// # Errors
-    ///
-    /// None does.
-    pub async fn hanging(&mut self) -> Result<(), ContainerError> {
-        let sim = self.sim.clone();
-        let hangs = async move {
-            while !sim.with(|world| world.faults.hanging()) {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        let hangs = tokio::time::timeout(PATIENCE, hangs).await;
-        hangs.map_err(|_| ContainerError::TooLate("a call that hangs"))
-    }
-
-    /// Sends SIGTERM and waits for the end.
-    ///
-    /// # Errors
-    ///
-    /// As with [`Container::end`].
-    pub async fn terminate(self) -> Result<Ended, ContainerError> {
-        // The process id is known until the end has been waited for.
-        let id = self.child.id().map(|id| id.to_string()).unwrap_or_default();
-        Command::new("kill").args(["-TERM", &id]).status().await?;
-        self.end().await
-    }
-
-    /// Waits until the process ends.
-    ///
-    /// # Errors
-    ///
-    /// It does not, or has written what it must not: a line that is no JSON, a secret.
-    pub async fn end(mut self) -> Result<Ended, ContainerError> {
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        let status = status.map_err(|_| ContainerError::TooLate("the end of the process"))??;
-        let stdout = self.stdout.await.map_err(io::Error::other)??;
-        let stderr = self.stderr.await.map_err(io::Error::other)??;
-        let told = |text: &str| stdout.contains(text) || stderr.contains(text);
-        if self.sim.with(|world| world.sts.sessions().any(|it| told(&it.secret) || told(&it.token))) {
-            return Err(ContainerError::Secret);
-        }
-        let json = |line: &str| serde_json::from_str(line).map_err(|_| ContainerError::NotJson(line.to_owned()));
-        let lines = stdout.lines().map(json).collect::<Result<_, _>>()?;
-        Ok(Ended { status, lines, stderr })
-    }
-
-    async fn said(&mut self, what: &'static str) -> Result<Said, ContainerError> {
-        tokio::select! {
-            // What was said before the end counts.
-            biased;
-            said = self.api.said() => said.ok_or(ContainerError::TooLate(what)),
-            status = self.child.wait() => Err(ContainerError::Ended(status?)),
-            () = tokio::time::sleep(PATIENCE) => Err(ContainerError::TooLate(what)),
-        }
     }
 }

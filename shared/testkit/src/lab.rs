@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use enroller_core::settings::Settings;
 use enroller_engine::Engine;
+use enroller_engine::batch::GRANTS_GROUP;
 use enroller_engine::inspect::Inspection;
-use enroller_engine::ports::Journal;
+use enroller_engine::ports::{AwsResult, Journal, Outgoing};
 use enroller_sim::{Sim, SimBuilder};
 use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
@@ -304,6 +305,17 @@ impl Lab {
         let connection = connection_on(&self.sim, &self.settings, As::Role(&central, OPERATOR_ROLE));
         let time = Arc::new(SimTime(self.sim.clone()));
         (Engine::new(self.settings.clone(), connection.aws(), time, journal), connection.inspection())
+    }
+
+    /// Sends a message to a queue of the installation, named without [`PREFIX`], as a person does.
+    ///
+    /// # Errors
+    ///
+    /// The queue refuses it.
+    pub async fn send(&self, queue: &str, body: &str) -> AwsResult<()> {
+        let fifo = (queue == GRANTS).then(|| (GRANTS_GROUP.to_owned(), self.sim.with(|world| world.ids.uuid())));
+        let message = Outgoing { body: body.to_owned(), delay_seconds: 0, fifo };
+        self.operator(self.notebook.clone()).aws.queues.send(&self.url(queue), vec![message]).await.map(|_| ())
     }
 
     /// An invocation with this payload, beginning now.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Act, Case, HORIZON_MS, Outcome, go_on};
 use crate::scenarios::{IRELAND, VIRGINIA};
-use crate::with_settings;
+use crate::{create_vpc_event, with_settings};
 
 const MINUTE_MS: u64 = 60_000;
 pub(super) const KEY: (&str, &str) =
@@ -260,14 +260,7 @@ async fn throttled_backfill(lab: &mut Lab) -> Outcome {
 
 /// Of a VPC that EC2 does not show yet: what a queue would bring again the function has to queue itself.
 async fn event_by_hand(lab: &mut Lab) -> Outcome {
-    let account = lab.sim.management();
-    let event = json!({
-        "source": "aws.ec2", "detail-type": "AWS API Call via CloudTrail", "account": account, "region": IRELAND,
-        "detail": {
-            "eventSource": "ec2.amazonaws.com", "eventName": "CreateVpc", "awsRegion": IRELAND,
-            "recipientAccountId": account, "responseElements": { "vpc": { "vpcId": "vpc-0123456789abcdef0" } }
-        }
-    });
+    let event = create_vpc_event(&lab.sim.management(), IRELAND);
     let answer = lab.enroll(lab.invocation(event)).await?;
     lab.settle(HORIZON_MS).await?;
     Ok(vec![format!("queued again: {}", answer["queued_again"])])

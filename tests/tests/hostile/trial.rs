@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 
 use enroller_core::report::{Decision, Outcome};
-use enroller_engine::batch::GRANTS_GROUP;
-use enroller_engine::ports::Outgoing;
 use enroller_sim::{CallRecord, Service};
 use enroller_testkit::Lab;
+use enroller_testkit::install::{BACKFILL, ENROLLMENTS, GRANTS};
 use enroller_tests::state::{difference, others, ours};
 use enroller_tests::{DAY_MS, calls_since, look, organization};
 use serde_json::{Value, json};
@@ -30,12 +29,16 @@ pub(crate) enum Queue {
 impl Queue {
     pub(crate) const ALL: [Self; 3] = [Self::Enrollments, Self::Grants, Self::Backfill];
 
+    fn name(self) -> &'static str {
+        match self {
+            Self::Enrollments => ENROLLMENTS,
+            Self::Grants => GRANTS,
+            Self::Backfill => BACKFILL,
+        }
+    }
+
     pub(crate) fn url(self, lab: &Lab) -> String {
-        lab.url(match self {
-            Self::Enrollments => "enrollments",
-            Self::Grants => "grants.fifo",
-            Self::Backfill => "backfill",
-        })
+        lab.url(self.name())
     }
 
     /// Receives before a message is given up, as the template has it.
@@ -59,10 +62,7 @@ impl Queue {
     }
 
     pub(crate) async fn send(self, lab: &Lab, body: &str) {
-        let once = lab.sim.with(|world| world.ids.uuid());
-        let fifo = (self == Self::Grants).then(|| (GRANTS_GROUP.to_owned(), once));
-        let message = Outgoing { body: body.to_owned(), delay_seconds: 0, fifo };
-        lab.operator(lab.notebook.clone()).aws.queues.send(&self.url(lab), vec![message]).await.unwrap();
+        lab.send(self.name(), body).await.unwrap();
     }
 }
 

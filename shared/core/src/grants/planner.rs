@@ -285,5 +285,4 @@ impl<'a> Planner<'a> {
 }
 
 #[cfg(test)]
-#[path = "planner_tests.rs"]
 mod tests;

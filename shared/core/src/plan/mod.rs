@@ -12,7 +12,7 @@
 mod build;
 mod flow_logs;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

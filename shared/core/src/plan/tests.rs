@@ -30,12 +30,7 @@ impl Scenario {
     fn covered_region(vpcs: u32) -> Self {
         let mut scenario = Self::fresh_region(vpcs);
         scenario.observed.flow_logs = (1..=vpcs).map(|number| scenario.right_flow_log(number, number)).collect();
-        scenario.observed.log_group = Some(LogGroup {
-            retention_days: scenario.settings.retention_days,
-            kms_key: None,
-            class: LogGroupClass::Standard,
-            tags: None,
-        });
+        scenario.observed.log_group = Some(right_log_group(&scenario.settings));
         scenario.observed.filters = vec![scenario.desired().filter()];
         scenario
     }
@@ -54,18 +49,7 @@ impl Scenario {
 
     /// A flow log of ours on a VPC as it should be.
     fn right_flow_log(&self, number: u32, vpc_number: u32) -> FlowLog {
-        let spec = self.desired().flow_log(self.settings.traffic_type);
-        FlowLog {
-            id: flow_log_id(number),
-            resource: vpc_id(vpc_number).to_string(),
-            traffic_type: Some(spec.traffic_type),
-            target: FlowLogTarget::LogGroup(self.settings.log_group_name.to_string()),
-            delivery_role: Some(spec.delivery_role.to_string()),
-            interval: spec.interval,
-            format: Some(spec.format),
-            delivery: Delivery::Success,
-            tags: tags(&[OWN_TAG]),
-        }
+        right_flow_log(&self.desired(), flow_log_id(number), vpc_id(vpc_number).as_str())
     }
 
     fn desired(&self) -> Desired<'_> {
@@ -90,6 +74,28 @@ impl Scenario {
     /// What the plan says of one VPC.
     fn verdict(&self, number: u32) -> VpcPlan {
         self.plan().vpcs.remove(&vpc_id(number)).unwrap()
+    }
+}
+
+/// The log group as the enroller leaves it with settings that name no key. Its tags were not asked for.
+pub(crate) fn right_log_group(settings: &Settings) -> LogGroup {
+    let (retention_days, class) = (settings.retention_days, LogGroupClass::Standard);
+    LogGroup { retention_days, kms_key: None, class, tags: None }
+}
+
+/// A flow log of ours on a VPC without tags, as it should be.
+pub(crate) fn right_flow_log(desired: &Desired<'_>, id: FlowLogId, vpc: &str) -> FlowLog {
+    let spec = desired.flow_log(desired.settings.traffic_type);
+    FlowLog {
+        id,
+        resource: vpc.to_owned(),
+        traffic_type: Some(spec.traffic_type),
+        target: FlowLogTarget::LogGroup(desired.settings.log_group_name.to_string()),
+        delivery_role: Some(spec.delivery_role.to_string()),
+        interval: spec.interval,
+        format: Some(spec.format),
+        delivery: Delivery::Success,
+        tags: tags(&[OWN_TAG]),
     }
 }
 

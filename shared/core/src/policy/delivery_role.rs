@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::service_trust;
 use crate::ids::{AccountId, Partition};
 use crate::names::LogGroupName;
 
@@ -11,18 +12,8 @@ use crate::names::LogGroupName;
 /// Guide, "IAM role for publishing flow logs to CloudWatch Logs"). The Region is a wildcard because IAM is global:
 /// one role serves the flow logs of all Regions.
 pub fn trust_policy(partition: Partition, account: AccountId) -> Value {
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Effect": "Allow",
-            "Principal": {"Service": "vpc-flow-logs.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-            "Condition": {
-                "StringEquals": {"aws:SourceAccount": account},
-                "ArnLike": {"aws:SourceArn": format!("arn:{partition}:ec2:*:{account}:vpc-flow-log/*")},
-            },
-        }],
-    })
+    let flow_logs = format!("arn:{partition}:ec2:*:{account}:vpc-flow-log/*");
+    service_trust("vpc-flow-logs.amazonaws.com", account, &flow_logs)
 }
 
 /// What the delivery role may do: write to one log group, in every Region of its account.

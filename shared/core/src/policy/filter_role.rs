@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::service_trust;
 use crate::ids::{AccountId, Partition};
 use crate::names::LogGroupName;
 
@@ -13,18 +14,7 @@ use crate::names::LogGroupName;
 /// sending account. That the service sends both keys for this role is UNVERIFIED. In China the service's name may
 /// be a Regional one, which is UNVERIFIED too.
 pub fn trust_policy(partition: Partition, account: AccountId) -> Value {
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Effect": "Allow",
-            "Principal": {"Service": "logs.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-            "Condition": {
-                "StringEquals": {"aws:SourceAccount": account},
-                "ArnLike": {"aws:SourceArn": format!("arn:{partition}:logs:*:{account}:*")},
-            },
-        }],
-    })
+    service_trust("logs.amazonaws.com", account, &format!("arn:{partition}:logs:*:{account}:*"))
 }
 
 /// What the filter role may do: `logs:PutLogEvents` on the source log group, in every Region of its account. With

@@ -7,6 +7,10 @@
 //! | role that subscription filters deliver with, needed where a policy names the organization | [`filter_role`] |
 //! | reading what others wrote, comparing meanings instead of texts | [`document`] |
 
+use serde_json::{Value, json};
+
+use crate::ids::AccountId;
+
 pub mod delivery_role;
 pub mod destination;
 pub mod document;
@@ -15,3 +19,16 @@ mod others;
 
 pub use destination::{DestinationPolicy, MAX_POLICY_BYTES, PolicyError};
 pub use document::equivalent;
+
+/// Trusts a service that acts for resources of this account whose ARNs match `sources`, and for nobody else's.
+fn service_trust(service: &str, account: AccountId, sources: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": {"Service": service},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"aws:SourceAccount": account}, "ArnLike": {"aws:SourceArn": sources}},
+        }],
+    })
+}

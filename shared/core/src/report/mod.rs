@@ -63,16 +63,8 @@ impl Decision {
         outcome: Outcome,
         cause: impl Into<String>,
     ) -> Self {
-        Self {
-            account: Some(place.account),
-            region: Some(place.region.clone()),
-            resource: resource.into(),
-            action: action.to_owned(),
-            outcome,
-            cause: cause.into(),
-            request_id: None,
-            next_step: None,
-        }
+        let decision = Self::about(Some(place.account), action, resource, outcome, cause);
+        Self { region: Some(place.region.clone()), ..decision }
     }
 
     /// A decision about something that has no place, or only an account.

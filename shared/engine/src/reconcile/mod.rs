@@ -96,19 +96,27 @@ impl Engine {
                 Err(error) => report.places.push(PlaceReport::failed(place(&region), Trouble::Aws(error))),
             }
         }
-        if destinations.is_empty() {
-            return report;
+        if !destinations.is_empty() {
+            report.places.extend(self.reconcile_granted(work.account, destinations, deadline_ms).await);
         }
-        if let Err(error) = self.aws.accounts.enter(work.account).await {
+        report
+    }
+
+    /// Enters the account, once for all of its Regions, and reconciles those with a destination for its records.
+    async fn reconcile_granted(
+        &self,
+        account: AccountId,
+        destinations: Vec<(Place, DestinationName)>,
+        deadline_ms: u64,
+    ) -> Vec<PlaceReport> {
+        if let Err(error) = self.aws.accounts.enter(account).await {
             let places = destinations.into_iter().map(|(place, _)| place);
-            report.places.extend(places.map(|place| PlaceReport::failed(place, Trouble::Aws(error.clone()))));
-            return report;
+            return places.map(|place| PlaceReport::failed(place, Trouble::Aws(error.clone()))).collect();
         }
         let role = RoleOnce::default();
         let places =
             destinations.into_iter().map(|(place, name)| self.reconcile_place(place, name, &role, deadline_ms));
-        report.places.extend(join_all(places).await);
-        report
+        join_all(places).await
     }
 
     /// The destination that a request names for a Region, if it is a shard of ours by its name. Whoever could forge a

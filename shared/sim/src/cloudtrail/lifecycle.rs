@@ -169,21 +169,25 @@ fn parts(happening: &OrganizationEvent<'_>, now_ms: u64) -> (&'static str, &'sta
             service("CloseAccountResult", json!({"closeAccountStatus": status}))
         }
         OrganizationEvent::CreateManagedAccount { account, name, organizational_unit } => {
-            let now = iso8601(now_ms).replace('Z', "+0000");
-            let status = json!({
-                "organizationalUnit": {
-                    "organizationalUnitName": "Workloads", "organizationalUnitId": organizational_unit,
-                },
-                "account": {"accountName": name, "accountId": account},
-                "state": "SUCCEEDED",
-                "message": "AWS Control Tower successfully created a managed account.",
-                "requestedTimestamp": now,
-                "completedTimestamp": now,
-            });
-            let details = json!({"createManagedAccountStatus": status});
+            let details = managed_account(account, name, organizational_unit, now_ms);
             ("aws.controltower", "CreateManagedAccount", Part::Service(details))
         }
     }
+}
+
+/// What Control Tower tells of an account that it made.
+fn managed_account(account: &str, name: &str, organizational_unit: &str, now_ms: u64) -> Value {
+    let now = iso8601(now_ms).replace('Z', "+0000");
+    json!({"createManagedAccountStatus": {
+        "organizationalUnit": {
+            "organizationalUnitName": "Workloads", "organizationalUnitId": organizational_unit,
+        },
+        "account": {"accountName": name, "accountId": account},
+        "state": "SUCCEEDED",
+        "message": "AWS Control Tower successfully created a managed account.",
+        "requestedTimestamp": now,
+        "completedTimestamp": now,
+    }})
 }
 
 fn call_detail(world: &mut World, account: &str, name: &str, request: Value, response: Value) -> Value {

@@ -1,35 +1,21 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::events::{BusId, RuleSettings, Target};
 use crate::scene::*;
 use crate::sim::Sim;
-use crate::sqs::QueueSettings;
 
 const HOME: &str = "us-east-1";
 
-/// A world in which every event of the account's default bus in the Region ends up on a queue; gives its URL.
+/// The enrolled organization and the queue on which every event of an account's bus ends up.
 fn watched(account: &str, region: &str) -> (Sim, String) {
     let (world, _, _) = enrolled();
     let sim = Sim::new(world);
-    let url = sim.create_queue(account, region, "all", QueueSettings::default()).unwrap();
-    let arn = format!("arn:aws:sqs:{region}:{account}:all");
-    let rule = RuleSettings {
-        name: "all".to_owned(),
-        pattern: json!({"source": [{"prefix": "aws."}]}),
-        targets: vec![Target::Queue { arn, message_group_id: None }],
-        delay_ms: 0,
-    };
-    sim.put_rule(&BusId::default_bus(account, region), &rule).unwrap();
+    let url = watch(&sim, account, region);
     (sim, url)
 }
 
-fn events(sim: &Sim, url: &str) -> Vec<Value> {
-    sim.bodies(url).unwrap().iter().map(|body| serde_json::from_str(body).unwrap()).collect()
-}
-
 fn last(sim: &Sim, url: &str) -> Value {
-    events(sim, url).pop().unwrap()
+    events_on(sim, url).pop().unwrap()
 }
 
 fn call_logs(sim: &Sim, operation: &str, input: Value) -> Result<Value, Refusal> {
@@ -192,7 +178,7 @@ fn reads_make_no_event() {
     sim.with(|world| ec2(world, MEMBER, "DescribeFlowLogs", "")).unwrap();
     call_logs(&sim, "DescribeLogGroups", json!({})).unwrap();
     call_logs(&sim, "ListTagsForResource", json!({"resourceArn": "arn:aws:logs:x:y:log-group:z"})).unwrap_err();
-    assert_eq!(events(&sim, &url), Vec::<Value>::new());
+    assert_eq!(events_on(&sim, &url), Vec::<Value>::new());
 }
 
 #[test]
@@ -300,7 +286,7 @@ fn calls_of_the_management_account_show_what_they_ask_and_no_new_account_id() {
         assert_eq!((&detail["eventName"], &detail["requestParameters"]), (&json!(name), &request));
         assert_eq!(detail["eventType"], "AwsApiCall");
     }
-    let created = &events(&sim, &url)[0]["detail"]["responseElements"]["createAccountStatus"];
+    let created = &events_on(&sim, &url)[0]["detail"]["responseElements"]["createAccountStatus"];
     assert_eq!((&created["state"], created.get("accountId")), (&json!("IN_PROGRESS"), None));
 }
 
@@ -309,7 +295,7 @@ fn leaving_is_recorded_in_the_member_and_not_in_the_management_account() {
     let leave = OrganizationEvent::LeaveOrganization { account: MEMBER };
     let (sim, url) = watched(MANAGEMENT, HOME);
     sim.with(|world| organization_event(world, &leave));
-    assert_eq!(events(&sim, &url), Vec::<Value>::new());
+    assert_eq!(events_on(&sim, &url), Vec::<Value>::new());
     let (sim, url) = watched(MEMBER, HOME);
     sim.with(|world| organization_event(world, &leave));
     let event = last(&sim, &url);
@@ -320,7 +306,7 @@ fn leaving_is_recorded_in_the_member_and_not_in_the_management_account() {
 fn account_events_appear_in_no_other_region() {
     let (sim, url) = watched(MANAGEMENT, REGION);
     sim.with(|world| organization_event(world, &OrganizationEvent::CloseAccount { account: MEMBER }));
-    assert_eq!(events(&sim, &url), Vec::<Value>::new());
+    assert_eq!(events_on(&sim, &url), Vec::<Value>::new());
 }
 
 #[test]

@@ -1,27 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::events::{BusId, RuleSettings, Target};
 use crate::lifecycle::NewAccount;
-use crate::sqs_queue::QueueSettings;
-
-/// Sends every event of the account's default bus in the Region to a queue; gives its URL.
-fn watch(sim: &Sim, account: &str, region: &str) -> String {
-    let url = sim.create_queue(account, region, "all", QueueSettings::default()).unwrap();
-    let arn = format!("arn:aws:sqs:{region}:{account}:all");
-    let rule = RuleSettings {
-        name: "all".to_owned(),
-        pattern: json!({"source": [{"prefix": "aws."}]}),
-        targets: vec![Target::Queue { arn, message_group_id: None }],
-        delay_ms: 0,
-    };
-    sim.put_rule(&BusId::default_bus(account, region), &rule).unwrap();
-    url
-}
-
-fn events(sim: &Sim, url: &str) -> Vec<Value> {
-    sim.bodies(url).unwrap().iter().map(|body| serde_json::from_str(body).unwrap()).collect()
-}
+use crate::scene::{events_on, watch};
 
 #[test]
 fn a_call_over_the_wire_makes_the_event_of_what_it_did() {
@@ -32,7 +13,7 @@ fn a_call_over_the_wire_makes_the_event_of_what_it_did() {
     let created = ec2.call(Service::Ec2, "CreateVpc", json!({"CidrBlock": "10.9.0.0/16"})).unwrap();
     ec2.call(Service::Ec2, "DescribeVpcs", json!({})).unwrap();
     ec2.call(Service::Ec2, "CreateVpc", json!({"CidrBlock": "10.9.0.0/8"})).unwrap_err();
-    let [done, refused] = <[Value; 2]>::try_from(events(&sim, &url)).unwrap();
+    let [done, refused] = <[Value; 2]>::try_from(events_on(&sim, &url)).unwrap();
     assert_eq!(done["detail"]["responseElements"]["vpc"]["vpcId"], json!(texts(&created, "vpcId")[0]));
     assert_eq!((&done["account"], &done["detail"]["eventName"]), (&json!(account), &json!("CreateVpc")));
     assert_eq!(refused["detail"]["errorCode"], json!("Client.InvalidVpc.Range"));
@@ -45,7 +26,7 @@ fn a_new_account_shows_in_the_management_account_and_its_default_vpcs_nowhere() 
     let new = NewAccount { name: "fresh".to_owned(), ..NewAccount::default() };
     let account = sim.with(|world| world.create_account(&new)).unwrap();
     sim.with(|world| world.leave(&account)).unwrap();
-    let names: Vec<Value> = events(&sim, &url).iter().map(|event| event["detail"]["eventName"].clone()).collect();
+    let names: Vec<Value> = events_on(&sim, &url).iter().map(|event| event["detail"]["eventName"].clone()).collect();
     let expected = ["CreateAccount", "CreateAccountResult", "AccountJoinedOrganization", "AccountDepartedOrganization"];
     assert_eq!(names, expected);
 }

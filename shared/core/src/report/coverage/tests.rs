@@ -2,9 +2,10 @@ use super::*;
 use crate::arn::Arn;
 use crate::ids::Place;
 use crate::observed::{
-    Account, AccountState, Delivery, FlowLog, FlowLogTarget, LogGroup, LogGroupClass, Observed, SubscriptionFilter,
-    Tags, TrafficType, Vpc,
+    Account, AccountState, Delivery, FlowLog, FlowLogTarget, LogGroupClass, Observed, SubscriptionFilter, Tags,
+    TrafficType, Vpc,
 };
+use crate::plan::tests::{right_flow_log, right_log_group};
 use crate::plan::{Desired, plan};
 use crate::scope::OutOfScope;
 use crate::settings::Settings;
@@ -28,12 +29,7 @@ impl Site {
         let mut site = Self { settings, observed: Observed::default(), granted: true };
         site.observed.vpcs = vec![vpc(VPC, &[("Name", "payments")])];
         site.observed.flow_logs = vec![site.right_flow_log()];
-        site.observed.log_group = Some(LogGroup {
-            retention_days: site.settings.retention_days,
-            kms_key: None,
-            class: LogGroupClass::Standard,
-            tags: None,
-        });
+        site.observed.log_group = Some(right_log_group(&site.settings));
         site.observed.filters = vec![site.desired().filter()];
         site
     }
@@ -56,18 +52,7 @@ impl Site {
     }
 
     fn right_flow_log(&self) -> FlowLog {
-        let spec = self.desired().flow_log(TrafficType::All);
-        FlowLog {
-            id: FLOW_LOG.parse().unwrap(),
-            resource: VPC.to_owned(),
-            traffic_type: Some(spec.traffic_type),
-            target: FlowLogTarget::LogGroup(self.settings.log_group_name.to_string()),
-            delivery_role: Some(spec.delivery_role.to_string()),
-            interval: spec.interval,
-            format: Some(spec.format),
-            delivery: Delivery::Success,
-            tags: tags(&[("managed-by", "vpc-flow-logs-enroller")]),
-        }
+        right_flow_log(&self.desired(), FLOW_LOG.parse().unwrap(), VPC)
     }
 
     fn report(&self) -> CoverageReport {

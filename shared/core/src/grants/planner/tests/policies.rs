@@ -1,0 +1,104 @@
+//! Destinations and policies as others left them.
+
+use super::*;
+
+#[test]
+fn an_account_that_others_let_in_is_granted_and_not_listed_twice() {
+    let case = Case::of([others("Logs", &json!(["000000000001", "arn:aws:iam::000000000002:root"]))], [1, 2, 3]);
+    let plan = case.plan();
+    assert_eq!(plan.granted, accounts([3]));
+    assert_eq!(placed(&plan, 2), Some("Logs"));
+    assert_eq!(plan.writes[0].added, accounts([3]));
+    assert!(!plan.placement.is_listed(&account(2)) && plan.placement.is_listed(&account(3)));
+}
+
+#[test]
+fn a_departed_account_that_others_let_in_is_theirs_to_remove() {
+    let plan = Case::of([others("Logs", &json!("000000000001"))], []).departed([1]).plan();
+    assert_eq!(plan.writes, []);
+    let expected = GrantProblem::DepartedNamedByOthers { account: account(1), shard: "Logs".parse().unwrap() };
+    assert_eq!(plan.problems, [expected]);
+}
+
+#[test]
+fn an_unreadable_policy_is_left_alone_and_those_it_mentions_are_not_placed_twice() {
+    let text = format!(r#"{{"Statement":[{{"Principal":"000000000001","Resource":"{}"}},7]}}"#, arn("Logs"));
+    let mut broken = shard("Logs", Some(&text));
+    broken.target = role();
+    let case = Case::of([broken, listing("Logs-2", [2])], [1, 2, 3, CENTRAL]);
+    let plan = case.plan();
+    assert!(
+        matches!(plan.problems.as_slice(), [GrantProblem::UnreadablePolicy { shard, .. }] if shard.as_str() == "Logs")
+    );
+    assert_eq!(written(&plan), ["Logs-2"]);
+    assert_eq!((placed(&plan, 1), placed(&plan, 2), placed(&plan, 3)), (Some("Logs"), Some("Logs-2"), Some("Logs-2")));
+    assert_eq!(placed(&plan, CENTRAL), Some("Logs-2"));
+    assert_eq!((plan.usage[0].bytes, plan.usage[0].room), (text.len(), 0));
+}
+
+#[test]
+fn a_shard_that_aims_elsewhere_is_repointed_without_touching_its_policy() {
+    for (new_target, new_role, repoint) in
+        [(role(), role(), true), (target(), target(), true), (target(), role(), false)]
+    {
+        let moved = Shard { target: new_target, role: new_role, ..listing("Logs", [1]) };
+        let plan = Case::of([moved], [1]).plan();
+        assert_eq!(
+            plan.writes.iter().map(|write| (write.repoint, write.create)).collect::<Vec<_>>(),
+            vec![(true, false); usize::from(repoint)]
+        );
+        assert!(plan.writes.iter().all(|write| write.policy.is_none()));
+    }
+}
+
+#[test]
+fn a_destination_without_a_policy_gets_one_with_its_first_account() {
+    assert_eq!(Case::of([shard("Logs", None)], []).plan().writes, []);
+    let plan = Case::of([shard("Logs", Some(""))], [1]).plan();
+    assert!(!plan.writes[0].create && plan.writes[0].policy.is_some());
+}
+
+#[test]
+fn a_policy_of_exactly_the_longest_length_is_put() {
+    let ours = json!({"Sid": "VpcEnroller", "Effect": "Allow", "Principal": {"AWS": "000000000001"}});
+    let document =
+        |bytes: usize| json!({"Statement": [ours, {"Effect": "Deny", "Resource": "x".repeat(bytes)}]}).to_string();
+    let mended = |bytes: usize| DestinationPolicy::parse(&document(bytes)).unwrap().bytes(&arn("Logs"));
+    for (bytes, put) in [(MAX_POLICY_BYTES, true), (MAX_POLICY_BYTES + 1, false)] {
+        let plan = Case::of([shard("Logs", Some(&document(bytes - mended(0))))], [1]).plan();
+        let lengths: Vec<usize> = plan.writes.iter().filter_map(|write| Some(write.policy.as_ref()?.len())).collect();
+        assert_eq!((lengths, plan.problems.is_empty()), (vec![bytes; usize::from(put)], put));
+    }
+}
+
+#[test]
+fn a_policy_that_would_be_too_long_is_reported_and_not_put() {
+    // Ours, without the resource it needs, beside as much of others as fits: mending it does not fit.
+    let ours = json!({"Sid": "VpcEnroller", "Effect": "Allow", "Principal": {"AWS": ["000000000001", "000000000002"]}});
+    let document =
+        |bytes: usize| json!({"Statement": [ours, {"Effect": "Deny", "Resource": "x".repeat(bytes)}]}).to_string();
+    let full = document(MAX_POLICY_BYTES - document(0).len());
+    let plan = Case::of([shard("Logs", Some(&full))], [1, 3]).departed([2]).plan();
+    assert!(
+        matches!(plan.problems.as_slice(), [GrantProblem::PolicyTooLong { bytes, .. }] if *bytes > MAX_POLICY_BYTES)
+    );
+    assert_eq!(written(&plan), ["Logs-2"]);
+    assert_eq!((placed(&plan, 1), placed(&plan, 3)), (Some("Logs"), Some("Logs-2")));
+    assert_eq!(plan.revoked, accounts([]));
+}
+
+#[test]
+fn usage_tells_how_much_of_a_policy_is_taken() {
+    let empty = Case::of([shard("Logs", None)], []).plan().usage.remove(0);
+    assert_eq!((empty.accounts, empty.bytes, empty.free_bytes), (0, 0, MAX_POLICY_BYTES));
+    assert!(empty.room >= 300, "{}", empty.room);
+    let case = Case::of([shard("Logs", None)], [1, 2]);
+    let plan = case.plan();
+    let length = plan.writes[0].policy.as_ref().unwrap().len();
+    assert_eq!(
+        (plan.usage[0].accounts, plan.usage[0].bytes, plan.usage[0].free_bytes),
+        (2, length, MAX_POLICY_BYTES - length)
+    );
+    assert_eq!(plan.usage[0].room, empty.room - 2);
+    assert_eq!(case.organization().plan().usage[0].room, 0);
+}
