@@ -248,6 +248,7 @@ mod tests {
     fn little_room_is_a_warning_only_where_no_destination_has_more() {
         for (shards, status) in [
             (vec![listing(1, accounts(10))], Status::Ok),
+            (vec![listing(1, accounts(200))], Status::Ok),
             (vec![listing(1, accounts(320))], Status::Warning),
             (vec![listing(1, accounts(320)), listing(2, accounts(1))], Status::Ok),
             (vec![listing(1, accounts(320)), listing(2, accounts(320))], Status::Warning),

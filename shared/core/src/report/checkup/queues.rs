@@ -128,6 +128,7 @@ mod tests {
             (fifo.clone(), Purpose::Grants, Status::Ok),
             (fifo.clone(), Purpose::Requests, Status::Failed),
             (queue(), Purpose::Grants, Status::Failed),
+            (QueueFacts { content_based_deduplication: true, ..queue() }, Purpose::Grants, Status::Failed),
             (QueueFacts { content_based_deduplication: false, ..fifo }, Purpose::Grants, Status::Failed),
             (QueueFacts { redrive: None, ..queue() }, Purpose::Requests, Status::Warning),
             (QueueFacts { visible: 1_000, ..queue() }, Purpose::Requests, Status::Ok),
@@ -143,9 +144,9 @@ mod tests {
     fn any_dead_letter_counts_also_one_somebody_reads() {
         let empty = QueueFacts { visible: 0, ..queue() };
         assert_eq!(judge_dead_letters(&empty).status, Status::Ok);
-        for (visible, in_flight) in [(1, 0), (0, 1)] {
-            let verdict = judge_dead_letters(&QueueFacts { visible, in_flight, ..queue() });
-            assert_eq!((verdict.status, verdict.finding.as_str()), (Status::Failed, "1 messages were given up"));
+        for (visible, in_flight, delayed) in [(4, 0, 0), (0, 4, 0), (0, 0, 4), (1, 1, 2)] {
+            let verdict = judge_dead_letters(&QueueFacts { visible, in_flight, delayed, ..queue() });
+            assert_eq!((verdict.status, verdict.finding.as_str()), (Status::Failed, "4 messages were given up"));
         }
     }
 
