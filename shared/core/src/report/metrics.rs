@@ -211,6 +211,25 @@ mod tests {
     }
 
     #[test]
+    fn what_several_measured_adds_up_and_samples_stay_apart() {
+        let measured = |enrolled: f64, class: &str, seconds: f64| {
+            let mut metrics = Metrics::default();
+            metrics.add_with(Metric::VpcsFailed, vec![("Class", class.to_owned())], enrolled);
+            metrics.add(Metric::SecondsToEnrolled, seconds);
+            metrics
+        };
+        let mut all = measured(2.0, "terminal", 4.5);
+        all.merge(measured(3.0, "terminal", 6.0));
+        all.merge(measured(4.0, "retry-later", 6.0));
+        let total = |metric| format!("{:.1}", all.total(metric));
+        assert_eq!(
+            [Metric::VpcsFailed, Metric::SecondsToEnrolled, Metric::VpcsEnrolled].map(total),
+            ["9.0", "16.5", "0.0"]
+        );
+        assert_eq!(all.to_emf("f", 0).len(), 3);
+    }
+
+    #[test]
     fn nothing_measured_writes_nothing() {
         assert!(Metrics::default().to_emf("f", 0).is_empty());
     }
