@@ -331,6 +331,16 @@ fn every_status_is_counted_as_itself() {
 }
 
 #[test]
+fn every_status_has_a_name_and_a_meaning_of_its_own() {
+    let texts = Status::ALL.map(|status| (status.title(), status.meaning()));
+    for (title, meaning) in texts {
+        assert!(title.starts_with(char::is_uppercase) && meaning.starts_with(char::is_uppercase), "{title}: {meaning}");
+        assert!(meaning.ends_with('.'), "{meaning}");
+        assert_eq!(texts.iter().filter(|it| it.0 == title || it.1 == meaning).count(), 1, "{title}: {meaning}");
+    }
+}
+
+#[test]
 fn totals_are_by_account_region_and_every_unit_above() {
     let site = Site::covered().after(|seen| seen.vpcs.push(vpc("vpc-00000002", &[])));
     let report = site.report();
