@@ -91,22 +91,22 @@ fn only_entry(value: &Value) -> Option<(&str, &Value)> {
 pub(super) fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // Where to go on after a star swallowed one more character than it does now.
+    // Behind the last star, and how far it has swallowed the text.
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
             Some(b'*') => {
-                retry = Some((p, t));
                 p += 1;
+                retry = Some((p, t));
             }
             Some(&c) if c == b'?' || Some(&c) == text.get(t) => {
                 p += 1;
                 t += 1;
             }
             Some(_) | None => match retry {
-                Some((star, swallowed)) => {
-                    retry = Some((star, swallowed + 1));
-                    (p, t) = (star + 1, swallowed + 1);
+                Some((behind, swallowed)) => {
+                    (p, t) = (behind, swallowed + 1);
+                    retry = Some((p, t));
                 }
                 None => return false,
             },
@@ -277,6 +277,57 @@ mod tests {
     }
 
     #[test]
+    fn principals_are_those_of_aws_only_where_no_others_stand_beside_them() {
+        for (principal, expected) in [
+            (json!("*"), Some(vec!["*"])),
+            (json!({"AWS": "*"}), Some(vec!["*"])),
+            (json!({"AWS": ["111122223333", "444455556666"]}), Some(vec!["111122223333", "444455556666"])),
+            (json!({"AWS": "111122223333", "Service": "logs.amazonaws.com"}), None),
+            (json!({"Service": "logs.amazonaws.com"}), None),
+            (json!({}), None),
+            (json!("111122223333"), None),
+            (json!(["*"]), None),
+        ] {
+            assert_eq!(aws_principals(&principal), expected, "{principal}");
+        }
+    }
+
+    #[test]
+    fn a_condition_names_an_organization_only_where_it_asks_for_nothing_else() {
+        let named = || Some(vec!["o-exampleorg1"]);
+        for (condition, expected) in [
+            (json!({"StringEquals": {"aws:PrincipalOrgID": "o-exampleorg1"}}), named()),
+            (json!({"forAnyValue:stringLike": {"AWS:principalorgid": ["o-exampleorg1"]}}), named()),
+            (json!({"StringNotEquals": {"aws:PrincipalOrgID": "o-exampleorg1"}}), None),
+            (json!({"StringEquals": {"aws:PrincipalOrgPaths": "o-exampleorg1"}}), None),
+            (json!({"StringEquals": {"aws:PrincipalOrgID": "o-exampleorg1", "aws:SourceIp": "10.0.0.1"}}), None),
+            (
+                json!({"StringEquals": {"aws:PrincipalOrgID": "o-exampleorg1"}, "Bool": {"aws:SecureTransport": "true"}}),
+                None,
+            ),
+            (json!({"StringEquals": {}}), None),
+            (json!({}), None),
+        ] {
+            assert_eq!(organization_condition(&condition), expected, "{condition}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_exact_up_to_64_bits_or_fifteen_digits_of_a_fraction() {
+        for (number, exact) in [
+            ("18446744073709551615", true),
+            ("-9223372036854775808", true),
+            ("18446744073709551616", false),
+            ("0.123456789012345", true),
+            ("0.1234567890123456", false),
+            ("1e300", true),
+        ] {
+            let value = json!({"deep": [serde_json::from_str::<Value>(number).unwrap()]});
+            assert_eq!(inexact_number(&value).is_none(), exact, "{number}");
+        }
+    }
+
+    #[test]
     fn wildcards_match_as_in_iam() {
         for (pattern, text, expected) in [
             ("*", "", true),
@@ -291,6 +342,9 @@ mod tests {
             ("a*b*c", "aXbYbZ", false),
             ("abc", "abcd", false),
             ("abc**", "abc", true),
+            ("*ab", "aab", true),
+            ("a*aab", "aaaab", true),
+            ("*a?c*", "aabbaxc", true),
         ] {
             assert_eq!(glob(pattern, text), expected, "{pattern} on {text}");
         }
