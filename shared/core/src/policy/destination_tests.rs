@@ -264,6 +264,17 @@ fn size_is_measured_in_bytes_not_characters() {
     assert_eq!(padded("e").capacity(&arn()) - padded("é").capacity(&arn()), 1_000 / BYTES_PER_ACCOUNT);
 }
 
+#[test]
+fn the_last_account_that_fits_fits_to_the_byte() {
+    // One of these names leaves exactly as many bytes as accounts take.
+    let exactly = (1..=BYTES_PER_ACCOUNT).filter(|length| {
+        let arn = destination("eu-west-1", &"x".repeat(*length));
+        let full = DestinationPolicy::empty().capacity(&arn) as u64;
+        DestinationPolicy::empty().with_accounts(accounts(0..full)).bytes(&arn) == MAX_POLICY_BYTES
+    });
+    assert_eq!(exactly.count(), 1);
+}
+
 fn any_foreign() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         any::<bool>().prop_map(Value::from),
