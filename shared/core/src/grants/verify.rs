@@ -142,6 +142,14 @@ mod tests {
                 Some(edited(|s| s[0]["Principal"] = json!({"AWS": ["111122223333", "777788889999"]}))),
                 Mismatch::Accounts { missing: ids(&["444455556666"]), unexpected: ids(&["777788889999"]) },
             ),
+            (
+                Some(edited(|s| s[0]["Principal"] = json!({"AWS": ["111122223333"]}))),
+                Mismatch::Accounts { missing: ids(&["444455556666"]), unexpected: ids(&[]) },
+            ),
+            (
+                Some(edited(|s| s[0]["Principal"] = json!({"AWS": ["111122223333", "444455556666", "777788889999"]}))),
+                Mismatch::Accounts { missing: ids(&[]), unexpected: ids(&["777788889999"]) },
+            ),
             (Some(edited(|s| s[1]["Action"] = json!("c"))), Mismatch::ForeignStatements),
             (Some(edited(|s| drop(s.as_array_mut().unwrap().pop()))), Mismatch::ForeignStatements),
             (Some(edited(|s| s[0]["Action"] = json!("logs:GetLogEvents"))), Mismatch::Statements),

@@ -115,3 +115,32 @@ pub const fn outcome_of(disposition: Disposition) -> Outcome {
         Disposition::Terminal(_) => Outcome::Failed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    #[test]
+    fn a_line_tells_where_what_why_and_what_to_do() {
+        let place = Place { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
+        let line = Decision::at(&place, "create-flow-log", "vpc-0123456789abcdef0", Outcome::Done, "it has none");
+        insta::assert_json_snapshot!(line, @r#"
+        {
+          "account": "111122223333",
+          "region": "eu-west-1",
+          "resource": "vpc-0123456789abcdef0",
+          "action": "create-flow-log",
+          "outcome": "done",
+          "cause": "it has none"
+        }
+        "#);
+        let mut error = AwsError::without_answer("ec2:CreateFlowLogs", Code::Throttled, "slow down");
+        error.request_id = Some("1a2b".to_owned());
+        let failed = line.clone().failed_with(&error);
+        assert_eq!((failed.outcome, failed.request_id.as_deref()), (Outcome::RetryLater, Some("1a2b")));
+        assert!(failed.cause.starts_with("ec2:CreateFlowLogs failed with ") && failed.cause.ends_with(": slow down"));
+        assert_eq!(failed.next_step.as_deref(), Some(error.disposition().next_step()));
+        assert_eq!(line.next("wait").next_step.as_deref(), Some("wait"));
+    }
+}
