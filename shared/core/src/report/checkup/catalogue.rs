@@ -121,5 +121,9 @@ mod tests {
         assert!(ids.iter().all(|id| id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')));
         assert!(CheckId::ALL.windows(2).all(|pair| pair[0] < pair[1] && pair[0].group() <= pair[1].group()));
         assert!(CheckId::ALL.iter().all(|id| id.meaning().ends_with('.')));
+        let groups: BTreeSet<_> = CheckId::ALL.iter().map(|id| id.group()).collect();
+        let titles: BTreeSet<_> = groups.iter().map(|group| group.title()).collect();
+        assert_eq!(titles.len(), groups.len());
+        assert!(titles.iter().all(|title| title.starts_with(char::is_uppercase)), "{titles:?}");
     }
 }

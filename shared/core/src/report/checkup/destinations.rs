@@ -206,6 +206,13 @@ mod tests {
                 .contains("in the settings it is arn:aws:firehose:eu-west-1:444455556666:deliverystream/other")
         );
         let known = Expected::of(&settings(&[]), Some(&shard));
+        assert_eq!(known.source, "in the other destinations");
+        let central = settings(&[]).central_account;
+        let stream = format!("arn:aws:firehose:eu-west-1:{central}:deliverystream/logs");
+        let role_arn = format!("arn:aws:iam::{central}:role/ToStream");
+        let (target, role) = (("destination_target_arn", stream.as_str()), ("destination_role_arn", role_arn.as_str()));
+        assert_eq!(Expected::of(&settings(&[target]), Some(&shard)).source, "in the other destinations");
+        assert_eq!(Expected::of(&settings(&[target, role]), Some(&shard)).source, "in the settings");
         assert_eq!(judge_target(&shard, &known).status, Status::Ok);
         let mut role = shard.clone();
         role.role = "arn:aws:iam::444455556666:role/Other".parse().unwrap();

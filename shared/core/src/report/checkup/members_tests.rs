@@ -44,6 +44,8 @@ fn a_service_role_is_judged_by_trust_then_permissions_and_by_who_makes_it() {
     let (mut open, mut stranger, mut other) = (trust.clone(), trust.clone(), trust.clone());
     open["Statement"][0].as_object_mut().unwrap().remove("Condition");
     stranger["Statement"][0]["Principal"] = json!({ "Service": "ec2.amazonaws.com" });
+    let mut several = stranger.clone();
+    several["Statement"][0]["Principal"] = json!({ "Service": ["ec2.amazonaws.com", "s3.amazonaws.com"] });
     other["Statement"][0]["Condition"] = json!({ "StringEquals": { "aws:SourceAccount": "999988887777" } });
     let stack = DeliveryRoleMaker::MemberStack;
     for (found, maker, status, finding) in [
@@ -51,6 +53,7 @@ fn a_service_role_is_judged_by_trust_then_permissions_and_by_who_makes_it() {
         (None, stack, Status::Failed, "does not exist"),
         (None, DeliveryRoleMaker::Enroller, Status::Ok, "not made yet"),
         (Some(role(&stranger, Some(&allowed))), stack, Status::Failed, "does not let vpc-flow-logs.amazonaws.com"),
+        (Some(role(&several, Some(&allowed))), stack, Status::Failed, "does not let vpc-flow-logs.amazonaws.com"),
         (Some(role(&json!({}), Some(&allowed))), stack, Status::Failed, "does not let"),
         (Some(role(&open, Some(&allowed))), stack, Status::Warning, "no condition"),
         (Some(role(&other, Some(&allowed))), stack, Status::Warning, "not the one of the templates"),
@@ -108,6 +111,7 @@ fn filter_slots_matter_only_while_ours_is_missing() {
         (&["a", "b", "c", "d"], Status::Warning),
         (&["a", "b", "c", "d", "e"], Status::Failed),
         (&["a", "b", "c", "d", settings.filter_name.as_str()], Status::Ok),
+        (&["a", "b", "c", settings.filter_name.as_str()], Status::Ok),
     ] {
         let filters: Vec<_> = names.iter().map(|name| filter(name)).collect();
         let verdict = judge_filter_slots(&settings, &filters);

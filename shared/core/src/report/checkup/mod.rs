@@ -282,8 +282,13 @@ mod tests {
         ] {
             let checkup = Checkup::new(statuses.iter().map(|status| check(*status)).collect());
             assert_eq!(checkup.exit_code(), exit, "{statuses:?}");
-            assert_eq!(checkup.summary().total(), statuses.len());
+            assert_eq!((checkup.summary().total(), checkup.checks().len()), (statuses.len(), statuses.len()));
         }
+    }
+
+    #[test]
+    fn a_status_is_written_as_its_word() {
+        assert_eq!(Status::ALL.map(Status::as_str), ["ok", "warning", "unknown", "failed"]);
     }
 
     #[test]
@@ -307,5 +312,11 @@ mod tests {
         assert_eq!(check.verdict.finding, "events:ListRules failed with AccessDeniedException: no (request id-1)");
         assert!(check.verdict.remedy.contains("allow events:ListRules"), "{}", check.verdict.remedy);
         assert_eq!(check.request_id.as_deref(), Some("id-1"));
+        let denied =
+            "User is not authorized to perform: events:ListRules with an explicit deny in a service control policy";
+        let by_policy = AwsError::answered("events:ListRules", "AccessDeniedException", denied);
+        assert_eq!(Verdict::could_not_look(&by_policy).remedy, by_policy.disposition().next_step());
+        let unanswered = AwsError::without_answer("events:ListRules", Code::NoAnswer, "connection refused");
+        assert!(Verdict::could_not_look(&unanswered).remedy.contains("AWS_ENDPOINT_URL"));
     }
 }
