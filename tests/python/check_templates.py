@@ -231,10 +231,35 @@ def functions(say: Sentences, central: Template) -> None:
                 wrong.append(f"{name}: no partial batches")
             if queue["RedrivePolicy"]["maxReceiveCount"] < 5:
                 wrong.append(f"{name}: too few receives")
-            most = properties["ScalingConfig"]["MaximumConcurrency"]
-            if most != {"Ref": "MaximumConcurrency"} and most < 2:
-                wrong.append(f"{name}: concurrency {most}")
+            if problem := scaling_problem(properties, function, central):
+                wrong.append(f"{name}: {problem}")
         none(wrong)
+    with say.check("no event source may scale beyond what its function reserves, and the check of it bites"):
+        _, onboarder = next(pair for pair in central.of_type("AWS::Lambda::EventSourceMapping") if pair[0] == "GrantsSource")
+        function = resources["AccountOnboarderFunction"]["Properties"]
+        planted = {**onboarder["Properties"], "ScalingConfig": {"MaximumConcurrency": 2}}
+        assert scaling_problem(planted, function, central) == "maximum 2 is greater than the reserved 1"
+        planted["ScalingConfig"]["MaximumConcurrency"] = 1
+        assert scaling_problem(planted, function, central) == "maximum 1 is below Lambda's least, 2"
+
+
+def scaling_problem(mapping: dict, function: dict, central: Template) -> str | None:
+    """What Lambda would refuse of a mapping's maximum: less than 2, or more than its function reserves."""
+    maximum = mapping.get("ScalingConfig", {}).get("MaximumConcurrency")
+    if maximum is None:
+        return None
+    value = lambda given: central.parameters[given["Ref"]]["Default"] if isinstance(given, dict) else given
+    least = central.parameters[maximum["Ref"]]["MinValue"] if isinstance(maximum, dict) else maximum
+    if least < 2:
+        return f"maximum {least} is below Lambda's least, 2"
+    reserved = function["ReservedConcurrentExecutions"]
+    if isinstance(reserved, dict):
+        condition, reserved, otherwise = reserved["Fn::If"]
+        assert condition == "ReservesConcurrency" and otherwise == {"Ref": "AWS::NoValue"}, reserved
+    # The same parameter on both sides holds for every value of it.
+    if maximum != reserved and value(maximum) > value(reserved):
+        return f"maximum {value(maximum)} is greater than the reserved {value(reserved)}"
+    return None
 
 
 def alarms(say: Sentences, central: Template) -> None:
