@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use enroller_core::settings::Settings;
+use enroller_lab::install::FUNCTION_ROLES;
+use enroller_lab::{As, Installation, aws_on, installation_settings};
 use enroller_sim::{LimitClock, Sim, SimBuilder};
-use enroller_testkit::install::FUNCTION_ROLES;
-use enroller_testkit::{As, Installation, aws_on, installation_settings};
 use serde::Serialize;
 use tokio::net::TcpListener;
 

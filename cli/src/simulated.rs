@@ -1,11 +1,11 @@
 //! The organization that commands with `--sim` work on: enrolled once, and then some things went wrong.
 
 use anyhow::Context;
+use enroller_lab::people::Person;
+use enroller_lab::{Lab, LabOptions};
 use enroller_sim::SimBuilder;
 use enroller_sim::organizations::AccountState;
 use enroller_sim::world::ServiceControlDeny;
-use enroller_testkit::people::Person;
-use enroller_testkit::{Lab, LabOptions};
 use serde_json::json;
 
 /// Long enough in virtual time for everything to settle: a day.

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
+use enroller_lab::audit::audit;
+use enroller_lab::{Installation, installation_settings};
 use enroller_sim::organizations::AccountState;
 use enroller_sim::world::ServiceControlDeny;
 use enroller_sim::{Sim, SimBuilder};
-use enroller_testkit::audit::audit;
-use enroller_testkit::{Installation, installation_settings};
 use serde_json::Value;
 use tokio::net::TcpListener;
 

@@ -7,9 +7,9 @@ mod summary;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use enroller_lab::{Lab, LabOptions};
 use enroller_sim::SimBuilder;
 use enroller_sim::events::DeliverySettings;
-use enroller_testkit::{Lab, LabOptions};
 
 use crate::args::DemoArgs;
 use script::Script;

@@ -1,9 +1,9 @@
 //! What happens in the demo, in order.
 
 use anyhow::Context;
+use enroller_lab::Lab;
+use enroller_lab::people::Person;
 use enroller_sim::NewAccount;
-use enroller_testkit::Lab;
-use enroller_testkit::people::Person;
 use fastrand::Rng;
 use serde_json::json;
 

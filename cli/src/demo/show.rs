@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use enroller_core::report::{Decision, Outcome};
-use enroller_testkit::Lab;
-use enroller_testkit::audit::audit;
+use enroller_lab::Lab;
+use enroller_lab::audit::audit;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use owo_colors::{OwoColorize, Style};
 use serde::Serialize;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
 use enroller_core::policy::MAX_POLICY_BYTES;
+use enroller_lab::Lab;
+use enroller_lab::audit::{Audit, audit};
 use enroller_sim::traffic::TrafficReport;
-use enroller_testkit::Lab;
-use enroller_testkit::audit::{Audit, audit};
 use serde::Serialize;
 
 use super::show::Entry;
@@ -90,7 +90,7 @@ impl Summary {
         let misplaced: Vec<String> =
             audit.misplaced().iter().map(|it| format!("{} in {}", it.account, it.region)).collect();
         let vpcs: usize = audit.places.iter().map(|place| place.vpcs).sum();
-        let of = |list: fn(&enroller_testkit::audit::Coverage) -> &Vec<String>| -> Vec<String> {
+        let of = |list: fn(&enroller_lab::audit::Coverage) -> &Vec<String>| -> Vec<String> {
             audit.places.iter().flat_map(list).cloned().collect()
         };
         let records = Records::of(&lab.sim.traffic_report());

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+use enroller_lab::audit::audit;
+use enroller_lab::container::{Host, LITTLE_MS, NO_BATCH, PLENTY_MS, Program};
+use enroller_lab::install::{ENROLLMENTS, GRANTS};
 use enroller_sim::{FaultKind, FaultRule, NewAccount, Refusal, Service};
-use enroller_testkit::audit::audit;
-use enroller_testkit::container::{Host, LITTLE_MS, NO_BATCH, PLENTY_MS, Program};
-use enroller_testkit::install::{ENROLLMENTS, GRANTS};
 
 const REGIONS: [&str; 2] = ["eu-west-1", "us-east-1"];
 const ONBOARDER: Program = Program { function: "account-onboarder", path: env!("CARGO_BIN_EXE_account-onboarder") };

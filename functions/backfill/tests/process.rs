@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use enroller_lab::container::{Host, LITTLE_MS, PLENTY_MS, Program};
+use enroller_lab::install::{BACKFILL, ENROLLMENTS, GRANTS};
 use enroller_sim::{FaultKind, FaultRule, Service, Strike};
-use enroller_testkit::container::{Host, LITTLE_MS, PLENTY_MS, Program};
-use enroller_testkit::install::{BACKFILL, ENROLLMENTS, GRANTS};
 use serde_json::{Value, json};
 
 /// More than one SendMessageBatch takes, which is ten.

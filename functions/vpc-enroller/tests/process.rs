@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+use enroller_lab::audit::{Coverage, audit};
+use enroller_lab::container::{Container, Host, LITTLE_MS, NO_BATCH, PLENTY_MS, Program};
+use enroller_lab::install::ENROLLMENTS;
+use enroller_lab::people::Person;
 use enroller_sim::{FaultKind, FaultRule, Service};
-use enroller_testkit::audit::{Coverage, audit};
-use enroller_testkit::container::{Container, Host, LITTLE_MS, NO_BATCH, PLENTY_MS, Program};
-use enroller_testkit::install::ENROLLMENTS;
-use enroller_testkit::people::Person;
 use serde_json::{Value, json};
 
 const REGION: &str = "eu-west-1";

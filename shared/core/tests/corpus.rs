@@ -1,20 +1,20 @@
-//! What fuzzing found worth keeping, replayed: the promises that `fuzz/` states hold for its whole corpus.
+//! What fuzzing found worth keeping, replayed: the promises that `tests/fuzz/` states hold for its whole corpus.
 
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "the fuzz targets use it from outside")]
-#[path = "../../../fuzz/src/event.rs"]
+#[path = "../../../tests/fuzz/src/event.rs"]
 mod event;
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "the fuzz targets use it from outside")]
-#[path = "../../../fuzz/src/pattern.rs"]
+#[path = "../../../tests/fuzz/src/pattern.rs"]
 mod pattern;
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "the fuzz targets use it from outside")]
-#[path = "../../../fuzz/src/policy.rs"]
+#[path = "../../../tests/fuzz/src/policy.rs"]
 mod policy;
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "the fuzz targets use it from outside")]
-#[path = "../../../fuzz/src/settings.rs"]
+#[path = "../../../tests/fuzz/src/settings.rs"]
 mod settings;
 
 #[cfg(test)]
@@ -23,7 +23,7 @@ mod tests {
 
     /// Runs a target's check on each of its inputs; at least `least` must be there, so that a moved folder is noticed.
     fn replay(target: &str, least: usize, check: fn(&[u8])) {
-        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz");
         let mut replayed = 0;
         for folder in ["seeds", "corpus"] {
             for entry in fuzz.join(folder).join(target).read_dir().unwrap() {

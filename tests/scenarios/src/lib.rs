@@ -1,0 +1,88 @@
+//! Helpers for the black-box tests in `tests/`: organizations by intent, and what every test asks of the result.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+pub mod matrix;
+mod membership;
+pub mod mischief;
+pub mod one_run;
+pub mod opening;
+pub mod permissions;
+pub mod scenarios;
+pub mod schedule;
+pub mod state;
+pub mod verdict;
+
+use enroller_lab::audit::{Audit, audit};
+use enroller_lab::{Lab, LabOptions};
+use enroller_sim::{CallRecord, SimBuilder};
+use serde_json::{Value, json};
+
+/// Long enough in virtual time for every retry that can help: a day.
+pub const DAY_MS: u64 = 86_400_000;
+
+/// Longest destination policy that AWS takes, in bytes (CloudWatch Logs API reference, PutDestinationPolicy).
+pub const MOST_POLICY_BYTES: usize = 5_120;
+
+/// An organization of this size, with the central stacks deployed and nothing else.
+///
+/// # Panics
+///
+/// The laboratory itself cannot be built.
+pub fn organization(accounts: usize, regions: &[&str], vpcs: usize) -> Lab {
+    with_settings(accounts, regions, vpcs, &[])
+}
+
+/// Like [`organization`], with settings of its own.
+///
+/// # Panics
+///
+/// The laboratory itself cannot be built.
+pub fn with_settings(accounts: usize, regions: &[&str], vpcs: usize, settings: &[(&'static str, &str)]) -> Lab {
+    let regions = regions.iter().map(|region| (*region).to_owned()).collect();
+    let organization = SimBuilder { accounts, regions, vpcs, ..SimBuilder::default() };
+    let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+    match Lab::new(&LabOptions { organization, settings }) {
+        Ok(lab) => lab,
+        Err(error) => panic!("the laboratory cannot be built: {error}"),
+    }
+}
+
+/// The state of the organization.
+pub fn look(lab: &Lab) -> Audit {
+    let regions: Vec<String> = lab.settings.regions.iter().map(ToString::to_string).collect();
+    audit(&lab.sim, &regions)
+}
+
+/// Lets all VPCs send records now, which must all be delivered.
+///
+/// # Panics
+///
+/// A record was not.
+pub fn everything_arrives(lab: &Lab) {
+    lab.sim.traffic_tick();
+    let report = lab.sim.traffic_report();
+    assert_eq!(report.delivered, report.sent, "{report:#?}");
+}
+
+/// What CloudTrail tells of a new VPC of this account, as far as the enroller reads it. EC2 has no such VPC.
+pub fn create_vpc_event(account: &str, region: &str) -> Value {
+    json!({
+        "source": "aws.ec2", "detail-type": "AWS API Call via CloudTrail", "account": account, "region": region,
+        "detail": {
+            "eventSource": "ec2.amazonaws.com", "eventName": "CreateVpc", "awsRegion": region,
+            "recipientAccountId": account, "responseElements": { "vpc": { "vpcId": "vpc-0123456789abcdef0" } }
+        }
+    })
+}
+
+/// Calls made from position `from` on, without those of the queues.
+pub fn calls_since(lab: &Lab, from: usize) -> Vec<CallRecord> {
+    let calls = lab.sim.calls().into_iter().skip(from);
+    calls.filter(|call| call.service != enroller_sim::Service::Sqs).collect()
+}
+
+/// How many of these calls have this operation.
+pub fn count(calls: &[CallRecord], operation: &str) -> usize {
+    calls.iter().filter(|call| call.operation == operation).count()
+}

@@ -1,0 +1,88 @@
+//! How a random schedule begins: the organization, the settings and what AWS does differently, all drawn from the seed.
+
+use enroller_core::settings::GrantMode;
+use enroller_lab::{Lab, LabError, LabOptions};
+use enroller_sim::{Sim, SimBuilder, TwinRule};
+use serde_json::json;
+
+use crate::mischief::SOMEBODY_ELSE;
+
+/// The longest that a listing of the organization lags behind, in milliseconds. The enroller believes for 15 minutes
+/// that an account is gone; a listing of its own may be a minute old.
+pub const MOST_LAG_MS: u64 = 600_000;
+
+/// Settings of a schedule, which are kept when some of them change.
+pub type Chosen = Vec<(&'static str, String)>;
+
+/// An installation with the members' stacks, and the settings it was given.
+///
+/// # Errors
+///
+/// The laboratory itself cannot be built.
+pub fn open(seed: u64, rng: &mut fastrand::Rng) -> Result<(Lab, Chosen), LabError> {
+    let regions = ["eu-west-1", "us-east-1"][..rng.usize(1..=2)].iter().map(|it| (*it).to_owned()).collect();
+    let (accounts, vpcs) = (rng.usize(4..=6), rng.usize(0..=1));
+    let organization = SimBuilder { accounts, regions, vpcs, seed, ..SimBuilder::default() };
+    // The same seed makes the same ids.
+    let settings = choose(&organization.build(), rng);
+    let mut lab = Lab::new(&LabOptions { organization, settings: settings.clone() })?;
+    lab.set_attempts(if rng.u32(0..4) == 0 { 4 } else { 1 });
+    let (lags, twins) = (rng.bool(), rng.u32(0..3) > 0);
+    let lag_ms = if lags { rng.u64(0..=MOST_LAG_MS) } else { 0 };
+    lab.sim.with(|world| {
+        world.settings.listing_lag_ms = lag_ms;
+        world.settings.twin_rule = if twins { TwinRule::SameConfiguration } else { TwinRule::SameDestination };
+    });
+    // The organization's statement cannot go to a further destination.
+    if rng.bool() && lab.settings.grant_mode == GrantMode::AccountList {
+        fill_first_shards(&lab, rng.usize(1..=5));
+    }
+    lab.deploy_members()?;
+    Ok((lab, settings))
+}
+
+fn choose(sim: &Sim, rng: &mut fastrand::Rng) -> Chosen {
+    let maker = if rng.bool() { "enroller" } else { "member-stack" };
+    let mode = if rng.u32(0..5) == 0 { "organization" } else { "account-list" };
+    let mut chosen = vec![
+        ("delivery_role_maker", maker.to_owned()),
+        ("grant_mode", mode.to_owned()),
+        ("revocation_limit_percent", "100".to_owned()),
+    ];
+    if rng.u32(0..3) == 0 {
+        let units: Vec<String> = sim.with(|world| world.organization.units().map(|(id, _)| id.to_owned()).collect());
+        let unit = rng.choice(units).unwrap_or_default();
+        chosen.push(("excluded_organizational_units", unit));
+    }
+    if rng.u32(0..4) == 0 {
+        chosen.push(("excluded_accounts", rng.choice(sim.members()).unwrap_or_default()));
+    }
+    chosen
+}
+
+/// Somebody's statement takes so much of the first destinations' policies that only so many accounts find room.
+pub fn fill_first_shards(lab: &Lab, room: usize) {
+    let central = lab.sim.central();
+    let settings = &lab.settings;
+    let text = |arn: &Option<enroller_core::arn::Arn>| arn.as_ref().map(ToString::to_string).unwrap_or_default();
+    let (target, role) = (text(&settings.destination_target_arn), text(&settings.destination_role_arn));
+    for (region, arn) in lab.stacks.destination_arns() {
+        let theirs = |resources: &[String]| {
+            json!({"Version": "2012-10-17", "Statement": [{
+                "Sid": "TheirLargeOne", "Effect": "Allow", "Principal": {"AWS": SOMEBODY_ELSE},
+                "Action": "logs:PutSubscriptionFilter", "Resource": resources}]})
+            .to_string()
+        };
+        // Our statement around its accounts takes some 260 bytes, and each account 15.
+        let most = crate::MOST_POLICY_BYTES - 260 - 15 * room;
+        let mut resources = vec![arn.clone()];
+        while theirs(&resources).len() + arn.len() + 3 <= most {
+            resources.push(arn.clone());
+        }
+        let made = lab.sim.with(|world| {
+            world.put_destination(&central, &region, settings.destination_name.as_str(), &target, &role)?;
+            world.put_destination_policy(&central, &region, settings.destination_name.as_str(), &theirs(&resources))
+        });
+        debug_assert!(made.is_ok(), "{made:?}");
+    }
+}

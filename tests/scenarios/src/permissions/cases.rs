@@ -1,0 +1,286 @@
+//! Cases beyond the scenarios of the fault matrix.
+
+use enroller_engine::examine::{Examination, Sample};
+use enroller_engine::ports::Outgoing;
+use enroller_lab::Lab;
+use enroller_sim::events::DeliverySettings;
+use enroller_sim::faults::{FaultKind, FaultRule, Strike};
+use enroller_sim::{NewAccount, Service};
+use serde_json::{Value, json};
+
+use super::{Act, Case, HORIZON_MS, Outcome, go_on};
+use crate::scenarios::{IRELAND, VIRGINIA};
+use crate::{create_vpc_event, with_settings};
+
+const MINUTE_MS: u64 = 60_000;
+pub(super) const KEY: (&str, &str) =
+    ("kms_key_arn", "arn:aws:kms:{region}:{account}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+
+/// The one case in which people use the member role.
+pub(super) const DOCTOR: &str = "doctor";
+
+macro_rules! case {
+    ($name:expr, $prepare:expr, $act:path) => {
+        Case { name: $name, prepare: || Box::pin($prepare), act: Act::Own(|lab| Box::pin($act(lab))) }
+    };
+}
+
+/// All of them.
+pub const CASES: &[Case] = &[
+    case!("first installation", bare(2, &[]), installation),
+    case!("first installation where a policy is almost full", crowded(), installation),
+    case!(
+        "account joins an organization that is granted as a whole",
+        settled(3, &[("grant_mode", "organization")]),
+        join
+    ),
+    case!("account joins that is ready half an hour later", settled(2, &[]), join_late),
+    case!("account joins that has a Region disabled", settled(2, &[]), join_without_a_region),
+    case!("account joins while Organizations throttles for a while", settled(2, &[]), join_throttled),
+    case!("account joins with a key", settled(2, &[KEY]), join),
+    case!("account joins, permissions on bare ARNs", bare_arns(), join),
+    case!("settings change, permissions on bare ARNs", bare_arns(), change_settings),
+    case!("retention ends", settled(2, &[]), retention_ends),
+    case!("retention ends, permissions on bare ARNs", bare_arns(), retention_ends),
+    case!("a key is set", settled(2, &[]), set_key),
+    case!("a key is set, permissions on bare ARNs", bare_arns(), set_key),
+    case!("delivery role of the enroller's broken", settled(2, &[("delivery_role_maker", "enroller")]), mend_role),
+    case!("an OU is excluded and accounts have no paths", settled(3, &[]), exclude),
+    case!("a backfill with an OU excluded and accounts without paths", settled(3, &[]), exclude_and_sweep),
+    case!("a VPC is made in the other Region", settled(2, &[]), vpc_elsewhere),
+    case!("a VPC is made in the central account", settled(2, &[]), vpc_in_center),
+    case!("dry run after an account left", settled(12, &[]), dry_run),
+    case!("backfill runs out of time", settled(25, &[]), slow_backfill),
+    case!("backfill is throttled", stale(), throttled_backfill),
+    case!("an event is given to the enroller by hand", settled(2, &[]), event_by_hand),
+    case!("a request is given to the onboarder by hand", settled(2, &[]), request_by_hand),
+    case!(DOCTOR, settled(3, &[("grant_mode", "organization")]), doctor),
+];
+
+async fn bare(accounts: usize, settings: &[(&'static str, &str)]) -> Lab {
+    with_settings(accounts, &[IRELAND, VIRGINIA], 1, settings)
+}
+
+/// Everything enrolled and quiet.
+async fn settled(accounts: usize, settings: &[(&'static str, &str)]) -> Lab {
+    let lab = bare(accounts, settings).await;
+    quiet(&lab).await;
+    lab
+}
+
+#[expect(clippy::panic, reason = "a test cannot go on")]
+async fn quiet(lab: &Lab) {
+    if let Err(error) = installed(lab).await {
+        panic!("the case cannot be prepared: {error:?}");
+    }
+}
+
+async fn installed(lab: &Lab) -> Outcome {
+    lab.deploy_members()?;
+    lab.settle(HORIZON_MS).await?;
+    Ok(Vec::new())
+}
+
+async fn bare_arns() -> Lab {
+    let lab = bare(2, &[]).await;
+    lab.sim.with(|world| world.settings.bare_log_group_arns = true);
+    quiet(&lab).await;
+    lab
+}
+
+/// Somebody else's accounts fill the first destination of Ireland.
+#[expect(clippy::panic, reason = "a test cannot go on")]
+async fn crowded() -> Lab {
+    let lab = bare(3, &[]).await;
+    let (central, settings) = (lab.sim.central(), &lab.settings);
+    let text = |arn: &Option<enroller_core::arn::Arn>| arn.as_ref().map(ToString::to_string).unwrap_or_default();
+    let (target, role) = (text(&settings.destination_target_arn), text(&settings.destination_role_arn));
+    let accounts: Vec<String> = (0..320_u64).map(|number| (900_000_000_000 + number).to_string()).collect();
+    let policy = json!({ "Version": "2012-10-17", "Statement": [{ "Sid": "Others", "Effect": "Allow",
+        "Principal": { "AWS": accounts }, "Action": "logs:PutSubscriptionFilter",
+        "Resource": lab.stacks.destination_arns()[IRELAND] }] });
+    let name = settings.destination_name.as_str();
+    let made = lab.sim.with(|world| {
+        world.put_destination(&central, IRELAND, name, &target, &role)?;
+        world.put_destination_policy(&central, IRELAND, name, &policy.to_string())
+    });
+    if let Err(refusal) = made {
+        panic!("the case cannot be prepared: {refusal}");
+    }
+    lab
+}
+
+/// Everything enrolled, and a VPC that nobody told of.
+async fn stale() -> Lab {
+    let lab = settled(2, &[]).await;
+    let account = lab.sim.members().remove(0);
+    lab.sim.with(|world| world.put_vpc(&account, IRELAND, "10.7.0.0/16", false));
+    lab
+}
+
+async fn installation(lab: &mut Lab) -> Outcome {
+    installed(lab).await
+}
+
+/// A new account whose member stack is there at once.
+fn add(lab: &Lab, new: &NewAccount) -> Result<String, enroller_lab::LabError> {
+    let account = lab.sim.with(|world| world.create_account(new)).unwrap_or_default();
+    lab.stacks.deploy_member(&account)?;
+    lab.stacks.announce_member(&account);
+    Ok(account)
+}
+
+async fn join(lab: &mut Lab) -> Outcome {
+    add(lab, &NewAccount::default())?;
+    go_on(lab, false).await
+}
+
+async fn join_late(lab: &mut Lab) -> Outcome {
+    add(lab, &NewAccount { assumable_in_ms: 30 * MINUTE_MS, ..NewAccount::default() })?;
+    go_on(lab, false).await
+}
+
+async fn join_without_a_region(lab: &mut Lab) -> Outcome {
+    let account = add(lab, &NewAccount::default())?;
+    lab.sim.with(|world| world.accounts.get_mut(&account).map(|account| account.regions.remove(VIRGINIA)));
+    go_on(lab, false).await
+}
+
+/// The onboarder is refused for longer than its queue would try without waits that grow.
+async fn join_throttled(lab: &mut Lab) -> Outcome {
+    lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts"));
+    let account = lab.sim.with(|world| world.create_account(&NewAccount::default())).unwrap_or_default();
+    lab.stacks.deploy_member(&account)?;
+    lab.settle(20 * MINUTE_MS).await?;
+    lab.sim.with(|world| world.faults.clear());
+    go_on(lab, false).await
+}
+
+async fn change_settings(lab: &mut Lab) -> Outcome {
+    lab.reconfigure(&[("aggregation_interval", "60"), ("retention_days", "90"), ("filter_pattern", "-NODATA")])?;
+    go_on(lab, true).await
+}
+
+async fn retention_ends(lab: &mut Lab) -> Outcome {
+    lab.reconfigure(&[("retention_days", "never-expire")])?;
+    go_on(lab, true).await
+}
+
+async fn set_key(lab: &mut Lab) -> Outcome {
+    lab.reconfigure(&[KEY])?;
+    for account in lab.sim.members() {
+        lab.stacks.deploy_member(&account)?;
+    }
+    go_on(lab, true).await
+}
+
+/// Somebody spoils trust and policy of the role; AWS tells of it once records come.
+async fn mend_role(lab: &mut Lab) -> Outcome {
+    let account = lab.sim.members().remove(0);
+    let role = lab.settings.delivery_role_name.to_string();
+    let trust = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "sts:AssumeRole",
+        "Principal": { "Service": "ec2.amazonaws.com" } }] });
+    let policy = lab.settings.delivery_role_policy_name.clone();
+    let by_hand = |operation: &str, input: Value| {
+        let credentials = lab.sim.credentials_of(&account);
+        lab.sim.call_raw(&credentials, VIRGINIA, Service::Iam, operation, &input).ok();
+    };
+    by_hand("UpdateAssumeRolePolicy", json!({ "RoleName": role, "PolicyDocument": trust.to_string() }));
+    by_hand("DeleteRolePolicy", json!({ "RoleName": role, "PolicyName": policy }));
+    lab.sim.traffic_tick();
+    go_on(lab, true).await
+}
+
+fn exclude_unit(lab: &mut Lab) -> Result<String, enroller_lab::LabError> {
+    let unit = lab.sim.with(|world| {
+        world.settings.account_paths = false;
+        let sandbox = world.organization.units().find(|(_, unit)| unit.name == "Sandbox");
+        sandbox.map(|(id, _)| id.to_owned()).unwrap_or_default()
+    });
+    lab.reconfigure(&[("excluded_organizational_units", &unit)])?;
+    Ok(unit)
+}
+
+/// One account comes into the excluded OU, one stays outside, and one that is below another OU makes a VPC.
+async fn exclude(lab: &mut Lab) -> Outcome {
+    let unit = exclude_unit(lab)?;
+    let (management, central) = (lab.sim.management(), lab.sim.central());
+    let member = lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap_or_default();
+    add(lab, &NewAccount { parent: Some(unit), ..NewAccount::default() })?;
+    add(lab, &NewAccount::default())?;
+    make_vpc(lab, &member, IRELAND).await
+}
+
+async fn exclude_and_sweep(lab: &mut Lab) -> Outcome {
+    let unit = exclude_unit(lab)?;
+    add(lab, &NewAccount { parent: Some(unit), ..NewAccount::default() })?;
+    go_on(lab, true).await
+}
+
+async fn make_vpc(lab: &Lab, account: &str, region: &str) -> Outcome {
+    let credentials = lab.sim.credentials_of(account);
+    lab.sim.call_raw(&credentials, region, Service::Ec2, "CreateVpc", &json!({ "CidrBlock": "10.9.0.0/16" })).ok();
+    go_on(lab, false).await
+}
+
+async fn vpc_elsewhere(lab: &mut Lab) -> Outcome {
+    make_vpc(lab, &lab.sim.management(), VIRGINIA).await
+}
+
+async fn vpc_in_center(lab: &mut Lab) -> Outcome {
+    make_vpc(lab, &lab.sim.central(), VIRGINIA).await
+}
+
+/// An account has left, of which nothing was heard.
+async fn dry_run(lab: &mut Lab) -> Outcome {
+    lab.sim.set_event_delivery(DeliverySettings { drop_probability: 1.0, ..DeliverySettings::default() }, 1);
+    let (management, central) = (lab.sim.management(), lab.sim.central());
+    let member = lab.sim.members().into_iter().find(|id| *id != management && *id != central);
+    lab.sim.with(|world| world.leave(&member.unwrap_or_default())).ok();
+    let answer = lab.sweep(json!({ "dry_run": true })).await?;
+    Ok(vec![answer["plan"].to_string()])
+}
+
+/// Each batch takes so long that two more invocations are needed.
+async fn slow_backfill(lab: &mut Lab) -> Outcome {
+    lab.reconfigure(&[("retention_days", "90")])?;
+    let pass = FaultKind::HookBefore(std::sync::Arc::new(|world, _| world.advance_clock(100_000)));
+    lab.sim.arm(FaultRule::new(pass).on(Service::Sqs, "SendMessageBatch").at(Strike::First(4)));
+    go_on(lab, true).await
+}
+
+/// A request on the queue is refused once, and is done all the same within ten minutes.
+async fn throttled_backfill(lab: &mut Lab) -> Outcome {
+    lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(Strike::First(4)));
+    let message = Outgoing { body: json!({ "reason": "test" }).to_string(), delay_seconds: 0, fifo: None };
+    let sent = lab.backfill.aws.queues.send(&lab.url("backfill"), vec![message]).await;
+    lab.settle(10 * MINUTE_MS).await?;
+    Ok(vec![format!("sent: {}", sent.is_ok())])
+}
+
+/// Of a VPC that EC2 does not show yet: what a queue would bring again the function has to queue itself.
+async fn event_by_hand(lab: &mut Lab) -> Outcome {
+    let event = create_vpc_event(&lab.sim.management(), IRELAND);
+    let answer = lab.enroll(lab.invocation(event)).await?;
+    lab.settle(HORIZON_MS).await?;
+    Ok(vec![format!("queued again: {}", answer["queued_again"])])
+}
+
+async fn request_by_hand(lab: &mut Lab) -> Outcome {
+    lab.sim.advance(2 * MINUTE_MS);
+    lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(Strike::First(4)));
+    let request = json!({ "kind": "sync-request", "version": 1, "reason": "test" });
+    let answer = lab.onboard(lab.invocation(request)).await?;
+    lab.settle(HORIZON_MS).await?;
+    Ok(vec![format!("queued again: {}", answer["queued_again"])])
+}
+
+async fn doctor(lab: &mut Lab) -> Outcome {
+    let (engine, inspection) = lab.examiner(lab.notebook.clone());
+    let examination = Examination { sample: Sample::All, ..Examination::default() };
+    let checkup = engine.examine(&inspection, &examination).await;
+    let line = |check: &enroller_core::report::checkup::Check| {
+        format!("{} {}: {:?} {}", check.id.as_str(), check.subject(), check.status(), check.verdict.finding)
+    };
+    Ok(checkup.checks().iter().map(line).collect())
+}

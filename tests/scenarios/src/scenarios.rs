@@ -1,0 +1,358 @@
+//! What the fault matrix is made of: organizations at rest, things of others in them, and what happens then.
+
+use enroller_core::settings::GrantMode;
+use enroller_lab::Lab;
+use enroller_lab::people::Person;
+use enroller_sim::NewAccount;
+use enroller_sim::organizations::AccountState;
+use serde_json::json;
+
+use crate::matrix::Scenario;
+use crate::mischief::SOMEBODY_ELSE;
+use crate::opening::fill_first_shards;
+use crate::{DAY_MS, with_settings};
+
+/// The home Region.
+pub const IRELAND: &str = "eu-west-1";
+/// Another Region.
+pub const VIRGINIA: &str = "us-east-1";
+/// What others put on a destination.
+const FOREIGN_SID: &str = "SomebodyElse";
+
+/// All scenarios.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "fresh account",
+        prepare: || Box::pin(at_rest(2, &[IRELAND, VIRGINIA], &[])),
+        begin: |lab| Box::pin(join(lab, 0)),
+        sweep: false,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "fresh account, role made by the enroller",
+        prepare: || Box::pin(at_rest(2, &[IRELAND, VIRGINIA], &[("delivery_role_maker", "enroller")])),
+        begin: |lab| Box::pin(join(lab, 0)),
+        sweep: false,
+        lossless: true,
+        mending: &["UpdateAssumeRolePolicy"],
+    },
+    Scenario {
+        name: "fresh account that is not ready yet",
+        prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
+        begin: |lab| Box::pin(join(lab, 100_000)),
+        sweep: false,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "new VPC",
+        prepare: || Box::pin(at_rest(3, &[IRELAND], &[])),
+        begin: |lab| Box::pin(new_vpc(lab)),
+        sweep: false,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "flow log deleted",
+        prepare: || Box::pin(at_rest(3, &[IRELAND], &[])),
+        begin: |lab| Box::pin(delete_flow_log(lab)),
+        sweep: false,
+        lossless: false,
+        mending: &[],
+    },
+    Scenario {
+        name: "filter deleted",
+        prepare: || Box::pin(at_rest(3, &[IRELAND], &[])),
+        begin: |lab| Box::pin(delete_filter(lab)),
+        sweep: false,
+        lossless: false,
+        mending: &[],
+    },
+    Scenario {
+        name: "log group deleted",
+        prepare: || Box::pin(at_rest(3, &[IRELAND], &[])),
+        begin: |lab| Box::pin(delete_log_group(lab)),
+        sweep: false,
+        lossless: false,
+        mending: &[],
+    },
+    Scenario {
+        name: "settings change",
+        prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
+        begin: |lab| Box::pin(change_settings(lab)),
+        sweep: true,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "settings change where AWS refuses twins",
+        prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
+        begin: |lab| Box::pin(change_settings_without_twins(lab)),
+        sweep: true,
+        lossless: false,
+        mending: &[],
+    },
+    Scenario {
+        name: "account leaves",
+        prepare: || Box::pin(at_rest(4, &[IRELAND, VIRGINIA], &[])),
+        begin: |lab| Box::pin(leave(lab)),
+        sweep: false,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "delivery role deleted",
+        prepare: || Box::pin(at_rest(2, &[IRELAND], &[("delivery_role_maker", "enroller")])),
+        begin: |lab| Box::pin(delete_delivery_role(lab)),
+        sweep: true,
+        lossless: false,
+        mending: &["UpdateAssumeRolePolicy"],
+    },
+    Scenario {
+        name: "retention changed",
+        prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
+        begin: |lab| Box::pin(change_retention(lab)),
+        sweep: false,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "new VPCs, one of them opted out",
+        prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
+        begin: |lab| Box::pin(new_vpcs(lab)),
+        sweep: false,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "fresh account in organization mode",
+        prepare: || Box::pin(at_rest(2, &[IRELAND], &[("grant_mode", "organization")])),
+        begin: |lab| Box::pin(join(lab, 0)),
+        sweep: false,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "fresh account for which a further shard is opened",
+        prepare: || Box::pin(full(2)),
+        begin: |lab| Box::pin(join(lab, 0)),
+        sweep: false,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "account excluded no longer",
+        prepare: || Box::pin(without_somebody(3)),
+        begin: |lab| Box::pin(async { reconfigure(lab, &[]) }),
+        sweep: true,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "account suspended and usable again",
+        prepare: || Box::pin(with_one_suspended(3)),
+        begin: |lab| Box::pin(async { set_state(lab, AccountState::Active) }),
+        sweep: true,
+        lossless: true,
+        mending: &[],
+    },
+    Scenario {
+        name: "backfill of several accounts",
+        prepare: || Box::pin(unheard_of(4, &[IRELAND, VIRGINIA])),
+        begin: |_| Box::pin(async {}),
+        sweep: true,
+        lossless: true,
+        mending: &[],
+    },
+];
+
+fn bare(accounts: usize, regions: &[&str], settings: &[(&'static str, &str)]) -> Lab {
+    let lab = with_settings(accounts, regions, 1, settings);
+    if lab.settings.grant_mode == GrantMode::Organization {
+        return lab;
+    }
+    // Somebody has put a statement of his own on the first Region's destination.
+    let home = regions[0];
+    let arn = lab.stacks.destination_arns()[home].clone();
+    let central = lab.sim.central();
+    let settings = &lab.settings;
+    let target = settings.destination_target_arn.as_ref().map(ToString::to_string).unwrap_or_default();
+    let role = settings.destination_role_arn.as_ref().map(ToString::to_string).unwrap_or_default();
+    let policy = json!({"Version": "2012-10-17", "Statement": [{
+        "Sid": FOREIGN_SID, "Effect": "Allow", "Principal": {"AWS": SOMEBODY_ELSE},
+        "Action": "logs:PutSubscriptionFilter", "Resource": arn}]});
+    let name = settings.destination_name.as_str();
+    let made = lab.sim.with(|world| {
+        world.put_destination(&central, home, name, &target, &role)?;
+        world.put_destination_policy(&central, home, name, &policy.to_string())
+    });
+    made.unwrap_or_else(|refusal| give_up(refusal));
+    lab
+}
+
+#[expect(clippy::panic, reason = "a test cannot go on")]
+fn give_up(error: impl std::fmt::Display) -> ! {
+    panic!("the scenario itself failed: {error}")
+}
+
+/// An organization in which everything is enrolled and quiet, and others have things of their own.
+async fn at_rest(accounts: usize, regions: &[&str], settings: &[(&'static str, &str)]) -> Lab {
+    let lab = enroll_all(bare(accounts, regions, settings)).await;
+    for account in lab.sim.members() {
+        furnish(&lab, &account, true).await;
+    }
+    lab.settle(DAY_MS).await.unwrap_or_else(|error| give_up(error));
+    lab
+}
+
+/// An organization at rest whose destination has no room for a further account.
+async fn full(accounts: usize) -> Lab {
+    let lab = with_settings(accounts, &[IRELAND], 1, &[]);
+    fill_first_shards(&lab, accounts);
+    enroll_all(lab).await
+}
+
+/// An organization at rest in which one account is excluded.
+async fn without_somebody(accounts: usize) -> Lab {
+    let mut lab = bare(accounts, &[IRELAND], &[]);
+    let account = somebody(&lab);
+    reconfigure(&mut lab, &[("excluded_accounts", &account)]);
+    enroll_all(lab).await
+}
+
+/// An organization at rest in which AWS has restricted one account.
+async fn with_one_suspended(accounts: usize) -> Lab {
+    let mut lab = bare(accounts, &[IRELAND], &[]);
+    set_state(&mut lab, AccountState::Suspended);
+    enroll_all(lab).await
+}
+
+async fn enroll_all(lab: Lab) -> Lab {
+    lab.deploy_members().unwrap_or_else(|error| give_up(error));
+    lab.settle(DAY_MS).await.unwrap_or_else(|error| give_up(error));
+    lab
+}
+
+/// An organization with every member stack, of which nothing was heard.
+async fn unheard_of(accounts: usize, regions: &[&str]) -> Lab {
+    let lab = bare(accounts, regions, &[]);
+    for account in lab.sim.members() {
+        lab.stacks.deploy_member(&account).unwrap_or_else(|error| give_up(error));
+        furnish(&lab, &account, false).await;
+    }
+    lab.settle(DAY_MS).await.unwrap_or_else(|error| give_up(error));
+    lab
+}
+
+/// Things of others in an account: a flow log on one of its VPCs, a log group with a filter, and a filter on our group
+/// where there is one.
+async fn furnish(lab: &Lab, account: &str, enrolled: bool) {
+    for region in &lab.regions {
+        let person = Person::of(&lab.sim, account, region);
+        let vpc = vpcs(lab, account, region).remove(0);
+        let function = format!("arn:aws:lambda:{region}:{account}:function:theirs");
+        let made = async {
+            person.log_to_bucket(&vpc, "arn:aws:s3:::their-bucket").await?;
+            person.create_log_group("theirs").await?;
+            person.put_retention("theirs", 7).await?;
+            person.filter_to_function("theirs", "Theirs", &function).await?;
+            match enrolled {
+                true => person.filter_to_function(lab.settings.log_group_name.as_str(), "Theirs", &function).await,
+                false => Ok(()),
+            }
+        };
+        made.await.unwrap_or_else(|error| give_up(error));
+    }
+}
+
+fn vpcs(lab: &Lab, account: &str, region: &str) -> Vec<String> {
+    lab.sim.with(|world| world.ec2.vpcs(account, region).map(|vpc| vpc.id.clone()).collect())
+}
+
+/// The member account that things happen to.
+fn somebody(lab: &Lab) -> String {
+    let (management, central) = (lab.sim.management(), lab.sim.central());
+    let member = lab.sim.members().into_iter().find(|id| *id != management && *id != central);
+    member.unwrap_or_else(|| give_up("there is no member"))
+}
+
+async fn join(lab: &mut Lab, assumable_in_ms: u64) {
+    let new = NewAccount { name: "fresh".to_owned(), assumable_in_ms, ..NewAccount::default() };
+    let account = lab.sim.with(|world| world.create_account(&new)).unwrap_or_else(|error| give_up(error));
+    furnish(lab, &account, false).await;
+    lab.stacks.deploy_member(&account).unwrap_or_else(|error| give_up(error));
+    lab.stacks.announce_member(&account);
+}
+
+async fn new_vpc(lab: &mut Lab) {
+    let person = Person::of(&lab.sim, &somebody(lab), IRELAND);
+    person.create_vpc(&[]).await.unwrap_or_else(|error| give_up(error));
+}
+
+async fn delete_flow_log(lab: &mut Lab) {
+    let account = somebody(lab);
+    let ours = lab.sim.with(|world| {
+        let mut logs = world.ec2.flow_logs(&account, IRELAND).filter(|log| log.log_group_name.is_some());
+        logs.next().map(|log| log.id.clone())
+    });
+    let id = ours.unwrap_or_else(|| give_up("there is no flow log"));
+    Person::of(&lab.sim, &account, IRELAND).delete_flow_log(&id).await.unwrap_or_else(|error| give_up(error));
+}
+
+async fn delete_filter(lab: &mut Lab) {
+    let person = Person::of(&lab.sim, &somebody(lab), IRELAND);
+    person.delete_filter("vpc-flow-logs", "AllTraffic").await.unwrap_or_else(|error| give_up(error));
+}
+
+async fn delete_log_group(lab: &mut Lab) {
+    let person = Person::of(&lab.sim, &somebody(lab), IRELAND);
+    person.delete_log_group("vpc-flow-logs").await.unwrap_or_else(|error| give_up(error));
+}
+
+async fn delete_delivery_role(lab: &mut Lab) {
+    let (account, role) = (lab.sim.management(), lab.settings.delivery_role_name.to_string());
+    lab.sim.with(|world| world.iam.remove_role(&account, &role)).unwrap_or_else(|| give_up("there is no role"));
+    // AWS tells that the role is missing after it was needed.
+    lab.sim.traffic_tick();
+}
+
+async fn change_retention(lab: &mut Lab) {
+    let person = Person::of(&lab.sim, &lab.sim.management(), IRELAND);
+    person.put_retention("vpc-flow-logs", 7).await.unwrap_or_else(|error| give_up(error));
+}
+
+async fn new_vpcs(lab: &mut Lab) {
+    let person = Person::of(&lab.sim, &lab.sim.management(), IRELAND);
+    let tag = &lab.settings.opt_out_tag;
+    person.create_vpc(&[(&tag.key, &tag.value)]).await.unwrap_or_else(|error| give_up(error));
+    person.create_vpc(&[]).await.unwrap_or_else(|error| give_up(error));
+}
+
+fn set_state(lab: &mut Lab, state: AccountState) {
+    let account = somebody(lab);
+    lab.sim.with(|world| world.set_account_state(&account, state)).unwrap_or_else(|error| give_up(error));
+}
+
+fn reconfigure(lab: &mut Lab, changes: &[(&str, &str)]) {
+    lab.reconfigure(changes).unwrap_or_else(|error| give_up(error));
+}
+
+async fn change_settings(lab: &mut Lab) {
+    reconfigure(lab, &[("aggregation_interval", "60"), ("retention_days", "90"), ("filter_pattern", "-NODATA")]);
+}
+
+async fn change_settings_without_twins(lab: &mut Lab) {
+    lab.sim.with(|world| world.settings.twin_rule = enroller_sim::TwinRule::SameDestination);
+    change_settings(lab).await;
+}
+
+async fn leave(lab: &mut Lab) {
+    let account = somebody(lab);
+    lab.sim.with(|world| world.leave(&account)).unwrap_or_else(|error| give_up(error));
+}
+
+/// The scenario of this name.
+pub fn scenario(name: &str) -> &'static Scenario {
+    SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap_or_else(|| give_up(name))
+}

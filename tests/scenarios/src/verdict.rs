@@ -1,0 +1,84 @@
+//! Who should be covered and granted, judged from the settings and the simulated organization alone, and whether they
+//! are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use enroller_core::settings::GrantMode;
+use enroller_lab::Lab;
+use enroller_sim::organizations::AccountState;
+use enroller_sim::traffic::VpcTraffic;
+
+use crate::look;
+use crate::mischief::SOMEBODY_ELSE;
+
+/// Whether an account is to be enrolled: a member in normal use, which neither itself nor with its OU is excluded.
+pub fn account_in_scope(lab: &Lab, account: &str) -> bool {
+    let settings = &lab.settings;
+    lab.sim.with(|world| {
+        let active = world.organization.state_of(account) == Some(AccountState::Active);
+        let path = world.organization.path_of(account).unwrap_or_default();
+        let unit_excluded = settings.excluded_organizational_units.iter().any(|unit| path.contains(unit.as_str()));
+        let excluded = settings.excluded_accounts.iter().any(|id| id.to_string() == account);
+        active && !unit_excluded && !excluded
+    })
+}
+
+/// Members that are to be enrolled.
+pub fn accounts_in_scope(lab: &Lab) -> BTreeSet<String> {
+    lab.sim.members().into_iter().filter(|account| account_in_scope(lab, account)).collect()
+}
+
+/// Whether the VPC exists and does not carry the opt-out tag.
+pub fn wants_logs(lab: &Lab, account: &str, region: &str, vpc: &str) -> bool {
+    let tag = &lab.settings.opt_out_tag;
+    lab.sim.with(|world| world.ec2.vpc(account, region, vpc).is_some_and(|vpc| !tag.is_on(&vpc.tags)))
+}
+
+/// What is not as it should be when all is quiet. `once` are accounts that were to be enrolled at some time.
+pub fn shortcomings(lab: &Lab, once: &BTreeSet<String>) -> Vec<String> {
+    let audit = look(lab);
+    let mut wrong = Vec::new();
+    for place in &audit.places {
+        let (account, region) = (&place.account, &place.region);
+        if account_in_scope(lab, account) {
+            let missing = place.uncovered.iter().filter(|vpc| wants_logs(lab, account, region, vpc));
+            wrong.extend(missing.map(|vpc| format!("{account} {region} {vpc} is not covered")));
+            let doubled = place.doubled.iter().filter(|vpc| wants_logs(lab, account, region, vpc));
+            wrong.extend(doubled.map(|vpc| format!("{account} {region} {vpc} is covered twice")));
+            if lab.settings.grant_mode == GrantMode::AccountList && place.granted_on.len() != 1 {
+                wrong.push(format!("{account} {region} is granted on {:?}", place.granted_on));
+            }
+        } else if !place.granted_on.is_empty() && !once.contains(account) {
+            wrong.push(format!("{account} {region} was never to be granted, and is on {:?}", place.granted_on));
+        }
+    }
+    // Whom others let in is theirs to know.
+    let strangers = audit.strangers.iter().filter(|id| *id != SOMEBODY_ELSE);
+    wrong.extend(strangers.map(|id| format!("{id} is granted and no member")));
+    for queue in ["enrollments", "grants.fifo", "backfill"] {
+        let left = lab.sim.bodies(&lab.url(queue)).unwrap_or_default();
+        wrong.extend(left.into_iter().map(|body| format!("left on {queue}: {body}")));
+    }
+    wrong
+}
+
+/// Records that did not arrive, or twice, between two reports, of VPCs that are to be covered.
+pub fn missing_records(lab: &Lab, before: &[VpcTraffic], after: &[VpcTraffic]) -> Vec<String> {
+    let before: BTreeMap<&str, &VpcTraffic> = before.iter().map(|vpc| (vpc.vpc_id.as_str(), vpc)).collect();
+    let nothing = VpcTraffic::default();
+    let mut wrong = Vec::new();
+    for vpc in after {
+        let (account, region, id) = (&vpc.account, &vpc.region, vpc.vpc_id.as_str());
+        if !account_in_scope(lab, account) || !wants_logs(lab, account, region, id) {
+            continue;
+        }
+        let earlier = before.get(id).copied().unwrap_or(&nothing);
+        let arrived = vpc.delivered + vpc.filtered_out - earlier.delivered - earlier.filtered_out;
+        let sent = vpc.sent - earlier.sent;
+        if sent != arrived || vpc.delivered == earlier.delivered || vpc.duplicated != earlier.duplicated {
+            let losses = (&vpc.before_enrollment, &vpc.after_enrollment);
+            wrong.push(format!("{account} {region} {id}: {sent} records were sent and {arrived} arrived: {losses:?}"));
+        }
+    }
+    wrong
+}

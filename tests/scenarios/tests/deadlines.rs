@@ -1,0 +1,88 @@
+//! Time that runs out in the middle of a run: no change is begun after that, and what is left is done later.
+//!
+//! Each call by the member account takes so long that the deadline comes where the test wants it. Calls that are made
+//! at once take their time one after the other.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::sync::Arc;
+
+use enroller_lab::Lab;
+use enroller_lab::people::Person;
+use enroller_sim::{FaultKind, FaultRule, TwinRule, World};
+use enroller_tests::one_run::{IRELAND, ask_for, at_rest, lose_events, somebody};
+use enroller_tests::{DAY_MS, calls_since, look};
+
+/// Makes every call by an account take so long from now on, in milliseconds.
+fn slow_down(lab: &Lab, account: &str, ms: u64) {
+    let pass = FaultKind::HookBefore(Arc::new(move |world, _| world.advance_clock(ms)));
+    lab.sim.arm(FaultRule::new(pass).by(account));
+}
+
+/// Changes made in an account since a position of the log of calls.
+fn changes(lab: &Lab, account: &str, from: usize) -> Vec<String> {
+    let calls = calls_since(lab, from).into_iter();
+    calls.filter(|call| call.mutating && call.account == account).map(|call| call.operation).collect()
+}
+
+/// So many messages wait in the queue. With full speed again the rest is done, and nothing is left over.
+async fn assert_done_later(lab: &Lab, handed_back: usize) {
+    assert_eq!(lab.sim.queue_depth(&lab.url("enrollments")).unwrap().total(), handed_back);
+    lab.sim.with(|world| world.faults.clear());
+    lab.settle(DAY_MS).await.unwrap();
+    let audit = look(lab);
+    assert_eq!(audit.uncovered(), 0);
+    assert!(audit.places.iter().all(|place| place.doubled.is_empty()), "{audit:#?}");
+    for queue in ["enrollments", "enrollments-dead"] {
+        assert_eq!(lab.sim.queue_depth(&lab.url(queue)).unwrap().total(), 0, "{queue}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_whose_time_is_up_stops_before_the_next_step_and_its_message_comes_back() {
+    // A function stops 290 s after it began; it looks with four calls and then makes these, one in each step.
+    let steps = ["CreateLogGroup", "PutRetentionPolicy", "PutSubscriptionFilter", "CreateFlowLogs"];
+    for (ms_per_call, done) in [(75_000, 0), (60_000, 1), (50_000, 2), (45_000, 3)] {
+        let lab = at_rest(&[]).await;
+        let account = somebody(&lab);
+        lose_events(&lab);
+        let person = Person::of(&lab.sim, &account, IRELAND);
+        for (id, _) in person.flow_logs().await.unwrap() {
+            person.delete_flow_log(&id).await.unwrap();
+        }
+        person.delete_log_group(lab.settings.log_group_name.as_str()).await.unwrap();
+        ask_for(&lab, &account).await;
+        slow_down(&lab, &account, ms_per_call);
+        let from = lab.sim.calls().len();
+        assert!(lab.step().await.unwrap());
+        assert_eq!(changes(&lab, &account, from), &steps[..done], "{ms_per_call} ms for each call");
+        assert_done_later(&lab, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_flow_log_is_deleted_for_its_successor_only_while_both_calls_can_take_as_long_as_a_call_may() {
+    // A call is given up after 100 s. Here four look, AWS refuses the fifth, and 200 s are left of 290, or less.
+    let replaced = ["CreateFlowLogs", "DeleteFlowLogs", "CreateFlowLogs"];
+    for (ms_per_call, changed, interval) in [(18_000, &replaced[..], 60), (18_001, &replaced[..1], 600)] {
+        let mut lab = at_rest(&[]).await;
+        let account = somebody(&lab);
+        lose_events(&lab);
+        lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
+        lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
+        let intervals = |lab: &Lab| -> Vec<u32> {
+            let logs = |world: &mut World| -> Vec<u32> {
+                world.ec2.flow_logs(&account, IRELAND).map(|log| log.max_aggregation_interval).collect()
+            };
+            lab.sim.with(logs)
+        };
+        ask_for(&lab, &account).await;
+        slow_down(&lab, &account, ms_per_call);
+        let from = lab.sim.calls().len();
+        assert!(lab.step().await.unwrap());
+        assert_eq!(changes(&lab, &account, from), changed, "{ms_per_call} ms for each call");
+        assert_eq!(intervals(&lab), [interval; 2], "{ms_per_call} ms for each call");
+        assert_done_later(&lab, usize::from(interval == 600)).await;
+        assert_eq!(intervals(&lab), [60; 2]);
+    }
+}

@@ -1,0 +1,326 @@
+//! `enroller doctor` on a healthy installation, and with one thing broken at a time: exactly that check tells.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use enroller_core::report::checkup::{Check, CheckId, Checkup, Status};
+use enroller_engine::examine::{Examination, Sample};
+use enroller_lab::install::{BUS, ENROLLMENTS};
+use enroller_lab::{As, Lab, aws_on, connection_on};
+use enroller_sim::events::{BusId, delete_rule, put_bus_policy, set_rule_enabled};
+use enroller_sim::world::ServiceControlDeny;
+use enroller_sim::{Service, Sim};
+use enroller_tests::{DAY_MS, calls_since, organization, with_settings};
+use serde_json::{Value, json};
+
+const IRELAND: &str = "eu-west-1";
+const VIRGINIA: &str = "us-east-1";
+const SYDNEY: &str = "ap-southeast-2";
+
+/// Six accounts in three Regions, everything deployed, enrolled and settled.
+async fn installed() -> Lab {
+    settled(organization(6, &[IRELAND, VIRGINIA, SYDNEY], 1)).await
+}
+
+async fn settled(lab: Lab) -> Lab {
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab
+}
+
+async fn examined(lab: &Lab) -> Checkup {
+    let (engine, inspection) = lab.examiner(lab.notebook.clone());
+    engine.examine(&inspection, &Examination { sample: Sample::All, ..Examination::default() }).await
+}
+
+/// A member that is neither management nor central.
+fn member(lab: &Lab) -> String {
+    let (management, central) = (lab.sim.management(), lab.sim.central());
+    lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap()
+}
+
+fn not_well(checkup: &Checkup) -> Vec<&Check> {
+    checkup.checks().iter().filter(|check| check.status() != Status::Ok).collect()
+}
+
+/// The one check that is not well.
+#[track_caller]
+fn only(checkup: &Checkup, id: CheckId, status: Status) -> Check {
+    let checks = not_well(checkup);
+    assert_eq!(checks.len(), 1, "{checks:#?}");
+    assert_eq!((checks[0].id, checks[0].status()), (id, status), "{checks:#?}");
+    assert!(!checks[0].verdict.remedy.is_empty());
+    checks[0].clone()
+}
+
+fn central_bus(lab: &Lab, region: &str) -> BusId {
+    BusId { account: lab.sim.central(), region: region.to_owned(), name: BUS.to_owned() }
+}
+
+/// Changes a destination by hand, in Ireland.
+fn by_hand(sim: &Sim, operation: &str, input: &Value) {
+    sim.call_raw(&sim.credentials_of(&sim.central()), IRELAND, Service::Logs, operation, input).unwrap();
+}
+
+#[tokio::test]
+async fn a_healthy_installation_is_well_in_every_respect() {
+    let lab = installed().await;
+    let from = lab.sim.calls().len();
+    let checkup = examined(&lab).await;
+    assert!(not_well(&checkup).is_empty(), "{:#?}", not_well(&checkup));
+    assert_eq!(checkup.exit_code(), 0);
+    assert!(calls_since(&lab, from).iter().all(|call| !call.mutating), "the doctor changes nothing");
+
+    let mut counts = BTreeMap::<CheckId, usize>::new();
+    for check in checkup.checks() {
+        *counts.entry(check.id).or_default() += 1;
+    }
+    let mut shown = String::new();
+    for (id, count) in counts {
+        let first = checkup.checks().iter().find(|check| check.id == id).unwrap();
+        writeln!(shown, "{count:>2} {:<20} {}: {}", id.as_str(), first.subject(), first.verdict.finding).unwrap();
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[tokio::test]
+async fn an_installation_whose_organization_region_is_not_enrolled_is_well_too() {
+    let lab = settled(organization(3, &[IRELAND], 1)).await;
+    let checkup = examined(&lab).await;
+    assert!(not_well(&checkup).is_empty(), "{:#?}", not_well(&checkup));
+}
+
+#[tokio::test]
+async fn a_sample_looks_at_so_many_accounts_and_takes_each_role_on_once() {
+    let lab = installed().await;
+    let (engine, inspection) = lab.examiner(lab.notebook.clone());
+    let from = lab.sim.calls().len();
+    let examination = Examination { sample: Sample::Some(2), ..Examination::default() };
+    let checkup = engine.examine(&inspection, &examination).await;
+    assert_eq!(checkup.checks().iter().filter(|check| check.id == CheckId::MemberRole).count(), 2);
+    let assumed = calls_since(&lab, from).iter().filter(|call| call.operation == "AssumeRole").count();
+    assert!(assumed <= 3, "two accounts and the management account: {assumed}");
+}
+
+#[tokio::test]
+async fn a_missing_member_role_is_told_once_and_ends_the_look_at_that_account_only() {
+    let lab = installed().await;
+    let account = member(&lab);
+    lab.sim.with(|world| world.iam.remove_role(&account, lab.settings.member_role_name.as_str()));
+    let check = only(&examined(&lab).await, CheckId::MemberRole, Status::Failed);
+    assert_eq!(check.subject(), account);
+    assert!(check.verdict.finding.contains("sts:AssumeRole failed with AccessDenied"), "{check:?}");
+    assert!(check.request_id.is_some());
+    assert!(check.verdict.remedy.contains("deploy the member stack"), "{check:?}");
+}
+
+#[tokio::test]
+async fn a_rule_that_is_deleted_disabled_or_too_narrow_in_a_member_is_told() {
+    let account = |lab: &Lab| BusId::default_bus(&member(lab), SYDNEY);
+    type Break = fn(&Lab, &BusId);
+    let breaks: [(Break, Status, &str); 3] = [
+        (
+            |lab, bus| {
+                for rule in ["vpcs", "log-group", "filter", "stack"] {
+                    let name = format!("vpc-flow-logs-enroller-{rule}");
+                    assert!(lab.sim.with(|world| delete_rule(world, bus, &name)));
+                }
+            },
+            Status::Failed,
+            "no rule sends anything to",
+        ),
+        (
+            |lab, bus| {
+                assert!(lab.sim.with(|world| set_rule_enabled(world, bus, "vpc-flow-logs-enroller-vpcs", false)));
+            },
+            Status::Failed,
+            "rule vpc-flow-logs-enroller-vpcs is disabled",
+        ),
+        (
+            |lab, bus| assert!(lab.sim.with(|world| delete_rule(world, bus, "vpc-flow-logs-enroller-stack"))),
+            Status::Warning,
+            "no rule sends member stack CREATE_COMPLETE, member stack UPDATE_COMPLETE",
+        ),
+    ];
+    let lab = installed().await;
+    for (broken, status, finding) in breaks {
+        broken(&lab, &account(&lab));
+        let check = only(&examined(&lab).await, CheckId::MemberRules, status);
+        assert_eq!(check.subject(), format!("{} {SYDNEY}", member(&lab)));
+        assert!(check.verdict.finding.contains(finding), "{check:?}");
+        lab.stacks.deploy_member(&member(&lab)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn rules_and_policies_of_the_central_buses_and_the_management_account_are_told() {
+    let lab = installed().await;
+    for (region, rule, subject) in [
+        (IRELAND, "vpc-events", "eu-west-1 to enrollments"),
+        (IRELAND, "account-events", "eu-west-1 to grants"),
+        (SYDNEY, "forward-to-home", "ap-southeast-2 to home"),
+    ] {
+        let bus = central_bus(&lab, region);
+        assert!(lab.sim.with(|world| set_rule_enabled(world, &bus, rule, false)));
+        let check = only(&examined(&lab).await, CheckId::BusRules, Status::Failed);
+        assert_eq!(check.subject(), subject);
+        lab.sim.with(|world| set_rule_enabled(world, &bus, rule, true));
+    }
+    let management = BusId::default_bus(&lab.sim.management(), VIRGINIA);
+    lab.sim.with(|world| delete_rule(world, &management, "vpc-flow-logs-enroller-account-events"));
+    let check = only(&examined(&lab).await, CheckId::ManagementRules, Status::Failed);
+    assert!(check.verdict.remedy.contains("management stack"), "{check:?}");
+
+    let lab = installed().await;
+    let bus = central_bus(&lab, SYDNEY);
+    lab.sim.with(|world| put_bus_policy(world, &bus, json!({ "Statement": [] }))).unwrap();
+    assert_eq!(only(&examined(&lab).await, CheckId::Bus, Status::Failed).subject(), SYDNEY);
+}
+
+#[tokio::test]
+async fn a_destination_with_another_role_is_told() {
+    let lab = installed().await;
+    let (central, name) = (lab.sim.central(), &lab.settings.destination_name);
+    let target = lab.settings.destination_target_arn.as_ref().unwrap().to_string();
+    // A role that works as well as ours: only the comparison can tell.
+    lab.sim.with(|world| {
+        let ours = world.iam.role(&central, "VPCFlowLogsDestinationRole").unwrap().clone();
+        world.put_role(&central, "Other", ours.trust.clone(), ours.policies().clone());
+    });
+    let role = format!("arn:aws:iam::{central}:role/Other");
+    let input = json!({ "destinationName": name.as_str(), "targetArn": target, "roleArn": role });
+    by_hand(&lab.sim, "PutDestination", &input);
+    let check = only(&examined(&lab).await, CheckId::Destination, Status::Failed);
+    assert_eq!(check.subject(), format!("{IRELAND} {name}"));
+    assert!(check.verdict.finding.contains(&format!("its role is {role}, in the settings it is")), "{check:?}");
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_be_understood_is_told_and_room_and_grants_are_not_guessed() {
+    let lab = installed().await;
+    let name = lab.settings.destination_name.as_str();
+    let accounts: Vec<String> = lab.sim.members();
+    let resource = format!("arn:aws:logs:{IRELAND}:{}:destination:{name}", lab.sim.central());
+    // Somebody turned our statement into a refusal.
+    let policy = json!({ "Version": "2012-10-17", "Statement": [{ "Sid": "VpcEnroller", "Effect": "Deny",
+        "Principal": { "AWS": accounts }, "Action": "logs:PutSubscriptionFilter", "Resource": resource }] });
+    by_hand(&lab.sim, "PutDestinationPolicy", &json!({ "destinationName": name, "accessPolicy": policy.to_string() }));
+    let check = only(&examined(&lab).await, CheckId::DestinationPolicy, Status::Failed);
+    assert!(check.verdict.finding.contains("its Effect is not Allow"), "{check:?}");
+    assert!(check.verdict.remedy.contains("by hand"), "{check:?}");
+}
+
+#[tokio::test]
+async fn dead_letters_are_told_with_their_number() {
+    let lab = installed().await;
+    let url = lab.url(&format!("{ENROLLMENTS}-dead"));
+    let credentials = lab.sim.credentials_of(&lab.sim.central());
+    for _ in 0..2 {
+        let input = json!({ "QueueUrl": url, "MessageBody": "{}" });
+        lab.sim.call_raw(&credentials, IRELAND, Service::Sqs, "SendMessage", &input).unwrap();
+    }
+    let check = only(&examined(&lab).await, CheckId::DeadLetters, Status::Failed);
+    assert_eq!(check.subject(), "vpc-flow-logs-enrollments-dead");
+    assert_eq!(check.verdict.finding, "2 messages were given up");
+    assert!(check.verdict.remedy.contains("start-message-move-task"));
+}
+
+#[tokio::test]
+async fn a_trail_that_is_off_is_told_where_it_is_off() {
+    let lab = installed().await;
+    let account = member(&lab);
+    lab.sim.with(|world| world.events.set_trail(&account, SYDNEY, false));
+    let check = only(&examined(&lab).await, CheckId::Trail, Status::Failed);
+    assert_eq!(check.subject(), format!("{account} {SYDNEY}"));
+    assert_eq!(check.verdict.finding, "no trail is logging: organization-trail");
+
+    let lab = settled(organization(3, &[IRELAND], 1)).await;
+    let management = lab.sim.management();
+    lab.sim.with(|world| world.events.set_trail(&management, VIRGINIA, false));
+    let check = only(&examined(&lab).await, CheckId::ManagementTrail, Status::Failed);
+    assert_eq!(check.subject(), format!("{management} {VIRGINIA}"));
+}
+
+#[tokio::test]
+async fn a_delivery_role_with_the_wrong_trust_or_none_is_told() {
+    let lab = installed().await;
+    let (account, name) = (member(&lab), lab.settings.delivery_role_name.as_str());
+    let found = lab.sim.with(|world| world.iam.role(&account, name).unwrap().clone());
+    let mut stranger = found.trust.clone();
+    stranger["Statement"][0]["Principal"] = json!({ "Service": "ec2.amazonaws.com" });
+    lab.sim.with(|world| world.put_role(&account, name, stranger, found.policies().clone()).name.clone());
+    let check = only(&examined(&lab).await, CheckId::DeliveryRole, Status::Failed);
+    assert_eq!(check.subject(), format!("{account} {name}"));
+    assert!(check.verdict.finding.contains("does not let vpc-flow-logs.amazonaws.com take it on"), "{check:?}");
+    lab.sim.with(|world| world.iam.remove_role(&account, name));
+    let check = only(&examined(&lab).await, CheckId::DeliveryRole, Status::Failed);
+    assert_eq!(check.verdict.finding, "the role does not exist");
+}
+
+#[tokio::test]
+async fn in_organization_mode_the_filter_role_is_looked_at() {
+    let lab = settled(with_settings(3, &[IRELAND], 1, &[("grant_mode", "organization")])).await;
+    assert!(not_well(&examined(&lab).await).is_empty());
+    let account = member(&lab);
+    lab.sim.with(|world| world.iam.remove_role(&account, lab.settings.filter_role_name.as_str()));
+    only(&examined(&lab).await, CheckId::FilterRole, Status::Failed);
+}
+
+#[tokio::test]
+async fn a_region_an_account_has_not_enabled_is_a_warning_and_nothing_else_is_said_about_it() {
+    let lab = installed().await;
+    let account = member(&lab);
+    lab.sim.with(|world| world.accounts.get_mut(&account).unwrap().regions.remove(SYDNEY));
+    let check = only(&examined(&lab).await, CheckId::EnabledRegions, Status::Warning);
+    assert_eq!(check.verdict.finding, format!("not enabled: {SYDNEY}"));
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_is_unknown_and_everything_else_is_still_checked() {
+    let lab = installed().await;
+    let account = member(&lab);
+    let deny = ServiceControlDeny { region: Some(IRELAND.to_owned()), action_prefix: "cloudtrail:".to_owned() };
+    lab.sim.with(|world| world.accounts.get_mut(&account).unwrap().denies.push(deny));
+    let checkup = examined(&lab).await;
+    let check = only(&checkup, CheckId::Trail, Status::Unknown);
+    assert!(check.verdict.finding.contains("cloudtrail:DescribeTrails failed with AccessDeniedException"), "{check:?}");
+    assert!(check.request_id.is_some());
+    assert_eq!(checkup.exit_code(), 2);
+}
+
+#[tokio::test]
+async fn a_caller_of_another_account_ends_it_with_one_failure() {
+    let lab = installed().await;
+    let connection = connection_on(&lab.sim, &lab.settings, As::Account(&member(&lab)));
+    let (engine, _) = lab.examiner(lab.notebook.clone());
+    let checkup = engine.examine(&connection.inspection(), &Examination::default()).await;
+    assert_eq!(checkup.checks().len(), 1);
+    only(&checkup, CheckId::Caller, Status::Failed);
+    assert_eq!(checkup.exit_code(), 1);
+}
+
+#[tokio::test]
+async fn an_installation_that_was_never_swept_has_no_destinations() {
+    let lab = organization(3, &[IRELAND], 1);
+    let checkup = examined(&lab).await;
+    let of = |id| checkup.checks().iter().filter(|check| check.id == id).map(Check::status).collect::<Vec<_>>();
+    assert_eq!(of(CheckId::Destination), [Status::Failed]);
+    assert_eq!(of(CheckId::MemberRole), [Status::Failed; 3]);
+    assert_eq!(of(CheckId::ManagementRules), [Status::Unknown], "nobody can look there yet");
+    assert_eq!(of(CheckId::Queue), [Status::Ok; 3]);
+
+    // The one account that may look at destinations of its own.
+    let aws = aws_on(&lab.sim, &lab.settings, As::Account(&lab.sim.central()));
+    let (target, role) = (lab.settings.destination_target_arn.as_ref(), lab.settings.destination_role_arn.as_ref());
+    let region = lab.settings.home_region.clone();
+    aws.destinations
+        .put_destination(&region, &lab.settings.destination_name, target.unwrap(), role.unwrap())
+        .await
+        .unwrap();
+    let checkup = examined(&lab).await;
+    let of = |id| checkup.checks().iter().filter(|check| check.id == id).map(Check::status).collect::<Vec<_>>();
+    assert_eq!((of(CheckId::Destination), of(CheckId::DestinationPolicy)), (vec![Status::Ok], vec![Status::Failed]));
+    assert_eq!(of(CheckId::Grants), [Status::Warning]);
+}

@@ -1,0 +1,359 @@
+//! The main job: events in, covered VPCs out, on a simulated AWS through the real SDK and the real handlers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use enroller_core::report::Metric;
+use enroller_lab::people::Person;
+use enroller_sim::{NewAccount, Service, TwinRule};
+use enroller_tests::{
+    DAY_MS, calls_since, count, create_vpc_event, everything_arrives, look, organization, with_settings,
+};
+use serde_json::json;
+
+const IRELAND: &str = "eu-west-1";
+const VIRGINIA: &str = "us-east-1";
+const SYDNEY: &str = "ap-southeast-2";
+
+#[tokio::test]
+async fn every_vpc_of_every_account_and_region_is_covered_and_every_account_granted_once() {
+    let lab = organization(12, &[IRELAND, VIRGINIA, SYDNEY], 3);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let audit = look(&lab);
+    assert_eq!(audit.places.len(), 36);
+    assert_eq!(audit.uncovered(), 0, "{audit:#?}");
+    assert!(audit.misplaced().is_empty(), "{:#?}", audit.misplaced());
+    assert!(audit.strangers.is_empty());
+    assert!(audit.places.iter().all(|place| place.doubled.is_empty() && place.vpcs == 4));
+}
+
+#[tokio::test]
+async fn records_of_a_new_vpc_reach_the_bucket_from_the_first_minute() {
+    let lab = organization(3, &[IRELAND], 1);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let person = Person::of(&lab.sim, &lab.sim.members()[2], IRELAND);
+    person.create_vpc(&[]).await.unwrap();
+    lab.settle(60_000).await.unwrap();
+    lab.sim.traffic_tick();
+    let report = lab.sim.traffic_report();
+    assert_eq!(report.sent, report.delivered, "{report:#?}");
+    assert_eq!((report.lost_after_enrollment, report.duplicated), (0, 0));
+}
+
+#[tokio::test]
+async fn a_fresh_account_takes_one_assume_role_four_observing_and_four_changing_calls_per_region() {
+    let lab = organization(2, &[IRELAND, VIRGINIA], 4);
+    lab.deploy_members().unwrap();
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let management = lab.sim.management();
+    let of_account = |from| -> Vec<_> {
+        calls_since(&lab, from)
+            .into_iter()
+            .filter(|call| call.account == management && call.service != Service::Sts)
+            .collect()
+    };
+    let first = of_account(0);
+    assert_eq!(count(&first, "CreateFlowLogs"), 2);
+    assert_eq!(count(&first, "PutSubscriptionFilter"), 2);
+    let changing = first.iter().filter(|call| call.mutating).count();
+    assert_eq!(changing, 8, "{first:#?}");
+
+    let from = lab.sim.calls().len();
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let second = of_account(from);
+    assert_eq!(second.len(), 8, "four observing calls in each of two Regions: {second:#?}");
+    assert!(second.iter().all(|call| !call.mutating));
+    let assumed = calls_since(&lab, 0).iter().filter(|call| call.operation == "AssumeRole").count();
+    assert!(assumed <= 2 + 2, "one AssumeRole per account and hour: {assumed}");
+}
+
+#[tokio::test]
+async fn two_hundred_accounts_that_join_at_once_are_all_granted_and_covered() {
+    let lab = organization(2, &[IRELAND], 0);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let from = lab.sim.calls().len();
+    let accounts: Vec<String> = (0..200)
+        .map(|number| {
+            lab.sim
+                .with(|world| {
+                    world.create_account(&NewAccount { name: format!("team-{number}"), ..NewAccount::default() })
+                })
+                .unwrap()
+        })
+        .collect();
+    for account in &accounts {
+        lab.stacks.deploy_member(account).unwrap();
+        lab.stacks.announce_member(account);
+    }
+    lab.settle(DAY_MS).await.unwrap();
+    let audit = look(&lab);
+    assert_eq!(audit.places.len(), 202);
+    assert!(audit.misplaced().is_empty(), "{:?}", audit.misplaced());
+    assert_eq!(audit.uncovered(), 0);
+    let puts = count(&calls_since(&lab, from), "PutDestinationPolicy");
+    assert!(puts <= 2, "accounts that arrive together are written together: {puts} puts");
+}
+
+#[tokio::test]
+async fn what_somebody_deletes_is_put_back() {
+    let lab = organization(3, &[IRELAND], 2);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let account = lab.sim.members()[2].clone();
+    let person = Person::of(&lab.sim, &account, IRELAND);
+    let (flow_log, _) = person.flow_logs().await.unwrap().remove(0);
+    person.delete_flow_log(&flow_log).await.unwrap();
+    person.delete_filter("vpc-flow-logs", "AllTraffic").await.unwrap();
+    lab.settle(60_000).await.unwrap();
+    assert_eq!(look(&lab).uncovered(), 0);
+    lab.sim.traffic_tick();
+    let report = lab.sim.traffic_report();
+    assert_eq!(report.delivered, report.sent, "{report:#?}");
+
+    person.delete_log_group("vpc-flow-logs").await.unwrap();
+    lab.settle(60_000).await.unwrap();
+    lab.sim.traffic_tick();
+    let report = lab.sim.traffic_report();
+    assert_eq!((report.delivered, report.lost_after_enrollment), (report.sent, 0), "{report:#?}");
+}
+
+#[tokio::test]
+async fn an_account_that_leaves_loses_its_grant_and_no_other_does() {
+    let lab = organization(5, &[IRELAND, VIRGINIA], 1);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let leaver = lab.sim.members()[4].clone();
+    lab.sim.with(|world| world.leave(&leaver)).unwrap();
+    lab.settle(60_000).await.unwrap();
+    let audit = look(&lab);
+    assert!(audit.strangers.is_empty(), "{audit:#?}");
+    assert!(audit.misplaced().is_empty());
+    assert_eq!(audit.places.len(), 8);
+}
+
+#[tokio::test]
+async fn events_handled_twice_and_out_of_order_give_the_same_end_state() {
+    let calm = organization(4, &[IRELAND, VIRGINIA], 2);
+    calm.deploy_members().unwrap();
+    calm.settle(DAY_MS).await.unwrap();
+    let stormy = organization(4, &[IRELAND, VIRGINIA], 2);
+    let delivery = enroller_sim::events::DeliverySettings {
+        duplicate_probability: 1.0,
+        max_delay_ms: 120_000,
+        reorder: true,
+        ..Default::default()
+    };
+    stormy.sim.set_event_delivery(delivery, 7);
+    stormy.deploy_members().unwrap();
+    stormy.settle(DAY_MS).await.unwrap();
+    assert_eq!(look(&calm), look(&stormy));
+}
+
+#[tokio::test]
+async fn a_member_role_that_comes_late_is_waited_for() {
+    let lab = organization(2, &[IRELAND], 1);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let new = NewAccount { name: "late".to_owned(), ..NewAccount::default() };
+    let account = lab.sim.with(|world| world.create_account(&new)).unwrap();
+    lab.settle(10 * 60_000).await.unwrap();
+    assert_eq!(look(&lab).uncovered(), 1, "its default VPC, before its role exists");
+    lab.stacks.deploy_member(&account).unwrap();
+    lab.settle(30 * 60_000).await.unwrap();
+    assert_eq!(look(&lab).uncovered(), 0, "without an event that tells of the role");
+}
+
+#[tokio::test]
+async fn the_enroller_makes_the_delivery_role_where_it_is_told_to() {
+    let lab = with_settings(3, &[IRELAND, VIRGINIA], 1, &[("delivery_role_maker", "enroller")]);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(look(&lab).uncovered(), 0);
+    let calls = calls_since(&lab, 0);
+    assert_eq!(count(&calls, "CreateRole"), 3);
+    assert_eq!(count(&calls, "PutRolePolicy"), 3);
+    everything_arrives(&lab);
+}
+
+/// AWS tells of a role that is gone only when a flow log of it has something to deliver, and an idle VPC's never has.
+#[tokio::test]
+async fn a_delivery_role_that_somebody_deleted_is_made_again_for_a_new_vpc_before_any_delivery_fails() {
+    let lab = with_settings(2, &[IRELAND, VIRGINIA], 1, &[("delivery_role_maker", "enroller")]);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let account = lab.sim.management();
+    let role = lab.settings.delivery_role_name.as_str();
+    assert!(lab.sim.with(|world| world.iam.remove_role(&account, role)).is_some());
+    Person::of(&lab.sim, &account, IRELAND).create_vpc(&[]).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(look(&lab).uncovered(), 0);
+    everything_arrives(&lab);
+}
+
+#[tokio::test]
+async fn organization_mode_covers_everything_with_one_constant_policy() {
+    let lab = with_settings(4, &[IRELAND], 1, &[("grant_mode", "organization")]);
+    lab.deploy_members().unwrap();
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(look(&lab).uncovered(), 0);
+    everything_arrives(&lab);
+}
+
+#[tokio::test]
+async fn seven_hundred_accounts_need_three_shards_and_no_policy_is_too_long() {
+    let lab = organization(700, &[IRELAND], 0);
+    lab.deploy_members().unwrap();
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let audit = look(&lab);
+    assert!(audit.misplaced().is_empty());
+    assert_eq!(audit.uncovered(), 0);
+    assert!(audit.destinations.len() >= 3);
+    assert!(audit.destinations.iter().all(|destination| destination.policy_bytes <= 5_120));
+}
+
+#[tokio::test]
+async fn a_poison_message_ends_in_the_dead_letter_queue_and_stops_nobody() {
+    let lab = organization(2, &[IRELAND], 1);
+    lab.deploy_members().unwrap();
+    for queue in ["enrollments", "grants.fifo"] {
+        lab.send(queue, "{").await.unwrap();
+    }
+    let passed = lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(look(&lab).uncovered(), 0);
+    for queue in ["enrollments-dead", "grants-dead.fifo"] {
+        assert_eq!(lab.sim.bodies(&lab.url(queue)).unwrap(), ["{"], "{queue}");
+    }
+    assert!(passed < 10 * 60_000, "poison does not hold anybody up: {passed} ms");
+    assert!(lab.notebook.total(Metric::EventsRefused) >= 2.0);
+}
+
+#[tokio::test]
+async fn an_account_of_an_excluded_unit_is_left_alone_although_it_is_granted() {
+    let lab = organization(6, &[IRELAND], 1);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let (account, unit) = {
+        let members = lab.sim.members();
+        let account = members.last().cloned().unwrap();
+        let path = lab.sim.with(|world| world.organization.path_of(&account).map(str::to_owned)).unwrap();
+        (account, path.trim_end_matches('/').rsplit('/').next().unwrap().to_owned())
+    };
+    let mut lab = lab;
+    lab.reconfigure(&[("excluded_organizational_units", &unit)]).unwrap();
+    let vpc = Person::of(&lab.sim, &account, IRELAND).create_vpc(&[]).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let audit = look(&lab);
+    assert_eq!(audit.places.iter().flat_map(|place| &place.uncovered).collect::<Vec<_>>(), [&vpc]);
+    assert_eq!(lab.sim.queue_depth(&lab.url("enrollments-dead")).unwrap().total(), 0, "a decision, not a failure");
+}
+
+#[tokio::test]
+async fn an_event_of_an_account_outside_the_organization_makes_no_call_in_it() {
+    let lab = organization(2, &[IRELAND], 0);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let from = lab.sim.calls().len();
+    let stranger = "999988887777";
+    let event = create_vpc_event(stranger, IRELAND);
+    lab.send("enrollments", &event.to_string()).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let calls = calls_since(&lab, from);
+    assert_eq!(count(&calls, "AssumeRole"), 0);
+    assert!(calls.iter().all(|call| call.account != stranger));
+    assert_eq!(lab.sim.queue_depth(&lab.url("enrollments-dead")).unwrap().total(), 1, "a person is told");
+}
+
+#[tokio::test]
+async fn a_refused_twin_is_broken_before_it_is_made_and_the_gap_is_told() {
+    let mut lab = organization(2, &[IRELAND], 2);
+    lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab.notebook.take();
+    lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let audit = look(&lab);
+    assert_eq!(audit.uncovered(), 0);
+    assert!(audit.places.iter().all(|place| place.doubled.is_empty()));
+    let gaps = lab.notebook.take().into_iter().filter(|line| line.cause.contains("gap")).count();
+    assert_eq!(gaps, 6, "one for each of three VPCs in two accounts");
+}
+
+#[tokio::test]
+async fn changed_settings_replace_every_flow_log_make_before_break() {
+    let mut lab = organization(2, &[IRELAND], 2);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab.reconfigure(&[("traffic_type", "REJECT")]).unwrap();
+    let from = lab.sim.calls().len();
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let calls = calls_since(&lab, from);
+    let order: Vec<&str> = calls
+        .iter()
+        .filter(|call| call.account == lab.sim.management() && call.mutating)
+        .map(|call| call.operation.as_str())
+        .collect();
+    assert_eq!(order, ["CreateFlowLogs", "DeleteFlowLogs"]);
+    assert!(look(&lab).places.iter().all(|place| place.doubled.is_empty() && place.uncovered.is_empty()));
+}
+
+#[tokio::test]
+async fn a_list_policy_is_switched_to_the_organization_only_when_a_person_allows_it() {
+    let mut lab = organization(3, &[IRELAND], 1);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab.reconfigure(&[("grant_mode", "organization")]).unwrap();
+    lab.deploy_members().unwrap();
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert!(look(&lab).misplaced().is_empty(), "every account is still listed");
+    lab.sim.traffic_tick();
+    let message = json!({ "kind": "sync-request", "version": 1, "reason": "switch", "allow_mass_revocation": true });
+    lab.onboard(lab.invocation(message)).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab.sim.traffic_tick();
+    let report = lab.sim.traffic_report();
+    assert_eq!((report.delivered, report.lost_after_enrollment), (report.sent, 0), "{report:#?}");
+    assert!(look(&lab).destinations.iter().all(|destination| destination.accounts.is_empty()));
+}
+
+#[tokio::test]
+async fn a_departed_account_is_not_granted_again_from_an_older_listing() {
+    let lab = organization(4, &[IRELAND], 0);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let leaver = lab.sim.members()[3].clone();
+    lab.sim.with(|world| world.leave(&leaver)).unwrap();
+    lab.sim
+        .with(|world| world.create_account(&NewAccount { name: "new".to_owned(), ..NewAccount::default() }))
+        .unwrap();
+    lab.settle(60_000).await.unwrap();
+    assert!(look(&lab).strangers.is_empty());
+    let granted = lab
+        .notebook
+        .take()
+        .into_iter()
+        .filter(|line| line.action == "grant" && line.account.map(|id| id.to_string()) == Some(leaver.clone()));
+    assert_eq!(granted.count(), 1, "once, when it was a member");
+}
+
+#[tokio::test]
+async fn a_vpc_that_ec2_does_not_show_yet_is_looked_for_again() {
+    let lab = organization(2, &[IRELAND], 0);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let event = create_vpc_event(&lab.sim.management(), IRELAND);
+    let answer = lab.enroll(lab.invocation(event)).await.unwrap();
+    assert_eq!(answer["queued_again"], json!(true));
+    lab.settle(DAY_MS).await.unwrap();
+    let depth = lab.sim.queue_depth(&lab.url("enrollments-dead")).unwrap();
+    assert_eq!(depth.total(), 0, "a VPC that never appears counts as deleted");
+}

@@ -1,0 +1,176 @@
+//! Who belongs to the organization is Organizations' word, whatever a message says.
+
+use enroller_core::report::Outcome;
+use enroller_lab::Lab;
+use enroller_sim::organizations::AccountState;
+use enroller_tests::{DAY_MS, calls_since, count};
+use serde_json::{Value, json};
+
+use crate::events::{call, create_vpc};
+use crate::trial::{IRELAND, Queue, assert_unchanged, at_rest, calls_into, edit_policy, everything, member, policy};
+
+/// Calls that one message about a stranger may lead to. Each look costs two (the policies, and Organizations), and a
+/// message is looked at twelve times at most.
+const CALLS_FOR_A_STRANGER: usize = 60;
+
+fn service_event(lab: &Lab, service: &str, name: &str, details: Value) -> Value {
+    let mut event = call(service, name, &lab.sim.management());
+    event["detail-type"] = json!("AWS Service Event via CloudTrail");
+    event["detail"]["eventType"] = json!("AwsServiceEvent");
+    event["detail"]["serviceEventDetails"] = details;
+    event
+}
+
+/// An account outside the organization that does all it can to be let in: VPCs, our stack with our roles.
+fn stranger(lab: &Lab) -> String {
+    let stranger = lab.sim.with(|world| world.add_account("stranger"));
+    lab.stacks.deploy_member(&stranger).unwrap();
+    stranger
+}
+
+#[tokio::test]
+async fn an_account_outside_the_organization_is_neither_granted_nor_entered_whatever_claims_it() {
+    let lab = at_rest().await;
+    let stranger = stranger(&lab);
+    let status = json!({"state": "SUCCEEDED", "accountId": stranger, "account": {"accountId": stranger}});
+    let of = |service, name, status_name: &str| service_event(&lab, service, name, json!({status_name: status}));
+    let handshake = {
+        let mut event = call("organizations", "AcceptHandshake", &stranger);
+        let parties = json!([{"type": "ORGANIZATION", "id": lab.settings.organization_id.as_str()}]);
+        event["detail"]["responseElements"] = json!({"handshake": {"action": "INVITE", "parties": parties}});
+        event
+    };
+    for (case, queue, body) in [
+        ("a VPC", Queue::Enrollments, create_vpc(&stranger)),
+        ("a grant request", Queue::Grants, json!({"kind": "grant-request", "version": 1, "account": stranger})),
+        (
+            "an enrollment request",
+            Queue::Enrollments,
+            json!({"kind": "enrollment-request", "version": 1, "account": stranger, "regions": [IRELAND]}),
+        ),
+        ("created", Queue::Grants, of("organizations", "CreateAccountResult", "createAccountStatus")),
+        ("managed", Queue::Grants, of("controltower", "CreateManagedAccount", "createManagedAccountStatus")),
+        ("joined", Queue::Grants, service_event(&lab, "organizations", "AccountJoinedOrganization", status.clone())),
+        ("accepted", Queue::Grants, handshake),
+        ("a VPC on the other queue", Queue::Grants, create_vpc(&stranger)),
+    ] {
+        let (before, from) = (everything(&lab), lab.sim.calls().len());
+        lab.notebook.take();
+        queue.send(&lab, &body.to_string()).await;
+        lab.settle(DAY_MS).await.unwrap();
+        assert_unchanged(&lab, &before, case);
+        let calls = calls_since(&lab, from);
+        assert_eq!(calls_into(&lab, from, &stranger), [], "{case}");
+        assert!(calls.iter().all(|call| !call.mutating), "{case}: {calls:#?}");
+        assert!(calls.len() <= CALLS_FOR_A_STRANGER, "{case}: {} calls", calls.len());
+        let lines = lab.notebook.take();
+        let named = lines.iter().any(|line| line.cause.contains("Organizations does not know the account"));
+        assert!(named, "{case}: {lines:#?}");
+        for queue in Queue::ALL {
+            assert_eq!(
+                lab.sim.queue_depth(&queue.url(&lab)).unwrap().total(),
+                0,
+                "{case} comes to an end on {queue:?}"
+            );
+        }
+    }
+}
+
+/// The enroller passes on that something happened, and not what an event says of it.
+#[tokio::test]
+async fn an_account_event_on_the_enrollers_queue_only_makes_the_onboarder_compare() {
+    let lab = at_rest().await;
+    let stranger = stranger(&lab);
+    let details = json!({"createAccountStatus": {"state": "SUCCEEDED", "accountId": stranger}});
+    let event = service_event(&lab, "organizations", "CreateAccountResult", details);
+    let (before, from) = (everything(&lab), lab.sim.calls().len());
+    Queue::Enrollments.send(&lab, &event.to_string()).await;
+    lab.settle(DAY_MS).await.unwrap();
+    assert_unchanged(&lab, &before, "an account event on the wrong queue");
+    let calls = calls_since(&lab, from);
+    assert_eq!(calls_into(&lab, from, &stranger), []);
+    assert!(calls.iter().all(|call| !call.mutating), "{calls:#?}");
+    assert_eq!(count(&calls, "ListAccounts"), 1);
+}
+
+/// What others write into the policy says whom they let in, not who is a member.
+#[tokio::test]
+async fn an_account_that_only_a_statement_of_others_names_is_not_entered() {
+    let lab = at_rest().await;
+    let partner = stranger(&lab);
+    edit_policy(&lab, |document| {
+        let theirs = json!({"Sid": "Partner", "Effect": "Allow", "Principal": {"AWS": partner},
+            "Action": "logs:PutSubscriptionFilter", "Resource": "*"});
+        document["Statement"].as_array_mut().unwrap().push(theirs);
+    });
+    lab.sim.advance(600_000);
+    let (before, from) = (everything(&lab), lab.sim.calls().len());
+    Queue::Enrollments.send(&lab, &create_vpc(&partner).to_string()).await;
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(calls_into(&lab, from, &partner), []);
+    assert_unchanged(&lab, &before, "a partner's VPC");
+    assert_eq!(Queue::Enrollments.dead(&lab).len(), 1, "a person is told");
+}
+
+#[tokio::test]
+async fn forged_farewells_of_members_take_nobodys_grant() {
+    let lab = at_rest().await;
+    let accounts = lab.sim.members();
+    let management = lab.sim.management();
+    let before = policy(&lab);
+    for account in &accounts {
+        let request = |name| {
+            let mut event = call("organizations", name, &management);
+            event["detail"]["requestParameters"] = json!({"accountId": account});
+            event
+        };
+        let closed = json!({"closeAccountStatus": {"state": "SUCCEEDED", "accountId": account}});
+        for event in [
+            request("RemoveAccountFromOrganization"),
+            call("organizations", "LeaveOrganization", account),
+            service_event(&lab, "organizations", "CloseAccountResult", closed),
+            service_event(&lab, "organizations", "AccountDepartedOrganization", json!({"accountId": account})),
+        ] {
+            // Half by the way that AWS's own events take, half straight on the queue.
+            Queue::Grants.send(&lab, &event.to_string()).await;
+            let mut real = event;
+            for name in ["region", "/detail/awsRegion"] {
+                let slot = if name == "region" { real.get_mut(name) } else { real.pointer_mut(name) };
+                *slot.unwrap() = json!("us-east-1");
+            }
+            lab.sim.emit(real).unwrap();
+        }
+    }
+    let from = lab.sim.calls().len();
+    lab.notebook.take();
+    lab.settle(DAY_MS).await.unwrap();
+    let lines = lab.notebook.take();
+    let kept = lines.iter().filter(|line| line.action == "revoke" && line.outcome == Outcome::Ignored);
+    assert!(kept.clone().all(|line| line.cause == "not confirmed: Organizations says that it is ACTIVE"), "{lines:#?}");
+    assert!(kept.count() >= accounts.len(), "{lines:#?}");
+    assert_eq!(policy(&lab), before);
+    assert_eq!(count(&calls_since(&lab, from), "PutDestinationPolicy"), 0);
+    assert_eq!(Queue::Grants.dead(&lab).len(), 0);
+}
+
+#[tokio::test]
+async fn an_account_that_is_suspended_is_left_as_it_is_and_keeps_its_grant() {
+    let lab = at_rest().await;
+    let account = member(&lab);
+    lab.sim.with(|world| world.set_account_state(&account, AccountState::Suspended)).unwrap();
+    lab.sim.with(|world| world.put_vpc(&account, IRELAND, "10.1.0.0/16", false));
+    lab.sim.advance(600_000);
+    let before = everything(&lab);
+    for (queue, body) in [
+        (Queue::Enrollments, create_vpc(&account)),
+        (Queue::Grants, json!({"kind": "grant-request", "version": 1, "account": account})),
+        (Queue::Grants, json!({"kind": "sync-request", "version": 1})),
+        (Queue::Grants, call("organizations", "LeaveOrganization", &account)),
+        (Queue::Backfill, json!({"accounts": [account]})),
+    ] {
+        queue.send(&lab, &body.to_string()).await;
+        lab.settle(DAY_MS).await.unwrap();
+        assert_unchanged(&lab, &before, &body.to_string());
+        assert_eq!(lab.sim.queue_depth(&queue.url(&lab)).unwrap().total(), 0, "{body}");
+    }
+}

@@ -1,0 +1,222 @@
+//! How a hostile message is tried: alone, so that every call and change is its doing, and then in one batch with a good
+//! one, which must be worked on all the same.
+
+use std::collections::BTreeSet;
+
+use enroller_core::report::{Decision, Outcome};
+use enroller_lab::Lab;
+use enroller_lab::install::{BACKFILL, ENROLLMENTS, GRANTS};
+use enroller_sim::{CallRecord, Service};
+use enroller_tests::state::{difference, others, ours};
+use enroller_tests::{DAY_MS, calls_since, look, organization};
+use serde_json::{Value, json};
+
+pub(crate) const IRELAND: &str = "eu-west-1";
+pub(crate) const VIRGINIA: &str = "us-east-1";
+
+/// The longest reason in characters: log lines must not grow with what a stranger writes. A request for a backfill is
+/// refused with up to fifty problems, each a line.
+const LONGEST_REASON: usize = 10_000;
+
+/// A queue of the installation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queue {
+    Enrollments,
+    Grants,
+    Backfill,
+}
+
+impl Queue {
+    pub(crate) const ALL: [Self; 3] = [Self::Enrollments, Self::Grants, Self::Backfill];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Enrollments => ENROLLMENTS,
+            Self::Grants => GRANTS,
+            Self::Backfill => BACKFILL,
+        }
+    }
+
+    pub(crate) fn url(self, lab: &Lab) -> String {
+        lab.url(self.name())
+    }
+
+    /// Receives before a message is given up, as the template has it.
+    fn receives(self) -> usize {
+        match self {
+            Self::Enrollments | Self::Grants => 12,
+            Self::Backfill => 5,
+        }
+    }
+
+    fn dead_url(self, lab: &Lab) -> String {
+        lab.url(match self {
+            Self::Enrollments => "enrollments-dead",
+            Self::Grants => "grants-dead.fifo",
+            Self::Backfill => "backfill-dead",
+        })
+    }
+
+    pub(crate) fn dead(self, lab: &Lab) -> Vec<String> {
+        lab.sim.bodies(&self.dead_url(lab)).unwrap()
+    }
+
+    pub(crate) async fn send(self, lab: &Lab, body: &str) {
+        lab.send(self.name(), body).await.unwrap();
+    }
+}
+
+/// How a message ends, and what its decision line must say.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// In the dead-letter queue, for a person to look at.
+    Refused(&'static str),
+    /// Dropped after one look: legitimate, perhaps, and nothing to us.
+    Dropped(&'static str),
+}
+
+/// An organization of four accounts in two Regions, all enrolled and quiet.
+pub(crate) async fn at_rest() -> Lab {
+    let lab = organization(4, &[IRELAND, VIRGINIA], 1);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab.notebook.take();
+    lab
+}
+
+/// A member that is neither the management nor the central account.
+pub(crate) fn member(lab: &Lab) -> String {
+    let special = [lab.sim.management(), lab.sim.central()];
+    lab.sim.members().into_iter().rfind(|id| !special.contains(id)).unwrap()
+}
+
+/// A member that `member` is not.
+pub(crate) fn other_member(lab: &Lab) -> String {
+    let special = [lab.sim.management(), lab.sim.central(), member(lab)];
+    lab.sim.members().into_iter().find(|id| !special.contains(id)).unwrap()
+}
+
+/// Everything there is, ours and others', as lines of text.
+pub(crate) fn everything(lab: &Lab) -> Vec<String> {
+    [ours(lab), others(lab)].concat()
+}
+
+/// Fails unless nothing was changed since `before`.
+pub(crate) fn assert_unchanged(lab: &Lab, before: &[String], case: &str) {
+    let changes = difference(before, &everything(lab));
+    assert!(changes.is_empty(), "{case}: {changes:#?}");
+}
+
+/// Sends a message, lets everything happen, and fails unless it ended as it should without any call to AWS but those
+/// that bring a refused message back.
+pub(crate) async fn alone(lab: &Lab, queue: Queue, case: &str, body: &str, end: &End) {
+    let (before, dead) = (everything(lab), queue.dead(lab).len());
+    lab.notebook.take();
+    queue.send(lab, body).await;
+    let from = lab.sim.calls().len();
+    lab.settle(DAY_MS).await.unwrap();
+    let lines = lab.notebook.take();
+    let (outcome, reason, count, buried) = match end {
+        End::Refused(reason) => (Outcome::Refused, reason, queue.receives(), 1),
+        End::Dropped(reason) => (Outcome::Ignored, reason, 1, 0),
+    };
+    assert_eq!(lines.len(), count, "{case} on {queue:?}, one line for each receive: {:#?}", lines.first());
+    for line in &lines {
+        assert_eq!(line.outcome, outcome, "{case} on {queue:?}: {line:?}");
+        assert!(line.cause.contains(reason), "{case} on {queue:?} says {:?}, not {reason:?}", line.cause);
+        assert_harmless(line, case);
+    }
+    let calls: BTreeSet<String> = lab.sim.calls()[from..].iter().map(name).collect();
+    let hiding = BTreeSet::from(["Sqs ChangeMessageVisibility".to_owned()]);
+    assert!(calls.is_subset(&hiding), "{case} on {queue:?}: {calls:?}");
+    assert_unchanged(lab, &before, case);
+    let bodies = queue.dead(lab).split_off(dead);
+    assert_eq!(bodies.len(), buried, "{case} on {queue:?}");
+    assert!(bodies.iter().all(|it| it == body), "{case}: a person finds it as it came");
+    for queue in Queue::ALL {
+        assert_eq!(lab.sim.queue_depth(&queue.url(lab)).unwrap().total(), 0, "{case}: {queue:?} is empty again");
+    }
+}
+
+fn name(call: &CallRecord) -> String {
+    format!("{:?} {}", call.service, call.operation)
+}
+
+/// A line that neither grows with what a stranger wrote nor moves a reader's cursor.
+pub(crate) fn assert_harmless(line: &Decision, case: &str) {
+    for text in [&line.cause, &line.resource] {
+        assert!(text.chars().count() <= LONGEST_REASON, "{case}: a line of {} characters", text.chars().count());
+        // A backfill's problems stand one to a line; the log's JSON writes the end of a line as an escape.
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{case}: {text:?}");
+    }
+}
+
+/// Sends a message together with a good one, and fails unless the good one was worked on before the other one is gone.
+pub(crate) async fn beside_a_good_one(lab: &Lab, queue: Queue, case: &str, body: &str) {
+    let account = member(lab);
+    let good = match queue {
+        Queue::Enrollments => {
+            json!({"kind": "enrollment-request", "version": 1, "account": account, "regions": [IRELAND]})
+        }
+        Queue::Grants => json!({"kind": "grant-request", "version": 1, "account": account}),
+        Queue::Backfill => json!({"accounts": [account]}),
+    };
+    if queue == Queue::Grants {
+        take_off_the_policy(lab, &account);
+    } else {
+        lab.sim.with(|world| world.put_vpc(&account, IRELAND, "10.50.0.0/16", false));
+    }
+    let finished = |lab: &Lab| {
+        let audit = look(lab);
+        audit.uncovered() == 0 && audit.misplaced().is_empty()
+    };
+    assert!(!finished(lab), "{case}: there is something to do");
+    queue.send(lab, body).await;
+    queue.send(lab, &good.to_string()).await;
+    // One batch, and where another function does the work, its batch.
+    for _ in 0..2 {
+        lab.step().await.unwrap();
+    }
+    assert!(finished(lab), "{case} on {queue:?} holds a good message up");
+    lab.settle(DAY_MS).await.unwrap();
+    assert!(finished(lab), "{case} on {queue:?}");
+}
+
+/// Somebody takes an account out of our statement in the home Region.
+fn take_off_the_policy(lab: &Lab, account: &str) {
+    edit_policy(lab, |document| {
+        for statement in document["Statement"].as_array_mut().unwrap() {
+            if let Some(listed) = statement["Principal"]["AWS"].as_array_mut() {
+                listed.retain(|id| id != account);
+            }
+        }
+    });
+    // Past the time for which the onboarder and the enroller believe what they have seen.
+    lab.sim.advance(600_000);
+}
+
+/// The policy of the destination in the home Region.
+pub(crate) fn policy(lab: &Lab) -> String {
+    let arn = lab.stacks.destination_arns()[IRELAND].clone();
+    lab.sim.with(|world| world.logs.destination(&arn).and_then(|it| it.access_policy.clone())).unwrap_or_default()
+}
+
+/// Somebody edits the policy of the destination in the home Region.
+pub(crate) fn edit_policy(lab: &Lab, edit: impl FnOnce(&mut Value)) {
+    let mut document: Value = serde_json::from_str(&policy(lab)).unwrap();
+    edit(&mut document);
+    put_policy(lab, &document.to_string());
+}
+
+/// Somebody puts a policy on the destination in the home Region. AWS's rules for it apply.
+pub(crate) fn put_policy(lab: &Lab, text: &str) {
+    let (central, name) = (lab.sim.central(), lab.settings.destination_name.to_string());
+    let put = lab.sim.with(|world| world.put_destination_policy(&central, IRELAND, &name, text));
+    put.unwrap_or_else(|refusal| panic!("AWS refuses {text}: {refusal:?}"));
+}
+
+/// Calls since `from` in or about an account: by its principals, or by AssumeRole at all.
+pub(crate) fn calls_into(lab: &Lab, from: usize, account: &str) -> Vec<CallRecord> {
+    let into = |call: &CallRecord| call.account == account || call.service == Service::Sts;
+    calls_since(lab, from).into_iter().filter(into).collect()
+}

@@ -1,0 +1,107 @@
+//! What a warm function remembers of AWS's answers, and when it asks again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use enroller_lab::Lab;
+use enroller_sim::Service;
+use enroller_tests::one_run::{at_rest, enroll, newcomer, refuse_once, somebody};
+use enroller_tests::{calls_since, count};
+use serde_json::{Value, json};
+
+/// What a function answers that hands its one message back.
+fn handed_back() -> Value {
+    json!([{"itemIdentifier": "1"}])
+}
+
+/// The onboarder grants who is a member and is not granted.
+async fn sync(lab: &Lab) {
+    let sync = json!({"kind": "sync-request", "version": 1, "reason": "test"});
+    lab.onboard(lab.invocation(sync)).await.unwrap();
+}
+
+/// Reconciles an account once. Returns what the function hands back, and how often it made such a call.
+async fn enroll_counting(lab: &Lab, account: &str, operation: &str) -> (Value, usize) {
+    let from = lab.sim.calls().len();
+    let answer = enroll(lab, account).await;
+    (answer, count(&calls_since(lab, from), operation))
+}
+
+#[tokio::test]
+async fn a_grant_that_was_missing_is_looked_for_again_after_two_seconds() {
+    let mut lab = at_rest(&[]).await;
+    let account = newcomer(&lab);
+    lab.cold_start();
+    assert_eq!(enroll_counting(&lab, &account, "DescribeDestinations").await, (handed_back(), 1));
+    sync(&lab).await;
+    lab.sim.advance(1_999);
+    assert_eq!(enroll_counting(&lab, &account, "DescribeDestinations").await, (handed_back(), 0));
+    lab.sim.advance(1);
+    assert_eq!(enroll_counting(&lab, &account, "DescribeDestinations").await, (json!([]), 1));
+}
+
+#[tokio::test]
+async fn where_accounts_are_granted_is_asked_again_after_five_minutes() {
+    let mut lab = at_rest(&[]).await;
+    let account = somebody(&lab);
+    lab.cold_start();
+    for (wait_ms, questions) in [(0, 1), (299_999, 0), (1, 1)] {
+        lab.sim.advance(wait_ms);
+        let (answer, asked) = enroll_counting(&lab, &account, "DescribeDestinations").await;
+        assert_eq!((answer, asked), (json!([]), questions), "{wait_ms} ms later");
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_organizations_did_not_know_is_asked_about_again_after_fifteen_seconds() {
+    // With an excluded OU, Organizations is asked about every account, granted or not.
+    let lab = at_rest(&[("excluded_organizational_units", "ou-abcd-12345678")]).await;
+    let account = newcomer(&lab);
+    sync(&lab).await;
+    refuse_once(&lab, Service::Organizations, "DescribeAccount", "AccountNotFoundException");
+    assert_eq!(enroll_counting(&lab, &account, "DescribeAccount").await, (handed_back(), 1));
+    lab.sim.advance(14_999);
+    assert_eq!(enroll_counting(&lab, &account, "DescribeAccount").await, (handed_back(), 0));
+    lab.sim.advance(1);
+    assert_eq!(enroll_counting(&lab, &account, "DescribeAccount").await, (json!([]), 1));
+}
+
+#[tokio::test]
+async fn the_onboarder_is_asked_for_a_grant_once_in_twenty_seconds_and_again_after_that() {
+    let lab = at_rest(&[]).await;
+    let account = newcomer(&lab);
+    let questions = || {
+        let bodies = lab.sim.bodies(&lab.url("grants.fifo")).unwrap();
+        let bodies = bodies.iter().map(|body| serde_json::from_str::<Value>(body).unwrap());
+        bodies.filter(|it| it["kind"] == "grant-request" && it["account"] == account.as_str()).count()
+    };
+    for (wait_ms, asked) in [(0, 1), (0, 1), (20_000, 2)] {
+        lab.sim.advance(wait_ms);
+        assert_eq!(enroll(&lab, &account).await, handed_back());
+        assert_eq!(questions(), asked);
+    }
+}
+
+#[tokio::test]
+async fn who_writes_grants_does_not_go_on_believing_what_they_were() {
+    let lab = at_rest(&[]).await;
+    let account = newcomer(&lab).parse().unwrap();
+    let region = &lab.settings.home_region;
+    assert_eq!(lab.onboarder.placement_of(account, region).await.unwrap(), None);
+    sync(&lab).await;
+    assert!(lab.onboarder.placement_of(account, region).await.unwrap().is_some(), "at once");
+}
+
+#[tokio::test]
+async fn an_account_that_the_listing_lacks_is_asked_about_once_however_many_messages_name_it() {
+    let lab = at_rest(&[]).await;
+    lab.sim.with(|world| world.settings.listing_lag_ms = 30_000);
+    let account = newcomer(&lab);
+    let grant = json!({"kind": "grant-request", "version": 1, "account": account, "reason": "test"});
+    for questions in [1, 0] {
+        let from = lab.sim.calls().len();
+        lab.onboard(lab.invocation(grant.clone())).await.unwrap();
+        let calls = calls_since(&lab, from);
+        assert_eq!(count(&calls, "DescribeAccount"), questions);
+        assert_eq!(count(&calls, "ListAccounts"), questions, "the listing is older than the account, once");
+    }
+}

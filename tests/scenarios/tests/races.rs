@@ -1,0 +1,365 @@
+//! Grants while others write the same policies. PutDestinationPolicy replaces a whole document without a condition, so
+//! everything rests on when the onboarder looks.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use enroller_core::arn::Arn;
+use enroller_core::ids::Region;
+use enroller_core::names::DestinationName;
+use enroller_engine::Engine;
+use enroller_engine::ports::{AwsResult, Destination, Destinations};
+use enroller_lab::Lab;
+use enroller_lab::people::Person;
+use enroller_sim::events::DeliverySettings;
+use enroller_sim::{FaultKind, FaultRule, NewAccount, Service, Strike, World};
+use enroller_tests::mischief::{add_statement, edit_policies};
+use enroller_tests::state::statements;
+use enroller_tests::{DAY_MS, look, organization};
+use futures::future::join;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+const IRELAND: &str = "eu-west-1";
+
+/// An organization in which everything is granted and quiet.
+async fn at_rest(accounts: usize) -> Lab {
+    let lab = organization(accounts, &[IRELAND], 0);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab
+}
+
+/// So many accounts join, with their stacks.
+fn join_accounts(lab: &Lab, count: usize) -> Vec<String> {
+    let one = |number: usize| {
+        let new = NewAccount { name: format!("team-{number}"), ..NewAccount::default() };
+        let account = lab.sim.with(|world| world.create_account(&new)).unwrap();
+        lab.stacks.deploy_member(&account).unwrap();
+        account
+    };
+    (0..count).map(one).collect()
+}
+
+/// `Sid`s of the statements of others, on any shard.
+fn foreign(lab: &Lab) -> BTreeSet<String> {
+    let central = lab.sim.central();
+    lab.sim.with(|world| {
+        let all: Vec<_> = world.logs.destinations(&central, IRELAND).cloned().collect();
+        let sid = |statement: serde_json::Value| statement["Sid"].as_str().unwrap_or_default().to_owned();
+        all.iter().flat_map(|it| statements(it).1).map(sid).collect()
+    })
+}
+
+fn assert_all_granted(lab: &Lab) {
+    let audit = look(lab);
+    assert!(audit.misplaced().is_empty(), "{:#?}", audit.misplaced());
+    assert!(audit.destinations.iter().all(|it| it.policy_bytes <= 5_120));
+}
+
+/// Somebody adds a statement to every policy that has room for it, after the given call of an operation.
+fn edit_after(lab: &Lab, call: u64, service: Service, operation: &str, number: u32) {
+    let central = lab.sim.central();
+    let hook = FaultKind::HookAfter(Arc::new(move |world: &mut World, _| {
+        edit_policies(world, &central, IRELAND, |statements, arn| add_statement(statements, arn, number));
+    }));
+    lab.sim.arm(FaultRule::new(hook).on(service, operation).at(Strike::Nth(call)));
+}
+
+#[tokio::test]
+async fn a_thousand_accounts_that_join_while_somebody_edits_the_policies_are_granted_and_his_statements_kept() {
+    let lab = at_rest(2).await;
+    join_accounts(&lab, 1_000);
+    // Just after the onboarder has looked, while it hands the accounts over, and after it has written the last shard,
+    // the only one with room then.
+    edit_after(&lab, 1, Service::Logs, "DescribeDestinations", 1);
+    edit_after(&lab, 50, Service::Sqs, "SendMessageBatch", 2);
+    edit_after(&lab, 4, Service::Logs, "PutDestinationPolicy", 3);
+    lab.settle(DAY_MS).await.unwrap();
+    assert_all_granted(&lab);
+    assert_eq!(look(&lab).places.len(), 1_002);
+    assert_eq!(foreign(&lab), ["Theirs1", "Theirs2", "Theirs3"].map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn an_outdated_policy_that_somebody_puts_over_ours_is_put_right_and_his_statement_kept() {
+    let lab = at_rest(2).await;
+    let central = lab.sim.central();
+    let outdated = lab.sim.with(|world| world.logs.destinations(&central, IRELAND).next().cloned()).unwrap();
+    join_accounts(&lab, 50);
+    let mut document: serde_json::Value = serde_json::from_str(outdated.access_policy.as_deref().unwrap()).unwrap();
+    add_statement(document["Statement"].as_array_mut().unwrap(), &outdated.arn, 1);
+    let policy = document.to_string();
+    let put = FaultKind::HookAfter(Arc::new(move |world, _| {
+        world.put_destination_policy(&central, IRELAND, &outdated.name, &policy).unwrap();
+    }));
+    lab.sim.arm(FaultRule::new(put).on(Service::Logs, "PutDestinationPolicy").at(Strike::First(2)));
+    lab.settle(DAY_MS).await.unwrap();
+    assert_all_granted(&lab);
+    assert_eq!(foreign(&lab), ["Theirs1".to_owned()].into());
+}
+
+/// Destinations whose first write waits, before or after it is done, until it is let go.
+struct Gate {
+    inner: Arc<dyn Destinations>,
+    after: bool,
+    opened: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+#[async_trait]
+impl Destinations for Gate {
+    async fn destinations(&self, region: &Region, prefix: &DestinationName) -> AwsResult<Vec<Destination>> {
+        self.inner.destinations(region, prefix).await
+    }
+    async fn put_destination(&self, at: &Region, name: &DestinationName, to: &Arn, role: &Arn) -> AwsResult<()> {
+        self.inner.put_destination(at, name, to, role).await
+    }
+    async fn put_policy(&self, at: &Region, name: &DestinationName, policy: &str, force: bool) -> AwsResult<()> {
+        let opened = self.opened.lock().unwrap().take();
+        let put = self.inner.put_policy(at, name, policy, force);
+        if self.after {
+            put.await?;
+            if let Some(opened) = opened {
+                opened.await.unwrap();
+            }
+            return Ok(());
+        }
+        if let Some(opened) = opened {
+            opened.await.unwrap();
+        }
+        put.await
+    }
+}
+
+/// A second onboarder, and what lets its first write go on.
+fn gated(lab: &Lab, after: bool) -> (Engine, oneshot::Sender<()>) {
+    let mut engine = lab.operator(Arc::clone(&lab.notebook) as _);
+    let (open, opened) = oneshot::channel();
+    let inner = Arc::clone(&engine.aws.destinations);
+    engine.aws.destinations = Arc::new(Gate { inner, after, opened: Mutex::new(Some(opened)) });
+    (engine, open)
+}
+
+/// Two onboarders at once: the first is held at its first write while ten more accounts join, which a second one
+/// grants.
+async fn two_at_once(after: bool) -> Lab {
+    let lab = at_rest(2).await;
+    join_accounts(&lab, 10);
+    let (first, open) = gated(&lab, after);
+    let sync = lab.invocation(json!({"kind": "sync-request", "version": 1, "reason": "first"}));
+    let slow = async { account_onboarder::handle(&first, sync).await.unwrap() };
+    let quick = async {
+        join_accounts(&lab, 10);
+        let sync = lab.invocation(json!({"kind": "sync-request", "version": 1, "reason": "second"}));
+        lab.onboard(sync).await.unwrap();
+        open.send(()).unwrap();
+    };
+    join(slow, quick).await;
+    lab
+}
+
+#[tokio::test]
+async fn of_two_onboarders_at_once_the_one_that_reads_back_later_puts_things_right() {
+    let lab = two_at_once(true).await;
+    assert_all_granted(&lab);
+}
+
+#[tokio::test]
+async fn what_a_late_write_of_a_second_onboarder_takes_away_the_next_batch_puts_back() {
+    let lab = two_at_once(false).await;
+    assert_eq!(look(&lab).misplaced().len(), 10, "AWS has no conditional put, so the later write wins");
+    lab.settle(DAY_MS).await.unwrap();
+    assert_all_granted(&lab);
+}
+
+#[tokio::test]
+async fn what_a_late_write_of_a_second_onboarder_takes_away_a_sweep_puts_back() {
+    let mut lab = two_at_once(false).await;
+    lab.cold_start();
+    for queue in ["grants.fifo", "enrollments"] {
+        for message in lab.sim.receive(&lab.url(queue), 1_000).unwrap() {
+            lab.sim.delete(&lab.url(queue), &message.receipt_handle).unwrap();
+        }
+    }
+    assert_eq!(look(&lab).misplaced().len(), 10);
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert_all_granted(&lab);
+    assert_eq!(look(&lab).uncovered(), 0);
+}
+
+/// How far listings of the organization lag behind in the tests below.
+const LAG_MS: u64 = 600_000;
+
+async fn at_rest_with_lag(accounts: usize) -> Lab {
+    let lab = at_rest(accounts).await;
+    lab.sim.with(|world| world.settings.listing_lag_ms = LAG_MS);
+    lab
+}
+
+/// A member that is neither the management nor the central account.
+fn somebody(lab: &Lab) -> String {
+    let (management, central) = (lab.sim.management(), lab.sim.central());
+    lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap()
+}
+
+#[tokio::test]
+async fn an_account_that_left_is_not_granted_again_because_a_listing_still_has_it() {
+    let lab = at_rest_with_lag(4).await;
+    let account = somebody(&lab);
+    lab.sim.with(|world| world.leave(&account)).unwrap();
+    lab.settle(60_000).await.unwrap();
+    assert!(look(&lab).strangers.is_empty());
+    join_accounts(&lab, 1);
+    lab.settle(120_000).await.unwrap();
+    assert_all_granted(&lab);
+    assert!(look(&lab).strangers.is_empty(), "a message about another account has granted it again");
+    lab.sim.advance(LAG_MS);
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert!(look(&lab).strangers.is_empty());
+}
+
+#[tokio::test]
+async fn an_account_that_was_closed_is_not_granted_again_because_a_listing_still_calls_it_active() {
+    let lab = at_rest_with_lag(4).await;
+    let account = somebody(&lab);
+    lab.sim.with(|world| world.close(&account).and_then(|()| world.finish_closing(&account))).unwrap();
+    lab.settle(60_000).await.unwrap();
+    assert_eq!(look(&lab).strangers, BTreeSet::new());
+    join_accounts(&lab, 1);
+    lab.settle(120_000).await.unwrap();
+    assert_eq!(look(&lab).strangers, BTreeSet::new());
+}
+
+#[tokio::test]
+async fn an_account_that_came_back_is_granted_though_it_was_gone_a_minute_ago() {
+    let lab = at_rest_with_lag(4).await;
+    let account = somebody(&lab);
+    lab.sim.with(|world| world.leave(&account)).unwrap();
+    lab.settle(60_000).await.unwrap();
+    // Longer than a listing is used again: the next one still has the account as it was before it left.
+    lab.sim.advance(120_000);
+    lab.sim.with(|world| world.accept_invitation(&account)).unwrap();
+    lab.settle(120_000).await.unwrap();
+    assert_all_granted(&lab);
+}
+
+#[tokio::test]
+async fn an_account_that_no_listing_has_yet_is_granted_and_a_sweep_does_not_take_it_off() {
+    let lab = at_rest_with_lag(2).await;
+    let account = join_accounts(&lab, 1).remove(0);
+    lab.settle(60_000).await.unwrap();
+    assert_all_granted(&lab);
+    lab.sweep(json!({})).await.unwrap();
+    lab.settle(120_000).await.unwrap();
+    assert!(lab.sim.now_ms() < lab.sim.with(|world| world.organization.member(&account).unwrap().joined_ms) + LAG_MS);
+    assert_all_granted(&lab);
+}
+
+#[tokio::test]
+async fn an_account_of_whose_departure_no_event_told_loses_its_grant_by_a_sweep() {
+    let lab = at_rest(4).await;
+    let account = somebody(&lab);
+    lab.sim.set_event_delivery(DeliverySettings { drop_probability: 1.0, ..DeliverySettings::default() }, 1);
+    lab.sim.with(|world| world.leave(&account)).unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(look(&lab).strangers, BTreeSet::from([account]));
+    lab.sweep(json!({})).await.unwrap();
+    // One of three grants is more than a run may take away by itself.
+    let allowed = lab.invocation(json!({
+        "kind": "sync-request", "version": 1, "reason": "it is meant", "allow_mass_revocation": true
+    }));
+    lab.onboard(allowed).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(look(&lab).strangers, BTreeSet::new());
+}
+
+#[tokio::test]
+async fn an_account_that_left_and_is_back_keeps_its_grant_though_it_is_excluded_by_now() {
+    let mut lab = at_rest(4).await;
+    let account = somebody(&lab);
+    lab.reconfigure(&[("excluded_accounts", &account), ("revocation_limit_percent", "100")]).unwrap();
+    lab.sim.with(|world| world.leave(&account).and_then(|()| world.accept_invitation(&account))).unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let place = look(&lab).places.into_iter().find(|place| place.account == account).unwrap();
+    assert_eq!(place.granted_on.len(), 1, "its departure was told, and Organizations said that it is a member");
+}
+
+#[tokio::test]
+async fn what_somebody_puts_over_a_policy_that_was_just_written_is_put_right_before_the_run_ends() {
+    let lab = at_rest(2).await;
+    let central = lab.sim.central();
+    let outdated = lab.sim.with(|world| world.logs.destinations(&central, IRELAND).next().cloned()).unwrap();
+    join_accounts(&lab, 3);
+    let put = FaultKind::HookAfter(Arc::new(move |world, _| {
+        let policy = outdated.access_policy.as_deref().unwrap();
+        world.put_destination_policy(&central, IRELAND, &outdated.name, policy).unwrap();
+    }));
+    lab.sim.arm(FaultRule::new(put).on(Service::Logs, "PutDestinationPolicy").at(Strike::Nth(1)));
+    let sync = lab.invocation(json!({"kind": "sync-request", "version": 1, "reason": "test"}));
+    lab.onboard(sync).await.unwrap();
+    assert_all_granted(&lab);
+}
+
+/// Somebody moves an account's grant to a further shard.
+fn move_to_second_shard(lab: &Lab, account: &str) -> String {
+    let central = lab.sim.central();
+    lab.sim.with(|world| {
+        let first = world.logs.destinations(&central, IRELAND).next().cloned().unwrap();
+        let (name, arn) = (format!("{}-2", first.name), format!("{}-2", first.arn));
+        let mut policy: serde_json::Value = serde_json::from_str(first.access_policy.as_deref().unwrap()).unwrap();
+        policy["Statement"][0]["Principal"]["AWS"] = json!([account]);
+        policy["Statement"][0]["Resource"] = json!(arn);
+        world.put_destination(&central, IRELAND, &name, &first.target_arn, &first.role_arn).unwrap();
+        world.put_destination_policy(&central, IRELAND, &name, &policy.to_string()).unwrap();
+        edit_policies(world, &central, IRELAND, |statements, arn| {
+            if !arn.ends_with("-2") {
+                statements[0]["Principal"]["AWS"].as_array_mut().unwrap().retain(|id| id != account);
+            }
+        });
+        arn
+    })
+}
+
+/// Where the account's filter delivers to.
+fn filter_of(lab: &Lab, account: &str) -> Option<String> {
+    let (group, filter) = (&lab.settings.log_group_name, &lab.settings.filter_name);
+    lab.sim.with(|world| {
+        let group = world.logs.group(account, IRELAND, group.as_str())?;
+        group.filters.get(filter.as_str()).map(|filter| filter.destination_arn.clone())
+    })
+}
+
+#[tokio::test]
+async fn a_filter_refused_where_the_account_was_granted_before_goes_to_where_it_is_now() {
+    for remembered in [false, true] {
+        let lab = at_rest(4).await;
+        let account = somebody(&lab);
+        let person = Person::of(&lab.sim, &account, IRELAND);
+        let (group, filter) = (lab.settings.log_group_name.to_string(), lab.settings.filter_name.to_string());
+        let request = |destinations: serde_json::Value| {
+            let body = json!({
+                "kind": "enrollment-request", "version": 1, "account": account, "regions": [IRELAND],
+                "destinations": destinations, "reason": "test"
+            });
+            json!({"Records": [{
+                "messageId": "1", "receiptHandle": "none", "body": body.to_string(), "eventSource": "aws:sqs",
+                "attributes": {"ApproximateReceiveCount": "1"}, "awsRegion": IRELAND,
+                "eventSourceARN": format!("arn:aws:sqs:{IRELAND}:{}:enrollments", lab.settings.central_account),
+            }]})
+        };
+        if remembered {
+            lab.enroll(lab.invocation(request(json!({})))).await.unwrap();
+        }
+        let second = move_to_second_shard(&lab, &account);
+        person.delete_filter(&group, &filter).await.unwrap();
+        let destinations =
+            if remembered { json!({}) } else { json!({IRELAND: lab.settings.destination_name.to_string()}) };
+        lab.enroll(lab.invocation(request(destinations))).await.unwrap();
+        assert_eq!(filter_of(&lab, &account), Some(second), "remembered: {remembered}");
+    }
+}

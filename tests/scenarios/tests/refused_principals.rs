@@ -1,0 +1,130 @@
+//! AWS refuses a destination policy as a whole. One account that it will not take must keep no other from being granted.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeSet;
+
+use enroller_core::report::{Metric, Outcome};
+use enroller_lab::Lab;
+use enroller_sim::{FaultKind, FaultRule, NewAccount, Refusal, Service, Strike, World};
+use enroller_tests::mischief::{add_statement, edit_policies};
+use enroller_tests::{DAY_MS, calls_since, count, look, organization};
+use serde_json::{Value, json};
+
+const IRELAND: &str = "eu-west-1";
+const MINUTE_MS: u64 = 60_000;
+
+/// A quiet organization in which so many accounts then join at once; the last of them is one AWS will not take.
+async fn joined(count: usize) -> (Lab, String) {
+    let lab = organization(3, &[IRELAND], 1);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let central = lab.sim.central();
+    lab.sim.with(|world| edit_policies(world, &central, IRELAND, |statements, arn| add_statement(statements, arn, 1)));
+    let mut last = String::new();
+    for number in 0..count {
+        let new = NewAccount { name: format!("team-{number}"), ..NewAccount::default() };
+        last = lab.sim.with(|world| world.create_account(&new)).unwrap();
+        lab.stacks.deploy_member(&last).unwrap();
+    }
+    invalid(&lab, &last, true);
+    (lab, last)
+}
+
+fn invalid(lab: &Lab, account: &str, invalid: bool) {
+    lab.sim.with(|world: &mut World| world.logs.set_invalid_principal(account, invalid));
+}
+
+fn ungranted(lab: &Lab) -> Vec<String> {
+    look(lab).misplaced().into_iter().map(|place| place.account.clone()).collect()
+}
+
+#[tokio::test]
+async fn one_account_that_aws_will_not_take_keeps_nobody_else_from_being_granted() {
+    let (lab, bad) = joined(200).await;
+    let before = lab.sim.calls().len();
+    lab.notebook.take();
+    lab.settle(5 * MINUTE_MS).await.unwrap();
+    assert_eq!(ungranted(&lab), std::slice::from_ref(&bad));
+    let puts = count(&calls_since(&lab, before), "PutDestinationPolicy");
+    assert!(puts < 100, "{puts} puts");
+    let told = lab.notebook.take().into_iter().any(|line| {
+        line.account.is_some_and(|id| id.to_string() == bad) && line.cause.contains("no policy that names it")
+    });
+    assert!(told, "nobody was told of {bad}");
+}
+
+#[tokio::test]
+async fn what_was_granted_before_the_search_broke_off_is_told_although_it_broke_off() {
+    let (mut lab, _) = joined(40).await;
+    lab.set_attempts(1);
+    lab.notebook.take();
+    let waiting: BTreeSet<String> = ungranted(&lab).into_iter().collect();
+    let failure = FaultKind::ErrorBefore(Refusal::new(500, "InternalFailure", "An internal error has occurred"));
+    // The search takes the sixth policy, for some of the forty.
+    lab.sim.arm(FaultRule::new(failure).on(Service::Logs, "PutDestinationPolicy").at(Strike::Nth(7)));
+    while ungranted(&lab).len() == waiting.len() {
+        lab.settle(MINUTE_MS / 6).await.unwrap();
+    }
+    let still: BTreeSet<String> = ungranted(&lab).into_iter().collect();
+    let granted: BTreeSet<String> = waiting.difference(&still).cloned().collect();
+    let grants = lab.notebook.take().into_iter().filter(|line| line.action == "grant" && line.outcome == Outcome::Done);
+    let told: BTreeSet<String> = grants.filter_map(|line| line.account).map(|id| id.to_string()).collect();
+    assert_eq!(told, granted);
+}
+
+#[tokio::test]
+async fn the_alarm_on_grants_counts_every_account_that_aws_will_not_take() {
+    let (lab, bad) = joined(3).await;
+    let other = lab.sim.members().into_iter().rfind(|account| *account != bad && ungranted(&lab).contains(account));
+    invalid(&lab, &other.unwrap(), true);
+    lab.settle(MINUTE_MS).await.unwrap();
+    assert_eq!(ungranted(&lab).len(), 2);
+    let runs = lab.notebook.take().into_iter().filter(|line| line.action == "sync-grants").map(|_| 1.0).sum::<f64>();
+    assert!(runs > 0.0, "no run failed");
+    // Every run fails once, and so do its two accounts.
+    let failed = lab.notebook.total_of_class(Metric::GrantsFailed, "terminal");
+    assert!((failed - 3.0 * runs).abs() < 0.5, "{failed} in {runs} runs");
+}
+
+#[tokio::test]
+async fn the_alarm_on_grants_counts_what_a_person_must_mend_in_a_policy() {
+    let lab = organization(3, &[IRELAND], 1);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    let (central, management) = (lab.sim.central(), lab.sim.management());
+    let leaver = lab.sim.members().into_iter().find(|id| *id != central && *id != management).unwrap();
+    let theirs = |statements: &mut Vec<Value>, arn: &str| {
+        statements.push(json!({
+            "Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": leaver},
+            "Action": "logs:PutSubscriptionFilter", "Resource": arn
+        }));
+    };
+    assert!(lab.sim.with(|world| edit_policies(world, &central, IRELAND, theirs)));
+    assert!(lab.notebook.total_of_class(Metric::GrantsFailed, "terminal") < 1.0);
+    lab.sim.with(|world| world.leave(&leaver)).unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert!(lab.notebook.total_of_class(Metric::GrantsFailed, "terminal") >= 1.0);
+}
+
+#[tokio::test]
+async fn an_account_that_aws_takes_later_is_granted_then_without_anybody_doing_anything() {
+    let (lab, bad) = joined(1).await;
+    lab.settle(2 * MINUTE_MS).await.unwrap();
+    assert_eq!(ungranted(&lab), std::slice::from_ref(&bad));
+    invalid(&lab, &bad, false);
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(ungranted(&lab), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn where_the_new_accounts_are_not_the_cause_the_policy_stays_as_it_is() {
+    let (lab, bad) = joined(2).await;
+    invalid(&lab, &bad, false);
+    lab.settle(DAY_MS).await.unwrap();
+    let granted = lab.sim.members().into_iter().next().unwrap();
+    invalid(&lab, &granted, true);
+    let late = lab.sim.with(|world| world.create_account(&NewAccount::default())).unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert_eq!(ungranted(&lab), [late]);
+}
