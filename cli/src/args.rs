@@ -152,6 +152,8 @@ pub(crate) enum CoverageFormat {
 }
 
 /// List the destinations, the accounts granted on them and the bytes left; or compare them with the organization
+///
+/// `enroller grants sync` grants members that lack a grant and removes accounts that Organizations confirms have left.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller grants --sim
@@ -163,34 +165,32 @@ Exit codes:
   1  it could not be read or written completely
   2  sync --dry-run: changes are pending")]
 pub(crate) struct GrantsArgs {
-    #[command(subcommand)]
-    pub(crate) command: Option<GrantsCommand>,
+    // A positional value and not a subcommand: clap parses a subcommand's flags apart from those in front of it, and
+    // `grants --sim sync` must never mean the real AWS.
+    /// What to do with the grants; they are listed unless given
+    #[arg(value_name = "ACTION")]
+    pub(crate) action: Option<GrantsAction>,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
+    /// With sync: only show what would be written
+    #[arg(long, requires = "action")]
+    pub(crate) dry_run: bool,
+    /// With sync: do not ask
+    #[arg(long, short = 'y', requires = "action")]
+    pub(crate) yes: bool,
+    /// With sync: allow what the guards hold back: many revocations at once, the switch of a policy to the organization
+    #[arg(long, requires = "action")]
+    pub(crate) allow_mass_revocation: bool,
     /// How to print it
-    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: PlanFormat,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum GrantsCommand {
-    /// Grant members that lack a grant and remove departed accounts, on Organizations' word
-    Sync(GrantsSyncArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct GrantsSyncArgs {
-    #[command(flatten)]
-    pub(crate) connection: ConnectionArgs,
-    /// Only show what would be written
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Do not ask
-    #[arg(long, short = 'y')]
-    pub(crate) yes: bool,
-    /// Allow what the guards hold back: many revocations at once, the switch of a policy to the organization
-    #[arg(long)]
-    pub(crate) allow_mass_revocation: bool,
+/// What `enroller grants` changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GrantsAction {
+    /// Grant members that lack a grant, and remove accounts that Organizations confirms have left
+    Sync,
 }
 
 /// Check a live installation: what works, what does not, and how to mend it
@@ -239,8 +239,9 @@ pub(crate) enum DoctorFormat {
 pub(crate) struct ConnectionArgs {
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
-    /// Work on a simulated organization in this process: enrolled once, with some things gone wrong since
-    #[arg(long)]
+    /// Work on a simulated organization in this process: enrolled once, with some things gone wrong since; --set changes
+    /// its settings, the environment does not
+    #[arg(long, conflicts_with = "config")]
     pub(crate) sim: bool,
     /// With --sim: accounts of the organization
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = count(2, 10_000), requires = "sim")]
@@ -484,6 +485,42 @@ mod tests {
         ] {
             let refusal = parsed(line).unwrap_err().to_string();
             assert!(refusal.contains(expected), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn connection_flags_count_wherever_they_stand() {
+        for line in [
+            "enroller grants --sim --set a=1 sync --yes --set b=2",
+            "enroller grants sync --set a=1 --yes --sim --set b=2",
+            "enroller grants --set a=1 --yes --set b=2 sync --sim",
+        ] {
+            let Command::Grants(args) = parsed(line).unwrap() else { panic!("not the grants") };
+            assert!(args.connection.sim && args.yes, "{line}");
+            assert_eq!(args.connection.settings.set.len(), 2, "{line}");
+            assert_eq!(args.action, Some(GrantsAction::Sync), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_simulated_organization_has_settings_of_its_own_so_a_file_of_settings_is_refused() {
+        for command in ["plan", "backfill", "coverage", "grants", "grants sync", "doctor"] {
+            let refusal = parsed(&format!("enroller {command} --sim --config enroller.toml")).unwrap_err().to_string();
+            assert!(refusal.contains("--sim") && refusal.contains("--config"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn no_command_has_a_subcommand_whose_flags_are_parsed_apart() {
+        for command in Arguments::command().get_subcommands() {
+            assert_eq!(command.get_subcommands().count(), 0, "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn what_only_a_sync_does_is_refused_without_one() {
+        for flag in ["--yes", "--dry-run", "--allow-mass-revocation"] {
+            assert!(parsed(&format!("enroller grants --sim {flag}")).is_err(), "{flag}");
         }
     }
 

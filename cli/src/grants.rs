@@ -10,7 +10,7 @@ use enroller_core::report::{Decision, Metrics, Outcome};
 use enroller_engine::onboard::{GrantPreview, GrantWork};
 use serde::Serialize;
 
-use crate::args::{GrantsArgs, GrantsCommand, GrantsSyncArgs, PlanFormat};
+use crate::args::{GrantsAction, GrantsArgs, PlanFormat};
 use crate::coverage::table::printable;
 use crate::output::{Output, ask};
 use crate::session::Session;
@@ -39,9 +39,9 @@ struct GrantsReport {
 }
 
 pub(crate) async fn run(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
-    match &args.command {
+    match args.action {
         None => list(args).await,
-        Some(GrantsCommand::Sync(sync)) => run_sync(sync, args.format).await,
+        Some(GrantsAction::Sync) => run_sync(args).await,
     }
 }
 
@@ -71,13 +71,13 @@ async fn list(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run_sync(args: &GrantsSyncArgs, format: PlanFormat) -> anyhow::Result<ExitCode> {
+async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
     let engine = &session.engine;
     let preview = engine.preview_grants(&engine.settings.regions).await?;
     let report = GrantsReport::of(&preview);
     let mut out = Output::stdout();
-    match format {
+    match args.format {
         PlanFormat::Json => out.json(&report)?,
         PlanFormat::Text => report.print(&mut out)?,
     }

@@ -41,7 +41,8 @@ impl Session {
     /// Connects as the arguments say.
     pub(crate) async fn open(args: &ConnectionArgs) -> anyhow::Result<Self> {
         if args.sim {
-            let lab = simulated::organization(args.sim_accounts, args.sim_vpcs).await?;
+            let mut lab = simulated::organization(args.sim_accounts, args.sim_vpcs).await?;
+            simulated::reconfigure(&mut lab, &Configuration::of_flags(&args.settings.set)?)?;
             let (engine, inspection) = lab.examiner(Arc::new(NoJournal));
             return Ok(Self { engine, inspection, sim: Some(lab.sim) });
         }

@@ -40,6 +40,21 @@ pub(crate) async fn organization(accounts: usize, vpcs: usize) -> anyhow::Result
     Ok(lab)
 }
 
+/// What the simulation itself decides.
+const OF_THE_SIMULATION: [&str; 4] = ["central_account", "organization_id", "home_region", "regions"];
+
+/// Changes settings of the installation, so that a plan shows what the change would mean.
+pub(crate) fn reconfigure(lab: &mut Lab, changes: &[(&'static str, String)]) -> anyhow::Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    for (key, _) in changes {
+        anyhow::ensure!(!OF_THE_SIMULATION.contains(key), "{key} cannot be set with --sim: the simulation decides it");
+    }
+    let changes: Vec<(&str, &str)> = changes.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    Ok(lab.reconfigure(&changes)?)
+}
+
 /// One thing each, in as many of the enrolled accounts as there are.
 async fn things_go_wrong(lab: &Lab, enrolled: &[String]) -> anyhow::Result<()> {
     let home = REGIONS[0];

@@ -128,3 +128,54 @@ fn mistakes_are_told_on_standard_error_without_a_backtrace() {
         assert!(!errors.is_empty() && !errors.contains("backtrace") && !errors.contains("panicked"), "{errors}");
     }
 }
+
+/// `enroller` with an environment in which everything real is present and answers nobody.
+fn with_real_settings(arguments: &[&str], endpoint: &str) -> Output {
+    let settings = [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("ENROLLER_CENTRAL_ACCOUNT", "111122223333"),
+        ("ENROLLER_ORGANIZATION_ID", "o-exampleorg1"),
+        ("ENROLLER_HOME_REGION", "eu-west-1"),
+        ("ENROLLER_REGIONS", "eu-west-1"),
+        ("ENROLLER_DESTINATION_TARGET_ARN", "arn:aws:firehose:eu-west-1:111122223333:deliverystream/s"),
+        ("ENROLLER_DESTINATION_ROLE_ARN", "arn:aws:iam::111122223333:role/r"),
+    ];
+    enroller(arguments).envs(settings).output().unwrap()
+}
+
+#[test]
+fn a_simulated_sync_is_simulated_wherever_the_flag_stands() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    for arguments in [["grants", "--sim", "sync", "--yes"], ["grants", "sync", "--yes", "--sim"]] {
+        let done = with_real_settings(&arguments, &endpoint);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        assert!(text(&done.stdout).contains("VPCFlowLogsDestination"), "{}", text(&done.stdout));
+    }
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody connected");
+}
+
+#[test]
+fn a_settings_file_that_is_not_there_fails_wherever_the_flag_stands() {
+    for arguments in [
+        ["grants", "--config", "/nonexistent.toml", "sync", "--dry-run"],
+        ["grants", "sync", "--dry-run", "--config", "/nonexistent.toml"],
+    ] {
+        let done = with_real_settings(&arguments, "http://127.0.0.1:9");
+        assert_eq!(done.status.code(), Some(1));
+        assert!(text(&done.stderr).contains("/nonexistent.toml"), "{}", text(&done.stderr));
+    }
+}
+
+#[test]
+fn a_setting_given_with_a_simulation_counts_and_one_that_the_simulation_decides_is_refused() {
+    let plan = |setting: &str| output(&["plan", "--sim", "--set", setting]);
+    assert!(text(&plan("retention_days=90").stdout).contains("set-retention"));
+    let refused = plan("central_account=111122223333");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("central_account"), "{}", text(&refused.stderr));
+    assert_eq!(plan("retention_days=91").status.code(), Some(1));
+}
