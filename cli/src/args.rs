@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use enroller_core::backfill::{BackfillRequest, Exclusion};
 use enroller_core::ids::{AccountId, ParentId, Region};
 
 use crate::configuration::Assignment;
@@ -52,6 +53,7 @@ pub(crate) enum Command {
   enroller plan --config enroller.toml
   enroller plan --config enroller.toml --account 111122223333 --region eu-west-1
   enroller plan --config enroller.toml --format json | jq .summary
+  enroller plan --config enroller.toml --out today.plan
 
 Credentials come from the environment or a profile (AWS_PROFILE), of the central account; AWS_ENDPOINT_URL is honoured.
 
@@ -67,6 +69,9 @@ pub(crate) struct PlanArgs {
     /// How to print it
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: PlanFormat,
+    /// Also write the plan to this file, for `enroller backfill --plan FILE`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// How a plan is printed.
@@ -82,12 +87,15 @@ pub(crate) enum PlanFormat {
 ///
 /// Grants the accounts and then reconciles each of them, several at once. One failing account never stops the rest, and
 /// running it again is always safe. Grants are written as the account-onboarder does it, so run this from one place at a
-/// time. Without --yes the plan's summary is shown first and you are asked.
+/// time. Without --yes the plan's summary is shown first and you are asked. What you agree to is all that is done: a
+/// change beyond the plan is reported as a failure and not made. With --account, --ou, --exclude or --region only the
+/// grants of the selection are written, and nobody else's.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller backfill --sim --yes
   enroller backfill --config enroller.toml
   enroller backfill --config enroller.toml --ou ou-exam-11111111 --yes
+  enroller backfill --config enroller.toml --plan today.plan
   enroller backfill --config enroller.toml --function backfill
 
 Ctrl-C lets the accounts under way finish and says what is done.
@@ -103,6 +111,13 @@ pub(crate) struct BackfillArgs {
     /// Do not ask
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
+    /// Carry out the plan that `enroller plan --out FILE` wrote, and nothing else; refused where things have changed since
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["accounts", "units", "exclude", "regions", "function"]
+    )]
+    pub(crate) plan: Option<PathBuf>,
     /// Invoke this deployed function instead of working from here, and watch the queues until they are empty
     #[arg(long, value_name = "NAME", conflicts_with_all = ["sim", "concurrency"])]
     pub(crate) function: Option<String>,
@@ -266,6 +281,19 @@ pub(crate) struct SelectionArgs {
     /// Only this enrolled Region (repeatable)
     #[arg(long = "region", value_name = "REGION")]
     pub(crate) regions: Vec<Region>,
+}
+
+impl SelectionArgs {
+    /// The selection as everything else takes it.
+    pub(crate) fn request(&self) -> BackfillRequest {
+        BackfillRequest {
+            accounts: self.accounts.iter().copied().collect(),
+            organizational_units: self.units.iter().cloned().collect(),
+            exclude: self.exclude.iter().copied().map(Exclusion::Account).collect(),
+            regions: self.regions.iter().cloned().collect(),
+            ..BackfillRequest::default()
+        }
+    }
 }
 
 /// Enroll a simulated organization, live; needs no AWS account and no network

@@ -74,7 +74,14 @@ async fn list(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
 async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
     let engine = &session.engine;
-    let preview = engine.preview_grants(&engine.settings.regions).await?;
+    let mut work = GrantWork {
+        sync: true,
+        without_requests: true,
+        allow_mass_revocation: args.allow_mass_revocation,
+        reason: "grants sync from the command line".to_owned(),
+        ..GrantWork::default()
+    };
+    let preview = engine.preview_grants(&work).await?;
     let report = GrantsReport::of(&preview);
     let mut out = Output::stdout();
     match args.format {
@@ -89,13 +96,7 @@ async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
     if !args.yes && !ask("Write this? [y/N] ")? {
         return Ok(ExitCode::FAILURE);
     }
-    let work = GrantWork {
-        sync: true,
-        without_requests: true,
-        allow_mass_revocation: args.allow_mass_revocation,
-        reason: "grants sync from the command line".to_owned(),
-        ..GrantWork::default()
-    };
+    work.approved = Some(preview.plans());
     let done = engine.sync_grants(&work, &mut Metrics::default()).await;
     let failed = |line: &&Decision| matches!(line.outcome, Outcome::Failed | Outcome::RetryLater);
     for line in done.decisions.iter().filter(failed) {
@@ -108,7 +109,8 @@ async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
         done.writes
     ))?;
     out.finish()?;
-    Ok(if done.needs_retry() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let failed = done.needs_retry() || done.decisions.iter().any(|line| failed(&line));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 impl Shard {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use enroller_aws::{Connection, Time};
+use enroller_core::backfill::BackfillRequest;
 use enroller_core::ids::Region;
 use enroller_core::observed::Account;
 use enroller_core::report::{Decision, Metrics};
@@ -16,7 +17,7 @@ use enroller_engine::ports::Journal;
 
 use enroller_sim::Sim;
 
-use crate::args::{ConnectionArgs, SelectionArgs};
+use crate::args::ConnectionArgs;
 use crate::configuration::Configuration;
 use crate::simulated;
 
@@ -61,30 +62,28 @@ impl Session {
     }
 
     /// The Regions of a selection.
-    pub(crate) fn regions(&self, selection: &SelectionArgs) -> anyhow::Result<BTreeSet<Region>> {
+    pub(crate) fn regions(&self, selection: &BackfillRequest) -> anyhow::Result<BTreeSet<Region>> {
         let enrolled = &self.engine.settings.regions;
-        let chosen: BTreeSet<Region> = selection.regions.iter().cloned().collect();
-        if let Some(stray) = chosen.difference(enrolled).next() {
+        if let Some(stray) = selection.regions.difference(enrolled).next() {
             let list: Vec<&str> = enrolled.iter().map(Region::as_str).collect();
             anyhow::bail!("{stray} is not enrolled; enrolled are {}", list.join(", "));
         }
-        Ok(if chosen.is_empty() { enrolled.clone() } else { chosen })
+        Ok(selection.regions(&self.engine.settings).clone())
+    }
+
+    /// Whether the AWS behind it is the simulated one.
+    pub(crate) fn is_simulated(&self) -> bool {
+        self.sim.is_some()
     }
 }
 
 /// The accounts of a selection; those that were named and are not in the organization are an error.
-pub(crate) fn select(selection: &SelectionArgs, accounts: Vec<Account>) -> anyhow::Result<Vec<Account>> {
+pub(crate) fn select(selection: &BackfillRequest, accounts: Vec<Account>) -> anyhow::Result<Vec<Account>> {
     for named in &selection.accounts {
         let known = accounts.iter().any(|account| account.id == *named);
         anyhow::ensure!(known, "account {named} is not in the organization");
     }
-    let everyone = selection.accounts.is_empty() && selection.units.is_empty();
-    let chosen = |account: &Account| {
-        let below = account.parents.iter().any(|unit| selection.units.contains(unit));
-        let named = selection.accounts.contains(&account.id);
-        (everyone || below || named) && !selection.exclude.contains(&account.id)
-    };
-    let chosen: Vec<Account> = accounts.into_iter().filter(chosen).collect();
+    let chosen: Vec<Account> = accounts.into_iter().filter(|account| selection.includes(account)).collect();
     if chosen.is_empty() {
         return Err(anyhow::anyhow!("no account of the organization fits --account, --ou and --exclude"))
             .context("nothing is selected");

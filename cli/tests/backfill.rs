@@ -180,3 +180,92 @@ async fn the_grants_are_listed_and_a_dry_sync_says_what_it_would_write() {
     let shards: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(shards[0]["accounts"].as_array().unwrap().len(), 3);
 }
+
+/// Who is granted in a Region, as the policies in the simulation have it.
+fn granted(served: &Served, region: &str) -> Vec<String> {
+    let central = served.sim.central();
+    let policies: Vec<Value> = served.sim.with(|world| {
+        let policies = world.logs.destinations(&central, region).filter_map(|it| it.access_policy.clone());
+        policies.map(|text| serde_json::from_str(&text).unwrap()).collect()
+    });
+    let statements = policies.iter().flat_map(|policy| policy["Statement"].as_array().unwrap());
+    let principals = statements.map(|statement| match &statement["Principal"]["AWS"] {
+        Value::Array(several) => several.iter().map(|one| one.as_str().unwrap().to_owned()).collect(),
+        one => vec![one.as_str().unwrap().to_owned()],
+    });
+    principals.flatten().collect::<Vec<String>>()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plan_and_backfill_of_a_selection_write_the_grants_of_the_selection_and_no_others() {
+    let served = Served::new(6, 0).await;
+    let account = served.sim.members()[3].clone();
+    let selection = ["--account", &account, "--region", "us-east-1"];
+    let plan = served.run(&[&["plan", "--format", "json"], &selection[..]].concat()).await;
+    let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert_eq!((&plan["summary"]["grants_to_add"], &plan["summary"]["grants_to_remove"]), (&1.into(), &0.into()));
+    assert_eq!(plan["grants"].as_array().unwrap().len(), 1, "{plan:#}");
+    assert_eq!((&plan["grants"][0]["region"], &plan["grants"][0]["add"][0]), (&"us-east-1".into(), &(*account).into()));
+
+    assert!(served.run(&[&["backfill", "--yes"], &selection[..]].concat()).await.status.success());
+    assert_eq!(granted(&served, "us-east-1"), [account]);
+    assert!(granted(&served, "eu-west-1").is_empty());
+    let changed: Vec<_> = served.sim.calls().into_iter().filter(|call| call.mutating).collect();
+    assert!(changed.iter().all(|call| call.region == "us-east-1" || call.operation == "CreateRole"), "{changed:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_departed_account_keeps_its_grant_in_a_backfill_of_somebody_else() {
+    let served = Served::new(6, 0).await;
+    assert!(served.run(&["backfill", "--yes"]).await.status.success());
+    let (departed, other) = (served.sim.members()[3].clone(), served.sim.members()[4].clone());
+    served.sim.with(|world| world.remove(&departed)).unwrap();
+    assert!(served.run(&["backfill", "--yes", "--account", &other]).await.status.success());
+    assert!(granted(&served, "us-east-1").contains(&departed), "not part of the selection");
+    assert!(served.run(&["backfill", "--yes"]).await.status.success());
+    assert!(!granted(&served, "us-east-1").contains(&departed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_from_a_file_is_carried_out_and_refused_once_things_have_moved_on() {
+    let served = Served::new(4, 1).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("today.plan").to_str().unwrap().to_owned();
+    let account = served.sim.members()[2].clone();
+    assert_eq!(served.run(&["plan", "--account", &account, "--out", &file]).await.status.code(), Some(2));
+    let made = served.calls();
+
+    let narrowed = served.run(&["backfill", "--yes", "--plan", &file, "--account", &account]).await;
+    assert_eq!(narrowed.status.code(), Some(1), "the file says what it is about");
+
+    let vpc = served.sim.with(|world| world.put_vpc(&account, "eu-west-1", "10.9.0.0/16", false));
+    let refused = served.run(&["backfill", "--yes", "--plan", &file]).await;
+    assert_eq!(refused.status.code(), Some(1));
+    let moved = format!("not in the plan: {account} in eu-west-1: create-flow-logs {vpc}");
+    assert!(text(&refused.stderr).contains(&moved), "{}", text(&refused.stderr));
+    assert!(served.sim.calls().split_off(made).iter().all(|call| !call.mutating));
+
+    assert_eq!(served.run(&["plan", "--account", &account, "--out", &file]).await.status.code(), Some(2));
+    let done = served.run(&["backfill", "--yes", "--plan", &file]).await;
+    assert!(done.status.success(), "{}{}", text(&done.stdout), text(&done.stderr));
+    let places = audit(&served.sim, &REGIONS.map(str::to_owned)).places;
+    assert!(places.iter().all(|place| (place.with_flow_log > 0) == (place.account == account)));
+
+    let again = served.run(&["backfill", "--yes", "--plan", &file]).await;
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("no longer needed: "), "{}", text(&again.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_plan_or_of_another_organization_is_refused() {
+    let (served, other) = (Served::new(3, 0).await, Served::new(4, 0).await);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("plan").to_str().unwrap().to_owned();
+    std::fs::write(&file, "{}").unwrap();
+    let refused = served.run(&["backfill", "--yes", "--plan", &file]).await;
+    assert!(text(&refused.stderr).contains("is not a plan"), "{}", text(&refused.stderr));
+    assert!(served.run(&["plan", "--out", &file]).await.status.code() == Some(2));
+    let simulated = other.run(&["backfill", "--sim", "--yes", "--plan", &file]).await;
+    assert!(text(&simulated.stderr).contains("a real organization"), "{}", text(&simulated.stderr));
+    assert_eq!(other.calls(), 0);
+}

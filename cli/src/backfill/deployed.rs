@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use enroller_aws::{Connection, Deployed};
+use enroller_core::backfill::BackfillRequest;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -53,15 +54,8 @@ pub(super) async fn run(args: &BackfillArgs, function: &str) -> anyhow::Result<E
 }
 
 fn request(selection: &SelectionArgs, dry_run: bool) -> Value {
-    let exclude: Vec<String> = selection.exclude.iter().map(ToString::to_string).collect();
-    json!({
-        "accounts": selection.accounts,
-        "organizational_units": selection.units,
-        "exclude": exclude,
-        "regions": selection.regions,
-        "dry_run": dry_run,
-        "reason": "enroller backfill --function",
-    })
+    let reason = "enroller backfill --function".to_owned();
+    json!(BackfillRequest { dry_run, reason, ..selection.request() })
 }
 
 /// Watches the queues until they are empty or Ctrl-C; gives what is left.

@@ -8,6 +8,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use enroller_core::backfill::BackfillRequest;
 use enroller_core::error::{Disposition, Wait};
 use enroller_core::grants::Placement;
 use enroller_core::ids::{AccountId, Region};
@@ -21,7 +22,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use crate::args::BackfillArgs;
 use crate::interrupt::Stop;
 use crate::output::{Output, ask};
-use crate::plan::{PlanReport, look, summary_line};
+use crate::plan::{Looked, PlanFile, PlanReport, grant_work, plan_for, summary_line};
 use crate::progress::Progress;
 use crate::session::{Session, select};
 use outcome::Outcomes;
@@ -38,14 +39,20 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
         return deployed::run(args, function).await;
     }
     let session = Session::open(&args.connection).await?;
-    let regions = session.regions(&args.selection)?;
+    let file = args.plan.as_deref().map(PlanFile::read).transpose()?;
+    let selection = file.as_ref().map_or_else(|| args.selection.request(), |file| file.selection.clone());
+    let regions = session.regions(&selection)?;
     let engine = &session.engine;
-    if !args.yes && !confirmed(&session, args, &regions).await? {
-        return Ok(ExitCode::FAILURE);
-    }
+    let seen = match args.yes && file.is_none() {
+        true => None,
+        false => match agreed(&session, args, &selection, file.as_ref()).await? {
+            Some(seen) => Some(seen),
+            None => return Ok(ExitCode::FAILURE),
+        },
+    };
     let mut stop = Stop::listen();
-    let grants = grant(engine).await;
-    let accounts = select(&args.selection, engine.organization_accounts().await?)?;
+    let grants = grant(engine, &selection, seen.as_ref()).await;
+    let accounts = select(&selection, engine.organization_accounts().await?)?;
     let mut outcomes = Outcomes::new(&grants);
     let (chosen, left_out): (Vec<Account>, Vec<Account>) =
         accounts.into_iter().partition(|account| engine.settings.account_in_scope(account).is_ok());
@@ -55,7 +62,11 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let concurrency = args.concurrency.unwrap_or(engine.settings.max_concurrency);
-    let work = chosen.iter().map(|account| work(account.id, &regions, &grants.placements)).collect();
+    let work = |account: &Account| AccountWork {
+        approved: seen.as_ref().map(|seen| seen.plans(account.id)),
+        ..work(account.id, &regions, &grants.placements)
+    };
+    let work = chosen.iter().map(work).collect();
     let interrupted = passes(&session, work, concurrency, &mut outcomes, &mut stop).await;
     let mut out = Output::stdout();
     outcomes.print(&mut out, interrupted)?;
@@ -63,23 +74,26 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
     Ok(if outcomes.all_well() && !interrupted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Shows what would be done and asks.
-async fn confirmed(session: &Session, args: &BackfillArgs, regions: &BTreeSet<Region>) -> anyhow::Result<bool> {
-    let preview = session.engine.preview_grants(regions).await?;
-    let accounts = select(&args.selection, preview.accounts.clone())?;
-    let looked = look(session, regions, preview, accounts).await;
-    let report = PlanReport::of(&session.engine.settings, &looked);
-    Ok(ask(&format!("{}\nGo ahead? [y/N] ", summary_line(&report)))?)
+/// Makes the plan, compares it with the one of the file, and asks unless told not to. `None` where the answer is no.
+async fn agreed(
+    session: &Session,
+    args: &BackfillArgs,
+    selection: &BackfillRequest,
+    file: Option<&PlanFile>,
+) -> anyhow::Result<Option<Looked>> {
+    let looked = plan_for(session, selection).await?;
+    if let Some(file) = file {
+        file.must_still_hold(&PlanFile::of(session, selection, &looked))?;
+    }
+    let summary = summary_line(&PlanReport::of(&session.engine.settings, &looked));
+    let yes = args.yes || ask(&format!("{summary}\nGo ahead? [y/N] "))?;
+    Ok(yes.then_some(looked))
 }
 
-/// Grants every member, as the onboarder does, in all enrolled Regions: the selection is about what is enrolled.
-async fn grant(engine: &Engine) -> GrantReport {
-    let work = GrantWork {
-        sync: true,
-        without_requests: true,
-        reason: "backfill from the command line".to_owned(),
-        ..GrantWork::default()
-    };
+/// Grants the accounts of the selection, as the onboarder does, within what was seen.
+async fn grant(engine: &Engine, selection: &BackfillRequest, seen: Option<&Looked>) -> GrantReport {
+    let approved = seen.map(|seen| seen.preview.plans());
+    let work = GrantWork { approved, ..grant_work(selection, "backfill from the command line") };
     engine.sync_grants(&work, &mut Metrics::default()).await
 }
 
@@ -120,7 +134,7 @@ fn work(account: AccountId, regions: &BTreeSet<Region>, placements: &BTreeMap<Re
         let name = placements.get(region)?.get(&account)?;
         Some((region.clone(), name.clone()))
     });
-    AccountWork { account, regions: regions.clone(), destinations: placed.collect() }
+    AccountWork { account, regions: regions.clone(), destinations: placed.collect(), approved: None }
 }
 
 /// Whether an account's trouble may be over in seconds.

@@ -18,15 +18,12 @@ use jiff::Timestamp;
 
 use crate::args::{CoverageArgs, CoverageFormat};
 use crate::output::Output;
-use crate::plan::look;
-use crate::session::{Session, select};
+use crate::plan::plan_for;
+use crate::session::Session;
 
 pub(crate) async fn run(args: &CoverageArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
-    let regions = session.regions(&args.selection)?;
-    let preview = session.engine.preview_grants(&regions).await?;
-    let accounts = select(&args.selection, preview.accounts.clone())?;
-    let looked = look(&session, &regions, preview, accounts).await;
+    let looked = plan_for(&session, &args.selection.request()).await?;
     let mut survey = Survey::default();
     for account in &looked.surveys {
         add(&mut survey, &session.engine.settings, account);

@@ -1,14 +1,17 @@
 //! `enroller plan`: what would be done, and why; changes nothing.
 
+mod file;
 mod report;
 mod text;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use enroller_core::ids::Region;
+use enroller_core::backfill::BackfillRequest;
+use enroller_core::ids::{AccountId, Region};
 use enroller_core::observed::Account;
-use enroller_engine::onboard::GrantPreview;
+use enroller_core::plan::Plan;
+use enroller_engine::onboard::{GrantPreview, GrantWork};
 use enroller_engine::survey::AccountSurvey;
 use futures::stream::{StreamExt, iter};
 
@@ -17,21 +20,42 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::session::{Session, select};
 
+pub(crate) use file::PlanFile;
 pub(crate) use report::PlanReport;
 
-/// Everything that was looked at.
+/// Everything that was looked at, and what would be done about it.
 pub(crate) struct Looked {
     pub(crate) preview: GrantPreview,
     pub(crate) surveys: Vec<AccountSurvey>,
 }
 
+impl Looked {
+    /// The plans of one account, by Region, as a person approves them.
+    pub(crate) fn plans(&self, account: AccountId) -> BTreeMap<Region, Plan> {
+        let places = self.surveys.iter().filter(|survey| survey.account.id == account).flat_map(|it| &it.places);
+        places.filter_map(|it| Some((it.place.region.clone(), it.found.as_ref().ok()?.1.clone()))).collect()
+    }
+}
+
+/// What a backfill of the selection asks of the grants.
+pub(crate) fn grant_work(selection: &BackfillRequest, reason: &str) -> GrantWork {
+    GrantWork {
+        sync: true,
+        without_requests: true,
+        reason: reason.to_owned(),
+        only: Some(selection.clone()),
+        ..GrantWork::default()
+    }
+}
+
 pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
-    let regions = session.regions(&args.selection)?;
-    let preview = session.engine.preview_grants(&regions).await?;
-    let accounts = select(&args.selection, preview.accounts.clone())?;
-    let looked = look(&session, &regions, preview, accounts).await;
+    let selection = args.selection.request();
+    let looked = plan_for(&session, &selection).await?;
     let report = PlanReport::of(&session.engine.settings, &looked);
+    if let Some(file) = &args.out {
+        PlanFile::of(&session, &selection, &looked).write(file)?;
+    }
     let mut out = Output::stdout();
     match args.format {
         PlanFormat::Json => out.json(&report)?,
@@ -41,13 +65,16 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     Ok(exit_code(&report))
 }
 
+/// What a backfill of the selection would do: the one value that is shown, asked about and carried out.
+pub(crate) async fn plan_for(session: &Session, selection: &BackfillRequest) -> anyhow::Result<Looked> {
+    let regions = session.regions(selection)?;
+    let preview = session.engine.preview_grants(&grant_work(selection, "plan")).await?;
+    let accounts = select(selection, preview.accounts.clone())?;
+    Ok(look(session, &regions, preview, accounts).await)
+}
+
 /// Looks at the accounts, several at once.
-pub(crate) async fn look(
-    session: &Session,
-    regions: &BTreeSet<Region>,
-    preview: GrantPreview,
-    accounts: Vec<Account>,
-) -> Looked {
+async fn look(session: &Session, regions: &BTreeSet<Region>, preview: GrantPreview, accounts: Vec<Account>) -> Looked {
     let engine = &session.engine;
     let mut progress = Progress::new(accounts.len());
     let surveys = iter(&accounts).map(async |account| {

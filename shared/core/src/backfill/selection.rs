@@ -48,6 +48,16 @@ impl BackfillRequest {
         selection
     }
 
+    /// Whether the request means this account, in scope or not.
+    pub fn includes(&self, account: &Account) -> bool {
+        self.means(account) && !self.exclude.iter().any(|exclusion| exclusion.fits(account))
+    }
+
+    /// Whether it means some accounts only.
+    pub fn narrows_accounts(&self) -> bool {
+        !(self.accounts.is_empty() && self.organizational_units.is_empty() && self.exclude.is_empty())
+    }
+
     fn means(&self, account: &Account) -> bool {
         let everyone = self.accounts.is_empty() && self.organizational_units.is_empty();
         let below = account.parents.iter().any(|unit| self.organizational_units.contains(unit));

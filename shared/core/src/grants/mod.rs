@@ -149,6 +149,23 @@ pub struct GrantPlan {
     pub usage: Vec<ShardUsage>,
 }
 
+impl GrantPlan {
+    /// Whether carrying out `write` stays within this plan, which a person has seen. Part of a write is within it: what
+    /// somebody else wrote since need not be written.
+    pub fn includes(&self, write: &ShardWrite) -> bool {
+        let within = |planned: &ShardWrite| {
+            planned.name == write.name
+                && planned.create >= write.create
+                && planned.repoint >= write.repoint
+                && planned.force >= write.force
+                && (&planned.target, &planned.role) == (&write.target, &write.role)
+                && write.added.is_subset(&planned.added)
+                && write.removed.is_subset(&planned.removed)
+        };
+        self.writes.iter().any(within)
+    }
+}
+
 /// One destination to write: PutDestination where `create` or `repoint` is set, then PutDestinationPolicy where
 /// `policy` is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 //!   flow log**, and a replaced flow log is deleted only after its successor exists.
 //! - Nothing without the ownership tag is changed, save the one subscription filter of our name.
 
+mod approval;
 mod build;
 mod flow_logs;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{BackfillError, BackfillReport};
 use crate::engine::Engine;
-use crate::onboard::GrantPreview;
+use crate::onboard::{GrantPreview, GrantWork};
 use crate::reconcile::{Trouble, trouble_decision};
 use crate::survey::AccountSurvey;
 
@@ -114,7 +114,8 @@ impl Engine {
         run_id: &str,
         deadline_ms: u64,
     ) -> Result<BackfillReport, BackfillError> {
-        let preview = self.within(deadline_ms, self.preview_grants(&self.settings.regions)).await;
+        let preview =
+            self.within(deadline_ms, self.preview_grants(&GrantWork { sync: true, ..GrantWork::default() })).await;
         let mut preview =
             preview.ok_or(BackfillError::OutOfTime("listing the organization and reading the grants"))??;
         let selection = request.select(&self.settings, std::mem::take(&mut preview.accounts));

@@ -164,7 +164,12 @@ fn sort(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -
         Trigger::Backfill(_) => return Sorted::Misplaced,
     };
     let unit = units.entry(account).or_insert_with(|| Unit {
-        work: AccountWork { account, regions: BTreeSet::new(), destinations: RegionDestinations::new() },
+        work: AccountWork {
+            account,
+            regions: BTreeSet::new(),
+            destinations: RegionDestinations::new(),
+            approved: None,
+        },
         records: Vec::new(),
         expected: Vec::new(),
         since_ms: None,

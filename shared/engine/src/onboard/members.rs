@@ -79,6 +79,11 @@ impl Engine {
         for account in accounts.values() {
             self.sort(account, work, &mut membership, report);
         }
+        if let Some(only) = work.only.as_ref().filter(|only| only.narrows_accounts()) {
+            let meant = |id: &AccountId| accounts.get(id).is_some_and(|account| only.includes(account));
+            membership.wanted.retain(meant);
+            membership.departed.retain(meant);
+        }
         Ok(membership)
     }
 

@@ -29,10 +29,12 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use enroller_core::backfill::BackfillRequest;
 use enroller_core::error::AwsError;
-use enroller_core::grants::{Placement, ShardUsage};
+use enroller_core::grants::{GrantPlan, Placement, ShardUsage};
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::report::{Decision, Metric, Metrics, Outcome};
+use enroller_core::settings::Settings;
 use futures::future::join_all;
 
 use crate::engine::Engine;
@@ -42,7 +44,7 @@ pub(crate) use members::Memory;
 pub use preview::GrantPreview;
 
 /// What a batch of messages asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GrantWork {
     /// Accounts said to have joined. Each is handed to the enroller, granted before or not.
     pub arrived: BTreeSet<AccountId>,
@@ -57,8 +59,24 @@ pub struct GrantWork {
     pub allow_mass_revocation: bool,
     /// Why, for the requests sent on.
     pub reason: String,
-    /// Whoever asks enrolls the accounts himself, so nothing is sent on.
+    /// The caller enrolls the accounts itself: no enrollment requests are sent.
     pub without_requests: bool,
+    /// Only the accounts and Regions that this means; everything unless set. Grants of other accounts stay as they are.
+    pub only: Option<BackfillRequest>,
+    /// The plans that a person has seen, by Region. Where set, a write beyond them is a failure and is not made.
+    pub approved: Option<BTreeMap<Region, GrantPlan>>,
+}
+
+impl GrantWork {
+    /// The Regions to work on.
+    fn regions<'a>(&'a self, settings: &'a Settings) -> &'a BTreeSet<Region> {
+        self.only.as_ref().map_or(&settings.regions, |only| only.regions(settings))
+    }
+
+    /// Whether accounts beyond those of the listing are looked into.
+    fn means_every_account(&self) -> bool {
+        !self.only.as_ref().is_some_and(BackfillRequest::narrows_accounts)
+    }
 }
 
 /// What came of it.
@@ -132,7 +150,7 @@ impl Engine {
                 return report;
             }
         };
-        let regions = self.settings.regions.iter();
+        let regions = work.regions(&self.settings).iter();
         let planned = join_all(regions.map(|region| self.plan_region(region, &membership, work))).await;
         if !work.without_requests {
             self.announce(work, &membership, &planned, &mut report).await;

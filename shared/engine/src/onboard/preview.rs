@@ -25,6 +25,13 @@ pub struct GrantPreview {
 }
 
 impl GrantPreview {
+    /// The plans of the Regions that could be read, as a person approves them.
+    pub fn plans(&self) -> BTreeMap<Region, GrantPlan> {
+        let readable =
+            self.regions.iter().filter_map(|(region, plan)| Some((region.clone(), plan.as_ref().ok()?.clone())));
+        readable.collect()
+    }
+
     /// Where an account is granted now and will be after a sync, in the Regions that could be read.
     pub fn granted_on(&self, account: AccountId) -> BTreeMap<Region, GrantedOn> {
         let mut granted = BTreeMap::new();
@@ -50,16 +57,16 @@ impl Engine {
         Ok(self.listing(false).await?.into_values().collect())
     }
 
-    /// Lists the organization, reads the grants of these Regions and plans for them; changes nothing and sends nothing.
+    /// What [`sync_grants`](Self::sync_grants) would do with this work; changes nothing and sends nothing.
     ///
     /// # Errors
     ///
     /// The organization could not be listed completely.
-    pub async fn preview_grants(&self, regions: impl IntoIterator<Item = &Region>) -> AwsResult<GrantPreview> {
-        let work = GrantWork { sync: true, ..GrantWork::default() };
+    pub async fn preview_grants(&self, work: &GrantWork) -> AwsResult<GrantPreview> {
         let mut report = GrantReport::default();
-        let members = self.membership(&work, &mut report).await?;
-        let planned = regions.into_iter().map(|region| self.plan_region(region, &members, &work));
+        let members = self.membership(work, &mut report).await?;
+        let regions = work.regions(&self.settings).iter();
+        let planned = regions.map(|region| self.plan_region(region, &members, work));
         let mut preview = GrantPreview { accounts: Vec::new(), regions: BTreeMap::new(), decisions: report.decisions };
         for region in join_all(planned).await {
             preview.decisions.extend(region.decisions);

@@ -201,7 +201,7 @@ impl Engine {
     ) -> AwsResult<BTreeSet<AccountId>> {
         let mut departed = members.departed.clone();
         // Only a sync has a fresh listing, so only it may become suspicious about accounts nobody named.
-        if work.sync {
+        if work.sync && work.means_every_account() {
             // Accounts that only statements of others name may be partners who never were members.
             let listed = grants.shards().values().filter_map(|shard| match &shard.policy {
                 PolicyState::Parsed(policy) => Some(policy.accounts()),

@@ -47,6 +47,9 @@ impl Engine {
             let mut written = Vec::new();
             let mut refusal = None;
             for write in &plan.writes {
+                if !approved(sync, work, write) {
+                    return Ok(());
+                }
                 let (write, refused) = self.write(sync, write).await?;
                 tell(sync, &plan, &write);
                 written.push(write);
@@ -122,6 +125,17 @@ impl Engine {
         sync.refused.extend(sieve.refused());
         Ok((narrowed(write, sieve.accepted())?, Some(failure.unwrap_or(refusal))))
     }
+}
+
+/// Whether a write is within what a person has seen; reports it where it is not.
+fn approved(sync: &mut RegionSync, work: &GrantWork, write: &ShardWrite) -> bool {
+    let Some(approved) = &work.approved else { return true };
+    let within = approved.get(&sync.region).is_some_and(|plan| plan.includes(write));
+    if !within {
+        let cause = format!("the grants have changed since the plan was shown: {} was not written", write.name);
+        sync.warn(None, "sync-grants", &cause, "run the command again to see the plan as it is now");
+    }
+    within
 }
 
 /// The write with fewer accounts. The document of a plan can be read; one that cannot is a defect, and told as one.

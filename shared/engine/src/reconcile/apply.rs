@@ -8,6 +8,7 @@ use enroller_core::ids::{FlowLogId, Place, VpcId};
 use enroller_core::plan::{Action, Desired, Plan, Step, VpcPlan};
 use enroller_core::report::{Decision, Outcome};
 
+use super::Limits;
 use super::report::{PlaceReport, Trouble, VpcResult, trouble_decision};
 use super::role::RoleOnce;
 use crate::engine::Engine;
@@ -39,11 +40,11 @@ pub(super) struct PlaceRun<'a> {
     pub(super) occupied: BTreeSet<VpcId>,
     filter_not_found: bool,
     looked_at: bool,
-    pub(super) deadline_ms: u64,
+    pub(super) limits: Limits<'a>,
 }
 
 impl<'a> PlaceRun<'a> {
-    pub(super) fn new(engine: &'a Engine, desired: Desired<'a>, role: &'a RoleOnce, deadline_ms: u64) -> Self {
+    pub(super) fn new(engine: &'a Engine, desired: Desired<'a>, role: &'a RoleOnce, limits: Limits<'a>) -> Self {
         Self {
             engine,
             place: desired.place.clone(),
@@ -56,7 +57,7 @@ impl<'a> PlaceRun<'a> {
             occupied: BTreeSet::new(),
             filter_not_found: false,
             looked_at: false,
-            deadline_ms,
+            limits,
         }
     }
 
@@ -78,8 +79,11 @@ impl<'a> PlaceRun<'a> {
         }
         let mut flow = Flow::Settled;
         for step in &plan.steps {
-            if self.engine.clock.now_ms() >= self.deadline_ms {
+            if self.engine.clock.now_ms() >= self.limits.deadline_ms {
                 return Err(Trouble::OutOfTime);
+            }
+            if !self.limits.approved.includes(&step.action) {
+                return Err(Trouble::NotApproved(step.action.label()));
             }
             if self.step(step).await? == Flow::LookAgain {
                 flow = Flow::LookAgain;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_core::error::{AwsError, Disposition, Wait};
 use enroller_core::ids::{FlowLogId, VpcId};
-use enroller_core::plan::{FlowLogSpec, Step};
+use enroller_core::plan::{Action, FlowLogSpec, Step};
 use enroller_core::settings::DeliveryRoleMaker;
 
 use super::apply::{Flow, PlaceRun, may_be_one_id};
@@ -73,14 +73,16 @@ impl PlaceRun<'_> {
     async fn mend_role(&mut self, results: &[(VpcId, AwsResult<FlowLogId>)]) -> bool {
         let refused = results.iter().any(|(_, result)| result.as_ref().is_err_and(is_about_role));
         match self.engine.settings.delivery_role_maker {
-            DeliveryRoleMaker::Enroller if refused => match self.ensure_role().await {
-                Ok(changes) => changes > 0,
-                Err(error) => {
-                    let role = self.engine.settings.delivery_role_name.to_string();
-                    self.fail("ensure-delivery-role", &role, Trouble::Aws(error));
-                    false
+            DeliveryRoleMaker::Enroller if refused && self.limits.approved.includes(&Action::EnsureDeliveryRole) => {
+                match self.ensure_role().await {
+                    Ok(changes) => changes > 0,
+                    Err(error) => {
+                        let role = self.engine.settings.delivery_role_name.to_string();
+                        self.fail("ensure-delivery-role", &role, Trouble::Aws(error));
+                        false
+                    }
                 }
-            },
+            }
             DeliveryRoleMaker::Enroller | DeliveryRoleMaker::MemberStack => false,
         }
     }
@@ -89,7 +91,7 @@ impl PlaceRun<'_> {
     async fn break_before_make(&mut self, spec: &FlowLogSpec, twins: &[VpcId], replaces: &Replaces) -> Flow {
         let mut flow = Flow::Settled;
         // Between the two calls the VPCs have no flow log, so the pair is not begun without the time for both.
-        if self.engine.clock.now_ms().saturating_add(BREAK_BEFORE_MAKE_MS) > self.deadline_ms {
+        if self.engine.clock.now_ms().saturating_add(BREAK_BEFORE_MAKE_MS) > self.limits.deadline_ms {
             for vpc in twins {
                 self.set(vpc, VpcResult::Failed(Trouble::OutOfTime));
                 self.fail("replace-flow-log", vpc.as_str(), Trouble::OutOfTime);

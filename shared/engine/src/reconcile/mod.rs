@@ -14,12 +14,12 @@ mod report;
 mod role;
 mod standing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_core::error::{Disposition, Wait};
 use enroller_core::ids::{AccountId, Place, Region};
 use enroller_core::names::DestinationName;
-use enroller_core::plan::{Desired, Plan, plan};
+use enroller_core::plan::{Action, Desired, Plan, plan};
 use enroller_core::scope::OutOfScope;
 use futures::future::join_all;
 
@@ -52,6 +52,41 @@ pub struct AccountWork {
     pub regions: BTreeSet<Region>,
     /// Where it is granted, as far as the sender of the request knew.
     pub destinations: RegionDestinations,
+    /// The plans that a person has seen, by Region. Where set, a step beyond them is a failure and is not taken.
+    pub approved: Option<BTreeMap<Region, Plan>>,
+}
+
+/// What the work in one account-Region must keep to.
+#[derive(Clone, Copy)]
+struct Limits<'a> {
+    approved: Approved<'a>,
+    deadline_ms: u64,
+}
+
+/// Which steps a person has agreed to.
+#[derive(Clone, Copy)]
+enum Approved<'a> {
+    Everything,
+    Plan(&'a Plan),
+    /// There was no plan for this Region.
+    Nothing,
+}
+
+impl<'a> Approved<'a> {
+    fn of(work: &'a AccountWork, region: &Region) -> Self {
+        match &work.approved {
+            None => Self::Everything,
+            Some(plans) => plans.get(region).map_or(Self::Nothing, Self::Plan),
+        }
+    }
+
+    fn includes(self, action: &Action) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Plan(plan) => plan.includes(action),
+            Self::Nothing => false,
+        }
+    }
 }
 
 impl Engine {
@@ -97,7 +132,7 @@ impl Engine {
             }
         }
         if !destinations.is_empty() {
-            report.places.extend(self.reconcile_granted(work.account, destinations, deadline_ms).await);
+            report.places.extend(self.reconcile_granted(work, destinations, deadline_ms).await);
         }
         report
     }
@@ -105,17 +140,19 @@ impl Engine {
     /// Enters the account, once for all of its Regions, and reconciles those with a destination for its records.
     async fn reconcile_granted(
         &self,
-        account: AccountId,
+        work: &AccountWork,
         destinations: Vec<(Place, DestinationName)>,
         deadline_ms: u64,
     ) -> Vec<PlaceReport> {
-        if let Err(error) = self.aws.accounts.enter(account).await {
+        if let Err(error) = self.aws.accounts.enter(work.account).await {
             let places = destinations.into_iter().map(|(place, _)| place);
             return places.map(|place| PlaceReport::failed(place, Trouble::Aws(error.clone()))).collect();
         }
         let role = RoleOnce::default();
-        let places =
-            destinations.into_iter().map(|(place, name)| self.reconcile_place(place, name, &role, deadline_ms));
+        let places = destinations.into_iter().map(|(place, name)| {
+            let limits = Limits { approved: Approved::of(work, &place.region), deadline_ms };
+            self.reconcile_place(place, name, &role, limits)
+        });
         join_all(places).await
     }
 
@@ -145,19 +182,17 @@ impl Engine {
         place: Place,
         name: DestinationName,
         role: &RoleOnce,
-        deadline_ms: u64,
+        limits: Limits<'_>,
     ) -> PlaceReport {
         let begun_ms = self.clock.now_ms();
-        let report = self.rounds(&place, &name, role, deadline_ms).await;
+        let report = self.rounds(&place, &name, role, limits).await;
         let refused = |trouble: &Trouble| trouble.disposition() == Disposition::RetryLater(Wait::Grant);
         if !report.trouble.iter().any(refused) {
             return report;
         }
         self.forget_placement(&place.region, begun_ms).await;
         match self.placement_of(place.account, &place.region).await {
-            Ok(Some(current)) if current != name => {
-                self.rounds(&place, &current, role, deadline_ms).await.after(report)
-            }
+            Ok(Some(current)) if current != name => self.rounds(&place, &current, role, limits).await.after(report),
             // Granted there, says the policy, and refused all the same: a fresh grant takes a moment to work.
             Ok(Some(_)) => report,
             Ok(None) => report.with_trouble(Trouble::NotGranted),
@@ -165,8 +200,8 @@ impl Engine {
         }
     }
 
-    async fn rounds(&self, place: &Place, name: &DestinationName, role: &RoleOnce, deadline_ms: u64) -> PlaceReport {
-        let mut run = PlaceRun::new(self, self.desired(place, name), role, deadline_ms);
+    async fn rounds(&self, place: &Place, name: &DestinationName, role: &RoleOnce, limits: Limits<'_>) -> PlaceReport {
+        let mut run = PlaceRun::new(self, self.desired(place, name), role, limits);
         for _ in 0..MAX_ROUNDS {
             let plan = match self.look(&run.desired).await {
                 Ok(plan) => plan,

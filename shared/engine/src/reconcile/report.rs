@@ -28,6 +28,8 @@ pub enum Trouble {
     Blocked(Blocked),
     /// Nothing to do here, and no failure.
     Skipped(Skip),
+    /// The step is not in the plan that a person agreed to.
+    NotApproved(&'static str),
     /// Things kept changing while we looked.
     Restless,
     /// Time ran out before or while the place was worked on.
@@ -44,6 +46,7 @@ impl Trouble {
             Self::NotVisible(_) => Disposition::RetryLater(Wait::Vpc),
             Self::Blocked(_) => Disposition::Terminal("set another log group name, or remove that log group"),
             Self::Skipped(skip) => Disposition::Skip(*skip),
+            Self::NotApproved(_) => Disposition::Terminal("run the command again to see the plan as it is now"),
             Self::Restless | Self::OutOfTime => Disposition::RetrySoon,
         }
     }
@@ -58,6 +61,7 @@ impl Trouble {
             | Self::NotVisible(_)
             | Self::Blocked(_)
             | Self::Skipped(_)
+            | Self::NotApproved(_)
             | Self::Restless
             | Self::OutOfTime => None,
         }
@@ -75,6 +79,12 @@ impl fmt::Display for Trouble {
             Self::Blocked(blocked) => blocked.fmt(f),
             Self::Skipped(Skip::RegionDisabled) => f.write_str("the account has not enabled this Region"),
             Self::Skipped(Skip::OrganizationPolicy) => f.write_str("a service control policy denies it"),
+            Self::NotApproved(step) => {
+                write!(
+                    f,
+                    "the account-Region has changed since the plan was shown: it needs {step}, which was not done"
+                )
+            }
             Self::Restless => f.write_str("things kept changing while they were looked at"),
             Self::OutOfTime => f.write_str("time ran out; what is not done is handed back"),
         }
