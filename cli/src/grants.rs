@@ -6,8 +6,9 @@ use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
 use enroller_core::grants::GrantPlan;
 use enroller_core::ids::{AccountId, Region};
-use enroller_core::report::{Decision, Metrics, Outcome};
-use enroller_engine::onboard::{GrantPreview, GrantWork};
+use enroller_core::log::{LogEntry, Outcome};
+use enroller_core::metrics::Metrics;
+use enroller_engine::onboard::{GrantPreview, GrantSync};
 use serde::Serialize;
 
 use crate::args::{GrantsAction, GrantsArgs, PlanFormat};
@@ -34,7 +35,7 @@ struct GrantsReport {
     to_add: Vec<(Region, AccountId)>,
     to_remove: Vec<(Region, AccountId)>,
     writes: usize,
-    problems: Vec<Decision>,
+    problems: Vec<LogEntry>,
     failures: Vec<String>,
 }
 
@@ -74,12 +75,12 @@ async fn list(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
 async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
     let engine = &session.engine;
-    let mut work = GrantWork {
+    let mut work = GrantSync {
         sync: true,
         without_requests: true,
         allow_mass_revocation: args.allow_mass_revocation,
         reason: "grants sync from the command line".to_owned(),
-        ..GrantWork::default()
+        ..GrantSync::default()
     };
     let preview = engine.preview_grants(&work).await?;
     let report = GrantsReport::of(&preview);
@@ -98,7 +99,7 @@ async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
     }
     work.approved = Some(preview.plans());
     let done = engine.sync_grants(&work, &mut Metrics::default()).await;
-    let failed = |line: &&Decision| matches!(line.outcome, Outcome::Failed | Outcome::RetryLater);
+    let failed = |line: &&LogEntry| matches!(line.outcome, Outcome::Failed | Outcome::RetryLater);
     for line in done.decisions.iter().filter(failed) {
         out.line(&printable(&format!("{}: {}", line.resource, line.cause)))?;
     }
@@ -163,7 +164,7 @@ impl GrantsReport {
             self.to_remove.extend(write.removed.iter().map(|account| (region.clone(), *account)));
         }
         for usage in &plan.usage {
-            let on = plan.placement.named().iter().filter(|(_, name)| **name == usage.name);
+            let on = plan.assignments.named().iter().filter(|(_, name)| **name == usage.name);
             self.shards.push(Shard {
                 region: region.clone(),
                 destination: usage.name.to_string(),

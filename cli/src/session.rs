@@ -9,11 +9,12 @@ use anyhow::Context;
 use enroller_aws::{Connection, Time};
 use enroller_core::backfill::BackfillRequest;
 use enroller_core::ids::Region;
+use enroller_core::log::LogEntry;
+use enroller_core::metrics::Metrics;
 use enroller_core::observed::Account;
-use enroller_core::report::{Decision, Metrics};
 use enroller_engine::Engine;
-use enroller_engine::inspect::Inspection;
-use enroller_engine::ports::Journal;
+use enroller_engine::inspect::DoctorPorts;
+use enroller_engine::ports::DecisionLog;
 
 use enroller_sim::Sim;
 
@@ -25,16 +26,16 @@ use crate::simulated;
 pub(crate) struct Session {
     pub(crate) engine: Engine,
     /// What only `doctor` looks at.
-    pub(crate) inspection: Inspection,
+    pub(crate) inspection: DoctorPorts,
     /// The simulated AWS, whose time does not pass by itself.
     sim: Option<Sim>,
 }
 
 /// Commands print what came of their work themselves, from the reports.
-struct NoJournal;
+struct NullLog;
 
-impl Journal for NoJournal {
-    fn decision(&self, _: &Decision) {}
+impl DecisionLog for NullLog {
+    fn entry(&self, _: &LogEntry) {}
     fn metrics(&self, _: &Metrics) {}
 }
 
@@ -44,12 +45,12 @@ impl Session {
         if args.sim {
             let mut lab = simulated::organization(args.sim_accounts, args.sim_vpcs).await?;
             simulated::reconfigure(&mut lab, &Configuration::of_flags(&args.settings.set)?)?;
-            let (engine, inspection) = lab.examiner(Arc::new(NoJournal));
+            let (engine, inspection) = lab.examiner(Arc::new(NullLog));
             return Ok(Self { engine, inspection, sim: Some(lab.sim) });
         }
         let settings = Configuration::load(&args.settings)?.settings()?;
         let connection = Connection::connect(Arc::new(settings.clone())).await;
-        let engine = Engine::new(settings, connection.aws(), Arc::new(Time::system()), Arc::new(NoJournal));
+        let engine = Engine::new(settings, connection.aws(), Arc::new(Time::system()), Arc::new(NullLog));
         Ok(Self { engine, inspection: connection.inspection(), sim: None })
     }
 

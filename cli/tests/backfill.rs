@@ -83,7 +83,7 @@ async fn fifty_accounts_take_at_most_860_calls_and_a_second_run_at_most_460_with
     assert!(calls <= 860 + 2, "{calls} calls");
     let state = audit(&served.sim, &REGIONS.map(str::to_owned));
     assert_eq!(state.uncovered(), 0);
-    assert!(state.misplaced().is_empty() && state.places.iter().all(|place| place.doubled.is_empty()));
+    assert!(state.misassigned().is_empty() && state.account_regions.iter().all(|at| at.on_several_shards.is_empty()));
 
     let second = served.run(&["backfill", "--yes"]).await;
     assert!(second.status.success());
@@ -144,7 +144,8 @@ async fn a_selection_narrows_accounts_and_regions_and_names_what_it_does_not_fin
     let account = served.sim.members()[3].clone();
     let done = served.run(&["backfill", "--yes", "--account", &account, "--region", "us-east-1"]).await;
     assert!(done.status.success(), "{}", text(&done.stdout));
-    let enrolled = audit(&served.sim, &REGIONS.map(str::to_owned)).places.into_iter().filter(|it| it.with_flow_log > 0);
+    let enrolled =
+        audit(&served.sim, &REGIONS.map(str::to_owned)).account_regions.into_iter().filter(|it| it.with_flow_log > 0);
     let enrolled: Vec<(String, String)> = enrolled.map(|it| (it.account, it.region)).collect();
     assert_eq!(enrolled, [(account, "us-east-1".to_owned())]);
 
@@ -248,8 +249,8 @@ async fn a_plan_from_a_file_is_carried_out_and_refused_once_things_have_moved_on
     assert_eq!(served.run(&["plan", "--account", &account, "--out", &file]).await.status.code(), Some(2));
     let done = served.run(&["backfill", "--yes", "--plan", &file]).await;
     assert!(done.status.success(), "{}{}", text(&done.stdout), text(&done.stderr));
-    let places = audit(&served.sim, &REGIONS.map(str::to_owned)).places;
-    assert!(places.iter().all(|place| (place.with_flow_log > 0) == (place.account == account)));
+    let account_regions = audit(&served.sim, &REGIONS.map(str::to_owned)).account_regions;
+    assert!(account_regions.iter().all(|at| (at.with_flow_log > 0) == (at.account == account)));
 
     let again = served.run(&["backfill", "--yes", "--plan", &file]).await;
     assert_eq!(again.status.code(), Some(1));

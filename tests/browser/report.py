@@ -97,4 +97,4 @@ def hostile(data: dict) -> dict:
 def empty(data: dict) -> dict:
     """A report about nothing."""
     nothing = {"regions": [], "units": [], "accounts": [], "texts": [], "rows": []}
-    return {**data, **nothing, "places": 0, "empty_places": 0, "surveyed_accounts": 0, "coverage_percent": None}
+    return {**data, **nothing, "account_regions": 0, "empty_account_regions": 0, "surveyed_accounts": 0, "coverage_percent": None}

@@ -264,7 +264,7 @@ def scaling_problem(mapping: dict, function: dict, central: Template) -> str | N
 
 def alarms(say: Sentences, central: Template) -> None:
     with say.check("alarms are on metrics that exist, and the runbook has a chapter for each"):
-        metrics = (ROOT / "shared/core/src/report/metrics.rs").read_text(encoding="utf-8")
+        metrics = (ROOT / "shared/core/src/metrics.rs").read_text(encoding="utf-8")
         runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
         wrong = []
         found = list(central.of_type("AWS::CloudWatch::Alarm"))

@@ -10,19 +10,19 @@ use std::time::Duration;
 
 use enroller_core::backfill::BackfillRequest;
 use enroller_core::error::{Disposition, Wait};
-use enroller_core::grants::Placement;
+use enroller_core::grants::ShardAssignments;
 use enroller_core::ids::{AccountId, Region};
+use enroller_core::metrics::Metrics;
 use enroller_core::observed::Account;
-use enroller_core::report::Metrics;
 use enroller_engine::Engine;
-use enroller_engine::onboard::{GrantReport, GrantWork};
+use enroller_engine::onboard::{GrantReport, GrantSync};
 use enroller_engine::reconcile::{AccountReport, AccountWork};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use crate::args::BackfillArgs;
 use crate::interrupt::Stop;
 use crate::output::{Output, ask};
-use crate::plan::{Looked, PlanFile, PlanReport, grant_work, plan_for, summary_line};
+use crate::plan::{OrganizationSnapshot, PlanFile, PlanReport, grant_work, plan_for, summary_line};
 use crate::progress::Progress;
 use crate::session::{Session, select};
 use outcome::Outcomes;
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
     let concurrency = args.concurrency.unwrap_or(engine.settings.max_concurrency);
     let work = |account: &Account| AccountWork {
         approved: seen.as_ref().map(|seen| seen.plans(account.id)),
-        ..work(account.id, &regions, &grants.placements)
+        ..work(account.id, &regions, &grants.assignments)
     };
     let work = chosen.iter().map(work).collect();
     let interrupted = passes(&session, work, concurrency, &mut outcomes, &mut stop).await;
@@ -80,7 +80,7 @@ async fn agreed(
     args: &BackfillArgs,
     selection: &BackfillRequest,
     file: Option<&PlanFile>,
-) -> anyhow::Result<Option<Looked>> {
+) -> anyhow::Result<Option<OrganizationSnapshot>> {
     let looked = plan_for(session, selection).await?;
     if let Some(file) = file {
         file.must_still_hold(&PlanFile::of(session, selection, &looked))?;
@@ -91,9 +91,9 @@ async fn agreed(
 }
 
 /// Grants the accounts of the selection, as the onboarder does, within what was seen.
-async fn grant(engine: &Engine, selection: &BackfillRequest, seen: Option<&Looked>) -> GrantReport {
+async fn grant(engine: &Engine, selection: &BackfillRequest, seen: Option<&OrganizationSnapshot>) -> GrantReport {
     let approved = seen.map(|seen| seen.preview.plans());
-    let work = GrantWork { approved, ..grant_work(selection, "backfill from the command line") };
+    let work = GrantSync { approved, ..grant_work(selection, "backfill from the command line") };
     engine.sync_grants(&work, &mut Metrics::default()).await
 }
 
@@ -129,18 +129,22 @@ async fn passes(
     false
 }
 
-fn work(account: AccountId, regions: &BTreeSet<Region>, placements: &BTreeMap<Region, Placement>) -> AccountWork {
-    let placed = regions.iter().filter_map(|region| {
-        let name = placements.get(region)?.get(&account)?;
+fn work(
+    account: AccountId,
+    regions: &BTreeSet<Region>,
+    assignments: &BTreeMap<Region, ShardAssignments>,
+) -> AccountWork {
+    let assigned = regions.iter().filter_map(|region| {
+        let name = assignments.get(region)?.get(&account)?;
         Some((region.clone(), name.clone()))
     });
-    AccountWork { account, regions: regions.clone(), destinations: placed.collect(), approved: None }
+    AccountWork { account, regions: regions.clone(), destinations: assigned.collect(), approved: None }
 }
 
 /// Whether an account's trouble may be over in seconds.
 fn passes_soon(report: &AccountReport) -> bool {
-    let troubles = report.places.iter().flat_map(|place| &place.trouble);
-    troubles.map(enroller_engine::reconcile::Trouble::disposition).any(|disposition| {
+    let errors = report.account_regions.iter().flat_map(|at| &at.errors);
+    errors.map(enroller_engine::reconcile::ReconcileError::disposition).any(|disposition| {
         matches!(
             disposition,
             Disposition::RetrySoon | Disposition::RetryLater(Wait::Grant | Wait::RolePropagation | Wait::Vpc)
@@ -176,7 +180,7 @@ async fn one_pass(
             }
             finished = running.next() => {
                 let Some((work, report)) = finished else { break };
-                progress.done(report.places.iter().any(|place| !place.trouble.is_empty()));
+                progress.done(report.account_regions.iter().any(|at| !at.errors.is_empty()));
                 done(&work, report);
                 if !interrupted {
                     running.extend(waiting.next().map(&one));

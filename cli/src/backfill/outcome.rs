@@ -6,8 +6,8 @@ use std::io::Write;
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
 use enroller_core::ids::AccountId;
+use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::observed::Account;
-use enroller_core::report::{Decision, Outcome};
 use enroller_core::scope::OutOfScope;
 use enroller_engine::onboard::GrantReport;
 use enroller_engine::reconcile::{AccountReport, GAP, VpcResult};
@@ -24,7 +24,7 @@ pub(super) struct Outcomes {
     grants_removed: usize,
     changes: usize,
     /// Failures about the grants.
-    grant_failures: Vec<Decision>,
+    grant_failures: Vec<LogEntry>,
 }
 
 /// How many VPCs came out how.
@@ -40,7 +40,7 @@ struct Counts {
 
 impl Outcomes {
     pub(super) fn new(grants: &GrantReport) -> Self {
-        let failed = |line: &&Decision| is_failure(line);
+        let failed = |line: &&LogEntry| is_failure(line);
         Self {
             accounts: BTreeMap::new(),
             left_out: Vec::new(),
@@ -66,14 +66,15 @@ impl Outcomes {
         self.failures().next().is_none()
     }
 
-    fn failures(&self) -> impl Iterator<Item = &Decision> {
-        let lines = self.accounts.values().flat_map(|report| &report.places).flat_map(|place| &place.decisions);
+    fn failures(&self) -> impl Iterator<Item = &LogEntry> {
+        let lines = self.accounts.values().flat_map(|report| &report.account_regions).flat_map(|at| &at.decisions);
         self.grant_failures.iter().chain(lines.filter(|line| is_failure(line)))
     }
 
     fn counts(&self) -> Counts {
         let mut counts = Counts::default();
-        for result in self.accounts.values().flat_map(|report| &report.places).flat_map(|place| place.vpcs.values()) {
+        for result in self.accounts.values().flat_map(|report| &report.account_regions).flat_map(|at| at.vpcs.values())
+        {
             match result {
                 VpcResult::Enrolled => counts.enrolled += 1,
                 VpcResult::Repaired => counts.repaired += 1,
@@ -111,7 +112,7 @@ impl Outcomes {
         out.line(&table.to_string())?;
         self.print_left_alone(out)?;
         self.print_gaps(out)?;
-        let failures: Vec<&Decision> = self.failures().collect();
+        let failures: Vec<&LogEntry> = self.failures().collect();
         if !failures.is_empty() {
             let title = out.styled("Failures", Style::new().red().bold());
             out.line(&format!("\n{title}"))?;
@@ -127,8 +128,9 @@ impl Outcomes {
 
     /// Flow logs that had to go before their successors, so that records may be missing.
     fn print_gaps<W: Write>(&self, out: &mut Output<W>) -> Result<(), OutputError> {
-        let places = self.accounts.values().flat_map(|report| &report.places);
-        let gaps: Vec<&Decision> = places.flat_map(|place| &place.decisions).filter(|line| line.cause == GAP).collect();
+        let account_regions = self.accounts.values().flat_map(|report| &report.account_regions);
+        let gaps: Vec<&LogEntry> =
+            account_regions.flat_map(|at| &at.decisions).filter(|line| line.cause == GAP).collect();
         if gaps.is_empty() {
             return Ok(());
         }
@@ -142,9 +144,9 @@ impl Outcomes {
 
     /// Accounts and places that are left alone on purpose.
     fn print_left_alone<W: Write>(&self, out: &mut Output<W>) -> Result<(), OutputError> {
-        let places = self.accounts.values().flat_map(|report| &report.places);
-        let skipped: Vec<&Decision> = places
-            .flat_map(|place| &place.decisions)
+        let account_regions = self.accounts.values().flat_map(|report| &report.account_regions);
+        let skipped: Vec<&LogEntry> = account_regions
+            .flat_map(|at| &at.decisions)
             .filter(|line| matches!(line.outcome, Outcome::Skipped | Outcome::Ignored))
             .collect();
         if self.left_out.is_empty() && skipped.is_empty() {
@@ -162,20 +164,20 @@ impl Outcomes {
     }
 }
 
-fn is_failure(line: &Decision) -> bool {
+fn is_failure(line: &LogEntry) -> bool {
     match line.outcome {
         Outcome::RetryLater | Outcome::Failed | Outcome::Refused => true,
         Outcome::Done | Outcome::Unchanged | Outcome::Ignored | Outcome::Skipped => false,
     }
 }
 
-fn place_and_cause(line: &Decision) -> String {
+fn place_and_cause(line: &LogEntry) -> String {
     let account = line.account.map(|id| id.to_string()).unwrap_or_default();
     let region = line.region.as_ref().map(ToString::to_string).unwrap_or_default();
     printable(&format!("{account} {region} {} {}: {}", line.resource, line.action, line.cause))
 }
 
-fn failure<W: Write>(out: &mut Output<W>, line: &Decision) -> Result<(), OutputError> {
+fn failure<W: Write>(out: &mut Output<W>, line: &LogEntry) -> Result<(), OutputError> {
     out.line(&format!("  {}", place_and_cause(line)))?;
     if let Some(id) = &line.request_id {
         out.line(&format!("    request: {}", printable(id)))?;
@@ -196,7 +198,7 @@ mod tests {
     #[test]
     fn a_stranger_cannot_write_to_the_terminal() {
         let hostile = "prod\u{1b}[2J\u{202e}dorp\n\u{9b}31m";
-        let line = Decision::about(None, "grant", hostile, Outcome::Failed, hostile);
+        let line = LogEntry::about(None, "grant", hostile, Outcome::Failed, hostile);
         let grants = GrantReport { decisions: vec![line], ..GrantReport::default() };
         let mut outcomes = Outcomes::new(&grants);
         let id = "111122223333".parse().unwrap();

@@ -1,7 +1,7 @@
 //! The report as CSV, a row for each VPC.
 
 use csv::Writer;
-use enroller_core::report::coverage::{CoverageReport, CoverageRow};
+use enroller_core::coverage::{CoverageReport, CoverageRow};
 
 /// The header, which never changes; columns may be added at its end.
 const HEADER: [&str; 11] = [
@@ -58,7 +58,7 @@ fn no_formula(text: &str) -> String {
 mod tests {
     use super::super::testing::{report, row};
     use super::*;
-    use enroller_core::report::coverage::Status;
+    use enroller_core::coverage::Status;
 
     #[test]
     fn there_is_a_header_and_a_line_for_each_row() {

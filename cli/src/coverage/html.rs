@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use enroller_core::coverage::{CoverageReport, Status};
 use enroller_core::ids::{AccountId, ParentId, Region};
-use enroller_core::report::coverage::{CoverageReport, Status};
 use serde::Serialize;
 
 const PAGE: &str = include_str!("page/page.html");
@@ -43,8 +43,8 @@ struct PageData<'a> {
     organization: &'a str,
     generated_at: &'a str,
     coverage_percent: Option<f64>,
-    places: usize,
-    empty_places: usize,
+    account_regions: usize,
+    empty_account_regions: usize,
     surveyed_accounts: usize,
     regions: Vec<&'a str>,
     statuses: [StatusData; Status::ALL.len()],
@@ -92,8 +92,8 @@ impl<'a> PageData<'a> {
             organization: report.organization.as_str(),
             generated_at: &report.generated_at,
             coverage_percent: report.coverage_percent(),
-            places: report.places,
-            empty_places: report.empty_places,
+            account_regions: report.account_regions,
+            empty_account_regions: report.empty_account_regions,
             surveyed_accounts: report.accounts,
             statuses: Status::ALL.map(StatusData::of),
             accounts: by_account
@@ -207,8 +207,8 @@ mod tests {
 
     #[test]
     fn every_place_to_fill_is_filled_once() {
-        for place in ["/*STYLE*/", "/*SCRIPT*/", "/*DATA*/"] {
-            assert_eq!(PAGE.matches(place).count(), 1, "{place}");
+        for at in ["/*STYLE*/", "/*SCRIPT*/", "/*DATA*/"] {
+            assert_eq!(PAGE.matches(at).count(), 1, "{at}");
         }
         let page = render(&report(Vec::new())).unwrap();
         assert!(!page.contains("/*DATA*/") && !page.contains("/*STYLE*/") && !page.contains("/*SCRIPT*/"));

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use enroller_core::coverage::{CoverageReport, FailureClass, InspectedRegion, InspectionFailure, Survey};
 use enroller_core::error::Disposition;
-use enroller_core::report::coverage::{CoverageReport, FailureClass, Survey, SurveyFailure, Surveyed};
 use enroller_core::settings::Settings;
-use enroller_engine::reconcile::Trouble;
-use enroller_engine::survey::{AccountSurvey, PlaceSurvey};
+use enroller_engine::reconcile::ReconcileError;
+use enroller_engine::survey::{AccountRegionSnapshot, AccountSnapshot};
 use jiff::Timestamp;
 
 use crate::args::{CoverageArgs, CoverageFormat};
@@ -49,40 +49,40 @@ fn print(args: &CoverageArgs, report: &CoverageReport) -> anyhow::Result<()> {
     Ok(out.finish()?)
 }
 
-fn add(survey: &mut Survey, settings: &Settings, account: &AccountSurvey) {
+fn add(survey: &mut Survey, settings: &Settings, account: &AccountSnapshot) {
     if let Some(why) = &account.left_out {
         survey.leave_out(&account.account, None, why);
     }
-    for place in &account.places {
-        let failure = place.found.as_ref().err().map(failure);
-        let looked = match (&place.found, &failure) {
+    for at in &account.account_regions {
+        let failure = at.found.as_ref().err().map(failure);
+        let looked = match (&at.found, &failure) {
             (Ok((observed, plan)), _) => Ok((observed, plan)),
             (Err(_), Some(failure)) => Err(failure),
             // `failure` is made of that very error.
             (Err(_), None) => continue,
         };
-        let PlaceSurvey { place, granted_on, .. } = place;
-        let (place, granted_on) = (place.clone(), granted_on.clone());
-        survey.add(settings, &Surveyed { account: &account.account, place, granted_on, looked });
+        let AccountRegionSnapshot { at, granted_on, .. } = at;
+        let (at, granted_on) = (at.clone(), granted_on.clone());
+        survey.add(settings, &InspectedRegion { account: &account.account, at, granted_on, looked });
     }
 }
 
-fn failure(trouble: &Trouble) -> SurveyFailure {
-    let disposition = trouble.disposition();
+fn failure(errors: &ReconcileError) -> InspectionFailure {
+    let disposition = errors.disposition();
     let class = match disposition {
         Disposition::Skip(_) => FailureClass::Skipped,
         Disposition::RetrySoon | Disposition::RetryLater(_) => FailureClass::Later,
         Disposition::AlreadyThere | Disposition::Absent | Disposition::Terminal(_) => FailureClass::Failed,
     };
-    let request_id = trouble.aws_error().and_then(|error| error.request_id.clone());
-    SurveyFailure { text: trouble.to_string(), class, request_id, next_step: disposition.next_step().to_owned() }
+    let request_id = errors.aws_error().and_then(|error| error.request_id.clone());
+    InspectionFailure { text: errors.to_string(), class, request_id, next_step: disposition.next_step().to_owned() }
 }
 
 #[cfg(test)]
 pub(crate) mod testing {
     use std::collections::BTreeMap;
 
-    use enroller_core::report::coverage::{CoverageReport, CoverageRow, Status};
+    use enroller_core::coverage::{CoverageReport, CoverageRow, Status};
 
     /// A row of account `number` with a VPC of the same number, in eu-west-1.
     pub(crate) fn row(number: u32, status: Status) -> CoverageRow {
@@ -109,8 +109,8 @@ pub(crate) mod testing {
             regions: ["eu-west-1", "us-east-1"].map(|region| region.parse().unwrap()).into(),
             unit_names: BTreeMap::new(),
             accounts: rows.len(),
-            places: rows.len(),
-            empty_places: 0,
+            account_regions: rows.len(),
+            empty_account_regions: 0,
             rows,
         }
     }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
+use enroller_core::coverage::{CoverageReport, CoverageRow, Status, Totals};
 use enroller_core::ids::{AccountId, Region};
-use enroller_core::report::coverage::{CoverageReport, CoverageRow, Status, Totals};
 use owo_colors::Style;
 
 use crate::output::{Output, OutputError};
@@ -232,8 +232,8 @@ fn verdict<W: Write>(out: &Output<W>, report: &CoverageReport) -> String {
     let where_looked = format!(
         " ({}, {}, {} without a VPC)",
         count(report.accounts, "account", "accounts"),
-        count(report.places, "place", "places"),
-        report.empty_places
+        count(report.account_regions, "account-Region", "account-Regions"),
+        report.empty_account_regions
     );
     out.styled(&format!("{text}{rest}{where_looked}"), style(status).bold())
 }
@@ -242,10 +242,10 @@ fn percent(totals: &Totals) -> String {
     totals.coverage_percent().map_or_else(|| "-".to_owned(), |percent| format!("{percent:.1} %"))
 }
 
-fn line<W: Write>(out: &mut Output<W>, status: Status, place: &str, what: &str, why: &str) -> Result<(), OutputError> {
+fn line<W: Write>(out: &mut Output<W>, status: Status, at: &str, what: &str, why: &str) -> Result<(), OutputError> {
     // Padded before it is styled: the escape codes would count as letters.
     let status = out.styled(&format!("{:<17}", status.title().to_lowercase()), style(status));
-    let text = format!("  {status}  {place:<14}  {what:<21}  {}", printable(why));
+    let text = format!("  {status}  {at:<14}  {what:<21}  {}", printable(why));
     out.line(text.trim_end())
 }
 
@@ -278,8 +278,10 @@ fn several_kinds(rows: &[&CoverageRow]) -> String {
     let vpcs = rows.iter().filter(|row| row.vpc.is_some()).count();
     match rows.len() - vpcs {
         0 => count(vpcs, "VPC", "VPCs"),
-        places if vpcs == 0 => count(places, "place", "places"),
-        places => format!("{}, {}", count(vpcs, "VPC", "VPCs"), count(places, "place", "places")),
+        account_regions if vpcs == 0 => count(account_regions, "account-Region", "account-Regions"),
+        account_regions => {
+            format!("{}, {}", count(vpcs, "VPC", "VPCs"), count(account_regions, "account-Region", "account-Regions"))
+        }
     }
 }
 
@@ -332,7 +334,7 @@ Regions
  REGION     COVERAGE  BROKEN  COVERED  EXCLUDED
  eu-west-1    50.0 %       1        1         1
 
-50.0 % covered: 1 of 2; 1 broken, 1 excluded (3 accounts, 3 places, 0 without a VPC)
+50.0 % covered: 1 of 2; 1 broken, 1 excluded (3 accounts, 3 account-Regions, 0 without a VPC)
 ";
         assert_eq!(shown(rows, false), expected);
     }
@@ -340,10 +342,16 @@ Regions
     #[test]
     fn when_all_is_covered_the_last_line_says_so() {
         let text = shown(vec![row(1, Status::Covered), row(2, Status::Covered)], false);
-        assert!(text.ends_with("Everything is covered: 2 VPCs (2 accounts, 2 places, 0 without a VPC)\n"), "{text}");
+        assert!(
+            text.ends_with("Everything is covered: 2 VPCs (2 accounts, 2 account-Regions, 0 without a VPC)\n"),
+            "{text}"
+        );
         assert!(!text.contains("Problems") && !text.contains("What to do"), "{text}");
         let nothing = shown(Vec::new(), false);
-        assert!(nothing.ends_with("Nothing is to be covered (0 accounts, 0 places, 0 without a VPC)\n"), "{nothing}");
+        assert!(
+            nothing.ends_with("Nothing is to be covered (0 accounts, 0 account-Regions, 0 without a VPC)\n"),
+            "{nothing}"
+        );
     }
 
     #[test]

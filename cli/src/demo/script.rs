@@ -166,7 +166,7 @@ impl Script {
     async fn for_a_while(&mut self, ms: u64) -> anyhow::Result<()> {
         let (show, last_tick_ms, regions) = (&mut self.show, &mut self.last_tick_ms, &self.regions);
         let mut watch = |lab: &Lab| {
-            show.decisions(lab.sim.now_ms(), &lab.notebook.take());
+            show.decisions(lab.sim.now_ms(), &lab.recording.take());
             show.progress(lab, regions);
             tick(lab, last_tick_ms);
         };

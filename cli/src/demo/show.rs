@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use enroller_core::report::{Decision, Outcome};
+use enroller_core::log::{LogEntry, Outcome};
 use enroller_lab::Lab;
 use enroller_lab::audit::audit;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -68,7 +68,7 @@ impl Show {
     }
 
     /// The functions decided something.
-    pub(super) fn decisions(&mut self, now_ms: u64, decisions: &[Decision]) {
+    pub(super) fn decisions(&mut self, now_ms: u64, decisions: &[LogEntry]) {
         if now_ms.saturating_sub(self.tally_at_ms) > TELL_TOGETHER_MS {
             self.flush(now_ms);
         }
@@ -103,7 +103,7 @@ impl Show {
             return;
         }
         let audit = audit(&lab.sim, regions);
-        let vpcs: usize = audit.places.iter().map(|place| place.vpcs).sum();
+        let vpcs: usize = audit.account_regions.iter().map(|at| at.vpcs).sum();
         self.bar.set_length(vpcs as u64);
         self.bar.set_position((vpcs - audit.uncovered()) as u64);
         self.bar.set_message(format!("{} calls", lab.sim.with(|world| world.stats.total())));

@@ -26,7 +26,7 @@ pub(super) struct Summary {
     vpcs: usize,
     covered: usize,
     uncovered: Vec<String>,
-    doubled: Vec<String>,
+    on_several_shards: Vec<String>,
     grants: Vec<Grant>,
     not_on_exactly_one_shard: Vec<String>,
     granted_strangers: BTreeSet<String>,
@@ -87,28 +87,28 @@ impl Summary {
             policy_bytes: it.policy_bytes,
             policy_bytes_left: MAX_POLICY_BYTES.saturating_sub(it.policy_bytes),
         });
-        let misplaced: Vec<String> =
-            audit.misplaced().iter().map(|it| format!("{} in {}", it.account, it.region)).collect();
-        let vpcs: usize = audit.places.iter().map(|place| place.vpcs).sum();
+        let misassigned: Vec<String> =
+            audit.misassigned().iter().map(|it| format!("{} in {}", it.account, it.region)).collect();
+        let vpcs: usize = audit.account_regions.iter().map(|at| at.vpcs).sum();
         let of = |list: fn(&enroller_lab::audit::Coverage) -> &Vec<String>| -> Vec<String> {
-            audit.places.iter().flat_map(list).cloned().collect()
+            audit.account_regions.iter().flat_map(list).cloned().collect()
         };
         let records = Records::of(&lab.sim.traffic_report());
         let ok = audit.uncovered() == 0
-            && misplaced.is_empty()
+            && misassigned.is_empty()
             && audit.strangers.is_empty()
             && records.lost_after_enrollment == 0
             && audit.destinations.iter().all(|it| it.policy_bytes <= MAX_POLICY_BYTES);
         Self {
             ok,
-            accounts: audit.places.iter().map(|place| &place.account).collect::<BTreeSet<_>>().len(),
+            accounts: audit.account_regions.iter().map(|at| &at.account).collect::<BTreeSet<_>>().len(),
             regions: regions.to_vec(),
             vpcs,
             covered: vpcs - audit.uncovered(),
-            uncovered: of(|place| &place.uncovered),
-            doubled: of(|place| &place.doubled),
+            uncovered: of(|at| &at.uncovered),
+            on_several_shards: of(|at| &at.on_several_shards),
             grants: grants.collect(),
-            not_on_exactly_one_shard: misplaced,
+            not_on_exactly_one_shard: misassigned,
             granted_strangers: audit.strangers.clone(),
             calls: calls.len(),
             calls_by_operation,
@@ -162,8 +162,8 @@ impl Summary {
     fn coverage_table(&self) -> Table {
         let mut table = table(std::iter::once("account").chain(self.regions.iter().map(String::as_str)));
         let mut rows: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for place in &self.audit.places {
-            rows.entry(&place.account).or_default().push(format!("{}/{}", place.with_flow_log, place.vpcs));
+        for at in &self.audit.account_regions {
+            rows.entry(&at.account).or_default().push(format!("{}/{}", at.with_flow_log, at.vpcs));
         }
         for (account, cells) in rows.iter().take(ROWS) {
             table.add_row(std::iter::once((*account).to_owned()).chain(cells.iter().cloned()));
@@ -172,7 +172,7 @@ impl Summary {
             table.add_row([format!("and {} more accounts", rows.len() - ROWS)]);
         }
         let total = |region: &String| {
-            let here = self.audit.places.iter().filter(|place| place.region == *region);
+            let here = self.audit.account_regions.iter().filter(|at| at.region == *region);
             let (covered, all) = here.fold((0, 0), |(covered, all), it| (covered + it.with_flow_log, all + it.vpcs));
             format!("{covered}/{all}")
         };

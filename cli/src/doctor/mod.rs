@@ -4,8 +4,8 @@ mod table;
 
 use std::process::ExitCode;
 
+use enroller_core::doctor::{Check, DoctorReport, Summary};
 use enroller_core::ids::{AccountId, OrganizationId, Region};
-use enroller_core::report::checkup::{Check, Checkup, Summary};
 use enroller_core::settings::Settings;
 use enroller_engine::examine::{Examination, Sample};
 use serde::Serialize;
@@ -25,7 +25,7 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn of(settings: &'a Settings, checkup: &'a Checkup) -> Self {
+    fn of(settings: &'a Settings, checkup: &'a DoctorReport) -> Self {
         Self {
             organization: &settings.organization_id,
             central_account: settings.central_account,
@@ -38,7 +38,7 @@ impl<'a> Report<'a> {
 
 pub(crate) async fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
-    let sample = if args.all { Sample::All } else { Sample::Some(args.sample) };
+    let sample = if args.all { Sample::All } else { Sample::Accounts(args.sample) };
     let examination = Examination { sample, bus: args.bus.clone() };
     let checkup = session.engine.examine(&session.inspection, &examination).await;
     let report = Report::of(&session.engine.settings, &checkup);

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use enroller_core::report::checkup::{Check, CheckId, Group, Status, Summary};
+use enroller_core::doctor::{Check, CheckId, Group, Status, Summary};
 use owo_colors::Style;
 
 use super::Report;
@@ -19,7 +19,7 @@ const ID: usize = 18;
 
 /// Prints all checks.
 pub(super) fn print<W: Write>(out: &mut Output<W>, report: &Report<'_>) -> Result<(), OutputError> {
-    let title = out.styled(&format!("Checkup of {}", report.organization), Style::new().bold());
+    let title = out.styled(&format!("DoctorReport of {}", report.organization), Style::new().bold());
     out.line(&format!("{title}, central account {}, home Region {}", report.central_account, report.home_region))?;
     let mut shown: Option<Group> = None;
     for id in CheckId::ALL {
@@ -107,17 +107,17 @@ fn verdict<W: Write>(out: &Output<W>, summary: &Summary) -> String {
 
 #[cfg(test)]
 mod tests {
-    use enroller_core::report::checkup::{Checkup, Verdict};
+    use enroller_core::doctor::{CheckResult, DoctorReport};
 
     use super::*;
     use crate::output::testing::{printed, to_nobody};
 
     fn shown(checks: Vec<Check>) -> String {
-        let checkup = Checkup::new(checks);
+        let checkup = DoctorReport::new(checks);
         printed(|out| print(out, &report(&checkup)).unwrap())
     }
 
-    fn report(checkup: &Checkup) -> Report<'_> {
+    fn report(checkup: &DoctorReport) -> Report<'_> {
         static ORGANIZATION: std::sync::OnceLock<enroller_core::ids::OrganizationId> = std::sync::OnceLock::new();
         static HOME: std::sync::OnceLock<enroller_core::ids::Region> = std::sync::OnceLock::new();
         Report {
@@ -129,21 +129,22 @@ mod tests {
         }
     }
 
-    fn member_role(number: usize, verdict: Verdict) -> Check {
+    fn member_role(number: usize, verdict: CheckResult) -> Check {
         Check::new(CheckId::MemberRole, verdict).of(format!("{number:012}").parse().unwrap())
     }
 
     #[test]
     fn what_is_well_takes_a_line_and_what_is_not_says_why_and_how() {
         let shown = shown(vec![
-            Check::new(CheckId::Caller, Verdict::ok("arn:aws:iam::444455556666:root")),
-            member_role(1, Verdict::ok("Member can be taken on")),
-            member_role(2, Verdict::ok("Member can be taken on")),
-            member_role(3, Verdict::failed("Member cannot be taken on", "deploy the member stack")),
-            Check::new(CheckId::Queue, Verdict::warning("it has no dead-letter queue", "update the stack")).about("q"),
+            Check::new(CheckId::Caller, CheckResult::ok("arn:aws:iam::444455556666:root")),
+            member_role(1, CheckResult::ok("Member can be taken on")),
+            member_role(2, CheckResult::ok("Member can be taken on")),
+            member_role(3, CheckResult::failed("Member cannot be taken on", "deploy the member stack")),
+            Check::new(CheckId::Queue, CheckResult::warning("it has no dead-letter queue", "update the stack"))
+                .about("q"),
         ]);
         let expected = "\
-Checkup of o-exampleorg1, central account 444455556666, home Region eu-west-1
+DoctorReport of o-exampleorg1, central account 444455556666, home Region eu-west-1
 
 Caller and organization
   ok       caller              arn:aws:iam::444455556666:root
@@ -166,9 +167,9 @@ Something does not work: 3 ok, 1 warning, 1 failed
 
     #[test]
     fn thousands_of_equal_failures_take_a_few_lines_and_the_worst_come_first() {
-        let failed = |number| member_role(number, Verdict::failed("no", "deploy the member stack"));
+        let failed = |number| member_role(number, CheckResult::failed("no", "deploy the member stack"));
         let mut checks: Vec<Check> =
-            (1..5_000).map(|number| member_role(number, Verdict::unknown("?", "ask"))).collect();
+            (1..5_000).map(|number| member_role(number, CheckResult::unknown("?", "ask"))).collect();
         checks.extend((5_000..5_020).map(failed));
         let shown = shown(checks);
         assert!(shown.lines().count() < 25, "{shown}");
@@ -180,9 +181,9 @@ Something does not work: 3 ok, 1 warning, 1 failed
     #[test]
     fn the_last_line_says_how_it_stands() {
         for (verdict, expected) in [
-            (Verdict::ok("x"), "All is well: 1 ok\n"),
-            (Verdict::warning("x", "y"), "It works, with warnings: 1 warning\n"),
-            (Verdict::unknown("x", "y"), "but not everything could be looked at: 1 unknown\n"),
+            (CheckResult::ok("x"), "All is well: 1 ok\n"),
+            (CheckResult::warning("x", "y"), "It works, with warnings: 1 warning\n"),
+            (CheckResult::unknown("x", "y"), "but not everything could be looked at: 1 unknown\n"),
         ] {
             assert!(shown(vec![member_role(1, verdict)]).ends_with(expected), "{expected}");
         }
@@ -190,10 +191,10 @@ Something does not work: 3 ok, 1 warning, 1 failed
 
     #[test]
     fn a_stranger_cannot_write_to_the_terminal_and_a_reader_who_has_seen_enough_ends_it() {
-        let hostile = vec![member_role(1, Verdict::failed("a\u{1b}[2Jb", "c\nd"))];
+        let hostile = vec![member_role(1, CheckResult::failed("a\u{1b}[2Jb", "c\nd"))];
         let text = shown(hostile);
         assert!(text.contains("a\u{fffd}[2Jb") && text.contains("c\u{fffd}d"), "{text}");
-        let checkup = Checkup::default();
+        let checkup = DoctorReport::default();
         assert!(matches!(print(&mut to_nobody(), &report(&checkup)), Err(OutputError::NobodyReads)));
     }
 }

@@ -10,7 +10,7 @@ use enroller_core::ids::{AccountId, OrganizationId, Region};
 use enroller_core::plan::{Action, FlowLogSpec, Plan};
 use serde::{Deserialize, Serialize};
 
-use super::Looked;
+use super::OrganizationSnapshot;
 use crate::session::Session;
 
 /// The version of the format. A file of another one is refused.
@@ -34,7 +34,7 @@ pub(crate) struct PlanFile {
 }
 
 impl PlanFile {
-    pub(crate) fn of(session: &Session, selection: &BackfillRequest, looked: &Looked) -> Self {
+    pub(crate) fn of(session: &Session, selection: &BackfillRequest, looked: &OrganizationSnapshot) -> Self {
         let settings = &session.engine.settings;
         let mut file = Self {
             plan_file_version: VERSION,
@@ -51,10 +51,10 @@ impl PlanFile {
                 Err(error) => drop(file.not_planned.insert(format!("grants {region}"), error.to_string())),
             }
         }
-        for place in looked.surveys.iter().flat_map(|survey| &survey.places) {
-            match &place.found {
+        for at in looked.surveys.iter().flat_map(|survey| &survey.account_regions) {
+            match &at.found {
                 Ok((_, plan)) => file.add_steps(plan),
-                Err(trouble) => drop(file.not_planned.insert(place.place.to_string(), trouble.to_string())),
+                Err(errors) => drop(file.not_planned.insert(at.at.to_string(), errors.to_string())),
             }
         }
         file
@@ -74,7 +74,7 @@ impl PlanFile {
 
     fn add_steps(&mut self, plan: &Plan) {
         for step in &plan.steps {
-            self.changes.extend(describe(&step.action).into_iter().map(|change| format!("{}: {change}", plan.place)));
+            self.changes.extend(describe(&step.action).into_iter().map(|change| format!("{}: {change}", plan.at)));
         }
     }
 
@@ -107,8 +107,8 @@ impl PlanFile {
         moved.extend(self.changes.difference(&now.changes).map(|it| format!("no longer needed: {it}")));
         moved.extend(now.changes.difference(&self.changes).map(|it| format!("not in the plan: {it}")));
         let could_look = |one: &Self, other: &Self, what: &str| -> Vec<String> {
-            let only = one.not_planned.iter().filter(|(place, _)| !other.not_planned.contains_key(*place));
-            only.map(|(place, cause)| format!("{what}: {place}: {cause}")).collect()
+            let only = one.not_planned.iter().filter(|(at, _)| !other.not_planned.contains_key(*at));
+            only.map(|(at, cause)| format!("{what}: {at}: {cause}")).collect()
         };
         moved.extend(could_look(self, now, "can be inspected now"));
         moved.extend(could_look(now, self, "cannot be inspected any more"));

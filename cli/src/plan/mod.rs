@@ -11,8 +11,8 @@ use enroller_core::backfill::BackfillRequest;
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::observed::Account;
 use enroller_core::plan::Plan;
-use enroller_engine::onboard::{GrantPreview, GrantWork};
-use enroller_engine::survey::AccountSurvey;
+use enroller_engine::onboard::{GrantPreview, GrantSync};
+use enroller_engine::survey::AccountSnapshot;
 use futures::stream::{StreamExt, iter};
 
 use crate::args::{PlanArgs, PlanFormat};
@@ -24,27 +24,28 @@ pub(crate) use file::PlanFile;
 pub(crate) use report::PlanReport;
 
 /// Everything that was looked at, and what would be done about it.
-pub(crate) struct Looked {
+pub(crate) struct OrganizationSnapshot {
     pub(crate) preview: GrantPreview,
-    pub(crate) surveys: Vec<AccountSurvey>,
+    pub(crate) surveys: Vec<AccountSnapshot>,
 }
 
-impl Looked {
+impl OrganizationSnapshot {
     /// The plans of one account, by Region, as a person approves them.
     pub(crate) fn plans(&self, account: AccountId) -> BTreeMap<Region, Plan> {
-        let places = self.surveys.iter().filter(|survey| survey.account.id == account).flat_map(|it| &it.places);
-        places.filter_map(|it| Some((it.place.region.clone(), it.found.as_ref().ok()?.1.clone()))).collect()
+        let account_regions =
+            self.surveys.iter().filter(|survey| survey.account.id == account).flat_map(|it| &it.account_regions);
+        account_regions.filter_map(|it| Some((it.at.region.clone(), it.found.as_ref().ok()?.1.clone()))).collect()
     }
 }
 
 /// What a backfill of the selection asks of the grants.
-pub(crate) fn grant_work(selection: &BackfillRequest, reason: &str) -> GrantWork {
-    GrantWork {
+pub(crate) fn grant_work(selection: &BackfillRequest, reason: &str) -> GrantSync {
+    GrantSync {
         sync: true,
         without_requests: true,
         reason: reason.to_owned(),
         only: Some(selection.clone()),
-        ..GrantWork::default()
+        ..GrantSync::default()
     }
 }
 
@@ -66,7 +67,7 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What a backfill of the selection would do: the one value that is shown, asked about and carried out.
-pub(crate) async fn plan_for(session: &Session, selection: &BackfillRequest) -> anyhow::Result<Looked> {
+pub(crate) async fn plan_for(session: &Session, selection: &BackfillRequest) -> anyhow::Result<OrganizationSnapshot> {
     let regions = session.regions(selection)?;
     let preview = session.engine.preview_grants(&grant_work(selection, "plan")).await?;
     let accounts = select(selection, preview.accounts.clone())?;
@@ -74,7 +75,12 @@ pub(crate) async fn plan_for(session: &Session, selection: &BackfillRequest) -> 
 }
 
 /// Looks at the accounts, several at once.
-async fn look(session: &Session, regions: &BTreeSet<Region>, preview: GrantPreview, accounts: Vec<Account>) -> Looked {
+async fn look(
+    session: &Session,
+    regions: &BTreeSet<Region>,
+    preview: GrantPreview,
+    accounts: Vec<Account>,
+) -> OrganizationSnapshot {
     let engine = &session.engine;
     let mut progress = Progress::new(accounts.len());
     let surveys = iter(&accounts).map(async |account| {
@@ -84,14 +90,14 @@ async fn look(session: &Session, regions: &BTreeSet<Region>, preview: GrantPrevi
     let mut surveys = surveys.buffer_unordered(engine.settings.max_concurrency);
     let mut found = Vec::with_capacity(accounts.len());
     while let Some(survey) = surveys.next().await {
-        progress.done(survey.places.iter().any(|place| place.found.is_err()));
+        progress.done(survey.account_regions.iter().any(|at| at.found.is_err()));
         found.push(survey);
     }
     drop(surveys);
     progress.finish();
     // They finish in any order; what is printed must not depend on it.
     found.sort_by_key(|survey| survey.account.id);
-    Looked { preview, surveys: found }
+    OrganizationSnapshot { preview, surveys: found }
 }
 
 /// Prints the last line of a plan, for a question that follows.

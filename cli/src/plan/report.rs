@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use enroller_core::error::Disposition;
 use enroller_core::grants::GrantPlan;
 use enroller_core::ids::{AccountId, Region, VpcId};
+use enroller_core::log::LogEntry;
 use enroller_core::observed::Observed;
 use enroller_core::plan::{Action, Plan, VpcPlan};
-use enroller_core::report::Decision;
 use enroller_core::settings::Settings;
-use enroller_engine::reconcile::Trouble;
-use enroller_engine::survey::{AccountSurvey, PlaceSurvey};
+use enroller_engine::reconcile::ReconcileError;
+use enroller_engine::survey::{AccountRegionSnapshot, AccountSnapshot};
 use serde::Serialize;
 
-use super::Looked;
+use super::OrganizationSnapshot;
 
 /// The whole plan.
 #[derive(Debug, Serialize)]
@@ -24,7 +24,7 @@ pub(crate) struct PlanReport {
     pub(crate) accounts: Vec<AccountPlan>,
     pub(crate) left_alone: Vec<LeftAlone>,
     /// What needs a person, about the grants.
-    pub(crate) warnings: Vec<Decision>,
+    pub(crate) warnings: Vec<LogEntry>,
 }
 
 /// The figures of the last line.
@@ -116,7 +116,7 @@ pub(crate) struct LeftAlone {
 }
 
 impl PlanReport {
-    pub(crate) fn of(settings: &Settings, looked: &Looked) -> Self {
+    pub(crate) fn of(settings: &Settings, looked: &OrganizationSnapshot) -> Self {
         let mut report = Self {
             organization: settings.organization_id.to_string(),
             summary: Summary::default(),
@@ -147,7 +147,7 @@ impl PlanReport {
         let plan = match plan {
             Ok(plan) => plan,
             Err(error) => {
-                let failure = Some(failure(&Trouble::Aws(error.clone())));
+                let failure = Some(failure(&ReconcileError::Aws(error.clone())));
                 self.grants.push(GrantChange { failure, ..empty("destinations".to_owned()) });
                 self.summary.failures += 1;
                 return;
@@ -167,7 +167,7 @@ impl PlanReport {
         }
     }
 
-    fn add_account(&mut self, survey: &AccountSurvey) {
+    fn add_account(&mut self, survey: &AccountSnapshot) {
         let account = &survey.account;
         if let Some(reason) = &survey.left_out {
             let (name, reason) = (account.name.clone(), reason.to_string());
@@ -175,14 +175,14 @@ impl PlanReport {
             return;
         }
         self.summary.accounts += 1;
-        let regions = survey.places.iter().map(|place| self.region_plan(place)).collect();
+        let regions = survey.account_regions.iter().map(|at| self.region_plan(at)).collect();
         self.accounts.push(AccountPlan { account: account.id, name: account.name.clone(), regions });
     }
 
-    fn region_plan(&mut self, survey: &PlaceSurvey) -> RegionPlan {
+    fn region_plan(&mut self, survey: &AccountRegionSnapshot) -> RegionPlan {
         self.summary.account_regions += 1;
         let mut region = RegionPlan {
-            region: survey.place.region.clone(),
+            region: survey.at.region.clone(),
             granted: survey.granted_on.is_some(),
             steps: Vec::new(),
             vpcs: Vec::new(),
@@ -194,10 +194,10 @@ impl PlanReport {
                 region.steps = plan.steps.iter().map(|step| StepPlan::of(&step.action, &step.why)).collect();
                 region.vpcs = self.vpc_lines(observed, plan);
                 region.notes.clone_from(&plan.notes);
-                region.failure = plan.blocked.clone().map(|blocked| failure(&Trouble::Blocked(blocked)));
+                region.failure = plan.blocked.clone().map(|blocked| failure(&ReconcileError::Blocked(blocked)));
                 self.summary.changes += region.steps.len();
             }
-            Err(trouble) => region.failure = Some(failure(trouble)),
+            Err(errors) => region.failure = Some(failure(errors)),
         }
         match region.failure.as_ref().map(|failure| failure.class) {
             Some("skipped") => self.summary.skipped += 1,
@@ -253,7 +253,7 @@ impl StepPlan {
     }
 }
 
-fn failure(trouble: &Trouble) -> Failure {
-    let disposition: Disposition = trouble.disposition();
-    Failure { class: disposition.label(), cause: trouble.to_string(), next_step: disposition.next_step().to_owned() }
+fn failure(errors: &ReconcileError) -> Failure {
+    let disposition: Disposition = errors.disposition();
+    Failure { class: disposition.label(), cause: errors.to_string(), next_step: disposition.next_step().to_owned() }
 }

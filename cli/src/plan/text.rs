@@ -19,8 +19,8 @@ pub(super) fn print<W: Write>(out: &mut Output<W>, report: &PlanReport) -> Resul
         }
     }
     for warning in &report.warnings {
-        let place = warning.region.as_ref().map(ToString::to_string).unwrap_or_default();
-        problem(out, &format!("{place} {}: {}", warning.action, warning.cause), warning.next_step.as_deref())?;
+        let at = warning.region.as_ref().map(ToString::to_string).unwrap_or_default();
+        problem(out, &format!("{at} {}: {}", warning.action, warning.cause), warning.next_step.as_deref())?;
     }
     let quiet = |account: &&AccountPlan| account.regions.iter().all(is_quiet);
     for account in report.accounts.iter().filter(|account| !quiet(account)) {
@@ -114,13 +114,13 @@ fn step<W: Write>(out: &mut Output<W>, step: &StepPlan) -> Result<(), OutputErro
 }
 
 fn grant<W: Write>(out: &mut Output<W>, change: &GrantChange) -> Result<(), OutputError> {
-    let place = format!("{} {}", change.region, change.destination);
+    let at = format!("{} {}", change.region, change.destination);
     if let Some(failure) = &change.failure {
         return failed(out, failure);
     }
     let mut line = |sign: &str, style: Style, text: String| {
         let sign = out.styled(sign, style);
-        out.line(&format!("    {sign} {place}: {text}"))
+        out.line(&format!("    {sign} {at}: {text}"))
     };
     if change.create {
         line("+", Style::new().green(), "a new destination".to_owned())?;

@@ -22,8 +22,8 @@ fn new_account(host: &Host) -> String {
 
 /// On how many destinations an account is granted in each Region.
 fn grants(host: &Host, account: &str) -> Vec<usize> {
-    let places = audit(&host.lab.sim, &host.lab.regions).places;
-    places.iter().filter(|place| place.account == account).map(|place| place.granted_on.len()).collect()
+    let account_regions = audit(&host.lab.sim, &host.lab.regions).account_regions;
+    account_regions.iter().filter(|at| at.account == account).map(|at| at.granted_on.len()).collect()
 }
 
 /// How often an operation was called from this position on.

@@ -1,7 +1,7 @@
 //! Manual and scheduled: lists the organization and queues one enrollment request per account.
 
 use enroller_engine::Engine;
-use enroller_engine::backfill::Order;
+use enroller_engine::backfill::BackfillCommand;
 use enroller_lambda::{Invocation, stop_at_ms};
 use lambda_runtime::LambdaEvent;
 use serde_json::Value;
@@ -23,7 +23,7 @@ pub async fn handle(engine: &Engine, event: LambdaEvent<Value>) -> anyhow::Resul
         }
         Invocation::Single(record) => {
             // Lambda tries an asynchronous invocation again with the same request id, so that it stays the same run.
-            let order = Order::read(&record.body, &event.context.request_id, &engine.settings)?;
+            let order = BackfillCommand::read(&record.body, &event.context.request_id, &engine.settings)?;
             Ok(serde_json::to_value(engine.backfill(&order, stop_ms).await?)?)
         }
     }

@@ -29,9 +29,9 @@ async fn new_vpc(host: &Host, account: &str) -> String {
     Person::of(&host.lab.sim, account, REGION).create_vpc(&[]).await.unwrap()
 }
 
-fn place(host: &Host, account: &str) -> Coverage {
-    let places = audit(&host.lab.sim, &[REGION.to_owned()]).places;
-    places.into_iter().find(|place| place.account == account).unwrap()
+fn at(host: &Host, account: &str) -> Coverage {
+    let account_regions = audit(&host.lab.sim, &[REGION.to_owned()]).account_regions;
+    account_regions.into_iter().find(|at| at.account == account).unwrap()
 }
 
 /// Names of the calls from this position on, sorted.
@@ -46,15 +46,15 @@ fn calls_from(host: &Host, from: usize) -> Vec<String> {
 async fn deliver_until_covered(host: &Host, container: &mut Container, account: &str) -> u32 {
     for _ in 0..20 {
         let delivery = host.deliver(ENROLLMENTS, container, PLENTY_MS).await.unwrap();
-        let place = place(host, account);
-        if place.uncovered.is_empty() {
-            assert!(place.doubled.is_empty(), "{place:?}");
+        let at = at(host, account);
+        if at.uncovered.is_empty() {
+            assert!(at.on_several_shards.is_empty(), "{at:?}");
             let ours = |body: &str| body.contains("\"CreateVpc\"") && body.contains(account);
             let message = delivery.messages.iter().find(|message| ours(&message.body));
             return message.expect("covered without its message").receive_count;
         }
     }
-    panic!("{:?}", place(host, account));
+    panic!("{:?}", at(host, account));
 }
 
 #[tokio::test]
@@ -91,8 +91,8 @@ async fn a_new_vpc_is_enrolled_and_the_next_one_takes_only_the_calls_that_differ
     assert_eq!(next.messages.len(), 1, "the member stack's rules leave out what the enroller did itself");
     let observing = ["DescribeFlowLogs", "DescribeLogGroups", "DescribeSubscriptionFilters", "DescribeVpcs"];
     assert_eq!(calls_from(&host, from), [&["CreateFlowLogs"][..], &observing].concat());
-    let place = place(&host, &account);
-    assert!(place.uncovered.is_empty() && place.doubled.is_empty() && place.vpcs >= 2, "{place:?}");
+    let at = at(&host, &account);
+    assert!(at.uncovered.is_empty() && at.on_several_shards.is_empty() && at.vpcs >= 2, "{at:?}");
 
     let ended = container.terminate().await.unwrap();
     for vpc in [vpc, next_vpc] {
@@ -117,7 +117,7 @@ async fn only_the_message_of_the_account_that_is_not_ready_comes_back() {
     let first = host.deliver(ENROLLMENTS, &mut container, PLENTY_MS).await.unwrap();
     assert_eq!(first.messages.len(), 2);
     assert_eq!(first.answer.failures().unwrap(), first.about(&format!("\"account\":\"{late}\"")));
-    assert!(place(&host, &good).uncovered.is_empty() && !place(&host, &late).uncovered.is_empty());
+    assert!(at(&host, &good).uncovered.is_empty() && !at(&host, &late).uncovered.is_empty());
 
     // Each later try waits twice as long: 30, 60, 120, 240 seconds.
     assert_eq!(deliver_until_covered(&host, &mut container, &late).await, 5);
@@ -166,7 +166,7 @@ async fn a_payload_that_lambda_could_not_have_sent_is_an_error_and_the_next_one_
     assert_eq!(calls_from(&host, from), [""; 0]);
     new_vpc(&host, &account).await;
     host.deliver(ENROLLMENTS, &mut container, PLENTY_MS).await.unwrap();
-    assert!(place(&host, &account).uncovered.is_empty());
+    assert!(at(&host, &account).uncovered.is_empty());
     container.terminate().await.unwrap();
 }
 
@@ -182,7 +182,7 @@ async fn before_the_deadline_what_hangs_is_handed_back_and_what_is_done_is_not()
     let cut = host.deliver(ENROLLMENTS, &mut container, LITTLE_MS).await.unwrap();
     assert!(cut.answer.left_ms > 0, "answered {} ms after the deadline", -cut.answer.left_ms);
     assert_eq!(cut.answer.failures().unwrap(), cut.about(&format!("\"account\":\"{slow}\"")));
-    assert!(place(&host, &good).uncovered.is_empty() && !place(&host, &slow).uncovered.is_empty());
+    assert!(at(&host, &good).uncovered.is_empty() && !at(&host, &slow).uncovered.is_empty());
 
     host.lab.sim.with(|world| world.faults.clear());
     assert_eq!(deliver_until_covered(&host, &mut container, &slow).await, 2);
@@ -202,7 +202,7 @@ async fn told_to_end_in_the_middle_of_a_call_it_ends_and_another_process_finishe
         host.lab.sim.with(|world| world.faults.clear());
         let mut fresh = host.start(ENROLLER).await.unwrap();
         if matches!(kind, FaultKind::HangAfter) {
-            assert!(place(&host, &account).uncovered.is_empty(), "made, though nobody has heard of it");
+            assert!(at(&host, &account).uncovered.is_empty(), "made, though nobody has heard of it");
         }
         // Events of the first process's own calls come before the message that comes back.
         let mut receives = 0;
@@ -211,8 +211,8 @@ async fn told_to_end_in_the_middle_of_a_call_it_ends_and_another_process_finishe
             assert_eq!(again.answer.failures().unwrap(), [""; 0], "{kind:?}");
             receives = again.messages.iter().map(|message| message.receive_count).max().expect("a message is lost");
         }
-        let place = place(&host, &account);
-        assert!(place.uncovered.is_empty() && place.doubled.is_empty(), "{kind:?}: {place:?}");
+        let at = at(&host, &account);
+        assert!(at.uncovered.is_empty() && at.on_several_shards.is_empty(), "{kind:?}: {at:?}");
         fresh.terminate().await.unwrap();
     }
 }

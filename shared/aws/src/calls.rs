@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::SdkConfig;
 use enroller_core::error::Code;
-use enroller_core::ids::Place;
+use enroller_core::ids::AccountRegion;
 use enroller_core::settings::Settings;
 use enroller_engine::ports::AwsResult;
 
@@ -50,7 +50,7 @@ pub(crate) struct Calls<C> {
     link: Arc<Link>,
     identity: Identity,
     make: fn(&SdkConfig) -> C,
-    clients: Mutex<HashMap<Place, Kept<C>>>,
+    clients: Mutex<HashMap<AccountRegion, Kept<C>>>,
 }
 
 impl<C: Clone + Send> Calls<C> {
@@ -69,7 +69,7 @@ impl<C: Clone + Send> Calls<C> {
     pub(crate) async fn call<T, E, Answer>(
         &self,
         api: Api,
-        at: &Place,
+        at: &AccountRegion,
         request: impl FnOnce(C) -> Answer + Send,
     ) -> AwsResult<T>
     where
@@ -93,7 +93,7 @@ impl<C: Clone + Send> Calls<C> {
         Err(error)
     }
 
-    fn client(&self, at: &Place, session: Option<&Arc<Session>>) -> C {
+    fn client(&self, at: &AccountRegion, session: Option<&Arc<Session>>) -> C {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((made_for, client)) = clients.get(at)
             && made_for.as_ref().map(Arc::as_ptr) == session.map(Arc::as_ptr)
@@ -120,7 +120,7 @@ impl<C: Clone + Send> Calls<C> {
 /// Asks for page after page until AWS gives no further token. A page may be empty and still have one.
 pub(crate) async fn all_pages<T, Page>(
     api: Api,
-    at: &Place,
+    at: &AccountRegion,
     mut page: impl FnMut(Option<String>) -> Page,
 ) -> AwsResult<Vec<T>>
 where

@@ -14,18 +14,18 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
 use enroller_core::ids::AccountId;
 use enroller_core::settings::Settings;
-use enroller_engine::inspect::Inspection;
-use enroller_engine::ports::{Accounts, Aws, AwsResult};
+use enroller_engine::inspect::DoctorPorts;
+use enroller_engine::ports::{Aws, AwsResult, MemberSessions};
 
 use crate::calls::Link;
 use crate::clock::Time;
 use crate::credentials::Sessions;
 use crate::destinations::CentralDestinations;
+use crate::doctor::inspection;
+use crate::ec2::Ec2;
 use crate::functions::Deployed;
-use crate::inspect::inspection;
 use crate::limits::{Limits, RateLimits};
 use crate::logs::LogGroups;
-use crate::network::Ec2;
 use crate::organization::Organizations;
 use crate::queues::Sqs;
 use crate::roles::Iam;
@@ -92,8 +92,8 @@ impl Connection {
     pub fn aws(&self) -> Aws {
         let link = &self.0;
         Aws {
-            accounts: Arc::new(Members(Arc::clone(link))),
-            network: Arc::new(Ec2::new(link)),
+            sessions: Arc::new(Members(Arc::clone(link))),
+            ec2: Arc::new(Ec2::new(link)),
             logs: Arc::new(LogGroups::new(link)),
             roles: Arc::new(Iam::new(link)),
             destinations: Arc::new(CentralDestinations::new(link)),
@@ -108,7 +108,7 @@ impl Connection {
     }
 
     /// The ports of the doctor, which share sessions and rate limits with those of the engine.
-    pub fn inspection(&self) -> Inspection {
+    pub fn inspection(&self) -> DoctorPorts {
         inspection(&self.0)
     }
 }
@@ -127,8 +127,8 @@ fn time_of(config: &SdkConfig) -> Time {
 struct Members(Arc<Link>);
 
 #[async_trait]
-impl Accounts for Members {
-    async fn enter(&self, account: AccountId) -> AwsResult<()> {
+impl MemberSessions for Members {
+    async fn assume(&self, account: AccountId) -> AwsResult<()> {
         self.0.sessions.of(account).await.map(drop)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use enroller_core::ids::{AccountId, Place};
+use enroller_core::ids::{AccountId, AccountRegion};
 use enroller_core::settings::Settings;
 use enroller_engine::ports::AwsResult;
 
@@ -92,7 +92,7 @@ impl Sessions {
 
     async fn assume(&self, account: AccountId) -> AwsResult<Session> {
         let home = &self.settings.home_region;
-        let at = Place { account, region: home.clone() };
+        let at = AccountRegion { account, region: home.clone() };
         let operation = ASSUME_ROLE.operation;
         self.limits.ready(ASSUME_ROLE, self.settings.central_account, home).await;
         let request = self.sts.assume_role().role_arn(self.settings.member_role(account).to_string());

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::types::Destination as SdkDestination;
 use enroller_core::arn::Arn;
-use enroller_core::ids::{Place, Region};
+use enroller_core::ids::{AccountRegion, Region};
 use enroller_core::names::DestinationName;
 use enroller_engine::ports::{AwsResult, Destination, Destinations};
 
@@ -24,14 +24,14 @@ impl CentralDestinations {
         Self(Calls::new(link, Identity::Central, Client::new))
     }
 
-    fn at(&self, region: &Region) -> Place {
-        Place { account: self.0.settings().central_account, region: region.clone() }
+    fn at(&self, region: &Region) -> AccountRegion {
+        AccountRegion { account: self.0.settings().central_account, region: region.clone() }
     }
 }
 
 /// A destination whose name is none we could have given is left out with a warning: it is not ours, and must not keep
 /// the others from being read.
-fn destination(at: &Place, found: &SdkDestination) -> Option<Destination> {
+fn destination(at: &AccountRegion, found: &SdkDestination) -> Option<Destination> {
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
     match found.destination_name().unwrap_or_default().parse() {
         Ok(name) => Some(Destination {
@@ -41,7 +41,7 @@ fn destination(at: &Place, found: &SdkDestination) -> Option<Destination> {
             policy: found.access_policy().filter(|policy| !policy.is_empty()).map(str::to_owned),
         }),
         Err(error) => {
-            tracing::warn!(%error, place = %at, "a destination of others is left out");
+            tracing::warn!(%error, at = %at, "a destination of others is left out");
             None
         }
     }

@@ -7,13 +7,13 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 use enroller_core::error::{AwsError, Code};
-use enroller_core::ids::Place;
+use enroller_core::ids::AccountRegion;
 
 #[cfg(test)]
 mod tests;
 
 /// The error of a call made at a place.
-pub(crate) fn aws_error<E>(operation: &'static str, at: &Place, error: SdkError<E, HttpResponse>) -> AwsError
+pub(crate) fn aws_error<E>(operation: &'static str, at: &AccountRegion, error: SdkError<E, HttpResponse>) -> AwsError
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
@@ -51,7 +51,7 @@ where
 }
 
 /// An answer that lacks something or holds something unknown; `message` names the value.
-pub(crate) fn unparsable(operation: &'static str, at: &Place, message: impl Into<String>) -> AwsError {
+pub(crate) fn unparsable(operation: &'static str, at: &AccountRegion, message: impl Into<String>) -> AwsError {
     AwsError::without_answer(operation, Code::Unparsable, message).at(at.account, &at.region)
 }
 

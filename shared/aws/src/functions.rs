@@ -8,7 +8,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_sqs::types::QueueAttributeName;
 use enroller_core::error::AwsError;
-use enroller_core::ids::Place;
+use enroller_core::ids::AccountRegion;
 use enroller_engine::ports::AwsResult;
 use serde_json::Value;
 
@@ -36,9 +36,9 @@ impl Deployed {
         }
     }
 
-    fn at(&self) -> Place {
+    fn at(&self) -> AccountRegion {
         let settings = self.lambda.settings();
-        Place { account: settings.central_account, region: settings.home_region.clone() }
+        AccountRegion { account: settings.central_account, region: settings.home_region.clone() }
     }
 
     /// Invokes a function and waits for its answer. Nothing is tried twice: a function whose answer was lost may be at

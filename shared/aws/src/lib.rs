@@ -10,7 +10,7 @@
 //! | the ports | `network`, `logs`, `roles`, `destinations`, `organization`, `queues` |
 //! | invoking the deployed functions and watching their queues | [`Deployed`] |
 //! | what only the doctor looks at | `inspect` |
-//! | decision lines and metrics on standard output | [`LineJournal`] |
+//! | decision lines and metrics on standard output | [`JsonLog`] |
 //!
 //! Nothing here decides anything: what an error means is said in `enroller_core::error`.
 
@@ -19,13 +19,13 @@ mod clock;
 mod connection;
 mod credentials;
 mod destinations;
+mod doctor;
+mod ec2;
 mod errors;
 mod functions;
-mod inspect;
-mod journal;
 mod limits;
+mod log;
 mod logs;
-mod network;
 mod organization;
 mod queues;
 mod roles;
@@ -35,5 +35,5 @@ mod testing;
 pub use clock::Time;
 pub use connection::Connection;
 pub use functions::Deployed;
-pub use journal::LineJournal;
 pub use limits::RateLimits;
+pub use log::JsonLog;

@@ -11,7 +11,7 @@ use aws_sdk_cloudwatchlogs::types::{
 use aws_types::SdkConfig;
 use enroller_core::arn::Arn;
 use enroller_core::error::Code;
-use enroller_core::ids::Place;
+use enroller_core::ids::AccountRegion;
 use enroller_core::names::LogGroupName;
 use enroller_core::observed::{LogGroup, LogGroupClass, SubscriptionFilter, Tags};
 use enroller_core::settings::Tag;
@@ -44,7 +44,7 @@ fn client(config: &SdkConfig) -> Client {
     Client::from_conf(aws_sdk_cloudwatchlogs::config::Builder::from(config).retry_partition(retries).build())
 }
 
-fn log_group(at: &Place, found: &SdkLogGroup) -> AwsResult<LogGroup> {
+fn log_group(at: &AccountRegion, found: &SdkLogGroup) -> AwsResult<LogGroup> {
     let days = found.retention_in_days().map(u32::try_from).transpose();
     Ok(LogGroup {
         retention_days: days
@@ -71,7 +71,7 @@ fn subscription_filter(found: &SdkFilter) -> SubscriptionFilter {
 
 #[async_trait]
 impl Logs for LogGroups {
-    async fn log_group(&self, at: &Place, name: &LogGroupName) -> AwsResult<Option<LogGroup>> {
+    async fn log_group(&self, at: &AccountRegion, name: &LogGroupName) -> AwsResult<Option<LogGroup>> {
         // There is only a prefix to ask by, so others whose names go on are listed too.
         let found = all_pages(DESCRIBE_LOG_GROUPS, at, async |token| {
             let request = |client: Client| {
@@ -92,13 +92,17 @@ impl Logs for LogGroups {
         found.await?.first().map(|group| log_group(at, group)).transpose()
     }
 
-    async fn log_group_tags(&self, at: &Place, name: &LogGroupName) -> AwsResult<Tags> {
+    async fn log_group_tags(&self, at: &AccountRegion, name: &LogGroupName) -> AwsResult<Tags> {
         let arn = Arn::log_group(&at.region, at.account, name).to_string();
         let request = |client: Client| client.list_tags_for_resource().resource_arn(arn).send();
         Ok(self.0.call(LIST_TAGS, at, request).await?.tags.unwrap_or_default().into_iter().collect())
     }
 
-    async fn subscription_filters(&self, at: &Place, group: &LogGroupName) -> AwsResult<Vec<SubscriptionFilter>> {
+    async fn subscription_filters(
+        &self,
+        at: &AccountRegion,
+        group: &LogGroupName,
+    ) -> AwsResult<Vec<SubscriptionFilter>> {
         let filters = all_pages(DESCRIBE_FILTERS, at, async |token| {
             let request = |client: Client| {
                 let page = client.describe_subscription_filters().log_group_name(group.as_str());
@@ -115,7 +119,7 @@ impl Logs for LogGroups {
 
     async fn create_log_group(
         &self,
-        at: &Place,
+        at: &AccountRegion,
         name: &LogGroupName,
         kms_key: Option<&str>,
         tag: &Tag,
@@ -128,7 +132,7 @@ impl Logs for LogGroups {
         self.0.call(CREATE_LOG_GROUP, at, request).await.map(drop)
     }
 
-    async fn set_retention(&self, at: &Place, name: &LogGroupName, days: Option<u32>) -> AwsResult<()> {
+    async fn set_retention(&self, at: &AccountRegion, name: &LogGroupName, days: Option<u32>) -> AwsResult<()> {
         match days {
             Some(days) => {
                 // The settings allow the values of CloudWatch Logs only, 3,653 at most.
@@ -145,14 +149,14 @@ impl Logs for LogGroups {
         }
     }
 
-    async fn associate_kms_key(&self, at: &Place, name: &LogGroupName, key: &str) -> AwsResult<()> {
+    async fn associate_kms_key(&self, at: &AccountRegion, name: &LogGroupName, key: &str) -> AwsResult<()> {
         let request = |client: Client| client.associate_kms_key().log_group_name(name.as_str()).kms_key_id(key).send();
         self.0.call(ASSOCIATE_KMS_KEY, at, request).await.map(drop)
     }
 
     async fn put_subscription_filter(
         &self,
-        at: &Place,
+        at: &AccountRegion,
         group: &LogGroupName,
         filter: &SubscriptionFilter,
     ) -> AwsResult<()> {

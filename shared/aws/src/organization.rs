@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use aws_sdk_organizations::Client;
 use aws_sdk_organizations::types::{Account as SdkAccount, AccountStatus, Parent};
 use enroller_core::error::{AwsError, Code};
-use enroller_core::ids::{AccountId, Invalid, OrganizationId, ParentId, Place};
+use enroller_core::ids::{AccountId, AccountRegion, Invalid, OrganizationId, ParentId};
 use enroller_core::observed::{Account, AccountState};
 use enroller_engine::ports::{AwsResult, Organization};
 
@@ -34,15 +34,15 @@ impl Organizations {
         Self(Calls::new(link, Identity::Central, Client::new))
     }
 
-    fn at(&self) -> AwsResult<Place> {
+    fn at(&self) -> AwsResult<AccountRegion> {
         let settings = self.0.settings();
         let region = settings.partition().organizations_region().parse().map_err(|invalid: Invalid| {
             AwsError::without_answer(LIST_ACCOUNTS.operation, Code::Unparsable, invalid.to_string())
         })?;
-        Ok(Place { account: settings.central_account, region })
+        Ok(AccountRegion { account: settings.central_account, region })
     }
 
-    async fn read(&self, api: Api, at: &Place, found: &SdkAccount, above: &mut Above) -> AwsResult<Account> {
+    async fn read(&self, api: Api, at: &AccountRegion, found: &SdkAccount, above: &mut Above) -> AwsResult<Account> {
         let wrong = |invalid: Invalid| unparsable(api.operation, at, invalid.to_string());
         let id: AccountId = found.id().unwrap_or_default().parse().map_err(wrong)?;
         let mut parents = parents_in_path(id, found.paths()).map_err(wrong)?;
@@ -53,7 +53,7 @@ impl Organizations {
     }
 
     /// The roots and OUs above an account, asked for step by step, outermost first.
-    async fn climb(&self, at: &Place, account: AccountId, above: &mut Above) -> AwsResult<Vec<ParentId>> {
+    async fn climb(&self, at: &AccountRegion, account: AccountId, above: &mut Above) -> AwsResult<Vec<ParentId>> {
         let mut parents = vec![self.parent(at, account.to_string()).await?];
         while let Some(child) = parents.last().filter(|parent| !is_root(parent)).cloned() {
             if parents.len() > MAX_DEPTH {
@@ -71,7 +71,7 @@ impl Organizations {
         Ok(parents)
     }
 
-    async fn parent(&self, at: &Place, child: String) -> AwsResult<ParentId> {
+    async fn parent(&self, at: &AccountRegion, child: String) -> AwsResult<ParentId> {
         let parents: Vec<Parent> = all_pages(LIST_PARENTS, at, async |token| {
             let request = |client: Client| client.list_parents().child_id(&child).set_next_token(token).send();
             let page = self.0.call(LIST_PARENTS, at, request).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
-use enroller_core::ids::Place;
+use enroller_core::ids::AccountRegion;
 use enroller_engine::ports::{AwsResult, Outgoing, Queues};
 
 use crate::calls::{Calls, Identity, Link};
@@ -25,12 +25,12 @@ impl Sqs {
         Self(Calls::new(link, Identity::Central, Client::new))
     }
 
-    fn at(&self) -> Place {
+    fn at(&self) -> AccountRegion {
         let settings = self.0.settings();
-        Place { account: settings.central_account, region: settings.home_region.clone() }
+        AccountRegion { account: settings.central_account, region: settings.home_region.clone() }
     }
 
-    async fn send_batch(&self, queue_url: &str, at: &Place, batch: &[Outgoing]) -> AwsResult<()> {
+    async fn send_batch(&self, queue_url: &str, at: &AccountRegion, batch: &[Outgoing]) -> AwsResult<()> {
         let entries: Result<Vec<_>, _> =
             batch.iter().enumerate().map(|(index, message)| entry(index, message)).collect();
         // Id and body are both set, which is all that can be missing.
@@ -47,7 +47,7 @@ impl Sqs {
         Ok(())
     }
 
-    async fn send_one(&self, queue_url: &str, at: &Place, message: &Outgoing) -> AwsResult<()> {
+    async fn send_one(&self, queue_url: &str, at: &AccountRegion, message: &Outgoing) -> AwsResult<()> {
         let request = |client: Client| {
             let (group, deduplication) = message.fifo.clone().unzip();
             let send = client.send_message().queue_url(queue_url).message_body(&message.body);
@@ -90,7 +90,7 @@ impl Queues for Sqs {
         Ok(messages.len())
     }
 
-    async fn hide(&self, queue_url: &str, receipt: &str, seconds: u32) -> AwsResult<()> {
+    async fn change_visibility(&self, queue_url: &str, receipt: &str, seconds: u32) -> AwsResult<()> {
         let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
         let request = |client: Client| {
             let change = client.change_message_visibility().queue_url(queue_url).receipt_handle(receipt);

@@ -8,7 +8,7 @@ use aws_sdk_iam::config::retry::RetryPartition;
 use aws_sdk_iam::types::Tag as IamTag;
 use aws_types::SdkConfig;
 use enroller_core::error::{AwsError, Code};
-use enroller_core::ids::{AccountId, Invalid, Partition, Place, Region};
+use enroller_core::ids::{AccountId, AccountRegion, Invalid, Partition, Region};
 use enroller_core::names::RoleName;
 use enroller_core::settings::Tag;
 use enroller_engine::ports::{AwsResult, Role, Roles};
@@ -29,10 +29,10 @@ impl Iam {
         Self(Calls::new(link, Identity::Member, client))
     }
 
-    fn at(&self, account: AccountId) -> AwsResult<Place> {
+    fn at(&self, account: AccountId) -> AwsResult<AccountRegion> {
         let region = iam_region(self.0.settings().partition())
             .map_err(|invalid| AwsError::without_answer(GET_ROLE.operation, Code::Unparsable, invalid.to_string()))?;
-        Ok(Place { account, region })
+        Ok(AccountRegion { account, region })
     }
 }
 
@@ -53,7 +53,7 @@ fn iam_region(partition: Partition) -> Result<Region, Invalid> {
 }
 
 /// IAM gives policy documents percent-encoded (RFC 3986, so a plus sign is itself).
-fn document(operation: &'static str, at: &Place, encoded: &str) -> AwsResult<Value> {
+fn document(operation: &'static str, at: &AccountRegion, encoded: &str) -> AwsResult<Value> {
     let wrong =
         |error: &dyn std::fmt::Display| unparsable(operation, at, format!("policy document {encoded:?}: {error}"));
     let text = percent_decode_str(encoded).decode_utf8().map_err(|error| wrong(&error))?;

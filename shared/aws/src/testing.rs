@@ -18,7 +18,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, S
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use aws_types::SdkConfig;
-use enroller_core::ids::Place;
+use enroller_core::ids::AccountRegion;
 use enroller_core::settings::Settings;
 use enroller_engine::ports::Aws;
 
@@ -241,6 +241,6 @@ pub(crate) fn settings() -> Arc<Settings> {
     Arc::new(Settings::from_lookup(|key| values.get(key).map(|value| (*value).to_owned())).unwrap())
 }
 
-pub(crate) fn place() -> Place {
-    Place { account: MEMBER.parse().unwrap(), region: "us-east-1".parse().unwrap() }
+pub(crate) fn at() -> AccountRegion {
+    AccountRegion { account: MEMBER.parse().unwrap(), region: "us-east-1".parse().unwrap() }
 }

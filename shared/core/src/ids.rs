@@ -181,12 +181,12 @@ impl FromStr for Region {
         let parts: Vec<&str> = text.split('-').collect();
         let letters = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
         let well_formed = match parts.as_slice() {
-            [area, places @ .., number] => {
+            [area, account_regions @ .., number] => {
                 area.len() == 2
                     && letters(area)
-                    && (1..=2).contains(&places.len())
+                    && (1..=2).contains(&account_regions.len())
                     // The isolated partitions (`us-iso-east-1`) are none of those in [`Partition`].
-                    && places.iter().all(|part| letters(part) && !part.starts_with("iso"))
+                    && account_regions.iter().all(|part| letters(part) && !part.starts_with("iso"))
                     && (1..=2).contains(&number.len())
                     && number.bytes().all(|b| b.is_ascii_digit())
             }
@@ -285,14 +285,14 @@ impl FromStr for ParentId {
 
 /// A place where things are enrolled: an account and a Region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct AccountRegion {
     /// The member account.
     pub account: AccountId,
     /// The Region in it.
     pub region: Region,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for AccountRegion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} in {}", self.account, self.region)
     }
@@ -404,8 +404,8 @@ mod tests {
 
     #[test]
     fn a_place_is_told_with_account_and_region() {
-        let place = Place { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
-        assert_eq!(place.to_string(), "111122223333 in eu-west-1");
+        let at = AccountRegion { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
+        assert_eq!(at.to_string(), "111122223333 in eu-west-1");
     }
 
     #[test]

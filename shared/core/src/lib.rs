@@ -16,19 +16,25 @@
 //! | policy documents | [`policy`] |
 //! | grants, shards and the revocation guard | [`grants`] |
 //! | the table from error code to what to do | [`error`] |
-//! | outcomes, decision lines and metrics | [`report`] |
+//! | outcomes and decision lines | [`log`] |
+//! | metrics and the failures they show | [`metrics`] |
+//! | what a coverage report says of each VPC | [`coverage`] |
+//! | what the doctor makes of what it finds | [`doctor`] |
 
 pub mod arn;
 pub mod backfill;
+pub mod coverage;
+pub mod doctor;
 pub mod error;
 pub mod event;
 pub mod grants;
 pub mod ids;
+pub mod log;
 pub mod message;
+pub mod metrics;
 pub mod names;
 pub mod observed;
 pub mod plan;
 pub mod policy;
-pub mod report;
 pub mod scope;
 pub mod settings;

@@ -6,10 +6,10 @@ use enroller_core::event::EventContext;
 use enroller_core::settings::Settings;
 use futures::future::{Either, select};
 
+use crate::assignments::AssignmentCache;
 use crate::onboard::Memory;
-use crate::placement::Placements;
-use crate::ports::{Aws, Clock, Journal};
-use crate::reconcile::Standings;
+use crate::ports::{Aws, Clock, DecisionLog};
+use crate::reconcile::EligibilityCache;
 
 /// Everything a function or the command line tool works with. Build it once per process.
 pub struct Engine {
@@ -20,23 +20,23 @@ pub struct Engine {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where decisions and metrics go.
-    pub journal: Arc<dyn Journal>,
-    pub(crate) placements: Placements,
+    pub log: Arc<dyn DecisionLog>,
+    pub(crate) assignments: AssignmentCache,
     pub(crate) memory: Memory,
-    pub(crate) standings: Standings,
+    pub(crate) eligibility: EligibilityCache,
 }
 
 impl Engine {
     /// An engine that remembers nothing yet.
-    pub fn new(settings: Settings, aws: Aws, clock: Arc<dyn Clock>, journal: Arc<dyn Journal>) -> Self {
+    pub fn new(settings: Settings, aws: Aws, clock: Arc<dyn Clock>, log: Arc<dyn DecisionLog>) -> Self {
         Self {
             settings,
             aws,
             clock,
-            journal,
-            placements: Placements::default(),
+            log,
+            assignments: AssignmentCache::default(),
             memory: Memory::default(),
-            standings: Standings::default(),
+            eligibility: EligibilityCache::default(),
         }
     }
 

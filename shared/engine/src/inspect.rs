@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use enroller_core::ids::Place;
-use enroller_core::report::checkup::caller::{CallerIdentity, OrganizationFacts};
-use enroller_core::report::checkup::members::TrailFacts;
-use enroller_core::report::checkup::queues::QueueFacts;
-use enroller_core::report::checkup::routes::{BusFacts, RuleFacts};
+use enroller_core::doctor::caller::{CallerIdentity, OrganizationFacts};
+use enroller_core::doctor::event_routes::{BusFacts, RuleFacts};
+use enroller_core::doctor::members::TrailFacts;
+use enroller_core::doctor::queues::QueueFacts;
+use enroller_core::ids::AccountRegion;
 
 use crate::ports::AwsResult;
 
@@ -28,10 +28,10 @@ pub trait Identity: Send + Sync {
 #[async_trait]
 pub trait EventBuses: Send + Sync {
     /// The bus of this name, if it exists. `default` does everywhere.
-    async fn bus(&self, at: &Place, name: &str) -> AwsResult<Option<BusFacts>>;
+    async fn bus(&self, at: &AccountRegion, name: &str) -> AwsResult<Option<BusFacts>>;
     /// The rules of a bus that have `target` among their targets, enabled or not. A default bus may have hundreds of
     /// rules of others, which are not asked for.
-    async fn rules_towards(&self, at: &Place, bus: &str, target: &str) -> AwsResult<Vec<RuleFacts>>;
+    async fn rules_towards(&self, at: &AccountRegion, bus: &str, target: &str) -> AwsResult<Vec<RuleFacts>>;
 }
 
 /// The state of queues of the central account in the home Region (SQS).
@@ -45,14 +45,14 @@ pub trait QueueState: Send + Sync {
 #[async_trait]
 pub trait Trails: Send + Sync {
     /// The trails that could log at this place: its own, those of all Regions, and those of the organization.
-    async fn trails(&self, at: &Place) -> AwsResult<Vec<TrailFacts>>;
+    async fn trails(&self, at: &AccountRegion) -> AwsResult<Vec<TrailFacts>>;
     /// Whether a trail logs what happens at this place.
-    async fn is_logging(&self, at: &Place, arn: &str) -> AwsResult<bool>;
+    async fn is_logging(&self, at: &AccountRegion, arn: &str) -> AwsResult<bool>;
 }
 
 /// All of AWS that only the doctor looks at.
 #[derive(Clone)]
-pub struct Inspection {
+pub struct DoctorPorts {
     /// See [`Identity`].
     pub identity: Arc<dyn Identity>,
     /// See [`EventBuses`].

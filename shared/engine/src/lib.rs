@@ -2,6 +2,7 @@
 //!
 //! No AWS crate is in the tree; AWS is reached through [`ports`].
 
+pub mod assignments;
 pub mod backfill;
 pub mod batch;
 mod chain;
@@ -9,7 +10,6 @@ pub mod engine;
 pub mod examine;
 pub mod inspect;
 pub mod onboard;
-pub mod placement;
 pub mod ports;
 pub mod reconcile;
 pub mod survey;

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use enroller_core::arn::Arn;
 use enroller_core::error::AwsError;
-use enroller_core::ids::{AccountId, FlowLogId, Place, Region, VpcId};
+use enroller_core::ids::{AccountId, AccountRegion, FlowLogId, Region, VpcId};
+use enroller_core::log::LogEntry;
+use enroller_core::metrics::Metrics;
 use enroller_core::names::{DestinationName, LogGroupName, RoleName};
 use enroller_core::observed::{Account, FlowLog, LogGroup, SubscriptionFilter, Tags, Vpc};
 use enroller_core::plan::FlowLogSpec;
-use enroller_core::report::{Decision, Metrics};
 use enroller_core::settings::Tag;
 use serde_json::Value;
 
@@ -22,23 +23,31 @@ pub type AwsResult<T> = Result<T, AwsError>;
 
 /// Entering member accounts.
 #[async_trait]
-pub trait Accounts: Send + Sync {
+pub trait MemberSessions: Send + Sync {
     /// Takes on the member role in an account, once: the credentials are kept, serve all Regions and are renewed
     /// before they expire. Every other call does this too; asking first keeps a failure to one call.
-    async fn enter(&self, account: AccountId) -> AwsResult<()>;
+    async fn assume(&self, account: AccountId) -> AwsResult<()>;
 }
 
 /// VPCs and flow logs of member accounts (EC2).
 #[async_trait]
-pub trait Network: Send + Sync {
+pub trait Ec2: Send + Sync {
     /// The VPCs that the account owns in a Region.
-    async fn vpcs(&self, at: &Place) -> AwsResult<Vec<Vpc>>;
+    async fn vpcs(&self, at: &AccountRegion) -> AwsResult<Vec<Vpc>>;
     /// All flow logs of the account in a Region.
-    async fn flow_logs(&self, at: &Place) -> AwsResult<Vec<FlowLog>>;
+    async fn flow_logs(&self, at: &AccountRegion) -> AwsResult<Vec<FlowLog>>;
     /// Makes flow logs in one call. HTTP 200 can carry failures, so every VPC has its own result.
-    async fn create_flow_logs(&self, at: &Place, new: &NewFlowLogs) -> AwsResult<Vec<(VpcId, AwsResult<FlowLogId>)>>;
+    async fn create_flow_logs(
+        &self,
+        at: &AccountRegion,
+        new: &NewFlowLogs,
+    ) -> AwsResult<Vec<(VpcId, AwsResult<FlowLogId>)>>;
     /// Deletes flow logs in one call; every id has its own result.
-    async fn delete_flow_logs(&self, at: &Place, ids: &[FlowLogId]) -> AwsResult<Vec<(FlowLogId, AwsResult<()>)>>;
+    async fn delete_flow_logs(
+        &self,
+        at: &AccountRegion,
+        ids: &[FlowLogId],
+    ) -> AwsResult<Vec<(FlowLogId, AwsResult<()>)>>;
     /// The Regions the account has enabled, asked in the home Region.
     async fn enabled_regions(&self, account: AccountId) -> AwsResult<BTreeSet<Region>>;
 }
@@ -60,27 +69,31 @@ pub struct NewFlowLogs {
 #[async_trait]
 pub trait Logs: Send + Sync {
     /// The log group of exactly this name, without its tags.
-    async fn log_group(&self, at: &Place, name: &LogGroupName) -> AwsResult<Option<LogGroup>>;
+    async fn log_group(&self, at: &AccountRegion, name: &LogGroupName) -> AwsResult<Option<LogGroup>>;
     /// The tags of a log group.
-    async fn log_group_tags(&self, at: &Place, name: &LogGroupName) -> AwsResult<Tags>;
+    async fn log_group_tags(&self, at: &AccountRegion, name: &LogGroupName) -> AwsResult<Tags>;
     /// The filters on a log group; none if there is no such group.
-    async fn subscription_filters(&self, at: &Place, group: &LogGroupName) -> AwsResult<Vec<SubscriptionFilter>>;
+    async fn subscription_filters(
+        &self,
+        at: &AccountRegion,
+        group: &LogGroupName,
+    ) -> AwsResult<Vec<SubscriptionFilter>>;
     /// Makes a log group of class STANDARD.
     async fn create_log_group(
         &self,
-        at: &Place,
+        at: &AccountRegion,
         name: &LogGroupName,
         kms_key: Option<&str>,
         tag: &Tag,
     ) -> AwsResult<()>;
     /// Sets the retention in days, or removes it: events are then kept for ever.
-    async fn set_retention(&self, at: &Place, name: &LogGroupName, days: Option<u32>) -> AwsResult<()>;
+    async fn set_retention(&self, at: &AccountRegion, name: &LogGroupName, days: Option<u32>) -> AwsResult<()>;
     /// Encrypts new events with a key.
-    async fn associate_kms_key(&self, at: &Place, name: &LogGroupName, key: &str) -> AwsResult<()>;
+    async fn associate_kms_key(&self, at: &AccountRegion, name: &LogGroupName, key: &str) -> AwsResult<()>;
     /// Makes a filter or replaces the one of the same name.
     async fn put_subscription_filter(
         &self,
-        at: &Place,
+        at: &AccountRegion,
         group: &LogGroupName,
         filter: &SubscriptionFilter,
     ) -> AwsResult<()>;
@@ -168,7 +181,7 @@ pub trait Queues: Send + Sync {
     /// Sends messages in batches of ten. Returns how many were sent; an error if any was not.
     async fn send(&self, queue_url: &str, messages: Vec<Outgoing>) -> AwsResult<usize>;
     /// Hides a received message for some seconds more, up to 43,200.
-    async fn hide(&self, queue_url: &str, receipt: &str, seconds: u32) -> AwsResult<()>;
+    async fn change_visibility(&self, queue_url: &str, receipt: &str, seconds: u32) -> AwsResult<()>;
 }
 
 /// The time, which the core never reads itself.
@@ -181,9 +194,9 @@ pub trait Clock: Send + Sync {
 }
 
 /// Where decisions and metrics go.
-pub trait Journal: Send + Sync {
+pub trait DecisionLog: Send + Sync {
     /// One decision: one line.
-    fn decision(&self, decision: &Decision);
+    fn entry(&self, entry: &LogEntry);
     /// What one invocation measured.
     fn metrics(&self, metrics: &Metrics);
 }
@@ -191,10 +204,10 @@ pub trait Journal: Send + Sync {
 /// All of AWS that the engine uses.
 #[derive(Clone)]
 pub struct Aws {
-    /// See [`Accounts`].
-    pub accounts: Arc<dyn Accounts>,
-    /// See [`Network`].
-    pub network: Arc<dyn Network>,
+    /// See [`MemberSessions`].
+    pub sessions: Arc<dyn MemberSessions>,
+    /// See [`Ec2`].
+    pub ec2: Arc<dyn Ec2>,
     /// See [`Logs`].
     pub logs: Arc<dyn Logs>,
     /// See [`Roles`].

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use enroller_core::ids::{Place, Region};
+use enroller_core::ids::{AccountRegion, Region};
 use enroller_core::names::DestinationName;
 use enroller_core::observed::{Account, Observed};
 use enroller_core::plan::{Plan, plan};
@@ -10,7 +10,7 @@ use enroller_core::scope::OutOfScope;
 use futures::future::join_all;
 
 use crate::engine::Engine;
-use crate::reconcile::{Trouble, observe};
+use crate::reconcile::{ReconcileError, observe};
 
 /// Where an account is granted, and where its filter will belong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,24 +23,24 @@ pub struct GrantedOn {
 
 /// One place as it was found.
 #[derive(Debug)]
-pub struct PlaceSurvey {
+pub struct AccountRegionSnapshot {
     /// The account and Region.
-    pub place: Place,
+    pub at: AccountRegion,
     /// The destination that lets the account in now.
     pub granted_on: Option<DestinationName>,
     /// What is there and what would be done about it, or what stood in the way of looking.
-    pub found: Result<(Observed, Plan), Trouble>,
+    pub found: Result<(Observed, Plan), ReconcileError>,
 }
 
 /// One account as it was found.
 #[derive(Debug)]
-pub struct AccountSurvey {
+pub struct AccountSnapshot {
     /// The account.
     pub account: Account,
     /// Why it is left alone, if it is; there are no places then.
     pub left_out: Option<OutOfScope>,
     /// Its Regions.
-    pub places: Vec<PlaceSurvey>,
+    pub account_regions: Vec<AccountRegionSnapshot>,
 }
 
 impl Engine {
@@ -50,28 +50,28 @@ impl Engine {
         account: &Account,
         regions: &BTreeSet<Region>,
         grants: &BTreeMap<Region, GrantedOn>,
-    ) -> AccountSurvey {
-        let mut survey = AccountSurvey { account: account.clone(), left_out: None, places: Vec::new() };
+    ) -> AccountSnapshot {
+        let mut survey = AccountSnapshot { account: account.clone(), left_out: None, account_regions: Vec::new() };
         if let Err(reason) = self.settings.account_in_scope(account) {
             survey.left_out = Some(reason);
             return survey;
         }
-        let place = |region: &Region| Place { account: account.id, region: region.clone() };
+        let at = |region: &Region| AccountRegion { account: account.id, region: region.clone() };
         let now = |region| grants.get(region).and_then(|grant| grant.now.clone());
-        survey.places = match self.aws.accounts.enter(account.id).await {
+        survey.account_regions = match self.aws.sessions.assume(account.id).await {
             Err(error) => {
-                let failed = |region| PlaceSurvey {
-                    place: place(region),
+                let failed = |region| AccountRegionSnapshot {
+                    at: at(region),
                     granted_on: now(region),
-                    found: Err(Trouble::Aws(error.clone())),
+                    found: Err(ReconcileError::Aws(error.clone())),
                 };
                 regions.iter().map(failed).collect()
             }
             Ok(()) => {
                 let looks = regions.iter().map(async |region| {
                     let planned = grants.get(region).map_or(&self.settings.destination_name, |grant| &grant.planned);
-                    let found = self.found(&place(region), planned).await;
-                    PlaceSurvey { place: place(region), granted_on: now(region), found }
+                    let found = self.found(&at(region), planned).await;
+                    AccountRegionSnapshot { at: at(region), granted_on: now(region), found }
                 });
                 join_all(looks).await
             }
@@ -79,8 +79,12 @@ impl Engine {
         survey
     }
 
-    async fn found(&self, place: &Place, destination: &DestinationName) -> Result<(Observed, Plan), Trouble> {
-        let desired = self.desired(place, destination);
+    async fn found(
+        &self,
+        at: &AccountRegion,
+        destination: &DestinationName,
+    ) -> Result<(Observed, Plan), ReconcileError> {
+        let desired = self.desired(at, destination);
         let observed = observe(self, &desired).await?;
         let plan = plan(&desired, &observed);
         Ok((observed, plan))

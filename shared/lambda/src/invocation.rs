@@ -1,7 +1,7 @@
 //! What a function is invoked with: an SQS batch, or one event or message by itself.
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
-use enroller_core::report::Decision;
+use enroller_core::log::LogEntry;
 use enroller_engine::batch::{BatchReport, Record};
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ impl Invocation {
 
     /// The answer to a single event, for the person who sent it.
     pub fn single_response(report: &BatchReport, queued_again: bool) -> Value {
-        let decisions: Vec<&Decision> = report.decisions.iter().collect();
+        let decisions: Vec<&LogEntry> = report.decisions.iter().collect();
         json!({ "changes": report.changes, "queued_again": queued_again, "decisions": decisions })
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use enroller_aws::{Connection, LineJournal, Time};
+use enroller_aws::{Connection, JsonLog, Time};
 use enroller_core::settings::Settings;
 use enroller_engine::Engine;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn, tracing};
@@ -70,6 +70,6 @@ async fn engine_from_environment(function: &str, required: &[&'static str]) -> a
     settings.require(required).context("reading the settings")?;
     let aws = Connection::connect(Arc::new(settings.clone())).await.aws();
     let clock = Arc::new(Time::system());
-    let journal = LineJournal::stdout(&function_name(function), Arc::clone(&clock) as _);
-    Ok(Engine::new(settings, aws, clock, Arc::new(journal)))
+    let log = JsonLog::stdout(&function_name(function), Arc::clone(&clock) as _);
+    Ok(Engine::new(settings, aws, clock, Arc::new(log)))
 }

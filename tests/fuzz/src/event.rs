@@ -5,7 +5,9 @@
 //! account only for the account and Region of its envelope. No event turns the revocation guard off. Our own messages
 //! read back as they were written. Text from outside is cut before it reaches a log.
 
-use enroller_core::event::{Decision, Decoded, EventContext, Trigger, decode, decode_value, explain, wrap_cloudtrail};
+use enroller_core::event::{
+    Classified, Decoded, EventContext, Trigger, decode, decode_value, explain, wrap_cloudtrail,
+};
 use enroller_core::ids::{AccountId, FlowLogId, Region, VpcId};
 use enroller_core::message::Message;
 use serde_json::Value;
@@ -41,16 +43,16 @@ pub fn check(data: &[u8]) {
     let context = context();
     let decision = decode(body, &context);
     let Ok(value) = serde_json::from_str::<Value>(body) else {
-        assert!(matches!(decision, Decision::Refuse(_)), "no JSON, and yet {decision:?}");
+        assert!(matches!(decision, Classified::Refuse(_)), "no JSON, and yet {decision:?}");
         return;
     };
     assert_eq!(decision, decode_value(&value, &context));
     explain("-", &value, &context);
     decode_value(&wrap_cloudtrail(value.clone()), &context);
     match &decision {
-        Decision::Act(decoded) => accepted(decoded, &bare(value), &context),
-        Decision::Ignore(ignored) => short(&ignored.reason, ignored.subject.resource.as_deref()),
-        Decision::Refuse(refused) => short(&refused.reason, refused.subject.resource.as_deref()),
+        Classified::Act(decoded) => accepted(decoded, &bare(value), &context),
+        Classified::Ignore(ignored) => short(&ignored.reason, ignored.subject.resource.as_deref()),
+        Classified::Refuse(refused) => short(&refused.reason, refused.subject.resource.as_deref()),
     }
 }
 
@@ -72,7 +74,7 @@ fn accepted(decoded: &Decoded, body: &Value, context: &EventContext) {
         let written: Value = serde_json::from_str(&message.to_json()).expect("what we write is JSON");
         assert!(Message::claims(&written));
         assert_eq!(Message::from_value(&written).expect("what we wrote is read"), message);
-        assert_eq!(decode_value(&written, context), Decision::Act(Box::new(decoded.clone())));
+        assert_eq!(decode_value(&written, context), Classified::Act(Box::new(decoded.clone())));
         return;
     }
     let source = body.get("source").or_else(|| any_case(body, "source").next()).and_then(Value::as_str);
@@ -156,5 +158,5 @@ fn without_identity(decoded: &Decoded, body: &Value, context: &EventContext) {
     let mut anonymous = body.clone();
     let Some(detail) = anonymous.get_mut("detail").and_then(Value::as_object_mut) else { return };
     detail.retain(|name, _| !name.eq_ignore_ascii_case("userIdentity"));
-    assert_eq!(decode_value(&anonymous, context), Decision::Act(Box::new(decoded.clone())));
+    assert_eq!(decode_value(&anonymous, context), Classified::Act(Box::new(decoded.clone())));
 }

@@ -212,11 +212,11 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize
 }
 
 fn change(document: &mut Value, choices: &mut Choices) {
-    let mut places = Vec::new();
-    pointers(document, String::new(), &mut places);
-    let from = places[choices.below(places.len())].clone();
+    let mut account_regions = Vec::new();
+    pointers(document, String::new(), &mut account_regions);
+    let from = account_regions[choices.below(account_regions.len())].clone();
     let copied = document.pointer(&from).cloned().unwrap_or_default();
-    let Some(slot) = document.pointer_mut(&places[choices.below(places.len())]) else { return };
+    let Some(slot) = document.pointer_mut(&account_regions[choices.below(account_regions.len())]) else { return };
     match (choices.below(6), slot) {
         (0, slot) => *slot = copied,
         (1, slot) => *slot = json!(slot.to_string()),
@@ -241,19 +241,19 @@ fn rename(members: &mut Map<String, Value>, choices: &mut Choices) {
     }
 }
 
-fn pointers(value: &Value, at: String, places: &mut Vec<String>) {
+fn pointers(value: &Value, at: String, account_regions: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
             for (name, value) in members {
-                pointers(value, format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), places);
+                pointers(value, format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), account_regions);
             }
         }
         Value::Array(items) => {
             for (index, value) in items.iter().enumerate() {
-                pointers(value, format!("{at}/{index}"), places);
+                pointers(value, format!("{at}/{index}"), account_regions);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
-    places.push(at);
+    account_regions.push(at);
 }

@@ -3,7 +3,7 @@
 //! What must hold: nothing makes the matcher panic, and a pattern that asks for exactly what stands in the event, or
 //! for it among others, matches wherever that is known.
 
-use enroller_core::report::checkup::pattern::matches;
+use enroller_core::doctor::pattern::matches;
 use serde_json::{Map, Value, json};
 
 /// Matches the event with the pattern, and with patterns made from the event.

@@ -149,12 +149,12 @@ fn plan(text: &str, organization: Option<&OrganizationId>) {
         shards.push(shard(write));
     }
     if organization.is_none() {
-        assert!(wanted.iter().all(|account| planned.placement.get(account).is_some()), "{planned:?}");
+        assert!(wanted.iter().all(|account| planned.assignments.get(account).is_some()), "{planned:?}");
     }
     let again = run(&region(shards));
     // What the guard withheld may pass when the grants have grown.
     if planned.withheld.is_empty() {
         assert_eq!(again.writes, []);
-        assert_eq!(again.placement, planned.placement);
+        assert_eq!(again.assignments, planned.assignments);
     }
 }

@@ -33,7 +33,7 @@ pub struct Coverage {
     /// VPCs that lack one.
     pub uncovered: Vec<String>,
     /// VPCs that have more than one.
-    pub doubled: Vec<String>,
+    pub on_several_shards: Vec<String>,
     /// Destinations whose policy names the account.
     pub granted_on: Vec<String>,
 }
@@ -42,7 +42,7 @@ pub struct Coverage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Audit {
     /// Each member account in each Region.
-    pub places: Vec<Coverage>,
+    pub account_regions: Vec<Coverage>,
     /// Each destination of the central account.
     pub destinations: Vec<DestinationState>,
     /// Accounts that are named and are no members.
@@ -52,12 +52,12 @@ pub struct Audit {
 impl Audit {
     /// VPCs without a flow log.
     pub fn uncovered(&self) -> usize {
-        self.places.iter().map(|place| place.uncovered.len()).sum()
+        self.account_regions.iter().map(|at| at.uncovered.len()).sum()
     }
 
     /// Account-Regions that are named by no destination, or by more than one.
-    pub fn misplaced(&self) -> Vec<&Coverage> {
-        self.places.iter().filter(|place| place.granted_on.len() != 1).collect()
+    pub fn misassigned(&self) -> Vec<&Coverage> {
+        self.account_regions.iter().filter(|at| at.granted_on.len() != 1).collect()
     }
 }
 
@@ -73,19 +73,19 @@ pub fn audit(sim: &Sim, regions: &[String]) -> Audit {
             .map(|(id, _)| id.to_owned())
             .filter(|id| world.organization.is_member(id))
             .collect();
-        let mut places = Vec::new();
+        let mut account_regions = Vec::new();
         for account in &members {
             for region in regions {
-                places.push(place(world, account, region, &destinations));
+                account_regions.push(at(world, account, region, &destinations));
             }
         }
         let named = destinations.iter().flat_map(|destination| destination.accounts.iter().cloned());
         let strangers = named.filter(|id| !members.contains(id)).collect();
-        Audit { places, destinations, strangers }
+        Audit { account_regions, destinations, strangers }
     })
 }
 
-fn place(world: &World, account: &str, region: &str, destinations: &[DestinationState]) -> Coverage {
+fn at(world: &World, account: &str, region: &str, destinations: &[DestinationState]) -> Coverage {
     let mut counts: BTreeMap<String, usize> = world.ec2.vpcs(account, region).map(|vpc| (vpc.id.clone(), 0)).collect();
     for log in world.ec2.flow_logs(account, region) {
         if let Some(count) = counts.get_mut(&log.resource_id) {
@@ -102,7 +102,7 @@ fn place(world: &World, account: &str, region: &str, destinations: &[Destination
         vpcs: counts.len(),
         with_flow_log: with(|count| count > 0).len(),
         uncovered: with(|count| count == 0),
-        doubled: with(|count| count > 1),
+        on_several_shards: with(|count| count > 1),
         granted_on: naming.map(|it| it.name.clone()).collect(),
     }
 }

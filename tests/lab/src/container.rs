@@ -9,9 +9,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitStatus;
 
-use enroller_core::report::Metrics;
+use enroller_core::metrics::Metrics;
 use enroller_core::settings::environment_name;
-use enroller_engine::onboard::GrantWork;
+use enroller_engine::onboard::GrantSync;
 use enroller_sim::sqs::QueueError;
 use enroller_sim::sqs_queue::ReceivedMessage;
 use enroller_sim::{Credentials, SimBuilder, server};
@@ -144,7 +144,7 @@ impl Host {
 
     /// Grants every account of the organization, without a word to the enroller.
     pub async fn grant_all(&self) {
-        let work = GrantWork { sync: true, without_requests: true, ..GrantWork::default() };
+        let work = GrantSync { sync: true, without_requests: true, ..GrantSync::default() };
         self.lab.onboarder.sync_grants(&work, &mut Metrics::default()).await;
     }
 

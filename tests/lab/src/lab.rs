@@ -5,8 +5,8 @@ use std::sync::Arc;
 use enroller_core::settings::Settings;
 use enroller_engine::Engine;
 use enroller_engine::batch::GRANTS_GROUP;
-use enroller_engine::inspect::Inspection;
-use enroller_engine::ports::{AwsResult, Journal, Outgoing};
+use enroller_engine::inspect::DoctorPorts;
+use enroller_engine::ports::{AwsResult, DecisionLog, Outgoing};
 use enroller_sim::{Sim, SimBuilder};
 use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use crate::install::{
     BACKFILL, ENROLLMENTS, FUNCTION_ROLES, GRANTS, InstallError, Installation, OPERATOR_ROLE, PREFIX,
     installation_settings,
 };
-use crate::journal::Notebook;
+use crate::log::RecordingLog;
 use crate::mapping;
 use crate::withheld::Withheld;
 
@@ -41,7 +41,7 @@ pub struct Lab {
     /// The stacks.
     pub stacks: Installation,
     /// What the functions decided.
-    pub notebook: Arc<Notebook>,
+    pub recording: Arc<RecordingLog>,
     /// The engine of `vpc-enroller`.
     pub enroller: Engine,
     /// The engine of `account-onboarder`.
@@ -85,13 +85,13 @@ impl Lab {
             installation_settings(&sim, &options.organization.regions, &changes).map_err(InstallError::Settings)?;
         let stacks = Installation::new(sim.clone(), settings.clone());
         stacks.deploy_center()?;
-        let notebook = Arc::new(Notebook::default());
-        let engine = |function: &str| engine_of(&sim, &settings, function, &notebook, ATTEMPTS);
+        let recording = Arc::new(RecordingLog::default());
+        let engine = |function: &str| engine_of(&sim, &settings, function, &recording, ATTEMPTS);
         let (enroller, onboarder, backfill) = (engine("vpc-enroller"), engine("account-onboarder"), engine("backfill"));
         let regions = options.organization.regions.clone();
         let execution = Execution::new(&settings);
         let attempts = ATTEMPTS;
-        Ok(Self { sim, settings, regions, stacks, notebook, enroller, onboarder, backfill, attempts, execution })
+        Ok(Self { sim, settings, regions, stacks, recording, enroller, onboarder, backfill, attempts, execution })
     }
 
     /// Deploys the member stack in every account, the management account included, and tells of it.
@@ -144,7 +144,7 @@ impl Lab {
     }
 
     fn engine_of(&self, function: &str) -> Engine {
-        engine_of(&self.sim, &self.settings, function, &self.notebook, self.attempts)
+        engine_of(&self.sim, &self.settings, function, &self.recording, self.attempts)
     }
 
     /// Makes the functions forget what a warm container remembers, as a new container would.
@@ -295,16 +295,16 @@ impl Lab {
     }
 
     /// An engine that works with the operator's role, as a person with the command line tool does.
-    pub fn operator(&self, journal: Arc<dyn Journal>) -> Engine {
-        self.examiner(journal).0
+    pub fn operator(&self, log: Arc<dyn DecisionLog>) -> Engine {
+        self.examiner(log).0
     }
 
     /// Like [`Lab::operator`], with what the doctor looks at through the same connection.
-    pub fn examiner(&self, journal: Arc<dyn Journal>) -> (Engine, Inspection) {
+    pub fn examiner(&self, log: Arc<dyn DecisionLog>) -> (Engine, DoctorPorts) {
         let central = self.settings.central_account.to_string();
         let connection = connection_on(&self.sim, &self.settings, As::Role(&central, OPERATOR_ROLE));
         let time = Arc::new(SimTime(self.sim.clone()));
-        (Engine::new(self.settings.clone(), connection.aws(), time, journal), connection.inspection())
+        (Engine::new(self.settings.clone(), connection.aws(), time, log), connection.inspection())
     }
 
     /// Sends a message to a queue of the installation, named without [`PREFIX`], as a person does.
@@ -315,7 +315,7 @@ impl Lab {
     pub async fn send(&self, queue: &str, body: &str) -> AwsResult<()> {
         let fifo = (queue == GRANTS).then(|| (GRANTS_GROUP.to_owned(), self.sim.with(|world| world.ids.uuid())));
         let message = Outgoing { body: body.to_owned(), delay_seconds: 0, fifo };
-        self.operator(self.notebook.clone()).aws.queues.send(&self.url(queue), vec![message]).await.map(|_| ())
+        self.operator(self.recording.clone()).aws.queues.send(&self.url(queue), vec![message]).await.map(|_| ())
     }
 
     /// An invocation with this payload, beginning now.
@@ -330,9 +330,9 @@ impl Lab {
     }
 }
 
-fn engine_of(sim: &Sim, settings: &Settings, function: &str, notebook: &Arc<Notebook>, attempts: u32) -> Engine {
+fn engine_of(sim: &Sim, settings: &Settings, function: &str, recording: &Arc<RecordingLog>, attempts: u32) -> Engine {
     let central = settings.central_account.to_string();
     let role = FUNCTION_ROLES.iter().find(|(name, _)| *name == function).map_or("", |(_, role)| role);
     let aws = connection_trying(sim, settings, As::Role(&central, role), attempts).aws();
-    Engine::new(settings.clone(), aws, Arc::new(SimTime(sim.clone())), Arc::clone(notebook) as _)
+    Engine::new(settings.clone(), aws, Arc::new(SimTime(sim.clone())), Arc::clone(recording) as _)
 }

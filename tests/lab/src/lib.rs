@@ -8,8 +8,8 @@ pub mod audit;
 pub mod container;
 mod execution;
 pub mod install;
-mod journal;
 mod lab;
+mod log;
 mod mapping;
 pub mod people;
 mod runtime_api;
@@ -18,7 +18,7 @@ mod withheld;
 
 pub use adapter::{As, aws_on, connection_on, sdk_config};
 pub use install::{Installation, installation_settings};
-pub use journal::Notebook;
 pub use lab::{Lab, LabError, LabOptions};
+pub use log::RecordingLog;
 pub use runtime_api::Said;
 pub use withheld::{Element, Withheld};

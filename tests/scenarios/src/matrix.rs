@@ -206,7 +206,7 @@ async fn run_once(scenario: &Scenario, trial: &Trial, fault: Option<(u64, Fault)
     lab.set_attempts(trial.attempts);
     lab.sim.traffic_tick();
     (scenario.begin)(&mut lab).await;
-    lab.notebook.take();
+    lab.recording.take();
     let (before, theirs) = (lab.sim.calls().len(), others(&lab));
     if let Some((position, fault)) = fault {
         fault.arm(&lab, before as u64 + position);
@@ -235,7 +235,7 @@ async fn run_once(scenario: &Scenario, trial: &Trial, fault: Option<(u64, Fault)
         wrong.push(format!("records were lost: {lost_by_reason:?}, before enrollment {before_by_reason:?}"));
     }
     if std::env::var_os(CASE).is_some() {
-        wrong.extend(lab.notebook.take().into_iter().map(|line| format!("line: {line:?}")));
+        wrong.extend(lab.recording.take().into_iter().map(|line| format!("line: {line:?}")));
     }
     Run { calls: lab.sim.calls().split_off(before), before_sweep, ours: ours(&lab), wrong }
 }
@@ -263,8 +263,8 @@ fn shortcomings(lab: &Lab) -> Vec<String> {
     let after = lab.sim.traffic_report();
     wrong.extend(missing_records(lab, &before.vpcs, &after.vpcs));
     if lab.settings.grant_mode == GrantMode::AccountList {
-        let misplaced = audit.misplaced().into_iter().filter(|place| account_in_scope(lab, &place.account));
-        wrong.extend(misplaced.map(|place| format!("not granted once: {place:?}")));
+        let misassigned = audit.misassigned().into_iter().filter(|at| account_in_scope(lab, &at.account));
+        wrong.extend(misassigned.map(|at| format!("not granted once: {at:?}")));
     }
     let strangers = audit.strangers.iter().filter(|id| *id != SOMEBODY_ELSE);
     wrong.extend(strangers.map(|id| format!("granted and no member: {id}")));
@@ -280,7 +280,7 @@ fn changes(calls: &[CallRecord]) -> BTreeSet<(String, String, String)> {
 }
 
 /// Whose call it is, and in which Region.
-fn place(call: &CallRecord) -> (String, String) {
+fn at(call: &CallRecord) -> (String, String) {
     (call.account.clone(), call.region.clone())
 }
 
@@ -310,7 +310,7 @@ pub async fn matrix(scenario: &Scenario, trial: &Trial) -> Outcome {
     for (_, account, region) in allowed.clone() {
         allowed.extend(scenario.mending.iter().map(|it| ((*it).to_owned(), account.clone(), region.clone())));
     }
-    let places: BTreeSet<_> = calm.calls.iter().map(place).collect();
+    let account_regions: BTreeSet<_> = calm.calls.iter().map(at).collect();
     let only = std::env::var(CASE).ok();
     for (index, call) in calm.calls.iter().take(calm.before_sweep).enumerate() {
         for fault in trial.faults {
@@ -324,7 +324,7 @@ pub async fn matrix(scenario: &Scenario, trial: &Trial) -> Outcome {
             wrong.extend(difference(&calm.ours, &found.ours));
             let unplanned = changes(&found.calls);
             wrong.extend(unplanned.difference(&allowed).map(|call| format!("a call outside the plan: {call:?}")));
-            let astray = found.calls.iter().filter(|call| !places.contains(&place(call)));
+            let astray = found.calls.iter().filter(|call| !account_regions.contains(&at(call)));
             wrong.extend(astray.map(|call| format!("a call elsewhere: {call:?}")));
             let struck =
                 found.calls.get(index).is_some_and(|hit| hit.operation == call.operation && hit.outcome.is_some());
@@ -333,8 +333,8 @@ pub async fn matrix(scenario: &Scenario, trial: &Trial) -> Outcome {
             }
             if !wrong.is_empty() || only.is_some() {
                 let CallRecord { service, operation, account, region, .. } = call;
-                let place = format!("{service}:{operation} by {account} in {region}");
-                outcome.failures.push(format!("{case} ({place})\n  {}", wrong.join("\n  ")));
+                let at = format!("{service}:{operation} by {account} in {region}");
+                outcome.failures.push(format!("{case} ({at})\n  {}", wrong.join("\n  ")));
             }
         }
     }

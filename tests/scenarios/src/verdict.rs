@@ -38,18 +38,18 @@ pub fn wants_logs(lab: &Lab, account: &str, region: &str, vpc: &str) -> bool {
 pub fn shortcomings(lab: &Lab, once: &BTreeSet<String>) -> Vec<String> {
     let audit = look(lab);
     let mut wrong = Vec::new();
-    for place in &audit.places {
-        let (account, region) = (&place.account, &place.region);
+    for at in &audit.account_regions {
+        let (account, region) = (&at.account, &at.region);
         if account_in_scope(lab, account) {
-            let missing = place.uncovered.iter().filter(|vpc| wants_logs(lab, account, region, vpc));
+            let missing = at.uncovered.iter().filter(|vpc| wants_logs(lab, account, region, vpc));
             wrong.extend(missing.map(|vpc| format!("{account} {region} {vpc} is not covered")));
-            let doubled = place.doubled.iter().filter(|vpc| wants_logs(lab, account, region, vpc));
-            wrong.extend(doubled.map(|vpc| format!("{account} {region} {vpc} is covered twice")));
-            if lab.settings.grant_mode == GrantMode::AccountList && place.granted_on.len() != 1 {
-                wrong.push(format!("{account} {region} is granted on {:?}", place.granted_on));
+            let on_several_shards = at.on_several_shards.iter().filter(|vpc| wants_logs(lab, account, region, vpc));
+            wrong.extend(on_several_shards.map(|vpc| format!("{account} {region} {vpc} is covered twice")));
+            if lab.settings.grant_mode == GrantMode::AccountList && at.granted_on.len() != 1 {
+                wrong.push(format!("{account} {region} is granted on {:?}", at.granted_on));
             }
-        } else if !place.granted_on.is_empty() && !once.contains(account) {
-            wrong.push(format!("{account} {region} was never to be granted, and is on {:?}", place.granted_on));
+        } else if !at.granted_on.is_empty() && !once.contains(account) {
+            wrong.push(format!("{account} {region} was never to be granted, and is on {:?}", at.granted_on));
         }
     }
     // Whom others let in is theirs to know.
@@ -77,7 +77,7 @@ pub fn missing_records(lab: &Lab, before: &[VpcTraffic], after: &[VpcTraffic]) -
         let sent = vpc.sent - earlier.sent;
         if sent != arrived || vpc.delivered == earlier.delivered || vpc.duplicated != earlier.duplicated {
             let losses = (&vpc.before_enrollment, &vpc.after_enrollment);
-            wrong.push(format!("{account} {region} {id}: {sent} records were sent and {arrived} arrived: {losses:?}"));
+            wrong.push(format!("{account} {region} {id}: {sent} records were sent and {arrived} joined: {losses:?}"));
         }
     }
     wrong

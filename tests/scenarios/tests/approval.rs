@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use enroller_core::ids::{AccountId, Region};
+use enroller_core::log::{LogEntry, Outcome};
+use enroller_core::metrics::Metrics;
 use enroller_core::plan::Plan;
-use enroller_core::report::{Decision, Metrics, Outcome};
 use enroller_engine::Engine;
-use enroller_engine::onboard::{GrantPreview, GrantWork};
-use enroller_engine::reconcile::{AccountReport, AccountWork, Trouble};
+use enroller_engine::onboard::{GrantPreview, GrantSync};
+use enroller_engine::reconcile::{AccountReport, AccountWork, ReconcileError};
 use enroller_lab::Lab;
 use enroller_lab::people::Person;
 use enroller_tests::{DAY_MS, calls_since, count, organization};
@@ -24,13 +25,13 @@ async fn installed(enrolled: bool) -> (Lab, Engine, AccountId) {
     if enrolled {
         lab.settle(DAY_MS).await.unwrap();
     }
-    let engine = lab.operator(Arc::clone(&lab.notebook) as _);
+    let engine = lab.operator(Arc::clone(&lab.recording) as _);
     let account = lab.sim.members()[3].parse().unwrap();
     (lab, engine, account)
 }
 
 async fn preview(engine: &Engine) -> GrantPreview {
-    engine.preview_grants(&GrantWork { sync: true, ..GrantWork::default() }).await.unwrap()
+    engine.preview_grants(&GrantSync { sync: true, ..GrantSync::default() }).await.unwrap()
 }
 
 /// The plans of an account, as a person sees them.
@@ -38,7 +39,7 @@ async fn plans(engine: &Engine, account: AccountId) -> BTreeMap<Region, Plan> {
     let preview = preview(engine).await;
     let who = preview.accounts.iter().find(|it| it.id == account).unwrap();
     let survey = engine.survey(who, &engine.settings.regions, &preview.granted_on(account)).await;
-    survey.places.into_iter().map(|it| (it.place.region, it.found.unwrap().1)).collect()
+    survey.account_regions.into_iter().map(|it| (it.at.region, it.found.unwrap().1)).collect()
 }
 
 async fn reconcile(engine: &Engine, account: AccountId, approved: BTreeMap<Region, Plan>) -> AccountReport {
@@ -48,8 +49,8 @@ async fn reconcile(engine: &Engine, account: AccountId, approved: BTreeMap<Regio
 
 /// The step that was refused, if one was.
 fn refused(report: &AccountReport) -> Option<&'static str> {
-    report.places.iter().flat_map(|place| &place.trouble).find_map(|trouble| match trouble {
-        Trouble::NotApproved(step) => Some(*step),
+    report.account_regions.iter().flat_map(|at| &at.errors).find_map(|errors| match errors {
+        ReconcileError::NotApproved(step) => Some(*step),
         _ => None,
     })
 }
@@ -66,7 +67,12 @@ async fn a_step_that_the_plan_did_not_show_is_a_failure_and_is_not_taken() {
     let report = reconcile(&engine, account, approved).await;
     assert_eq!(refused(&report), Some("create-flow-logs"));
     assert!(calls_since(&lab, before).iter().all(|call| !call.mutating));
-    assert!(report.places[0].decisions.iter().any(|line| line.outcome == Outcome::Failed && line.next_step.is_some()));
+    assert!(
+        report.account_regions[0]
+            .decisions
+            .iter()
+            .any(|line| line.outcome == Outcome::Failed && line.next_step.is_some())
+    );
     // Whoever looks again may agree to it.
     let report = reconcile(&engine, account, plans(&engine, account).await).await;
     assert_eq!((refused(&report), report.changes()), (None, 1));
@@ -75,7 +81,7 @@ async fn a_step_that_the_plan_did_not_show_is_a_failure_and_is_not_taken() {
 #[tokio::test]
 async fn a_region_without_a_plan_is_not_touched() {
     let (lab, engine, account) = installed(false).await;
-    engine.sync_grants(&GrantWork { sync: true, ..GrantWork::default() }, &mut Metrics::default()).await;
+    engine.sync_grants(&GrantSync { sync: true, ..GrantSync::default() }, &mut Metrics::default()).await;
     let before = lab.sim.calls().len();
     let report = reconcile(&engine, account, BTreeMap::new()).await;
     assert!(refused(&report).is_some());
@@ -85,7 +91,7 @@ async fn a_region_without_a_plan_is_not_touched() {
 #[tokio::test]
 async fn what_somebody_else_did_since_need_not_be_done() {
     let (lab, engine, account) = installed(false).await;
-    engine.sync_grants(&GrantWork { sync: true, ..GrantWork::default() }, &mut Metrics::default()).await;
+    engine.sync_grants(&GrantSync { sync: true, ..GrantSync::default() }, &mut Metrics::default()).await;
     let approved = plans(&engine, account).await;
     let first = reconcile(&engine, account, approved.clone()).await;
     assert!(first.changes() > 0);
@@ -101,12 +107,12 @@ async fn a_grant_that_the_plan_did_not_show_is_a_failure_and_is_not_written() {
     let approved = Some(preview(&engine).await.plans());
     let joined = lab.sim.with(|world| world.create_account(&enroller_sim::NewAccount::default())).unwrap();
     let before = lab.sim.calls().len();
-    let work = GrantWork { sync: true, without_requests: true, approved, ..GrantWork::default() };
+    let work = GrantSync { sync: true, without_requests: true, approved, ..GrantSync::default() };
     let report = engine.sync_grants(&work, &mut Metrics::default()).await;
-    let failed = |line: &&Decision| line.outcome == Outcome::Failed && line.next_step.is_some();
+    let failed = |line: &&LogEntry| line.outcome == Outcome::Failed && line.next_step.is_some();
     assert_eq!(report.decisions.iter().filter(failed).count(), 1, "{:#?}", report.decisions);
     assert_eq!(count(&calls_since(&lab, before), "PutDestinationPolicy"), 0);
-    let again = GrantWork { approved: Some(preview(&engine).await.plans()), ..work };
+    let again = GrantSync { approved: Some(preview(&engine).await.plans()), ..work };
     let report = engine.sync_grants(&again, &mut Metrics::default()).await;
     assert!(report.granted.contains(&joined.parse().unwrap()));
 }

@@ -20,7 +20,7 @@ async fn enrolled(accounts: usize, regions: &[&str]) -> Lab {
     let lab = organization(accounts, regions, 0);
     lab.deploy_members().unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    lab.notebook.take();
+    lab.recording.take();
     lab
 }
 
@@ -163,7 +163,7 @@ async fn accounts_that_cannot_be_enrolled_are_left_out_with_the_reason() {
     left_out.sort();
     expected.sort();
     assert_eq!(left_out, expected);
-    let told = lab.notebook.take();
+    let told = lab.recording.take();
     assert_eq!(told.iter().filter(|line| line.action == "backfill" && line.account.is_some()).count(), 4);
 }
 
@@ -201,7 +201,7 @@ async fn when_time_runs_out_the_run_goes_on_by_itself_and_every_account_is_queue
         invocations += 1;
     }
     assert_eq!(invocations, 3);
-    assert_eq!(queued_accounts(&lab), members, "none lost, none doubled, in order");
+    assert_eq!(queued_accounts(&lab), members, "none lost, none on_several_shards, in order");
     assert_eq!(syncs(&lab), 1, "a continuation does not ask the onboarder again");
     let run = answer["run_id"].as_str();
     assert!(queued(&lab).iter().all(|request| request.run_id.as_deref() == run && request.reason == "slow"));
@@ -360,7 +360,7 @@ async fn a_listing_that_fails_on_its_second_page_queues_and_revokes_nobody() {
     let answer = lab.onboard(lab.invocation(sync)).await.unwrap();
     assert_eq!((&answer["changes"], &answer["queued_again"]), (&json!(0), &json!(true)), "{answer:#}");
     assert!(calls_since(&lab, from).iter().all(|call| !call.mutating));
-    assert!(look(&lab).misplaced().is_empty(), "everybody is granted still");
+    assert!(look(&lab).misassigned().is_empty(), "everybody is granted still");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ async fn assert_done_later(lab: &Lab, handed_back: usize) {
     lab.settle(DAY_MS).await.unwrap();
     let audit = look(lab);
     assert_eq!(audit.uncovered(), 0);
-    assert!(audit.places.iter().all(|place| place.doubled.is_empty()), "{audit:#?}");
+    assert!(audit.account_regions.iter().all(|at| at.on_several_shards.is_empty()), "{audit:#?}");
     for queue in ["enrollments", "enrollments-dead"] {
         assert_eq!(lab.sim.queue_depth(&lab.url(queue)).unwrap().total(), 0, "{queue}");
     }

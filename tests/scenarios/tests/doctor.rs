@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use enroller_core::report::checkup::{Check, CheckId, Checkup, Status};
+use enroller_core::doctor::{Check, CheckId, DoctorReport, Status};
 use enroller_engine::examine::{Examination, Sample};
 use enroller_lab::install::{BUS, ENROLLMENTS};
 use enroller_lab::{As, Lab, aws_on, connection_on};
@@ -30,8 +30,8 @@ async fn settled(lab: Lab) -> Lab {
     lab
 }
 
-async fn examined(lab: &Lab) -> Checkup {
-    let (engine, inspection) = lab.examiner(lab.notebook.clone());
+async fn examined(lab: &Lab) -> DoctorReport {
+    let (engine, inspection) = lab.examiner(lab.recording.clone());
     engine.examine(&inspection, &Examination { sample: Sample::All, ..Examination::default() }).await
 }
 
@@ -41,13 +41,13 @@ fn member(lab: &Lab) -> String {
     lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap()
 }
 
-fn not_well(checkup: &Checkup) -> Vec<&Check> {
+fn not_well(checkup: &DoctorReport) -> Vec<&Check> {
     checkup.checks().iter().filter(|check| check.status() != Status::Ok).collect()
 }
 
 /// The one check that is not well.
 #[track_caller]
-fn only(checkup: &Checkup, id: CheckId, status: Status) -> Check {
+fn only(checkup: &DoctorReport, id: CheckId, status: Status) -> Check {
     let checks = not_well(checkup);
     assert_eq!(checks.len(), 1, "{checks:#?}");
     assert_eq!((checks[0].id, checks[0].status()), (id, status), "{checks:#?}");
@@ -95,9 +95,9 @@ async fn an_installation_whose_organization_region_is_not_enrolled_is_well_too()
 #[tokio::test]
 async fn a_sample_looks_at_so_many_accounts_and_takes_each_role_on_once() {
     let lab = installed().await;
-    let (engine, inspection) = lab.examiner(lab.notebook.clone());
+    let (engine, inspection) = lab.examiner(lab.recording.clone());
     let from = lab.sim.calls().len();
-    let examination = Examination { sample: Sample::Some(2), ..Examination::default() };
+    let examination = Examination { sample: Sample::Accounts(2), ..Examination::default() };
     let checkup = engine.examine(&inspection, &examination).await;
     assert_eq!(checkup.checks().iter().filter(|check| check.id == CheckId::MemberRole).count(), 2);
     let assumed = calls_since(&lab, from).iter().filter(|call| call.operation == "AssumeRole").count();
@@ -294,7 +294,7 @@ async fn what_may_not_be_read_is_unknown_and_everything_else_is_still_checked() 
 async fn a_caller_of_another_account_ends_it_with_one_failure() {
     let lab = installed().await;
     let connection = connection_on(&lab.sim, &lab.settings, As::Account(&member(&lab)));
-    let (engine, _) = lab.examiner(lab.notebook.clone());
+    let (engine, _) = lab.examiner(lab.recording.clone());
     let checkup = engine.examine(&connection.inspection(), &Examination::default()).await;
     assert_eq!(checkup.checks().len(), 1);
     only(&checkup, CheckId::Caller, Status::Failed);

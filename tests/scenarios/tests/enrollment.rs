@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-use enroller_core::report::Metric;
+use enroller_core::metrics::Metric;
 use enroller_lab::people::Person;
 use enroller_sim::{NewAccount, Service, TwinRule};
 use enroller_tests::{
@@ -20,11 +20,11 @@ async fn every_vpc_of_every_account_and_region_is_covered_and_every_account_gran
     lab.deploy_members().unwrap();
     lab.settle(DAY_MS).await.unwrap();
     let audit = look(&lab);
-    assert_eq!(audit.places.len(), 36);
+    assert_eq!(audit.account_regions.len(), 36);
     assert_eq!(audit.uncovered(), 0, "{audit:#?}");
-    assert!(audit.misplaced().is_empty(), "{:#?}", audit.misplaced());
+    assert!(audit.misassigned().is_empty(), "{:#?}", audit.misassigned());
     assert!(audit.strangers.is_empty());
-    assert!(audit.places.iter().all(|place| place.doubled.is_empty() && place.vpcs == 4));
+    assert!(audit.account_regions.iter().all(|at| at.on_several_shards.is_empty() && at.vpcs == 4));
 }
 
 #[tokio::test]
@@ -91,8 +91,8 @@ async fn two_hundred_accounts_that_join_at_once_are_all_granted_and_covered() {
     }
     lab.settle(DAY_MS).await.unwrap();
     let audit = look(&lab);
-    assert_eq!(audit.places.len(), 202);
-    assert!(audit.misplaced().is_empty(), "{:?}", audit.misplaced());
+    assert_eq!(audit.account_regions.len(), 202);
+    assert!(audit.misassigned().is_empty(), "{:?}", audit.misassigned());
     assert_eq!(audit.uncovered(), 0);
     let puts = count(&calls_since(&lab, from), "PutDestinationPolicy");
     assert!(puts <= 2, "accounts that arrive together are written together: {puts} puts");
@@ -131,8 +131,8 @@ async fn an_account_that_leaves_loses_its_grant_and_no_other_does() {
     lab.settle(60_000).await.unwrap();
     let audit = look(&lab);
     assert!(audit.strangers.is_empty(), "{audit:#?}");
-    assert!(audit.misplaced().is_empty());
-    assert_eq!(audit.places.len(), 8);
+    assert!(audit.misassigned().is_empty());
+    assert_eq!(audit.account_regions.len(), 8);
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn seven_hundred_accounts_need_three_shards_and_no_policy_is_too_long() {
     lab.sweep(json!({})).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
     let audit = look(&lab);
-    assert!(audit.misplaced().is_empty());
+    assert!(audit.misassigned().is_empty());
     assert_eq!(audit.uncovered(), 0);
     assert!(audit.destinations.len() >= 3);
     assert!(audit.destinations.iter().all(|destination| destination.policy_bytes <= 5_120));
@@ -230,7 +230,7 @@ async fn a_poison_message_ends_in_the_dead_letter_queue_and_stops_nobody() {
         assert_eq!(lab.sim.bodies(&lab.url(queue)).unwrap(), ["{"], "{queue}");
     }
     assert!(passed < 10 * 60_000, "poison does not hold anybody up: {passed} ms");
-    assert!(lab.notebook.total(Metric::EventsRefused) >= 2.0);
+    assert!(lab.recording.total(Metric::EventsRefused) >= 2.0);
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ async fn an_account_of_an_excluded_unit_is_left_alone_although_it_is_granted() {
     let vpc = Person::of(&lab.sim, &account, IRELAND).create_vpc(&[]).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
     let audit = look(&lab);
-    assert_eq!(audit.places.iter().flat_map(|place| &place.uncovered).collect::<Vec<_>>(), [&vpc]);
+    assert_eq!(audit.account_regions.iter().flat_map(|at| &at.uncovered).collect::<Vec<_>>(), [&vpc]);
     assert_eq!(lab.sim.queue_depth(&lab.url("enrollments-dead")).unwrap().total(), 0, "a decision, not a failure");
 }
 
@@ -275,14 +275,14 @@ async fn a_refused_twin_is_broken_before_it_is_made_and_the_gap_is_told() {
     lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
     lab.deploy_members().unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    lab.notebook.take();
+    lab.recording.take();
     lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
     lab.sweep(json!({})).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
     let audit = look(&lab);
     assert_eq!(audit.uncovered(), 0);
-    assert!(audit.places.iter().all(|place| place.doubled.is_empty()));
-    let gaps = lab.notebook.take().into_iter().filter(|line| line.cause.contains("gap")).count();
+    assert!(audit.account_regions.iter().all(|at| at.on_several_shards.is_empty()));
+    let gaps = lab.recording.take().into_iter().filter(|line| line.cause.contains("gap")).count();
     assert_eq!(gaps, 6, "one for each of three VPCs in two accounts");
 }
 
@@ -302,7 +302,7 @@ async fn changed_settings_replace_every_flow_log_make_before_break() {
         .map(|call| call.operation.as_str())
         .collect();
     assert_eq!(order, ["CreateFlowLogs", "DeleteFlowLogs"]);
-    assert!(look(&lab).places.iter().all(|place| place.doubled.is_empty() && place.uncovered.is_empty()));
+    assert!(look(&lab).account_regions.iter().all(|at| at.on_several_shards.is_empty() && at.uncovered.is_empty()));
 }
 
 #[tokio::test]
@@ -314,7 +314,7 @@ async fn a_list_policy_is_switched_to_the_organization_only_when_a_person_allows
     lab.deploy_members().unwrap();
     lab.sweep(json!({})).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert!(look(&lab).misplaced().is_empty(), "every account is still listed");
+    assert!(look(&lab).misassigned().is_empty(), "every account is still listed");
     lab.sim.traffic_tick();
     let message = json!({ "kind": "sync-request", "version": 1, "reason": "switch", "allow_mass_revocation": true });
     lab.onboard(lab.invocation(message)).await.unwrap();
@@ -338,7 +338,7 @@ async fn a_departed_account_is_not_granted_again_from_an_older_listing() {
     lab.settle(60_000).await.unwrap();
     assert!(look(&lab).strangers.is_empty());
     let granted = lab
-        .notebook
+        .recording
         .take()
         .into_iter()
         .filter(|line| line.action == "grant" && line.account.map(|id| id.to_string()) == Some(leaver.clone()));

@@ -48,7 +48,7 @@ async fn a_grant_that_cannot_be_written_does_not_feed_itself() {
 async fn accounts_that_waited_half_a_day_for_their_grant_are_enrolled_without_a_sweep_once_it_can_be_written() {
     let lab = joining_in_vain(3).await;
     lab.settle(DAY_MS / 2).await.unwrap();
-    assert_eq!(look(&lab).misplaced().len(), 3);
+    assert_eq!(look(&lab).misassigned().len(), 3);
     lab.sim.with(|world| world.faults.clear());
     lab.settle(HOUR_MS).await.unwrap();
     assert_eq!(look(&lab).uncovered(), 0);

@@ -86,9 +86,9 @@ async fn who_writes_grants_does_not_go_on_believing_what_they_were() {
     let lab = at_rest(&[]).await;
     let account = newcomer(&lab).parse().unwrap();
     let region = &lab.settings.home_region;
-    assert_eq!(lab.onboarder.placement_of(account, region).await.unwrap(), None);
+    assert_eq!(lab.onboarder.destination_of(account, region).await.unwrap(), None);
     sync(&lab).await;
-    assert!(lab.onboarder.placement_of(account, region).await.unwrap().is_some(), "at once");
+    assert!(lab.onboarder.destination_of(account, region).await.unwrap().is_some(), "at once");
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_sdk_ec2::types::Tag;
-use enroller_core::report::{Metric, Outcome};
+use enroller_core::log::Outcome;
+use enroller_core::metrics::Metric;
 use enroller_lab::people::Person;
 use enroller_lab::{As, Lab, sdk_config};
 use enroller_sim::events::DeliverySettings;
@@ -43,7 +44,7 @@ async fn flow_logs_whose_deletion_is_refused_because_of_one_are_deleted_one_by_o
     lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
     refuse_once(&lab, Service::Ec2, "DeleteFlowLogs", "InvalidFlowLogId.NotFound");
     assert_eq!(enroll(&lab, &account).await, json!([]));
-    assert!(look(&lab).places.iter().all(|place| place.doubled.is_empty()), "{:#?}", look(&lab));
+    assert!(look(&lab).account_regions.iter().all(|at| at.on_several_shards.is_empty()), "{:#?}", look(&lab));
 }
 
 #[tokio::test]
@@ -166,7 +167,7 @@ async fn an_account_that_organizations_does_not_know_yet_is_looked_for_again() {
     newcomer(&lab);
     refuse_once(&lab, Service::Organizations, "DescribeAccount", "AccountNotFoundException");
     lab.settle(DAY_MS).await.unwrap();
-    assert!(look(&lab).misplaced().is_empty());
+    assert!(look(&lab).misassigned().is_empty());
     assert_eq!(look(&lab).uncovered(), 0);
 }
 
@@ -207,10 +208,10 @@ async fn a_region_that_the_account_has_not_enabled_is_skipped_and_its_other_regi
     let account = somebody(&lab);
     lab.sim.with(|world| world.accounts.get_mut(&account).unwrap().regions.remove(SYDNEY));
     delete_flow_logs(&lab, &account, IRELAND).await;
-    lab.notebook.take();
+    lab.recording.take();
     assert_eq!(enroll(&lab, &account).await, json!([]), "no later try can help");
     assert_eq!(look(&lab).uncovered(), 0);
-    let skipped = lab.notebook.take().into_iter().filter(|line| line.outcome == Outcome::Skipped);
+    let skipped = lab.recording.take().into_iter().filter(|line| line.outcome == Outcome::Skipped);
     let told: Vec<_> = skipped.map(|line| (line.region.unwrap().to_string(), line.cause)).collect();
     assert_eq!(told, [(SYDNEY.to_owned(), "the account has not enabled this Region".to_owned())]);
 }
@@ -265,9 +266,12 @@ async fn flow_logs_that_another_run_makes_between_break_and_make_are_taken_as_th
     // The flow logs are made and AWS says that they exist: as if another run had just made them.
     let faster = FaultKind::ErrorAfter(Refusal::new(400, "FlowLogAlreadyExists", "another run was faster"));
     lab.sim.arm(FaultRule::new(faster).on(Service::Ec2, "CreateFlowLogs").at(Strike::Nth(2)));
-    let failed = lab.notebook.total(Metric::VpcsFailed);
+    let failed = lab.recording.total(Metric::VpcsFailed);
     assert_eq!(enroll(&lab, &account).await, json!([]));
     let audit = look(&lab);
-    assert!(audit.uncovered() == 0 && audit.places.iter().all(|place| place.doubled.is_empty()), "{audit:#?}");
-    assert!((lab.notebook.total(Metric::VpcsFailed) - failed).abs() < f64::EPSILON);
+    assert!(
+        audit.uncovered() == 0 && audit.account_regions.iter().all(|at| at.on_several_shards.is_empty()),
+        "{audit:#?}"
+    );
+    assert!((lab.recording.total(Metric::VpcsFailed) - failed).abs() < f64::EPSILON);
 }

@@ -56,7 +56,7 @@ fn foreign(lab: &Lab) -> BTreeSet<String> {
 
 fn assert_all_granted(lab: &Lab) {
     let audit = look(lab);
-    assert!(audit.misplaced().is_empty(), "{:#?}", audit.misplaced());
+    assert!(audit.misassigned().is_empty(), "{:#?}", audit.misassigned());
     assert!(audit.destinations.iter().all(|it| it.policy_bytes <= 5_120));
 }
 
@@ -80,7 +80,7 @@ async fn a_thousand_accounts_that_join_while_somebody_edits_the_policies_are_gra
     edit_after(&lab, 4, Service::Logs, "PutDestinationPolicy", 3);
     lab.settle(DAY_MS).await.unwrap();
     assert_all_granted(&lab);
-    assert_eq!(look(&lab).places.len(), 1_002);
+    assert_eq!(look(&lab).account_regions.len(), 1_002);
     assert_eq!(foreign(&lab), ["Theirs1", "Theirs2", "Theirs3"].map(str::to_owned).into());
 }
 
@@ -136,7 +136,7 @@ impl Destinations for Gate {
 
 /// A second onboarder, and what lets its first write go on.
 fn gated(lab: &Lab, after: bool) -> (Engine, oneshot::Sender<()>) {
-    let mut engine = lab.operator(Arc::clone(&lab.notebook) as _);
+    let mut engine = lab.operator(Arc::clone(&lab.recording) as _);
     let (open, opened) = oneshot::channel();
     let inner = Arc::clone(&engine.aws.destinations);
     engine.aws.destinations = Arc::new(Gate { inner, after, opened: Mutex::new(Some(opened)) });
@@ -170,7 +170,7 @@ async fn of_two_onboarders_at_once_the_one_that_reads_back_later_puts_things_rig
 #[tokio::test]
 async fn what_a_late_write_of_a_second_onboarder_takes_away_the_next_batch_puts_back() {
     let lab = two_at_once(false).await;
-    assert_eq!(look(&lab).misplaced().len(), 10, "AWS has no conditional put, so the later write wins");
+    assert_eq!(look(&lab).misassigned().len(), 10, "AWS has no conditional put, so the later write wins");
     lab.settle(DAY_MS).await.unwrap();
     assert_all_granted(&lab);
 }
@@ -184,7 +184,7 @@ async fn what_a_late_write_of_a_second_onboarder_takes_away_a_sweep_puts_back() 
             lab.sim.delete(&lab.url(queue), &message.receipt_handle).unwrap();
         }
     }
-    assert_eq!(look(&lab).misplaced().len(), 10);
+    assert_eq!(look(&lab).misassigned().len(), 10);
     lab.sweep(json!({})).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
     assert_all_granted(&lab);
@@ -285,8 +285,8 @@ async fn an_account_that_left_and_is_back_keeps_its_grant_though_it_is_excluded_
     lab.reconfigure(&[("excluded_accounts", &account), ("revocation_limit_percent", "100")]).unwrap();
     lab.sim.with(|world| world.leave(&account).and_then(|()| world.accept_invitation(&account))).unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    let place = look(&lab).places.into_iter().find(|place| place.account == account).unwrap();
-    assert_eq!(place.granted_on.len(), 1, "its departure was told, and Organizations said that it is a member");
+    let at = look(&lab).account_regions.into_iter().find(|at| at.account == account).unwrap();
+    assert_eq!(at.granted_on.len(), 1, "its departure was told, and Organizations said that it is a member");
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use enroller_core::report::{Metric, Outcome};
+use enroller_core::log::Outcome;
+use enroller_core::metrics::Metric;
 use enroller_lab::Lab;
 use enroller_sim::{FaultKind, FaultRule, NewAccount, Refusal, Service, Strike, World};
 use enroller_tests::mischief::{add_statement, edit_policies};
@@ -36,19 +37,19 @@ fn invalid(lab: &Lab, account: &str, invalid: bool) {
 }
 
 fn ungranted(lab: &Lab) -> Vec<String> {
-    look(lab).misplaced().into_iter().map(|place| place.account.clone()).collect()
+    look(lab).misassigned().into_iter().map(|at| at.account.clone()).collect()
 }
 
 #[tokio::test]
 async fn one_account_that_aws_will_not_take_keeps_nobody_else_from_being_granted() {
     let (lab, bad) = joined(200).await;
     let before = lab.sim.calls().len();
-    lab.notebook.take();
+    lab.recording.take();
     lab.settle(5 * MINUTE_MS).await.unwrap();
     assert_eq!(ungranted(&lab), std::slice::from_ref(&bad));
     let puts = count(&calls_since(&lab, before), "PutDestinationPolicy");
     assert!(puts < 100, "{puts} puts");
-    let told = lab.notebook.take().into_iter().any(|line| {
+    let told = lab.recording.take().into_iter().any(|line| {
         line.account.is_some_and(|id| id.to_string() == bad) && line.cause.contains("no policy that names it")
     });
     assert!(told, "nobody was told of {bad}");
@@ -58,7 +59,7 @@ async fn one_account_that_aws_will_not_take_keeps_nobody_else_from_being_granted
 async fn what_was_granted_before_the_search_broke_off_is_told_although_it_broke_off() {
     let (mut lab, _) = joined(40).await;
     lab.set_attempts(1);
-    lab.notebook.take();
+    lab.recording.take();
     let waiting: BTreeSet<String> = ungranted(&lab).into_iter().collect();
     let failure = FaultKind::ErrorBefore(Refusal::new(500, "InternalFailure", "An internal error has occurred"));
     // The search takes the sixth policy, for some of the forty.
@@ -68,7 +69,8 @@ async fn what_was_granted_before_the_search_broke_off_is_told_although_it_broke_
     }
     let still: BTreeSet<String> = ungranted(&lab).into_iter().collect();
     let granted: BTreeSet<String> = waiting.difference(&still).cloned().collect();
-    let grants = lab.notebook.take().into_iter().filter(|line| line.action == "grant" && line.outcome == Outcome::Done);
+    let grants =
+        lab.recording.take().into_iter().filter(|line| line.action == "grant" && line.outcome == Outcome::Done);
     let told: BTreeSet<String> = grants.filter_map(|line| line.account).map(|id| id.to_string()).collect();
     assert_eq!(told, granted);
 }
@@ -80,10 +82,10 @@ async fn the_alarm_on_grants_counts_every_account_that_aws_will_not_take() {
     invalid(&lab, &other.unwrap(), true);
     lab.settle(MINUTE_MS).await.unwrap();
     assert_eq!(ungranted(&lab).len(), 2);
-    let runs = lab.notebook.take().into_iter().filter(|line| line.action == "sync-grants").map(|_| 1.0).sum::<f64>();
+    let runs = lab.recording.take().into_iter().filter(|line| line.action == "sync-grants").map(|_| 1.0).sum::<f64>();
     assert!(runs > 0.0, "no run failed");
     // Every run fails once, and so do its two accounts.
-    let failed = lab.notebook.total_of_class(Metric::GrantsFailed, "terminal");
+    let failed = lab.recording.total_of_class(Metric::GrantsFailed, "terminal");
     assert!((failed - 3.0 * runs).abs() < 0.5, "{failed} in {runs} runs");
 }
 
@@ -101,10 +103,10 @@ async fn the_alarm_on_grants_counts_what_a_person_must_mend_in_a_policy() {
         }));
     };
     assert!(lab.sim.with(|world| edit_policies(world, &central, IRELAND, theirs)));
-    assert!(lab.notebook.total_of_class(Metric::GrantsFailed, "terminal") < 1.0);
+    assert!(lab.recording.total_of_class(Metric::GrantsFailed, "terminal") < 1.0);
     lab.sim.with(|world| world.leave(&leaver)).unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert!(lab.notebook.total_of_class(Metric::GrantsFailed, "terminal") >= 1.0);
+    assert!(lab.recording.total_of_class(Metric::GrantsFailed, "terminal") >= 1.0);
 }
 
 #[tokio::test]

@@ -132,8 +132,8 @@ function listen() {
 function start() {
   document.title = `VPC Flow Logs coverage of ${data.organization}`;
   find("organization").textContent = data.organization;
-  const empty = data.empty_places ? `, ${NUMBER.format(data.empty_places)} of them without a VPC` : "";
-  find("extent").textContent = `As of ${data.generated_at.replace("T", " ").replace("Z", " UTC")} · ${count(data.surveyed_accounts, "account", "accounts")} in ${count(data.regions.length, "Region", "Regions")} · ${count(data.places, "place", "places")} looked at${empty}`;
+  const empty = data.empty_account_regions ? `, ${NUMBER.format(data.empty_account_regions)} of them without a VPC` : "";
+  find("extent").textContent = `As of ${data.generated_at.replace("T", " ").replace("Z", " UTC")} · ${count(data.surveyed_accounts, "account", "accounts")} in ${count(data.regions.length, "Region", "Regions")} · ${count(data.account_regions, "account-Region", "account-Regions")} inspected${empty}`;
   find("legend").replaceChildren(...STATUSES.flatMap((status, index) => [
     make("dt", {}, make("span", { class: "status" }, statusDot(index), status.title)), make("dd", {}, status.meaning),
   ]));

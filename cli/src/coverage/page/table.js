@@ -59,7 +59,7 @@ function drawRows(all = false) {
 }
 
 function emptyReport() {
-  return data.places ? "There is no VPC in any of the places that were looked at." : "No account and Region was looked at.";
+  return data.account_regions ? "There is no VPC in any account-Region that was inspected." : "No account-Region was inspected.";
 }
 
 function turnTo(where) {

@@ -1,8 +1,8 @@
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
-use enroller_core::ids::Place;
+use enroller_core::ids::AccountRegion;
 
 use super::*;
-use crate::testing::{CENTRAL, FakeAws, MEMBER, Request, place, settings};
+use crate::testing::{CENTRAL, FakeAws, MEMBER, Request, at, settings};
 
 fn empty(_: &Request) -> (u16, String) {
     (200, "<DescribeVpcsResponse/>".to_owned())
@@ -10,7 +10,7 @@ fn empty(_: &Request) -> (u16, String) {
 
 async fn list_vpcs_everywhere(aws: &Aws) {
     for account in [MEMBER, CENTRAL] {
-        aws.network.vpcs(&Place { account: account.parse().unwrap(), region: place().region }).await.unwrap();
+        aws.ec2.vpcs(&AccountRegion { account: account.parse().unwrap(), region: at().region }).await.unwrap();
     }
 }
 

@@ -4,7 +4,7 @@ use enroller_core::error::Code;
 use futures::future::join_all;
 
 use super::*;
-use crate::testing::{FakeAws, MEMBER, Request, ec2_error, place, query_error};
+use crate::testing::{FakeAws, MEMBER, Request, at, ec2_error, query_error};
 
 const NO_VPCS: &str = "<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>";
 
@@ -20,10 +20,10 @@ fn member() -> AccountId {
 async fn calls_at_the_same_time_in_several_regions_share_one_assume_role() {
     let fake = FakeAws::answering(empty);
     let aws = fake.aws();
-    let places = ["us-east-1", "eu-west-1", "ap-south-1"]
-        .map(|region| Place { account: member(), region: region.parse().unwrap() });
-    let calls = (0..30).map(|number| aws.network.vpcs(&places[number % 3]));
-    let (entered, listed) = futures::join!(aws.accounts.enter(member()), join_all(calls));
+    let account_regions = ["us-east-1", "eu-west-1", "ap-south-1"]
+        .map(|region| AccountRegion { account: member(), region: region.parse().unwrap() });
+    let calls = (0..30).map(|number| aws.ec2.vpcs(&account_regions[number % 3]));
+    let (entered, listed) = futures::join!(aws.sessions.assume(member()), join_all(calls));
     entered.unwrap();
     assert!(listed.iter().all(Result::is_ok));
     assert_eq!(fake.asked("AssumeRole").len(), 1);
@@ -33,7 +33,7 @@ async fn calls_at_the_same_time_in_several_regions_share_one_assume_role() {
 #[tokio::test]
 async fn the_role_is_taken_on_in_the_home_region_for_one_hour() {
     let fake = FakeAws::answering(empty);
-    fake.aws().network.vpcs(&place()).await.unwrap();
+    fake.aws().ec2.vpcs(&at()).await.unwrap();
     let asked = &fake.asked("AssumeRole")[0];
     assert_eq!((asked.access_key.as_str(), asked.region.as_str()), ("CENTRALKEY", "eu-west-1"));
     for (name, value) in [
@@ -53,12 +53,12 @@ async fn the_role_is_taken_on_in_the_home_region_for_one_hour() {
 async fn credentials_are_renewed_minutes_before_they_end_and_then_used() {
     let fake = FakeAws::answering(empty);
     let aws = fake.aws();
-    aws.network.vpcs(&place()).await.unwrap();
+    aws.ec2.vpcs(&at()).await.unwrap();
     fake.time.advance(Duration::from_secs(54 * 60));
-    aws.network.vpcs(&place()).await.unwrap();
+    aws.ec2.vpcs(&at()).await.unwrap();
     assert_eq!(fake.asked("AssumeRole").len(), 1, "six minutes are enough");
     fake.time.advance(Duration::from_secs(2 * 60));
-    aws.network.vpcs(&place()).await.unwrap();
+    aws.ec2.vpcs(&at()).await.unwrap();
     assert_eq!(fake.asked("AssumeRole").len(), 2, "four are not");
     let keys: Vec<String> = fake.asked("DescribeVpcs").into_iter().map(|request| request.access_key).collect();
     assert_eq!(keys[0], keys[1]);
@@ -69,16 +69,15 @@ async fn credentials_are_renewed_minutes_before_they_end_and_then_used() {
 async fn a_refused_role_is_one_attempt_for_all_who_wait_and_a_new_one_for_who_comes_later() {
     let fake = FakeAws::answering(|_| query_error(403, "AccessDenied", "not authorized to perform: sts:AssumeRole"));
     let aws = fake.aws();
-    let at = place();
-    let (entered, listed) =
-        futures::join!(aws.accounts.enter(member()), join_all((0..10).map(|_| aws.network.vpcs(&at))));
+    let at = at();
+    let (entered, listed) = futures::join!(aws.sessions.assume(member()), join_all((0..10).map(|_| aws.ec2.vpcs(&at))));
     let errors = listed.into_iter().map(Result::unwrap_err).chain([entered.unwrap_err()]);
     for error in errors {
         assert_eq!((error.operation, &error.code), ("sts:AssumeRole", &Code::AccessDenied));
         assert_eq!((error.account, error.request_id.as_deref()), (Some(member()), Some("request-1")));
     }
     assert_eq!(fake.asked("AssumeRole").len(), 1);
-    aws.accounts.enter(member()).await.unwrap_err();
+    aws.sessions.assume(member()).await.unwrap_err();
     assert_eq!(fake.asked("AssumeRole").len(), 2);
 }
 
@@ -93,9 +92,9 @@ async fn an_expired_token_is_reported_and_the_next_call_takes_the_role_on_again(
         }
     });
     let aws = fake.aws();
-    let error = aws.network.vpcs(&place()).await.unwrap_err();
+    let error = aws.ec2.vpcs(&at()).await.unwrap_err();
     assert_eq!(error.code, Code::CredentialsExpired);
-    aws.network.vpcs(&place()).await.unwrap();
+    aws.ec2.vpcs(&at()).await.unwrap();
     assert_eq!(fake.asked("AssumeRole").len(), 2);
 }
 
@@ -104,7 +103,7 @@ async fn where_our_clock_is_hours_fast_sessions_that_seem_to_have_ended_are_used
     let fake = FakeAws::behind_us(7_200, empty);
     let aws = fake.aws();
     for _ in 0..3 {
-        aws.network.vpcs(&place()).await.unwrap();
+        aws.ec2.vpcs(&at()).await.unwrap();
     }
     assert_eq!(fake.asked("DescribeVpcs").len(), 3);
     assert_eq!(fake.asked("AssumeRole").len(), 3, "one for each call, and no circle of renewals");

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use crate::connection::Connection;
 use crate::limits::RateLimits;
-use crate::testing::{FakeAws, place, settings};
+use crate::testing::{FakeAws, at, settings};
 
 #[tokio::test]
 async fn all_pages_are_read_with_central_credentials_in_the_region_of_the_destinations() {
@@ -18,7 +18,7 @@ async fn all_pages_are_read_with_central_credentials_in_the_region_of_the_destin
         (200, page.to_string())
     });
     let name = "VPCFlowLogsDestination".parse().unwrap();
-    let found = fake.aws().destinations.destinations(&place().region, &name).await.unwrap();
+    let found = fake.aws().destinations.destinations(&at().region, &name).await.unwrap();
     assert_eq!(found.len(), 2);
     assert_eq!(found[0].policy.as_deref(), Some(" {} "), "verbatim");
     assert_eq!(found[1].policy, None);
@@ -34,8 +34,8 @@ async fn force_is_only_said_when_it_is_meant() {
     let fake = FakeAws::answering(|_| (200, "{}".to_owned()));
     let aws = fake.aws();
     let name = "VPCFlowLogsDestination".parse().unwrap();
-    aws.destinations.put_policy(&place().region, &name, "{}", false).await.unwrap();
-    aws.destinations.put_policy(&place().region, &name, "{}", true).await.unwrap();
+    aws.destinations.put_policy(&at().region, &name, "{}", false).await.unwrap();
+    aws.destinations.put_policy(&at().region, &name, "{}", true).await.unwrap();
     let asked = fake.asked("PutDestinationPolicy");
     assert!(asked[0].member("forceUpdate").is_null());
     assert_eq!(asked[1].member("forceUpdate"), true);
@@ -47,7 +47,7 @@ async fn the_documented_rate_of_the_central_account_is_kept() {
     let aws = Connection::from_config(settings(), fake.config(), RateLimits::Documented).aws();
     let name = "VPCFlowLogsDestination".parse().unwrap();
     for _ in 0..15 {
-        aws.destinations.destinations(&place().region, &name).await.unwrap();
+        aws.destinations.destinations(&at().region, &name).await.unwrap();
     }
     assert_eq!(fake.time.elapsed().as_secs(), 2, "5 at once, then 5 a second");
 }

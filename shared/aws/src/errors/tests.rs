@@ -3,7 +3,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use enroller_core::error::Disposition;
 
 use super::*;
-use crate::testing::{FakeAws, ec2_error, json_error, place, query_error};
+use crate::testing::{FakeAws, at, ec2_error, json_error, query_error};
 
 async fn network_error(status: u16, body: &str) -> AwsError {
     let body = body.to_owned();
@@ -11,7 +11,7 @@ async fn network_error(status: u16, body: &str) -> AwsError {
         "AssumeRole" => (200, String::new()),
         _ => (status, body.clone()),
     });
-    fake.aws().network.vpcs(&place()).await.unwrap_err()
+    fake.aws().ec2.vpcs(&at()).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -21,7 +21,7 @@ async fn an_error_carries_code_message_request_and_place() {
     assert_eq!((&error.code, error.code_text.as_str()), (&Code::AccessDenied, "UnauthorizedOperation"));
     assert_eq!(error.message, "You are not authorized");
     assert_eq!(error.request_id.as_deref(), Some("request-1"));
-    assert_eq!((error.account, error.region), (Some(place().account), Some(place().region)));
+    assert_eq!((error.account, error.region), (Some(at().account), Some(at().region)));
     assert_eq!(error.operation, "ec2:DescribeVpcs");
 }
 
@@ -33,9 +33,9 @@ async fn every_protocol_gives_its_code() {
         _ => json_error("com.amazonaws.logs#LimitExceededException", "too many"),
     });
     let aws = fake.aws();
-    let role = aws.roles.role(place().account, &"PublishFlowLogs".parse().unwrap()).await.unwrap_err();
+    let role = aws.roles.role(at().account, &"PublishFlowLogs".parse().unwrap()).await.unwrap_err();
     assert_eq!(role.code, Code::Throttled);
-    let group = aws.logs.log_group(&place(), &"vpc-flow-logs".parse().unwrap()).await.unwrap_err();
+    let group = aws.logs.log_group(&at(), &"vpc-flow-logs".parse().unwrap()).await.unwrap_err();
     assert_eq!(group.code, Code::Quota);
 }
 
@@ -61,7 +61,7 @@ fn a_failed_connection_is_no_answer_and_tells_the_whole_story() {
         SdkError::response_error("the body broke off", head),
     ];
     for (error, text) in errors.into_iter().zip(["certificate expired", "30 seconds", "broke off"]) {
-        let error = aws_error("ec2:DescribeVpcs", &place(), error);
+        let error = aws_error("ec2:DescribeVpcs", &at(), error);
         assert_eq!(error.code, Code::NoAnswer);
         assert_eq!(error.disposition(), Disposition::RetrySoon);
         assert!(error.message.contains(text), "{}", error.message);

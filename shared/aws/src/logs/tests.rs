@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::testing::{FakeAws, json_error, place};
+use crate::testing::{FakeAws, at, json_error};
 
 fn name() -> LogGroupName {
     "vpc-flow-logs".parse().unwrap()
@@ -22,7 +22,7 @@ async fn only_the_group_of_exactly_this_name_is_found_on_whatever_page() {
         };
         (200, page.to_string())
     });
-    let group = fake.aws().logs.log_group(&place(), &name()).await.unwrap().unwrap();
+    let group = fake.aws().logs.log_group(&at(), &name()).await.unwrap().unwrap();
     assert_eq!((group.retention_days, group.kms_key.as_deref()), (Some(30), Some("key")));
     assert_eq!(group.class, LogGroupClass::Other("INFREQUENT_ACCESS".into()));
     assert_eq!(group.tags, None);
@@ -36,8 +36,8 @@ async fn what_is_not_there_is_none_and_not_an_error() {
         _ => (200, json!({ "logGroups": [] }).to_string()),
     });
     let aws = fake.aws();
-    assert_eq!(aws.logs.log_group(&place(), &name()).await.unwrap(), None);
-    assert_eq!(aws.logs.subscription_filters(&place(), &name()).await.unwrap(), []);
+    assert_eq!(aws.logs.log_group(&at(), &name()).await.unwrap(), None);
+    assert_eq!(aws.logs.subscription_filters(&at(), &name()).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -53,19 +53,19 @@ async fn filters_go_there_and_come_back_unchanged() {
     }] });
     let fake = FakeAws::answering(move |_| (200, shown.to_string()));
     let aws = fake.aws();
-    aws.logs.put_subscription_filter(&place(), &name(), &filter).await.unwrap();
+    aws.logs.put_subscription_filter(&at(), &name(), &filter).await.unwrap();
     let put = &fake.asked("PutSubscriptionFilter")[0];
     assert_eq!(put.member("filterPattern"), "", "the empty pattern has to be said");
     assert!(put.member("roleArn").is_null());
-    assert_eq!(aws.logs.subscription_filters(&place(), &name()).await.unwrap(), [filter]);
+    assert_eq!(aws.logs.subscription_filters(&at(), &name()).await.unwrap(), [filter]);
 }
 
 #[tokio::test]
 async fn keeping_for_ever_removes_the_retention() {
     let fake = FakeAws::answering(|_| (200, "{}".to_owned()));
     let aws = fake.aws();
-    aws.logs.set_retention(&place(), &name(), Some(30)).await.unwrap();
-    aws.logs.set_retention(&place(), &name(), None).await.unwrap();
+    aws.logs.set_retention(&at(), &name(), Some(30)).await.unwrap();
+    aws.logs.set_retention(&at(), &name(), None).await.unwrap();
     assert_eq!(fake.asked("PutRetentionPolicy")[0].member("retentionInDays"), 30);
     assert_eq!(fake.asked("DeleteRetentionPolicy")[0].member("logGroupName"), "vpc-flow-logs");
 }
@@ -75,9 +75,9 @@ async fn a_group_is_made_with_its_tag_and_its_tags_are_read_by_an_arn_without_an
     let fake = FakeAws::answering(|_| (200, json!({ "tags": { "managed-by": "us" } }).to_string()));
     let aws = fake.aws();
     let tag = Tag { key: "managed-by".to_owned(), value: "us".to_owned() };
-    aws.logs.create_log_group(&place(), &name(), None, &tag).await.unwrap();
+    aws.logs.create_log_group(&at(), &name(), None, &tag).await.unwrap();
     assert_eq!(fake.asked("CreateLogGroup")[0].member("tags"), json!({ "managed-by": "us" }));
-    let tags = aws.logs.log_group_tags(&place(), &name()).await.unwrap();
+    let tags = aws.logs.log_group_tags(&at(), &name()).await.unwrap();
     assert!(tag.is_on(&tags));
     let asked = fake.asked("ListTagsForResource")[0].member("resourceArn");
     assert_eq!(asked, "arn:aws:logs:us-east-1:444455556666:log-group:vpc-flow-logs");

@@ -74,7 +74,7 @@ async fn nothing_to_send_makes_no_call_and_hiding_says_for_how_long() {
     let fake = FakeAws::answering(|_| (200, "{}".to_owned()));
     let aws = fake.aws();
     assert_eq!(aws.queues.send(QUEUE, Vec::new()).await.unwrap(), 0);
-    aws.queues.hide(QUEUE, "receipt", 900).await.unwrap();
+    aws.queues.change_visibility(QUEUE, "receipt", 900).await.unwrap();
     assert!(fake.asked("SendMessageBatch").is_empty());
     assert_eq!(fake.asked("ChangeMessageVisibility")[0].member("VisibilityTimeout"), 900);
 }

@@ -7,7 +7,7 @@ use super::envelope::Envelope;
 use super::json::{cut, parsed, path, text_at};
 use super::{EventContext, Rejection, Trigger};
 use crate::arn::Arn;
-use crate::ids::Place;
+use crate::ids::AccountRegion;
 
 pub(super) fn decode(envelope: &Envelope<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
     let detail = &envelope.detail;
@@ -32,7 +32,7 @@ pub(super) fn decode(envelope: &Envelope<'_>, context: &EventContext) -> Result<
             format!("The member stack reached {status}, which makes nothing ready"),
         ));
     }
-    let Place { account, region } = envelope.place()?;
+    let AccountRegion { account, region } = envelope.at()?;
     if stack.account() != Some(account) || stack.region() != Some(&region) {
         return Err(Rejection::refuse(format!("the stack {stack} is not of {account} in {region}")));
     }
@@ -57,10 +57,10 @@ mod tests {
     use super::super::fixtures::*;
     use super::*;
 
-    fn stack(place: &str, name: &str, status: &str) -> Value {
+    fn stack(at: &str, name: &str, status: &str) -> Value {
         json!({"version": "0", "source": "aws.cloudformation", "detail-type": "CloudFormation Stack Status Change",
             "account": MEMBER, "region": "eu-west-1", "time": "2026-11-23T10:00:00Z",
-            "detail": {"stack-id": format!("arn:aws:cloudformation:{place}:stack/{name}/00000000-0000-4000-8000-000000000001"),
+            "detail": {"stack-id": format!("arn:aws:cloudformation:{at}:stack/{name}/00000000-0000-4000-8000-000000000001"),
                 "status-details": {"status": status, "status-reason": ""}, "client-request-token": ""}})
     }
 
@@ -98,10 +98,8 @@ mod tests {
 
     #[test]
     fn a_stack_of_another_place_or_no_stack_is_refused() {
-        for place in ["eu-west-1:444455556666", "eu-west-2:111122223333"] {
-            assert!(
-                refused(&stack(place, FROM_SET, "CREATE_COMPLETE")).contains("is not of 111122223333 in eu-west-1")
-            );
+        for at in ["eu-west-1:444455556666", "eu-west-2:111122223333"] {
+            assert!(refused(&stack(at, FROM_SET, "CREATE_COMPLETE")).contains("is not of 111122223333 in eu-west-1"));
         }
         let mut event = stack(HERE, FROM_SET, "CREATE_COMPLETE");
         let namesake = json!(format!("arn:aws:events:{HERE}:stack/enroller-member/1"));

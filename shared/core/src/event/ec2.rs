@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::envelope::Record;
 use super::json::{field, parsed, path, text, text_at};
 use super::{EventContext, Rejection, Trigger};
-use crate::ids::{AccountId, FlowLogId, Place, VpcId};
+use crate::ids::{AccountId, AccountRegion, FlowLogId, VpcId};
 
 pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
     match &*record.name {
@@ -25,15 +25,15 @@ pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trig
     }
 }
 
-fn place(record: &Record<'_>, context: &EventContext) -> Result<Place, Rejection> {
+fn at(record: &Record<'_>, context: &EventContext) -> Result<AccountRegion, Rejection> {
     record.must_be_call()?;
-    let place = record.envelope.place()?;
-    record.must_be_by_others(&context.member_role, place.account)?;
-    Ok(place)
+    let at = record.envelope.at()?;
+    record.must_be_by_others(&context.member_role, at.account)?;
+    Ok(at)
 }
 
 fn created(record: &Record<'_>, wrapper: &str, context: &EventContext) -> Result<Trigger, Rejection> {
-    let Place { account, region } = place(record, context)?;
+    let AccountRegion { account, region } = at(record, context)?;
     let name = &record.name;
     let response = field(&record.response, wrapper).unwrap_or(&record.response);
     let vpc = path(response, &["vpc", "vpcId"]);
@@ -50,7 +50,7 @@ fn created(record: &Record<'_>, wrapper: &str, context: &EventContext) -> Result
 /// The event names no VPC, and which flow logs were ours cannot be told from ids: the whole account and Region is
 /// looked at again. That also makes a call whose answer lists every id as `unsuccessful` harmless.
 fn flow_logs_deleted(record: &Record<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
-    let Place { account, region } = place(record, context)?;
+    let AccountRegion { account, region } = at(record, context)?;
     let request = field(&record.request, "DeleteFlowLogsRequest").unwrap_or(&record.request);
     let named = ["FlowLogId", "flowLogIds", "flowLogIdSet"].into_iter().find_map(|name| field(request, name));
     let mut ids = Vec::new();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::json::{cut, field, parsed, path, section, text, text_at};
 use super::{Rejection, time};
 use crate::arn::Arn;
-use crate::ids::{AccountId, Invalid, Place, Region};
+use crate::ids::{AccountId, AccountRegion, Invalid, Region};
 use crate::names::RoleName;
 
 const SERVICE_EVENT: &str = "AwsServiceEvent";
@@ -113,9 +113,9 @@ impl<'a> Envelope<'a> {
     }
 
     /// Where an event of a member account happened.
-    pub(super) fn place(&self) -> Result<Place, Rejection> {
+    pub(super) fn at(&self) -> Result<AccountRegion, Rejection> {
         self.consistent()?;
-        Ok(Place { account: self.acting_account()?, region: first("Region", self.regions())? })
+        Ok(AccountRegion { account: self.acting_account()?, region: first("Region", self.regions())? })
     }
 }
 

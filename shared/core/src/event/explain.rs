@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Decision, EventContext, Subject, Trigger, decode, decode_value, wrap_cloudtrail};
+use super::{Classified, EventContext, Subject, Trigger, decode, decode_value, wrap_cloudtrail};
 use crate::ids::{AccountId, Region};
 
 /// What the product would do with one event. As JSON, the members come in this order.
@@ -38,7 +38,7 @@ pub fn explain(source: &str, value: &Value, context: &EventContext) -> Vec<Expla
     }
 }
 
-fn record_decision(record: &Value, context: &EventContext) -> Decision {
+fn record_decision(record: &Value, context: &EventContext) -> Classified {
     let sqs = record.get("body").filter(|_| record.get("source").is_none());
     let sns = record.get("Sns").and_then(|sns| sns.get("Message"));
     match sqs.or(sns) {
@@ -53,11 +53,11 @@ fn is_raw(record: &Value) -> bool {
     record.get("eventName").is_some() && record.get("detail").is_none() && record.get("source").is_none()
 }
 
-fn told(source: &str, decision: Decision) -> Explanation {
+fn told(source: &str, decision: Classified) -> Explanation {
     let (decision, subject, reason) = match decision {
-        Decision::Act(decoded) => acted(decoded.trigger),
-        Decision::Ignore(ignored) => ("ignore", ignored.subject, ignored.reason),
-        Decision::Refuse(refused) => ("ignore", refused.subject, format!("refused: {}", refused.reason)),
+        Classified::Act(decoded) => acted(decoded.trigger),
+        Classified::Ignore(ignored) => ("ignore", ignored.subject, ignored.reason),
+        Classified::Refuse(refused) => ("ignore", refused.subject, format!("refused: {}", refused.reason)),
     };
     let Subject { account, region, resource } = subject;
     let resource = resource.filter(|resource| !resource.is_empty());
@@ -65,12 +65,12 @@ fn told(source: &str, decision: Decision) -> Explanation {
 }
 
 fn acted(trigger: Trigger) -> (&'static str, Subject, String) {
-    let place =
+    let at =
         |account, region, resource| Subject { account: Some(account), region: Some(region), resource: Some(resource) };
     let only = |account| Subject { account: Some(account), ..Subject::default() };
     match trigger {
-        Trigger::Enroll { account, region, resource, cause } => ("enroll", place(account, region, resource), cause),
-        Trigger::Repair { account, region, resource, cause } => ("repair", place(account, region, resource), cause),
+        Trigger::Enroll { account, region, resource, cause } => ("enroll", at(account, region, resource), cause),
+        Trigger::Repair { account, region, resource, cause } => ("repair", at(account, region, resource), cause),
         Trigger::Request(request) => {
             let regions = request.regions.iter().map(Region::as_str).collect::<Vec<_>>().join(", ");
             let region = if let [region] = request.regions.as_slice() { Some(region.clone()) } else { None };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Decision, EventContext, Trigger, decode_value};
+use super::{Classified, EventContext, Trigger, decode_value};
 use crate::ids::AccountId;
 
 pub(super) const MEMBER: &str = "111122223333";
@@ -30,7 +30,7 @@ pub(super) fn context() -> EventContext {
 /// The trigger of an event that must be acted on.
 pub(super) fn acted(event: &Value) -> Trigger {
     match decode_value(event, &context()) {
-        Decision::Act(decoded) => decoded.trigger,
+        Classified::Act(decoded) => decoded.trigger,
         other => panic!("{event} was not acted on: {other:?}"),
     }
 }
@@ -38,7 +38,7 @@ pub(super) fn acted(event: &Value) -> Trigger {
 /// The reason of an event that must be ignored.
 pub(super) fn ignored(event: &Value) -> String {
     match decode_value(event, &context()) {
-        Decision::Ignore(ignored) => ignored.reason,
+        Classified::Ignore(ignored) => ignored.reason,
         other => panic!("{event} was not ignored: {other:?}"),
     }
 }
@@ -46,7 +46,7 @@ pub(super) fn ignored(event: &Value) -> String {
 /// The reason of an event that must be refused.
 pub(super) fn refused(event: &Value) -> String {
     match decode_value(event, &context()) {
-        Decision::Refuse(refused) => refused.reason,
+        Classified::Refuse(refused) => refused.reason,
         other => panic!("{event} was not refused: {other:?}"),
     }
 }

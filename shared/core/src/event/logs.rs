@@ -6,7 +6,7 @@ use super::envelope::Record;
 use super::json::{cut, text_at};
 use super::{EventContext, Rejection, Trigger};
 use crate::arn::Arn;
-use crate::ids::Place;
+use crate::ids::AccountRegion;
 
 pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
     match &*record.name {
@@ -18,10 +18,9 @@ pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trig
 
 fn changed(record: &Record<'_>, context: &EventContext, of_filter: bool) -> Result<Trigger, Rejection> {
     record.must_be_call()?;
-    let place = record.envelope.place()?;
+    let at = record.envelope.at()?;
     let name = &record.name;
-    let group =
-        group(&record.request, &place).ok_or_else(|| Rejection::refuse(format!("{name} names no log group")))?;
+    let group = group(&record.request, &at).ok_or_else(|| Rejection::refuse(format!("{name} names no log group")))?;
     if group != context.log_group.as_str() {
         let group = cut(&group, 512);
         return Err(Rejection::ignore_about(
@@ -37,8 +36,8 @@ fn changed(record: &Record<'_>, context: &EventContext, of_filter: bool) -> Resu
             return Err(Rejection::ignore_about(group, format!("{name}: the filter {filter:?} is not ours")));
         }
     }
-    record.must_be_by_others(&context.member_role, place.account)?;
-    let Place { account, region } = place;
+    record.must_be_by_others(&context.member_role, at.account)?;
+    let AccountRegion { account, region } = at;
     let of = if of_filter { format!("the filter {} of ", context.filter) } else { String::new() };
     let cause = format!("{name} changed {of}the log group {group}");
     Ok(Trigger::Repair { account, region, resource: group, cause })
@@ -46,11 +45,11 @@ fn changed(record: &Record<'_>, context: &EventContext, of_filter: bool) -> Resu
 
 /// The log group's name, however the call named it. The ARN of a group in another place is given whole, so that it
 /// never equals a name.
-fn group(request: &Value, place: &Place) -> Option<String> {
+fn group(request: &Value, at: &AccountRegion) -> Option<String> {
     let identifier =
         ["logGroupName", "logGroupIdentifier", "logGroupArn"].into_iter().find_map(|name| text_at(request, &[name]))?;
     let Ok(arn) = identifier.parse::<Arn>() else { return Some(identifier.into_owned()) };
-    let here = arn.service() == "logs" && arn.account() == Some(place.account) && arn.region() == Some(&place.region);
+    let here = arn.service() == "logs" && arn.account() == Some(at.account) && arn.region() == Some(&at.region);
     let name = arn.resource().strip_prefix("log-group:").filter(|_| here);
     Some(name.map_or(&*identifier, |name| name.strip_suffix(":*").unwrap_or(name)).to_owned())
 }

@@ -203,7 +203,7 @@ pub struct Refused {
 
 /// What a body calls for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub enum Classified {
     /// Something to do.
     Act(Box<Decoded>),
     /// Nothing to do.
@@ -233,16 +233,16 @@ impl Rejection {
     }
 
     /// The decision, with texts from the event cut to what a log line can carry.
-    fn decision(self, account: Option<AccountId>, region: Option<Region>) -> Decision {
+    fn decision(self, account: Option<AccountId>, region: Option<Region>) -> Classified {
         match self {
             Self::Ignore { reason, resource } => {
                 let resource = resource.map(|resource| json::cut(&resource, 512));
-                Decision::Ignore(Ignored {
+                Classified::Ignore(Ignored {
                     reason: json::cut(&reason, 1000),
                     subject: Subject { account, region, resource },
                 })
             }
-            Self::Refuse { reason } => Decision::Refuse(Refused {
+            Self::Refuse { reason } => Classified::Refuse(Refused {
                 reason: json::cut(&reason, 1000),
                 subject: Subject { account, region, resource: None },
             }),
@@ -260,7 +260,7 @@ impl From<Invalid> for Rejection {
 const SCHEDULED: &str = "Scheduled Event";
 
 /// Decides what a queue's body calls for.
-pub fn decode(body: &str, context: &EventContext) -> Decision {
+pub fn decode(body: &str, context: &EventContext) -> Classified {
     match parse(body) {
         Ok(value) => decode_value(&value, context),
         Err(rejection) => rejection.decision(None, None),
@@ -269,7 +269,7 @@ pub fn decode(body: &str, context: &EventContext) -> Decision {
 
 /// Decides what an EventBridge envelope or one of our own messages calls for; either may be wrapped in one SNS
 /// notification.
-pub fn decode_value(value: &Value, context: &EventContext) -> Decision {
+pub fn decode_value(value: &Value, context: &EventContext) -> Classified {
     match sns_message(value).map(parse) {
         None => decode_bare(value, context),
         Some(Ok(inner)) => decode_bare(&inner, context),
@@ -287,7 +287,7 @@ fn sns_message(value: &Value) -> Option<&str> {
     value.get("Message").and_then(Value::as_str).filter(|_| notification)
 }
 
-fn decode_bare(value: &Value, context: &EventContext) -> Decision {
+fn decode_bare(value: &Value, context: &EventContext) -> Classified {
     if Message::claims(value) {
         return own_message(value);
     }
@@ -296,7 +296,7 @@ fn decode_bare(value: &Value, context: &EventContext) -> Decision {
         Err(rejection) => return rejection.decision(None, None),
     };
     match trigger(&envelope, context) {
-        Ok(trigger) => Decision::Act(Box::new(Decoded {
+        Ok(trigger) => Classified::Act(Box::new(Decoded {
             trigger,
             event_id: envelope.event_id(),
             occurred_at_ms: envelope.occurred_at_ms(),
@@ -305,14 +305,14 @@ fn decode_bare(value: &Value, context: &EventContext) -> Decision {
     }
 }
 
-fn own_message(value: &Value) -> Decision {
+fn own_message(value: &Value) -> Classified {
     match Message::from_value(value) {
         Ok(message) => {
             let occurred_at_ms = match &message {
                 Message::Enrollment(request) => request.requested_at_ms,
                 Message::Grant(_) | Message::Sync(_) | Message::Backfill(_) => None,
             };
-            Decision::Act(Box::new(Decoded { trigger: message.into(), event_id: None, occurred_at_ms }))
+            Classified::Act(Box::new(Decoded { trigger: message.into(), event_id: None, occurred_at_ms }))
         }
         Err(error) => {
             let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
@@ -361,7 +361,7 @@ mod tests {
     fn our_own_messages_become_triggers() {
         let body = r#"{"kind":"enrollment-request","version":1,"account":"111122223333","regions":["eu-west-1"],
             "reason":"granted","requested_at_ms":5,"later":"field"}"#;
-        let Decision::Act(decoded) = decode(body, &context()) else { panic!("not acted on") };
+        let Classified::Act(decoded) = decode(body, &context()) else { panic!("not acted on") };
         assert_eq!(decoded.occurred_at_ms, Some(5));
         let Trigger::Request(request) = decoded.trigger else { panic!("not a request") };
         assert_eq!(request.account, account(MEMBER));
@@ -424,7 +424,7 @@ mod tests {
         }
         assert!(refused(&json!({"detail": {"eventName": "CreateVpc"}})).contains("source"));
         for body in ["", "Message Body", "{", "{\"source\":", &"[".repeat(100_000)] {
-            let Decision::Refuse(refusal) = decode(body, &context()) else { panic!("{body} was not refused") };
+            let Classified::Refuse(refusal) = decode(body, &context()) else { panic!("{body} was not refused") };
             assert!(refusal.reason.starts_with("the body is not JSON: "), "{}", refusal.reason);
         }
     }
@@ -442,13 +442,13 @@ mod tests {
     fn duplicate_keys_and_what_archives_add_do_not_matter() {
         let body = create_vpc().top("replay-name", json!("archive")).build().to_string();
         let body = body.replacen("{", "{\"source\":\"com.example\",", 1);
-        assert!(matches!(decode(&body, &context()), Decision::Act(_)));
+        assert!(matches!(decode(&body, &context()), Classified::Act(_)));
     }
 
     #[test]
     fn an_event_is_identified_by_its_cloudtrail_id_and_time() {
         let decoded = |event: &Value| match decode_value(event, &context()) {
-            Decision::Act(decoded) => (decoded.event_id, decoded.occurred_at_ms),
+            Classified::Act(decoded) => (decoded.event_id, decoded.occurred_at_ms),
             other => panic!("{other:?}"),
         };
         let event = create_vpc();

@@ -6,7 +6,7 @@ use proptest::sample::select;
 use serde_json::{Map, Value, json};
 
 use super::fixtures::*;
-use super::{Decision, Trigger, decode, decode_value, explain, wrap_cloudtrail};
+use super::{Classified, Trigger, decode, decode_value, explain, wrap_cloudtrail};
 
 /// Names and texts that decoding looks for, so that random JSON reaches further than the first check.
 const WORDS: &[&str] = &[
@@ -130,7 +130,7 @@ proptest! {
     #[test]
     fn a_damaged_event_is_decided_and_never_moves_to_an_account_that_is_not_named(event in mutated()) {
         explain("-", &event, &context());
-        if let Decision::Act(decoded) = decode(&event.to_string(), &context()) {
+        if let Classified::Act(decoded) = decode(&event.to_string(), &context()) {
             let account = match decoded.trigger {
                 Trigger::Enroll { account, .. } | Trigger::Repair { account, .. } => Some(account),
                 Trigger::Grant { account, .. } | Trigger::Revoke { account, .. } => Some(account),

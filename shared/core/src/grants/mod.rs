@@ -6,7 +6,7 @@
 //!
 //! # Guarantees
 //!
-//! - Placement is stable: an account stays on the shard that lists it. A new one goes to the first shard with room.
+//! - ShardAssignments is stable: an account stays on the shard that lists it. A new one goes to the first shard with room.
 //! - No document exceeds [`MAX_POLICY_BYTES`](crate::policy::MAX_POLICY_BYTES), and statements of others stay.
 //! - An account is removed only on evidence that it departed, never because it is not wanted, and never more than
 //!   the [`RevocationGuard`] lets through at once.
@@ -33,16 +33,16 @@ use crate::ids::{AccountId, OrganizationId};
 use crate::names::DestinationName;
 use crate::policy::{DestinationPolicy, PolicyError};
 
-mod placement;
+mod assignments;
+mod bisection;
 mod planner;
 mod shards;
-mod sieve;
 mod verify;
 
-pub use placement::Placement;
+pub use assignments::ShardAssignments;
+pub use bisection::PrincipalBisection;
 pub use planner::plan_grants;
 pub use shards::{RegionGrants, ShardNaming};
-pub use sieve::Sieve;
 pub use verify::{Mismatch, verify};
 
 /// A destination of ours, as DescribeDestinations shows it.
@@ -108,7 +108,7 @@ pub struct GrantInputs<'a> {
     pub guard: RevocationGuard,
     /// Whether an account listed on several shards is taken off all but the first. Its filter may still point at
     /// one of the others and would then lose records, so do this only when an earlier run reported the account in
-    /// [`GrantPlan::doubled`] and its filter was put again since: in the sweep, not on an event.
+    /// [`GrantPlan::on_several_shards`] and its filter was put again since: in the sweep, not on an event.
     pub consolidate: bool,
 }
 
@@ -134,15 +134,15 @@ pub struct GrantPlan {
     /// The writes, first shard first. They do not depend on each other.
     pub writes: Vec<ShardWrite>,
     /// Where each account's filter belongs after the writes.
-    pub placement: Placement,
+    pub assignments: ShardAssignments,
     /// Wanted accounts that were granted nowhere and are now.
     pub granted: BTreeSet<AccountId>,
     /// Departed accounts that are taken off.
     pub revoked: BTreeSet<AccountId>,
     /// Departed accounts that the guard keeps on.
     pub withheld: BTreeSet<AccountId>,
-    /// Accounts found on several shards: their filters have to be put again, to the shard of [`Self::placement`].
-    pub doubled: BTreeSet<AccountId>,
+    /// Accounts found on several shards: their filters have to be put again, to the shard of [`Self::assignments`].
+    pub on_several_shards: BTreeSet<AccountId>,
     /// What needs a person.
     pub problems: Vec<GrantProblem>,
     /// How full each shard is after the writes.

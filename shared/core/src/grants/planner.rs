@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::placement::{Holdings, lets_in};
-use super::{GrantInputs, GrantPlan, GrantProblem, Placement, PolicyState, Shard, ShardNaming, ShardUsage, ShardWrite};
+use super::assignments::{PolicyAccounts, lets_in};
+use super::{
+    GrantInputs, GrantPlan, GrantProblem, PolicyState, Shard, ShardAssignments, ShardNaming, ShardUsage, ShardWrite,
+};
 use crate::arn::Arn;
 use crate::ids::{AccountId, OrganizationId};
 use crate::names::DestinationName;
@@ -22,7 +24,7 @@ pub fn plan_grants(inputs: &GrantInputs<'_>) -> GrantPlan {
     }
     planner.leave_oversized_alone();
     if inputs.organization.is_none() {
-        planner.place();
+        planner.at();
     }
     planner.finish()
 }
@@ -33,7 +35,7 @@ struct Draft<'a> {
     arn: Arn,
     before: Option<&'a Shard>,
     policy: DestinationPolicy,
-    holdings: Holdings,
+    holdings: PolicyAccounts,
     organization: Option<OrganizationId>,
     writable: bool,
 }
@@ -46,7 +48,7 @@ impl<'a> Draft<'a> {
         };
         Self {
             name: shard.name.clone(),
-            holdings: Holdings::of(shard, &arn),
+            holdings: PolicyAccounts::of(shard, &arn),
             arn,
             before: Some(shard),
             organization: policy.organization().cloned(),
@@ -56,7 +58,7 @@ impl<'a> Draft<'a> {
     }
 
     fn new(name: DestinationName, arn: Arn) -> Self {
-        let (policy, holdings) = (DestinationPolicy::empty(), Holdings::default());
+        let (policy, holdings) = (DestinationPolicy::empty(), PolicyAccounts::default());
         Self { name, arn, before: None, policy, holdings, organization: None, writable: true }
     }
 
@@ -133,16 +135,16 @@ impl<'a> Planner<'a> {
 
     fn consolidate(&mut self) {
         let mut seen = BTreeSet::new();
-        let mut doubled = BTreeSet::new();
+        let mut on_several_shards = BTreeSet::new();
         for draft in self.drafts.values_mut() {
             let again: BTreeSet<_> = draft.holdings.listed.intersection(&seen).copied().collect();
             seen.extend(&draft.holdings.listed);
             if self.inputs.consolidate {
                 draft.holdings.listed.retain(|account| !again.contains(account));
             }
-            doubled.extend(again);
+            on_several_shards.extend(again);
         }
-        self.plan.doubled = doubled;
+        self.plan.on_several_shards = on_several_shards;
     }
 
     /// Lets the organization in on the first shard. Wanted accounts are its members and need not be listed there any
@@ -181,15 +183,15 @@ impl<'a> Planner<'a> {
     }
 
     /// Puts every wanted account that is nowhere yet on the first shard with room, or on a new one.
-    fn place(&mut self) {
+    fn at(&mut self) {
         for draft in self.drafts.values().filter(|draft| draft.policy.demands_filter_roles(&draft.arn)) {
             self.plan.problems.push(GrantProblem::DemandsFilterRoles { shard: draft.name.clone() });
         }
-        let placed = self.placement();
-        let homeless = self.inputs.wanted.iter().filter(|account| placed.get(account).is_none());
+        let assigned = self.assignments();
+        let unassigned = self.inputs.wanted.iter().filter(|account| assigned.get(account).is_none());
         let mut room: BTreeMap<u32, usize> =
             self.drafts.iter().map(|(index, draft)| (*index, draft.room(false))).collect();
-        for account in homeless {
+        for account in unassigned {
             let index = match room.iter().find(|(_, room)| **room > 0) {
                 Some((index, _)) => *index,
                 None => self.add_shard(),
@@ -213,9 +215,9 @@ impl<'a> Planner<'a> {
         index
     }
 
-    fn placement(&self) -> Placement {
+    fn assignments(&self) -> ShardAssignments {
         let holdings = self.drafts.values().map(|draft| (&draft.name, &draft.holdings));
-        Placement::collect(holdings, self.home_of_the_organization())
+        ShardAssignments::collect(holdings, self.home_of_the_organization())
     }
 
     fn home_of_the_organization(&self) -> Option<DestinationName> {
@@ -227,13 +229,13 @@ impl<'a> Planner<'a> {
     }
 
     fn finish(mut self) -> GrantPlan {
-        let before = self.inputs.observed.placement(self.inputs.organization);
-        let after = self.placement();
+        let before = self.inputs.observed.assignments(self.inputs.organization);
+        let after = self.assignments();
         let newly = |account: &&AccountId| before.get(account).is_none() && after.get(account).is_some();
         self.plan.granted = self.inputs.wanted.iter().filter(newly).copied().collect();
         let still_listed: BTreeSet<_> = self.drafts.values().flat_map(|draft| &draft.holdings.listed).collect();
         self.plan.revoked.retain(|account| !still_listed.contains(account));
-        self.plan.placement = after;
+        self.plan.assignments = after;
         self.plan.writes = self.drafts.values().filter_map(|draft| self.write(draft)).collect();
         self.plan.usage = self.drafts.values().map(|draft| self.usage(draft)).collect();
         self.plan

@@ -85,7 +85,10 @@ mod tests {
 
     fn plan(actions: Vec<Action>) -> Plan {
         Plan {
-            place: crate::ids::Place { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() },
+            at: crate::ids::AccountRegion {
+                account: "111122223333".parse().unwrap(),
+                region: "eu-west-1".parse().unwrap(),
+            },
             steps: actions.into_iter().map(|action| Step { action, why: String::new() }).collect(),
             vpcs: BTreeMap::new(),
             notes: Vec::new(),

@@ -11,7 +11,7 @@ use crate::observed::{LogGroup, LogGroupClass, Observed};
 pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Plan {
     let flow_logs = plan_flow_logs(desired, observed);
     let mut plan = Plan {
-        place: desired.place.clone(),
+        at: desired.at.clone(),
         steps: Vec::new(),
         vpcs: flow_logs.vpcs.clone(),
         notes: flow_logs.notes.clone(),

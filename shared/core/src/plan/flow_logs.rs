@@ -36,7 +36,7 @@ pub(super) fn plan_flow_logs(desired: &Desired<'_>, observed: &Observed) -> Flow
     for vpc in &observed.vpcs {
         let here = || observed.flow_logs.iter().filter(|log| log.resource == vpc.id.as_str());
         let (ours, others): (Vec<_>, Vec<_>) = here().partition(|log| desired.settings.ownership_tag.is_on(&log.tags));
-        let verdict = match desired.settings.vpc_in_scope(desired.place.account, vpc) {
+        let verdict = match desired.settings.vpc_in_scope(desired.at.account, vpc) {
             Err(reason) => {
                 if let Some(log) = ours.first() {
                     // Deleting it would let a tag, which many may set, switch off the recording of evidence.
@@ -70,7 +70,7 @@ pub(super) fn plan_flow_logs(desired: &Desired<'_>, observed: &Observed) -> Flow
 /// Whether a flow log delivers to the log group with the role. The role's policy names the group, so what happens to
 /// this flow log tells how the role will do.
 fn tries_role(desired: &Desired<'_>, log: &FlowLog) -> bool {
-    let role = desired.settings.delivery_role(desired.place.account).to_string();
+    let role = desired.settings.delivery_role(desired.at.account).to_string();
     log.delivery_role.as_ref() == Some(&role)
         && matches!(&log.target, FlowLogTarget::LogGroup(name) if name == desired.settings.log_group_name.as_str())
 }

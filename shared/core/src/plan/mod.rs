@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::arn::Arn;
-use crate::ids::{FlowLogId, Place, VpcId};
+use crate::ids::{AccountRegion, FlowLogId, VpcId};
 use crate::observed::{LogGroup, Observed, SubscriptionFilter, TrafficType};
 use crate::scope::OutOfScope;
 use crate::settings::{DeliveryRoleMaker, Settings};
@@ -39,7 +39,7 @@ pub struct Desired<'a> {
     /// The settings all places share.
     pub settings: &'a Settings,
     /// The account and Region.
-    pub place: Place,
+    pub at: AccountRegion,
     /// The destination on which the account is granted.
     pub destination: Arn,
 }
@@ -64,7 +64,7 @@ impl Desired<'_> {
             traffic_type,
             interval: self.settings.aggregation_interval,
             format: self.settings.log_format.clone(),
-            delivery_role: self.settings.delivery_role(self.place.account),
+            delivery_role: self.settings.delivery_role(self.at.account),
         }
     }
 
@@ -74,13 +74,13 @@ impl Desired<'_> {
             name: self.settings.filter_name.to_string(),
             pattern: self.settings.filter_pattern.clone(),
             destination: self.destination.to_string(),
-            role: self.settings.filter_role(self.place.account).map(|role| role.to_string()),
+            role: self.settings.filter_role(self.at.account).map(|role| role.to_string()),
         }
     }
 
     /// ARN of the KMS key the log group should use.
     pub fn kms_key(&self) -> Option<String> {
-        self.settings.kms_key_arn.as_ref().map(|key| key.arn(&self.place.region, self.place.account))
+        self.settings.kms_key_arn.as_ref().map(|key| key.arn(&self.at.region, self.at.account))
     }
 
     /// Whether the log group's settings differ from the desired ones, so that its tags have to be looked up: only a
@@ -215,7 +215,7 @@ impl fmt::Display for Blocked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The account and Region.
-    pub place: Place,
+    pub at: AccountRegion,
     /// The changes, in the order in which they are safe.
     pub steps: Vec<Step>,
     /// What becomes of each visible VPC.

@@ -58,7 +58,7 @@ impl Scenario {
         Desired {
             settings: &self.settings,
             destination: Arn::destination(&region, self.settings.central_account, &name),
-            place: Place { account: "444455556666".parse().unwrap(), region },
+            at: AccountRegion { account: "444455556666".parse().unwrap(), region },
         }
     }
 

@@ -9,7 +9,7 @@ use crate::ids::AccountId;
 
 /// Whether two policy documents mean the same.
 ///
-/// Order, repetition, one text instead of a list of one, an account id instead of its root ARN, the letter case of
+/// BackfillCommand, repetition, one text instead of a list of one, an account id instead of its root ARN, the letter case of
 /// actions, condition operators and condition keys make no difference, and neither do `Sid` and `Id`, which grant
 /// nothing. An absent `Version` means `2008-10-17`, as it does to IAM (IAM User Guide, "IAM JSON policy elements:
 /// Version"). What is no policy document is compared as plain JSON.

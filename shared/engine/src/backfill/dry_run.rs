@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_core::backfill::BackfillRequest;
-use enroller_core::ids::{AccountId, Place, Region};
+use enroller_core::ids::{AccountId, AccountRegion, Region};
+use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::names::DestinationName;
 use enroller_core::plan::{Plan, VpcPlan};
-use enroller_core::report::{Decision, Outcome};
 use futures::stream::{StreamExt, iter};
 use serde::Serialize;
 
 use super::{BackfillError, BackfillReport};
 use crate::engine::Engine;
-use crate::onboard::{GrantPreview, GrantWork};
-use crate::reconcile::{Trouble, trouble_decision};
-use crate::survey::AccountSurvey;
+use crate::onboard::{GrantPreview, GrantSync};
+use crate::reconcile::{ReconcileError, error_entry};
+use crate::survey::AccountSnapshot;
 
 /// The most failures that are listed one by one; an answer of Lambda holds 6 MB. The others are counted.
 const MAX_LISTED: usize = 2_000;
@@ -72,7 +72,7 @@ pub struct GrantCounts {
     /// The policies as they would be.
     pub policies: Vec<PolicySize>,
     /// What needs a person.
-    pub decisions: Vec<Decision>,
+    pub decisions: Vec<LogEntry>,
 }
 
 /// How full a destination's policy would be.
@@ -115,7 +115,7 @@ impl Engine {
         deadline_ms: u64,
     ) -> Result<BackfillReport, BackfillError> {
         let preview =
-            self.within(deadline_ms, self.preview_grants(&GrantWork { sync: true, ..GrantWork::default() })).await;
+            self.within(deadline_ms, self.preview_grants(&GrantSync { sync: true, ..GrantSync::default() })).await;
         let mut preview =
             preview.ok_or(BackfillError::OutOfTime("listing the organization and reading the grants"))??;
         let selection = request.select(&self.settings, std::mem::take(&mut preview.accounts));
@@ -149,19 +149,19 @@ impl Engine {
 }
 
 impl DryRun {
-    fn add(&mut self, survey: AccountSurvey) {
+    fn add(&mut self, survey: AccountSnapshot) {
         self.accounts_looked_at += 1;
         let mut in_the_way: Vec<NotPlanned> = Vec::new();
-        for place in survey.places {
-            let trouble = match place.found {
-                Err(trouble) => Some(trouble),
+        for at in survey.account_regions {
+            let errors = match at.found {
+                Err(errors) => Some(errors),
                 Ok((_, plan)) => {
                     self.count(&plan);
-                    plan.blocked.map(Trouble::Blocked)
+                    plan.blocked.map(ReconcileError::Blocked)
                 }
             };
-            if let Some(trouble) = trouble {
-                merge(&mut in_the_way, &place.place, &trouble);
+            if let Some(errors) = errors {
+                merge(&mut in_the_way, &at.at, &errors);
             }
         }
         self.not_planned.extend(in_the_way);
@@ -194,15 +194,15 @@ impl DryRun {
 }
 
 /// A role that is missing is missing in all Regions: that is one line.
-fn merge(lines: &mut Vec<NotPlanned>, place: &Place, trouble: &Trouble) {
-    let line = trouble_decision(place, "plan", place.to_string(), trouble);
+fn merge(lines: &mut Vec<NotPlanned>, at: &AccountRegion, errors: &ReconcileError) {
+    let line = error_entry(at, "plan", at.to_string(), errors);
     match lines.iter_mut().find(|known| known.cause == line.cause) {
         Some(known) => {
-            known.regions.insert(place.region.clone());
+            known.regions.insert(at.region.clone());
         }
         None => lines.push(NotPlanned {
-            account: place.account,
-            regions: BTreeSet::from([place.region.clone()]),
+            account: at.account,
+            regions: BTreeSet::from([at.region.clone()]),
             outcome: line.outcome,
             cause: line.cause,
             request_id: line.request_id,
@@ -232,8 +232,8 @@ impl GrantCounts {
                 }
                 Err(error) => {
                     let resource = format!("destinations of {region}");
-                    let line = Decision::about(error.account, "plan-grants", resource, Outcome::Failed, "");
-                    counts.decisions.push(Decision { region: Some(region.clone()), ..line.failed_with(error) });
+                    let line = LogEntry::about(error.account, "plan-grants", resource, Outcome::Failed, "");
+                    counts.decisions.push(LogEntry { region: Some(region.clone()), ..line.failed_with(error) });
                 }
             }
         }

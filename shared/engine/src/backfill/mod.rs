@@ -24,14 +24,14 @@ mod queue;
 
 use enroller_core::error::AwsError;
 use enroller_core::ids::AccountId;
-use enroller_core::report::{Decision, Outcome};
+use enroller_core::log::{LogEntry, Outcome};
 use serde::Serialize;
 
 use crate::engine::Engine;
 
 pub use dry_run::{DryRun, GrantCounts, NotPlanned, PolicySize, VpcCounts};
 pub use enroller_core::backfill::{BackfillRequest, Exclusion, LeftOut, RequestError};
-pub use order::{Order, OrderError};
+pub use order::{BackfillCommand, CommandError};
 
 /// What one invocation of a backfill did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,7 +72,7 @@ pub enum BackfillError {
     Request(#[from] RequestError),
     /// The onboarder could not be asked to compare the grants.
     #[error("the grants queue took no message: {}", .0.cause)]
-    Grants(Box<Decision>),
+    Grants(Box<LogEntry>),
     /// Nothing was achieved, so going on would achieve nothing either.
     #[error("time ran out while {0}, before the first account; give the function more time")]
     OutOfTime(&'static str),
@@ -94,7 +94,7 @@ impl Engine {
     /// # Errors
     ///
     /// See [`BackfillError`]. Some accounts may have been queued by then.
-    pub async fn backfill(&self, order: &Order, deadline_ms: u64) -> Result<BackfillReport, BackfillError> {
+    pub async fn backfill(&self, order: &BackfillCommand, deadline_ms: u64) -> Result<BackfillReport, BackfillError> {
         let request = order.request();
         request.check(&self.settings)?;
         let report = match request.dry_run {
@@ -108,11 +108,11 @@ impl Engine {
     /// A sweep has nobody who reads its answer, so the logs say it too.
     fn tell_backfill(&self, report: &BackfillReport) {
         for LeftOut { account, reason } in &report.left_out {
-            let line = Decision::about(Some(*account), "backfill", &report.run_id, Outcome::Ignored, reason);
-            self.journal.decision(&line);
+            let line = LogEntry::about(Some(*account), "backfill", &report.run_id, Outcome::Ignored, reason);
+            self.log.entry(&line);
         }
         for note in &report.notes {
-            self.journal.decision(&Decision::about(None, "backfill", &report.run_id, Outcome::Ignored, note));
+            self.log.entry(&LogEntry::about(None, "backfill", &report.run_id, Outcome::Ignored, note));
         }
         let (outcome, verb) = match report.dry_run {
             true => (Outcome::Unchanged, "would be queued"),
@@ -127,6 +127,6 @@ impl Engine {
         if let Some(after) = report.continues_after {
             cause.push_str(&format!("; {} go on in a continuation after {after}", report.accounts_remaining));
         }
-        self.journal.decision(&Decision::about(None, "backfill", &report.run_id, outcome, cause));
+        self.log.entry(&LogEntry::about(None, "backfill", &report.run_id, outcome, cause));
     }
 }

@@ -11,7 +11,7 @@ const SWEEP: &str = "scheduled sweep";
 
 /// A run to begin or to go on with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
+pub enum BackfillCommand {
     /// A new run.
     Begin {
         /// What is asked for.
@@ -25,7 +25,7 @@ pub enum Order {
 
 /// Why a body is no order. Sending it again would not help.
 #[derive(Debug, thiserror::Error)]
-pub enum OrderError {
+pub enum CommandError {
     /// It is not JSON.
     #[error("the body is not JSON")]
     NotJson(#[source] serde_json::Error),
@@ -43,18 +43,18 @@ pub enum OrderError {
     Request(#[from] RequestError),
 }
 
-impl Order {
+impl BackfillCommand {
     /// Reads a body: a request, a schedule's event, null (everything) or a continuation. A new run gets the id `id`.
     ///
     /// # Errors
     ///
-    /// See [`OrderError`].
-    pub fn read(body: &str, id: &str, settings: &Settings) -> Result<Self, OrderError> {
-        let value: Value = serde_json::from_str(body).map_err(OrderError::NotJson)?;
+    /// See [`CommandError`].
+    pub fn read(body: &str, id: &str, settings: &Settings) -> Result<Self, CommandError> {
+        let value: Value = serde_json::from_str(body).map_err(CommandError::NotJson)?;
         if Message::claims(&value) {
             return match Message::from_value(&value)? {
                 Message::Backfill(continuation) => Ok(Self::Continue(continuation)),
-                Message::Enrollment(_) | Message::Grant(_) | Message::Sync(_) => Err(OrderError::Misplaced),
+                Message::Enrollment(_) | Message::Grant(_) | Message::Sync(_) => Err(CommandError::Misplaced),
             };
         }
         let request = if value.is_null() {
@@ -63,7 +63,7 @@ impl Order {
             BackfillRequest { reason: SWEEP.to_owned(), ..BackfillRequest::default() }
         } else if value.get("detail-type").is_some() {
             let source = value.get("source").and_then(Value::as_str).unwrap_or_default();
-            return Err(OrderError::NoSchedule(source.chars().take(80).collect()));
+            return Err(CommandError::NoSchedule(source.chars().take(80).collect()));
         } else {
             BackfillRequest::read(&value, settings)?
         };

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_core::backfill::Selection;
-use enroller_core::grants::Placement;
+use enroller_core::grants::ShardAssignments;
 use enroller_core::ids::{AccountId, Region};
+use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::message::{BackfillContinuation, EnrollmentRequest, Message, SyncRequest};
-use enroller_core::report::{Decision, Outcome};
 use futures::future::join_all;
 
-use super::{BackfillError, BackfillReport, Order};
+use super::{BackfillCommand, BackfillError, BackfillReport};
 use crate::engine::Engine;
 use crate::ports::{AwsResult, Outgoing};
 
@@ -27,17 +27,17 @@ struct Run<'a> {
     id: &'a str,
     reason: &'a str,
     regions: &'a BTreeSet<Region>,
-    placements: BTreeMap<Region, Placement>,
+    assignments: BTreeMap<Region, ShardAssignments>,
 }
 
 impl Run<'_> {
     fn enroll(&self, account: AccountId) -> Outgoing {
-        let placed =
-            self.placements.iter().filter_map(|(region, it)| Some((region.clone(), it.get(&account)?.clone())));
+        let assigned =
+            self.assignments.iter().filter_map(|(region, it)| Some((region.clone(), it.get(&account)?.clone())));
         let request = EnrollmentRequest {
             account,
             regions: self.regions.iter().cloned().collect(),
-            destinations: placed.collect(),
+            destinations: assigned.collect(),
             reason: self.reason.to_owned(),
             run_id: Some(self.id.to_owned()),
             requested_at_ms: None,
@@ -53,7 +53,7 @@ fn message(message: &Message) -> Outgoing {
 impl Engine {
     pub(super) async fn queue_accounts(
         &self,
-        order: &Order,
+        order: &BackfillCommand,
         deadline_ms: u64,
     ) -> Result<BackfillReport, BackfillError> {
         let settings = &self.settings;
@@ -66,17 +66,19 @@ impl Engine {
         let selection = request.select(settings, listing);
         let reason = if request.reason.is_empty() { NO_REASON } else { &request.reason };
         let (Selection { chosen, left_out, notes }, after) = match order {
-            Order::Begin { .. } => {
+            BackfillCommand::Begin { .. } => {
                 let asked = self.within(deadline_ms, self.ask_for_sync(reason, run_id)).await;
                 asked.ok_or(BackfillError::OutOfTime(PREPARING))??;
                 (selection, None)
             }
-            Order::Continue(it) => (Selection { chosen: selection.chosen, ..Selection::default() }, Some(it.after)),
+            BackfillCommand::Continue(it) => {
+                (Selection { chosen: selection.chosen, ..Selection::default() }, Some(it.after))
+            }
         };
         let regions = request.regions(settings);
-        let placements = self.within(deadline_ms, self.placements_of(regions)).await;
-        let placements = placements.ok_or(BackfillError::OutOfTime(PREPARING))?;
-        let run = Run { id: run_id, reason, regions, placements };
+        let assignments = self.within(deadline_ms, self.assignments_of(regions)).await;
+        let assignments = assignments.ok_or(BackfillError::OutOfTime(PREPARING))?;
+        let run = Run { id: run_id, reason, regions, assignments };
         let due: Vec<AccountId> = chosen.iter().map(|it| it.id).filter(|id| Some(*id) > after).collect();
         let sent = self.send_requests(queue, &run, &due, deadline_ms).await?;
         let (sent, remaining) = due.split_at(sent);
@@ -126,22 +128,22 @@ impl Engine {
 
     /// Where accounts are granted, asked once per Region. A Region that cannot be read is told of and left out: the
     /// enroller looks there itself, and the other Regions must not wait for it.
-    async fn placements_of(&self, regions: &BTreeSet<Region>) -> BTreeMap<Region, Placement> {
+    async fn assignments_of(&self, regions: &BTreeSet<Region>) -> BTreeMap<Region, ShardAssignments> {
         let asked = regions.iter().map(async |region| (region, self.region_grants(region).await));
-        let mut placements = BTreeMap::new();
+        let mut assignments = BTreeMap::new();
         for (region, grants) in join_all(asked).await {
             match grants {
                 Ok(grants) => {
-                    placements.insert(region.clone(), grants.placement(self.settings.granted_organization()));
+                    assignments.insert(region.clone(), grants.assignments(self.settings.granted_organization()));
                 }
                 Err(error) => {
                     let resource = format!("destinations of {region}");
-                    let line = Decision::about(error.account, "read-grants", resource, Outcome::Failed, "");
-                    let line = Decision { region: Some(region.clone()), ..line.failed_with(&error) };
-                    self.journal.decision(&line);
+                    let line = LogEntry::about(error.account, "read-grants", resource, Outcome::Failed, "");
+                    let line = LogEntry { region: Some(region.clone()), ..line.failed_with(&error) };
+                    self.log.entry(&line);
                 }
             }
         }
-        placements
+        assignments
     }
 }

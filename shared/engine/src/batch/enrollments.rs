@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use enroller_core::error::Disposition;
 use enroller_core::event::{Decoded, Trigger};
 use enroller_core::ids::{AccountId, Region, VpcId};
+use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::message::{GrantRequest, Message, SyncRequest};
-use enroller_core::report::{Decision, Metrics, Outcome};
+use enroller_core::metrics::Metrics;
 use futures::stream::{StreamExt, iter};
 
-use super::{BatchReport, Record, Sorted};
+use super::{BatchReport, Record, Route};
 use crate::engine::Engine;
 use crate::ports::{Outgoing, RegionDestinations};
-use crate::reconcile::{AccountReport, AccountWork, Trouble};
+use crate::reconcile::{AccountReport, AccountWork, ReconcileError};
 
 /// The message group of the grants queue: one, so that there is one writer.
 pub const GRANTS_GROUP: &str = "grants";
@@ -38,16 +39,16 @@ impl Engine {
     pub async fn enroll_batch(&self, records: &[Record], deadline_ms: u64) -> BatchReport {
         let (mut report, mut metrics) = (BatchReport::default(), Metrics::default());
         let mut units = BTreeMap::new();
-        let mut foreign = Vec::new();
+        let mut for_other_queue = Vec::new();
         for (index, record) in records.iter().enumerate() {
             let Some(decoded) = self.read(record, &mut report, &mut metrics) else { continue };
-            match sort(decoded, index, &mut units) {
-                Sorted::Ours => {}
-                Sorted::Foreign(message) => foreign.push((record, message)),
-                Sorted::Misplaced => report.refuse_misplaced(record, &mut metrics),
+            match route(decoded, index, &mut units) {
+                Route::Here => {}
+                Route::OtherQueue(message) => for_other_queue.push((record, message)),
+                Route::Nowhere => report.refuse_unroutable(record, &mut metrics),
             }
         }
-        for (record, message) in foreign {
+        for (record, message) in for_other_queue {
             let sent = self.ask_onboarder(&message, record.id.clone()).await;
             answer_sent(record, sent, &mut report);
         }
@@ -59,7 +60,7 @@ impl Engine {
         for (unit, account_report) in done {
             self.answer_unit(records, &unit, account_report, &mut report, &mut metrics).await;
         }
-        self.hand_back(records, deadline_ms, &mut report, &mut metrics).await;
+        self.return_to_queue(records, deadline_ms, &mut report, &mut metrics).await;
         self.tell(&report, &metrics);
         report
     }
@@ -80,9 +81,9 @@ impl Engine {
         metrics: &mut Metrics,
     ) {
         let unseen = account.unseen(&unit.expected);
-        for (index, place, vpc) in unseen {
+        for (index, at, vpc) in unseen {
             if records[index].receive_count <= LOOKS_FOR_VPC {
-                account.add(&place, Trouble::NotVisible(vpc));
+                account.add(&at, ReconcileError::NotVisible(vpc));
             }
         }
         account.measure(unit.since_ms, self.clock.now_ms(), metrics);
@@ -96,14 +97,14 @@ impl Engine {
                 report.decisions.push(*line);
             }
         }
-        let troubles = || account.places.iter().flat_map(|place| &place.trouble);
-        let retry = troubles().any(|trouble| trouble.disposition().is_retryable());
-        let later = troubles().any(|trouble| matches!(trouble.disposition(), Disposition::RetryLater(_)));
+        let errors = || account.account_regions.iter().flat_map(|at| &at.errors);
+        let retry = errors().any(|errors| errors.disposition().is_retryable());
+        let later = errors().any(|errors| matches!(errors.disposition(), Disposition::RetryLater(_)));
         if retry {
             let indices = unit.records.iter();
             report.defer(indices.map(|index| &records[*index]), !later);
         }
-        report.decisions.extend(account.places.into_iter().flat_map(|place| place.decisions));
+        report.decisions.extend(account.account_regions.into_iter().flat_map(|at| at.decisions));
     }
 
     /// Sends a message to the one writer of grants. SQS drops a second one with the same `once` for five minutes.
@@ -111,9 +112,9 @@ impl Engine {
     /// # Errors
     ///
     /// The line that tells of the failure.
-    pub async fn ask_onboarder(&self, message: &Message, once: String) -> Result<(), Box<Decision>> {
+    pub async fn ask_onboarder(&self, message: &Message, once: String) -> Result<(), Box<LogEntry>> {
         let line =
-            Decision::about(None, "ask-onboarder", "grants queue", Outcome::Failed, "grants_queue_url is not set");
+            LogEntry::about(None, "ask-onboarder", "grants queue", Outcome::Failed, "grants_queue_url is not set");
         let Some(queue) = &self.settings.grants_queue_url else {
             return Err(Box::new(line.next("set grants_queue_url, or grant the account by hand")));
         };
@@ -127,11 +128,11 @@ impl Engine {
 }
 
 /// The answer to a record that was sent on to the other function's queue.
-pub(super) fn answer_sent(record: &Record, sent: Result<(), Box<Decision>>, report: &mut BatchReport) {
+pub(super) fn answer_sent(record: &Record, sent: Result<(), Box<LogEntry>>, report: &mut BatchReport) {
     match sent {
         Ok(()) => {
             let cause = "it belongs to the other function, and was sent on to its queue";
-            report.decisions.push(Decision::about(None, "forward", record.id.clone(), Outcome::Done, cause));
+            report.decisions.push(LogEntry::about(None, "forward", record.id.clone(), Outcome::Done, cause));
         }
         Err(line) => {
             report.decisions.push(*line);
@@ -141,7 +142,7 @@ pub(super) fn answer_sent(record: &Record, sent: Result<(), Box<Decision>>, repo
 }
 
 /// Adds a record to its account's unit, or says what to tell the onboarder.
-fn sort(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -> Sorted<Message> {
+fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -> Route<Message> {
     let mut expected = None;
     let (account, regions, destinations, since_ms) = match decoded.trigger {
         Trigger::Enroll { account, region, resource, .. } => {
@@ -156,12 +157,16 @@ fn sort(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -
         Trigger::Grant { account, cause } | Trigger::Revoke { account, cause } => {
             // Who leaves is found by the same comparison with Organizations as who comes.
             let reason = format!("{cause} (account {account})");
-            return Sorted::Foreign(Message::Sync(SyncRequest { reason, run_id: None, allow_mass_revocation: false }));
+            return Route::OtherQueue(Message::Sync(SyncRequest {
+                reason,
+                run_id: None,
+                allow_mass_revocation: false,
+            }));
         }
         Trigger::Sync { cause, run_id, allow_mass_revocation, .. } => {
-            return Sorted::Foreign(Message::Sync(SyncRequest { reason: cause, run_id, allow_mass_revocation }));
+            return Route::OtherQueue(Message::Sync(SyncRequest { reason: cause, run_id, allow_mass_revocation }));
         }
-        Trigger::Backfill(_) => return Sorted::Misplaced,
+        Trigger::Backfill(_) => return Route::Nowhere,
     };
     let unit = units.entry(account).or_insert_with(|| Unit {
         work: AccountWork {
@@ -179,5 +184,5 @@ fn sort(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -
     unit.records.push(index);
     unit.expected.extend(expected);
     unit.since_ms = [unit.since_ms, since_ms].into_iter().flatten().min();
-    Sorted::Ours
+    Route::Here
 }

@@ -1,14 +1,15 @@
 //! The `grants.fifo` queue: events and requests about accounts.
 
 use enroller_core::event::{Decoded, Trigger};
+use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::message::{EnrollmentRequest, Message};
-use enroller_core::report::{Decision, Metrics, Outcome};
+use enroller_core::metrics::Metrics;
 
 use super::enrollments::answer_sent;
-use super::{BatchReport, Record, Sorted};
+use super::{BatchReport, Record, Route};
 
 use crate::engine::Engine;
-use crate::onboard::{GrantReport, GrantWork};
+use crate::onboard::{GrantReport, GrantSync};
 use crate::ports::Outgoing;
 
 impl Engine {
@@ -18,18 +19,18 @@ impl Engine {
     /// hold back everything behind the first failure anyway.
     pub async fn grant_batch(&self, records: &[Record], deadline_ms: u64) -> (BatchReport, GrantReport) {
         let (mut report, mut metrics) = (BatchReport::default(), Metrics::default());
-        let mut work = GrantWork::default();
+        let mut work = GrantSync::default();
         let mut part_of_work = Vec::new();
         for record in records {
             let Some(decoded) = self.read(record, &mut report, &mut metrics) else { continue };
             let asked = asks(&record.body);
             match add(&mut work, decoded, asked) {
-                Sorted::Ours => part_of_work.push(record),
-                Sorted::Foreign(request) => {
+                Route::Here => part_of_work.push(record),
+                Route::OtherQueue(request) => {
                     let sent = self.forward(*request).await;
                     answer_sent(record, sent, &mut report);
                 }
-                Sorted::Misplaced => report.refuse_misplaced(record, &mut metrics),
+                Route::Nowhere => report.refuse_unroutable(record, &mut metrics),
             }
         }
         let mut granted = GrantReport::default();
@@ -41,20 +42,20 @@ impl Engine {
             report.decisions.append(&mut granted.decisions);
             if !in_time {
                 let cause = "time ran out; the batch is handed back";
-                report.decisions.push(Decision::about(None, "sync-grants", "grants", Outcome::RetryLater, cause));
+                report.decisions.push(LogEntry::about(None, "sync-grants", "grants", Outcome::RetryLater, cause));
             }
             if granted.needs_retry() || !in_time {
                 report.defer(part_of_work.into_iter(), true);
             }
         }
-        self.hand_back(records, deadline_ms, &mut report, &mut metrics).await;
+        self.return_to_queue(records, deadline_ms, &mut report, &mut metrics).await;
         self.tell(&report, &metrics);
         (report, granted)
     }
 
     /// Sends a request to the enroller's queue.
-    async fn forward(&self, request: EnrollmentRequest) -> Result<(), Box<Decision>> {
-        let line = Decision::about(
+    async fn forward(&self, request: EnrollmentRequest) -> Result<(), Box<LogEntry>> {
+        let line = LogEntry::about(
             Some(request.account),
             "request-enrollment",
             "enrollments queue",
@@ -79,7 +80,7 @@ fn asks(body: &str) -> bool {
 }
 
 /// Adds what a message says to the work, or gives back what is the enroller's to do.
-fn add(work: &mut GrantWork, decoded: Decoded, asked: bool) -> Sorted<Box<EnrollmentRequest>> {
+fn add(work: &mut GrantSync, decoded: Decoded, asked: bool) -> Route<Box<EnrollmentRequest>> {
     let mut because = |cause: &str| {
         if !work.reason.is_empty() {
             work.reason.push_str("; ");
@@ -90,9 +91,9 @@ fn add(work: &mut GrantWork, decoded: Decoded, asked: bool) -> Sorted<Box<Enroll
         Trigger::Grant { account, cause } => {
             because(&cause);
             if asked {
-                work.asked.insert(account)
+                work.requested.insert(account)
             } else {
-                work.arrived.insert(account)
+                work.joined.insert(account)
             };
         }
         Trigger::Revoke { account, cause } => {
@@ -104,10 +105,10 @@ fn add(work: &mut GrantWork, decoded: Decoded, asked: bool) -> Sorted<Box<Enroll
             work.sync = true;
             work.allow_mass_revocation |= allow_mass_revocation;
         }
-        Trigger::Request(request) => return Sorted::Foreign(Box::new(request)),
-        Trigger::Backfill(_) => return Sorted::Misplaced,
+        Trigger::Request(request) => return Route::OtherQueue(Box::new(request)),
+        Trigger::Backfill(_) => return Route::Nowhere,
         Trigger::Enroll { account, region, cause, .. } | Trigger::Repair { account, region, cause, .. } => {
-            return Sorted::Foreign(Box::new(EnrollmentRequest {
+            return Route::OtherQueue(Box::new(EnrollmentRequest {
                 account,
                 regions: vec![region],
                 destinations: std::collections::BTreeMap::new(),
@@ -117,5 +118,5 @@ fn add(work: &mut GrantWork, decoded: Decoded, asked: bool) -> Sorted<Box<Enroll
             }));
         }
     }
-    Sorted::Ours
+    Route::Here
 }

@@ -16,8 +16,9 @@ pub use enrollments::GRANTS_GROUP;
 
 use std::collections::BTreeMap;
 
-use enroller_core::event::{Decision as EventDecision, Decoded, decode};
-use enroller_core::report::{Decision, Metric, Metrics, Outcome};
+use enroller_core::event::{Classified, Decoded, decode};
+use enroller_core::log::{LogEntry, Outcome};
+use enroller_core::metrics::{Metric, Metrics};
 use futures::stream::{StreamExt, iter};
 
 use crate::engine::Engine;
@@ -43,7 +44,7 @@ pub struct BatchReport {
     /// How many of them were refused, so that no further try can help.
     pub refused: usize,
     /// One line for each decision.
-    pub decisions: Vec<Decision>,
+    pub decisions: Vec<LogEntry>,
     /// Changes made in AWS.
     pub changes: usize,
     /// Ids of the failed messages, with the seconds until their next try.
@@ -64,16 +65,16 @@ impl BatchReport {
     }
 
     /// A person should see what claims to be for us and is not right: it goes to the dead-letter queue, at once.
-    fn refuse(&mut self, record: &Record, line: Decision, metrics: &mut Metrics) {
+    fn refuse(&mut self, record: &Record, line: LogEntry, metrics: &mut Metrics) {
         metrics.add(Metric::EventsRefused, 1.0);
         self.refused += 1;
         self.fail(record, 0);
         self.decisions.push(line);
     }
 
-    fn refuse_misplaced(&mut self, record: &Record, metrics: &mut Metrics) {
+    fn refuse_unroutable(&mut self, record: &Record, metrics: &mut Metrics) {
         let cause = "a backfill-request belongs on the queue of backfill, which this is not";
-        let line = Decision::about(None, "read-event", record.id.clone(), Outcome::Refused, cause);
+        let line = LogEntry::about(None, "read-event", record.id.clone(), Outcome::Refused, cause);
         self.refuse(record, line.next("send it to the queue that backfill_queue_url names"), metrics);
     }
 
@@ -84,13 +85,13 @@ impl BatchReport {
 }
 
 /// Whose work a message is.
-enum Sorted<M> {
+enum Route<M> {
     /// It was added to the function's own work.
-    Ours,
+    Here,
     /// It is the other function's, to be sent on.
-    Foreign(M),
+    OtherQueue(M),
     /// It is neither's.
-    Misplaced,
+    Nowhere,
 }
 
 /// The longest a message is hidden before its next try, in seconds.
@@ -111,13 +112,13 @@ impl Engine {
     /// Decodes a record; ignored and refused ones become a line, a count and nothing else.
     fn read(&self, record: &Record, report: &mut BatchReport, metrics: &mut Metrics) -> Option<Decoded> {
         let (outcome, subject, reason) = match decode(&record.body, &self.event_context()) {
-            EventDecision::Act(decoded) => return Some(*decoded),
-            EventDecision::Ignore(it) => (Outcome::Ignored, it.subject, it.reason),
-            EventDecision::Refuse(it) => (Outcome::Refused, it.subject, it.reason),
+            Classified::Act(decoded) => return Some(*decoded),
+            Classified::Ignore(it) => (Outcome::Ignored, it.subject, it.reason),
+            Classified::Refuse(it) => (Outcome::Refused, it.subject, it.reason),
         };
         let resource = subject.resource.unwrap_or_else(|| record.id.clone());
-        let line = Decision::about(subject.account, "read-event", resource, outcome, reason);
-        let line = Decision { region: subject.region, ..line };
+        let line = LogEntry::about(subject.account, "read-event", resource, outcome, reason);
+        let line = LogEntry { region: subject.region, ..line };
         if outcome == Outcome::Refused {
             report.refuse(record, line, metrics);
         } else {
@@ -130,14 +131,20 @@ impl Engine {
     /// Writes everything that is to be told about a batch.
     fn tell(&self, report: &BatchReport, metrics: &Metrics) {
         for decision in &report.decisions {
-            self.journal.decision(decision);
+            self.log.entry(decision);
         }
-        self.journal.metrics(metrics);
+        self.log.metrics(metrics);
     }
 
     /// Hides the messages that must come back until their next try. Where that fails, or time is up, the queue's own
     /// visibility timeout brings them back.
-    async fn hand_back(&self, records: &[Record], deadline_ms: u64, report: &mut BatchReport, metrics: &mut Metrics) {
+    async fn return_to_queue(
+        &self,
+        records: &[Record],
+        deadline_ms: u64,
+        report: &mut BatchReport,
+        metrics: &mut Metrics,
+    ) {
         let deferred = report.failed.len().saturating_sub(report.refused);
         if deferred > 0 {
             #[expect(clippy::cast_precision_loss, reason = "a batch has at most ten thousand messages")]
@@ -151,11 +158,11 @@ impl Engine {
             if self.clock.now_ms() >= deadline_ms {
                 return None;
             }
-            let error = self.aws.queues.hide(queue, receipt, seconds).await.err()?;
-            let line = Decision::about(None, "defer-message", record.id.clone(), Outcome::Failed, "");
+            let error = self.aws.queues.change_visibility(queue, receipt, seconds).await.err()?;
+            let line = LogEntry::about(None, "defer-message", record.id.clone(), Outcome::Failed, "");
             Some(line.failed_with(&error))
         });
-        let failures: Vec<Decision> =
+        let failures: Vec<LogEntry> =
             calls.buffer_unordered(CALLS_AT_ONCE).filter_map(std::future::ready).collect().await;
         report.decisions.extend(failures);
     }

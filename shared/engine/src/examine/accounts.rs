@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use enroller_core::doctor::event_routes::{EventTarget, RequiredEvent, account_events, check_route, member_events};
+use enroller_core::doctor::members::{
+    RoleFacts, ServiceRole, check_filter_slots, check_flow_log_slots, check_member_role, check_regions,
+    check_service_role, check_trails,
+};
+use enroller_core::doctor::{Check, CheckId, CheckResult, Status};
 use enroller_core::error::AwsError;
-use enroller_core::ids::{AccountId, Place, Region};
+use enroller_core::ids::{AccountId, AccountRegion, Region};
 use enroller_core::names::RoleName;
 use enroller_core::policy::{delivery_role, filter_role};
-use enroller_core::report::checkup::members::{
-    RoleFacts, ServiceRole, judge_filter_slots, judge_flow_log_slots, judge_member_role, judge_regions,
-    judge_service_role, judge_trails,
-};
-use enroller_core::report::checkup::routes::{Needed, Way, account_events, judge_way, member_events};
-use enroller_core::report::checkup::{Check, CheckId, Status, Verdict};
 use enroller_core::settings::{DeliveryRoleMaker, GrantMode};
 use futures::future::{join, join_all, join4};
 use futures::stream::{StreamExt, iter};
@@ -30,14 +30,14 @@ impl Examiner<'_> {
     /// The management account, where alone accounts that come and go are told of.
     pub(super) async fn management(&self, management: Option<AccountId>) -> Vec<Check> {
         let (Some(account), Some(region)) = (management, self.organizations_region()) else { return Vec::new() };
-        if let Err(error) = self.engine.aws.accounts.enter(account).await {
+        if let Err(error) = self.engine.aws.sessions.assume(account).await {
             let finding = format!("the management account cannot be entered: {error}");
             let remedy = "deploy the member stack there as well (StackSets leave it out), or look at its default bus \
                           and trail in the console";
-            let check = Check::new(CheckId::ManagementRules, Verdict::unknown(finding, remedy));
+            let check = Check::new(CheckId::ManagementRules, CheckResult::unknown(finding, remedy));
             return vec![Check { request_id: error.request_id, ..check }.of(account).within(&region)];
         }
-        let at = Place { account, region };
+        let at = AccountRegion { account, region };
         let remedy = "update the management stack, which makes this rule";
         let (rules, trail) = join(
             self.forwarded(CheckId::ManagementRules, &at, &account_events(&at), remedy),
@@ -57,15 +57,15 @@ impl Examiner<'_> {
 
     async fn account(&self, account: AccountId) -> Vec<Check> {
         let settings = &self.engine.settings;
-        let entered = self.engine.aws.accounts.enter(account).await;
-        let verdict = judge_member_role(settings, entered.as_ref().copied());
+        let entered = self.engine.aws.sessions.assume(account).await;
+        let verdict = check_member_role(settings, entered.as_ref().copied());
         let mut role = Check::new(CheckId::MemberRole, verdict).of(account);
         role.request_id = entered.err().and_then(|error| error.request_id);
         if role.status() != Status::Ok {
             return vec![role];
         }
         let (enabled, delivery, filter) =
-            (self.engine.aws.network.enabled_regions(account), self.delivery_role(account), self.filter_role(account));
+            (self.engine.aws.ec2.enabled_regions(account), self.delivery_role(account), self.filter_role(account));
         let (enabled, (delivery, filter)) = join(enabled, join(delivery, filter)).await;
         let regions = match &enabled {
             Ok(enabled) => settings.regions.intersection(enabled).cloned().collect(),
@@ -73,20 +73,20 @@ impl Examiner<'_> {
         };
         let mut checks = vec![role, delivery];
         checks.push(
-            answered(CheckId::EnabledRegions, &enabled, |found| judge_regions(&settings.regions, found)).of(account),
+            answered(CheckId::EnabledRegions, &enabled, |found| check_regions(&settings.regions, found)).of(account),
         );
         checks.extend(filter);
-        checks.extend(self.places(account, &regions).await);
+        checks.extend(self.account_regions(account, &regions).await);
         checks
     }
 
-    async fn places(&self, account: AccountId, regions: &BTreeSet<Region>) -> Vec<Check> {
-        let place = |region: &Region| Place { account, region: region.clone() };
-        let checks = join_all(regions.iter().map(|region| self.place(place(region)))).await;
+    async fn account_regions(&self, account: AccountId, regions: &BTreeSet<Region>) -> Vec<Check> {
+        let at = |region: &Region| AccountRegion { account, region: region.clone() };
+        let checks = join_all(regions.iter().map(|region| self.at(at(region)))).await;
         checks.into_iter().flatten().collect()
     }
 
-    async fn place(&self, at: Place) -> Vec<Check> {
+    async fn at(&self, at: AccountRegion) -> Vec<Check> {
         let (settings, aws) = (&self.engine.settings, &self.engine.aws);
         let needed = member_events(settings, &at);
         let remedy = "update the member stack (StackSet) in this account and Region";
@@ -94,7 +94,7 @@ impl Examiner<'_> {
             self.forwarded(CheckId::MemberRules, &at, &needed, remedy),
             self.trail(CheckId::Trail, &at),
             aws.logs.subscription_filters(&at, &settings.log_group_name),
-            join(aws.network.vpcs(&at), aws.network.flow_logs(&at)),
+            join(aws.ec2.vpcs(&at), aws.ec2.flow_logs(&at)),
         )
         .await;
         let slots = match slots {
@@ -104,24 +104,24 @@ impl Examiner<'_> {
         vec![
             rules,
             trail,
-            answered(CheckId::FilterSlots, &filters, |filters| judge_filter_slots(settings, filters)).at(&at),
-            answered(CheckId::FlowLogSlots, &slots, |(vpcs, logs)| judge_flow_log_slots(&at, vpcs, logs)).at(&at),
+            answered(CheckId::FilterSlots, &filters, |filters| check_filter_slots(settings, filters)).at(&at),
+            answered(CheckId::FlowLogSlots, &slots, |(vpcs, logs)| check_flow_log_slots(&at, vpcs, logs)).at(&at),
         ]
     }
 
     /// Whether rules of the default bus send what is needed to the central account's bus of the same Region. From the
     /// central account itself they send it straight home, because EventBridge does not pass an event through three buses
     /// of one account (user guide, "Sending and receiving events between AWS accounts").
-    async fn forwarded(&self, id: CheckId, at: &Place, needed: &[Needed], remedy: &str) -> Check {
+    async fn forwarded(&self, id: CheckId, at: &AccountRegion, needed: &[RequiredEvent], remedy: &str) -> Check {
         let settings = &self.engine.settings;
         let own = at.account == settings.central_account;
-        let way = Way::Bus(self.bus_arn(if own { &settings.home_region } else { &at.region }));
+        let way = EventTarget::Bus(self.bus_arn(if own { &settings.home_region } else { &at.region }));
         let rules = self.inspection.buses.rules_towards(at, DEFAULT_BUS, way.arn()).await;
-        answered(id, &rules, |rules| judge_way(rules, needed, &way, remedy)).at(at)
+        answered(id, &rules, |rules| check_route(rules, needed, &way, remedy)).at(at)
     }
 
     /// Asks trail after trail until one is logging.
-    async fn trail(&self, id: CheckId, at: &Place) -> Check {
+    async fn trail(&self, id: CheckId, at: &AccountRegion) -> Check {
         let trails = match self.inspection.trails.trails(at).await {
             Ok(trails) => trails,
             Err(error) => return Check::could_not_look(id, &error).at(at),
@@ -129,12 +129,12 @@ impl Examiner<'_> {
         let mut unseen: Option<AwsError> = None;
         for trail in &trails {
             match self.inspection.trails.is_logging(at, &trail.arn).await {
-                Ok(true) => return Check::new(id, judge_trails(&trails, Some(trail), None)).at(at),
+                Ok(true) => return Check::new(id, check_trails(&trails, Some(trail), None)).at(at),
                 Ok(false) => {}
                 Err(error) => unseen = Some(error),
             }
         }
-        let check = Check::new(id, judge_trails(&trails, None, unseen.as_ref())).at(at);
+        let check = Check::new(id, check_trails(&trails, None, unseen.as_ref())).at(at);
         Check { request_id: unseen.and_then(|error| error.request_id), ..check }
     }
 
@@ -178,7 +178,7 @@ impl Examiner<'_> {
         maker: DeliveryRoleMaker,
     ) -> Check {
         let facts = self.role_facts(account, name, wanted.policy_name).await;
-        answered(id, &facts, |role| judge_service_role(role.as_ref(), wanted, maker)).of(account).about(name.as_str())
+        answered(id, &facts, |role| check_service_role(role.as_ref(), wanted, maker)).of(account).about(name.as_str())
     }
 
     async fn role_facts(&self, account: AccountId, name: &RoleName, policy: &str) -> AwsResult<Option<RoleFacts>> {
@@ -190,7 +190,7 @@ impl Examiner<'_> {
 }
 
 /// A check of an answer, or of its absence.
-fn answered<T>(id: CheckId, answer: &AwsResult<T>, judge: impl FnOnce(&T) -> Verdict) -> Check {
+fn answered<T>(id: CheckId, answer: &AwsResult<T>, judge: impl FnOnce(&T) -> CheckResult) -> Check {
     match answer {
         Ok(found) => Check::new(id, judge(found)),
         Err(error) => Check::could_not_look(id, error),

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use enroller_core::doctor::destinations::{
+    Expected, check_absent, check_grants, check_policy, check_room, check_target,
+};
+use enroller_core::doctor::event_routes::{
+    EventTarget, RequiredEvent, account_events, check_bus, check_route, member_events,
+};
+use enroller_core::doctor::queues::{Purpose, QueueFacts, arn_of, check_dead_letters, check_queue, dead_letter_url};
+use enroller_core::doctor::{Check, CheckId, CheckResult};
 use enroller_core::grants::RegionGrants;
-use enroller_core::ids::{AccountId, Place, Region};
-use enroller_core::report::checkup::destinations::{
-    Expected, judge_absent, judge_grants, judge_policy, judge_room, judge_target,
-};
-use enroller_core::report::checkup::queues::{
-    Purpose, QueueFacts, arn_of, dead_letter_url, judge_dead_letters, judge_queue,
-};
-use enroller_core::report::checkup::routes::{Needed, Way, account_events, judge_bus, judge_way, member_events};
-use enroller_core::report::checkup::{Check, CheckId, Verdict};
+use enroller_core::ids::{AccountId, AccountRegion, Region};
 use enroller_core::settings::GrantMode;
 use futures::future::join_all;
 
@@ -45,19 +45,19 @@ impl Examiner<'_> {
         let settings = &self.engine.settings;
         let check = |id, verdict| Check::new(id, verdict).within(grants.region());
         if grants.shards().is_empty() {
-            return vec![check(CheckId::Destination, judge_absent(settings))];
+            return vec![check(CheckId::Destination, check_absent(settings))];
         }
         let mut checks = Vec::new();
         for shard in grants.shards().values() {
             let name = shard.name.as_str();
-            checks.push(check(CheckId::Destination, judge_target(shard, expected)).about(name));
-            checks.push(check(CheckId::DestinationPolicy, judge_policy(grants, shard, settings)).about(name));
+            checks.push(check(CheckId::Destination, check_target(shard, expected)).about(name));
+            checks.push(check(CheckId::DestinationPolicy, check_policy(grants, shard, settings)).about(name));
         }
         if settings.grant_mode == GrantMode::AccountList {
-            checks.push(check(CheckId::DestinationRoom, judge_room(grants)));
+            checks.push(check(CheckId::DestinationRoom, check_room(grants)));
         }
         if let Some(wanted) = in_scope {
-            checks.push(check(CheckId::Grants, judge_grants(grants, wanted, settings)));
+            checks.push(check(CheckId::Grants, check_grants(grants, wanted, settings)));
         }
         checks
     }
@@ -78,23 +78,28 @@ impl Examiner<'_> {
         let bus = match self.inspection.buses.bus(&at, self.bus).await {
             Ok(Some(bus)) => bus,
             Ok(None) => {
-                let verdict = Verdict::failed(format!("there is no bus {}", self.bus), STACKS);
+                let verdict = CheckResult::failed(format!("there is no bus {}", self.bus), STACKS);
                 return vec![Check::new(CheckId::Bus, verdict).within(region)];
             }
             Err(error) => return vec![Check::could_not_look(CheckId::Bus, &error).within(region)],
         };
-        let verdict = judge_bus(&bus, &settings.organization_id, settings.central_account);
+        let verdict = check_bus(&bus, &settings.organization_id, settings.central_account);
         let mut checks = vec![Check::new(CheckId::Bus, verdict).within(region)];
         // Rules are for events of any account; that of the caller stands for all.
         let of_members = || member_events(settings, &at);
         let of_accounts = || {
             let account = management.unwrap_or(at.account);
-            account_events(&Place { account, region: region.clone() })
+            account_events(&AccountRegion { account, region: region.clone() })
         };
         if *region == settings.home_region {
             let queues = [
-                ("enrollments", settings.enrollments_queue_url.as_ref(), of_members(), Way::Queue as fn(String) -> Way),
-                ("grants", settings.grants_queue_url.as_ref(), of_accounts(), Way::FifoQueue),
+                (
+                    "enrollments",
+                    settings.enrollments_queue_url.as_ref(),
+                    of_members(),
+                    EventTarget::Queue as fn(String) -> EventTarget,
+                ),
+                ("grants", settings.grants_queue_url.as_ref(), of_accounts(), EventTarget::FifoQueue),
             ];
             for (name, url, needed, way) in queues {
                 let way = url.and_then(|url| arn_of(url, region)).map(way);
@@ -106,16 +111,22 @@ impl Examiner<'_> {
         if self.organizations_region().as_ref() == Some(region) {
             needed.extend(of_accounts());
         }
-        let way = Way::Bus(self.bus_arn(&settings.home_region));
+        let way = EventTarget::Bus(self.bus_arn(&settings.home_region));
         checks.extend(self.way(&at, &needed, Some(way), "home").await);
         checks
     }
 
     /// Where the queue is not known, which its own check says, there is nothing to be said about the way to it.
-    async fn way(&self, at: &Place, needed: &[Needed], way: Option<Way>, name: &str) -> Option<Check> {
+    async fn way(
+        &self,
+        at: &AccountRegion,
+        needed: &[RequiredEvent],
+        way: Option<EventTarget>,
+        name: &str,
+    ) -> Option<Check> {
         let way = way?;
         let check = match self.inspection.buses.rules_towards(at, self.bus, way.arn()).await {
-            Ok(rules) => Check::new(CheckId::BusRules, judge_way(&rules, needed, &way, STACKS)),
+            Ok(rules) => Check::new(CheckId::BusRules, check_route(&rules, needed, &way, STACKS)),
             Err(error) => Check::could_not_look(CheckId::BusRules, &error),
         };
         Some(check.within(&at.region).about(format!("to {name}")))
@@ -134,7 +145,7 @@ impl Examiner<'_> {
             match url {
                 Some(url) => checks.extend(self.queue(url, purpose, accounts).await),
                 None => {
-                    let verdict = Verdict::unknown(
+                    let verdict = CheckResult::unknown(
                         format!("{key} is not set"),
                         format!("set {key} (--set, or the configuration file) to the queue's URL"),
                     );
@@ -148,12 +159,12 @@ impl Examiner<'_> {
     async fn queue(&self, url: &str, purpose: Purpose, accounts: usize) -> Vec<Check> {
         let (check, queue) = self.look_at(CheckId::Queue, url).await;
         let Some(queue) = queue else { return check.into_iter().collect() };
-        let mut checks = vec![Check::new(CheckId::Queue, judge_queue(&queue, purpose, accounts)).about(name_of(url))];
+        let mut checks = vec![Check::new(CheckId::Queue, check_queue(&queue, purpose, accounts)).about(name_of(url))];
         let Some(dead) = queue.redrive.and_then(|redrive| dead_letter_url(url, &redrive)) else { return checks };
         let (check, letters) = self.look_at(CheckId::DeadLetters, &dead).await;
         checks.extend(check);
         checks.extend(
-            letters.map(|letters| Check::new(CheckId::DeadLetters, judge_dead_letters(&letters)).about(name_of(&dead))),
+            letters.map(|letters| Check::new(CheckId::DeadLetters, check_dead_letters(&letters)).about(name_of(&dead))),
         );
         checks
     }
@@ -162,7 +173,7 @@ impl Examiner<'_> {
     async fn look_at(&self, id: CheckId, url: &str) -> (Option<Check>, Option<QueueFacts>) {
         let check = match self.inspection.queues.queue(url).await {
             Ok(Some(queue)) => return (None, Some(queue)),
-            Ok(None) => Check::new(id, Verdict::failed(format!("there is no queue {url}"), STACKS)),
+            Ok(None) => Check::new(id, CheckResult::failed(format!("there is no queue {url}"), STACKS)),
             Err(error) => Check::could_not_look(id, &error),
         };
         (Some(check.about(name_of(url))), None)

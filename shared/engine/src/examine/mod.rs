@@ -1,4 +1,4 @@
-//! Examining a live installation: asks AWS, lets [`enroller_core::report::checkup`] judge, changes nothing.
+//! Examining a live installation: asks AWS, lets [`enroller_core::doctor`] judge, changes nothing.
 //!
 //! # Guarantees
 //!
@@ -12,14 +12,14 @@ mod central;
 
 use std::collections::BTreeSet;
 
-use enroller_core::ids::{AccountId, Place, Region};
+use enroller_core::doctor::caller::{check_caller, check_listing, check_organization};
+use enroller_core::doctor::{Check, CheckId, DoctorReport, Status};
+use enroller_core::ids::{AccountId, AccountRegion, Region};
 use enroller_core::observed::Account;
-use enroller_core::report::checkup::caller::{judge_caller, judge_listing, judge_organization};
-use enroller_core::report::checkup::{Check, CheckId, Checkup, Status};
 use futures::future::{join, join4};
 
 use crate::engine::Engine;
-use crate::inspect::Inspection;
+use crate::inspect::DoctorPorts;
 
 /// The bus that the templates make in the central account.
 pub const BUS: &str = "vpc-flow-logs-enroller";
@@ -31,7 +31,7 @@ pub const SAMPLE: usize = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sample {
     /// So many, spread evenly over all.
-    Some(usize),
+    Accounts(usize),
     /// Every one.
     All,
 }
@@ -47,33 +47,33 @@ pub struct Examination {
 
 impl Default for Examination {
     fn default() -> Self {
-        Self { sample: Sample::Some(SAMPLE), bus: BUS.to_owned() }
+        Self { sample: Sample::Accounts(SAMPLE), bus: BUS.to_owned() }
     }
 }
 
 /// What all checks share.
 struct Examiner<'a> {
     engine: &'a Engine,
-    inspection: &'a Inspection,
+    inspection: &'a DoctorPorts,
     bus: &'a str,
 }
 
 impl Engine {
     /// Makes all checks. Reads only; `self.settings.max_concurrency` accounts at once.
-    pub async fn examine(&self, inspection: &Inspection, examination: &Examination) -> Checkup {
+    pub async fn examine(&self, inspection: &DoctorPorts, examination: &Examination) -> DoctorReport {
         let examiner = Examiner { engine: self, inspection, bus: &examination.bus };
         let caller = match inspection.identity.caller().await {
-            Ok(caller) => Check::new(CheckId::Caller, judge_caller(&caller, self.settings.central_account)),
+            Ok(caller) => Check::new(CheckId::Caller, check_caller(&caller, self.settings.central_account)),
             Err(error) => Check::could_not_look(CheckId::Caller, &error),
         };
         if caller.status() != Status::Ok {
-            return Checkup::new(vec![caller]);
+            return DoctorReport::new(vec![caller]);
         }
         let (organization, accounts) = join(inspection.identity.organization(), self.aws.organization.accounts()).await;
         let management = organization.as_ref().ok().map(|organization| organization.management_account);
         let mut checks = vec![caller];
         checks.push(match &organization {
-            Ok(found) => Check::new(CheckId::Organization, judge_organization(found, &self.settings.organization_id)),
+            Ok(found) => Check::new(CheckId::Organization, check_organization(found, &self.settings.organization_id)),
             Err(error) => Check::could_not_look(CheckId::Organization, error),
         });
         let in_scope = match &accounts {
@@ -81,7 +81,7 @@ impl Engine {
             Err(_) => BTreeSet::new(),
         };
         checks.push(match &accounts {
-            Ok(accounts) => Check::new(CheckId::AccountListing, judge_listing(accounts.len(), in_scope.len())),
+            Ok(accounts) => Check::new(CheckId::AccountListing, check_listing(accounts.len(), in_scope.len())),
             Err(error) => Check::could_not_look(CheckId::AccountListing, error),
         });
         let sample = spread(&in_scope.iter().copied().collect::<Vec<_>>(), examination.sample);
@@ -94,7 +94,7 @@ impl Engine {
         )
         .await;
         checks.extend([destinations, events, queues, members.0, members.1].into_iter().flatten());
-        Checkup::new(checks)
+        DoctorReport::new(checks)
     }
 
     fn in_scope(&self, accounts: &[Account]) -> BTreeSet<AccountId> {
@@ -104,8 +104,8 @@ impl Engine {
 }
 
 impl Examiner<'_> {
-    fn central(&self, region: &Region) -> Place {
-        Place { account: self.engine.settings.central_account, region: region.clone() }
+    fn central(&self, region: &Region) -> AccountRegion {
+        AccountRegion { account: self.engine.settings.central_account, region: region.clone() }
     }
 
     /// ARN of the central account's bus in a Region.
@@ -124,7 +124,7 @@ impl Examiner<'_> {
 fn spread(accounts: &[AccountId], sample: Sample) -> Vec<AccountId> {
     let wanted = match sample {
         Sample::All => accounts.len(),
-        Sample::Some(wanted) => wanted.min(accounts.len()),
+        Sample::Accounts(wanted) => wanted.min(accounts.len()),
     };
     (0..wanted).filter_map(|number| accounts.get(number * accounts.len() / wanted).copied()).collect()
 }
@@ -137,11 +137,11 @@ mod tests {
     fn a_sample_is_spread_over_all_accounts_without_naming_one_twice() {
         let accounts: Vec<AccountId> = (0..10_u32).map(|number| format!("{number:012}").parse().unwrap()).collect();
         for (sample, expected) in [
-            (Sample::Some(0), vec![]),
-            (Sample::Some(1), vec![0]),
-            (Sample::Some(3), vec![0, 3, 6]),
-            (Sample::Some(10), (0..10).collect()),
-            (Sample::Some(99), (0..10).collect()),
+            (Sample::Accounts(0), vec![]),
+            (Sample::Accounts(1), vec![0]),
+            (Sample::Accounts(3), vec![0, 3, 6]),
+            (Sample::Accounts(10), (0..10).collect()),
+            (Sample::Accounts(99), (0..10).collect()),
             (Sample::All, (0..10).collect::<Vec<usize>>()),
         ] {
             let expected: Vec<AccountId> = expected.into_iter().map(|index| accounts[index]).collect();

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use enroller_core::ids::AccountId;
+use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::message::{EnrollmentRequest, Message};
-use enroller_core::report::{Decision, Outcome};
 
 use super::regions::RegionSync;
-use super::{GrantReport, GrantWork, Membership};
+use super::{GrantReport, GrantSync, Membership};
 use crate::engine::Engine;
 use crate::ports::{Outgoing, RegionDestinations};
 
@@ -31,35 +31,35 @@ impl Engine {
     /// Sends a request for every account that is about to be granted and every one that is said to have arrived.
     pub(super) async fn announce(
         &self,
-        work: &GrantWork,
+        work: &GrantSync,
         members: &Membership,
         planned: &[RegionSync],
         report: &mut GrantReport,
     ) {
         for account in &report.unknown {
             let cause = "Organizations does not know the account (yet); it is looked for again";
-            let line = Decision::about(Some(*account), "grant", account.to_string(), Outcome::RetryLater, cause);
+            let line = LogEntry::about(Some(*account), "grant", account.to_string(), Outcome::RetryLater, cause);
             report.decisions.push(line);
         }
         let plans = || planned.iter().filter_map(|region| Some((region, region.plan.as_ref()?)));
-        let granted = plans().flat_map(|(_, plan)| plan.granted.iter().chain(&plan.doubled));
+        let granted = plans().flat_map(|(_, plan)| plan.granted.iter().chain(&plan.on_several_shards));
         let wanted = |id: &AccountId| members.wanted.contains(id) || report.unknown.contains(id);
-        let due: BTreeSet<AccountId> = granted.chain(&work.arrived).filter(|id| wanted(id)).copied().collect();
+        let due: BTreeSet<AccountId> = granted.chain(&work.joined).filter(|id| wanted(id)).copied().collect();
         let now_ms = self.clock.now_ms();
-        let due = self.memory.not_announced(due, &work.arrived, now_ms);
+        let due = self.memory.not_announced(due, &work.joined, now_ms);
         if due.is_empty() {
             return;
         }
         let Some(queue) = &self.settings.enrollments_queue_url else {
             let line =
-                Decision::about(None, "request-enrollment", "enrollments queue", Outcome::Failed, "it is not set");
+                LogEntry::about(None, "request-enrollment", "enrollments queue", Outcome::Failed, "it is not set");
             report.decisions.push(line.next("set enrollments_queue_url, or run a backfill for the granted accounts"));
             return;
         };
         let message = |account: &AccountId| {
-            let placed = plans()
-                .filter_map(|(region, plan)| Some((region.region.clone(), plan.placement.get(account)?.clone())));
-            self.request(*account, placed.collect(), work, report.unknown.contains(account), now_ms)
+            let assigned = plans()
+                .filter_map(|(region, plan)| Some((region.region.clone(), plan.assignments.get(account)?.clone())));
+            self.request(*account, assigned.collect(), work, report.unknown.contains(account), now_ms)
         };
         match self.aws.queues.send(queue, due.iter().map(message).collect()).await {
             Ok(sent) => {
@@ -74,7 +74,7 @@ impl Engine {
         &self,
         account: AccountId,
         destinations: RegionDestinations,
-        work: &GrantWork,
+        work: &GrantSync,
         unknown: bool,
         now_ms: u64,
     ) -> Outgoing {
@@ -111,13 +111,13 @@ impl super::Memory {
     fn not_announced(
         &self,
         accounts: BTreeSet<AccountId>,
-        arrived: &BTreeSet<AccountId>,
+        joined: &BTreeSet<AccountId>,
         now_ms: u64,
     ) -> BTreeSet<AccountId> {
         let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
         announced.retain(|_, it| now_ms.saturating_sub(it.at_ms) < it.lasts_ms());
         let recently = |id: &AccountId| {
-            announced.get(id).is_some_and(|it| !arrived.contains(id) || now_ms.saturating_sub(it.at_ms) < ANNOUNCED_MS)
+            announced.get(id).is_some_and(|it| !joined.contains(id) || now_ms.saturating_sub(it.at_ms) < ANNOUNCED_MS)
         };
         accounts.into_iter().filter(|id| !recently(id)).collect()
     }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_core::ids::AccountId;
+use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::observed::{Account, AccountState};
-use enroller_core::report::{Decision, Outcome};
 use futures::lock::Mutex;
 
 use super::announce::Announced;
-use super::{GrantReport, GrantWork};
+use super::{GrantReport, GrantSync};
 use crate::engine::Engine;
 use crate::ports::AwsResult;
 
@@ -43,9 +43,9 @@ pub struct Membership {
 
 impl Engine {
     /// Lists the organization and looks up, one by one, what messages name and the listing lacks.
-    pub(super) async fn membership(&self, work: &GrantWork, report: &mut GrantReport) -> AwsResult<Membership> {
+    pub(super) async fn membership(&self, work: &GrantSync, report: &mut GrantReport) -> AwsResult<Membership> {
         let mut accounts = self.listing(work.sync).await?;
-        let arrived = work.arrived.iter().chain(&work.asked);
+        let arrived = work.joined.iter().chain(&work.requested);
         // One that left and has come back is asked about too, because only that word takes back the last one.
         let gone: BTreeSet<AccountId> = self.memory.gone.lock().await.keys().copied().collect();
         let unsure = |id: &&AccountId| !accounts.contains_key(id) || gone.contains(id);
@@ -64,7 +64,7 @@ impl Engine {
                 Some(account) if account.state != AccountState::Closed => {
                     if work.departed.contains(&id) {
                         let cause = format!("not confirmed: Organizations says that it is {}", account.state);
-                        let line = Decision::about(Some(id), "revoke", id.to_string(), Outcome::Ignored, cause);
+                        let line = LogEntry::about(Some(id), "revoke", id.to_string(), Outcome::Ignored, cause);
                         report.decisions.push(line.next("nothing: the next sweep compares again"));
                     }
                 }
@@ -77,7 +77,7 @@ impl Engine {
             }
         }
         for account in accounts.values() {
-            self.sort(account, work, &mut membership, report);
+            self.classify(account, work, &mut membership, report);
         }
         if let Some(only) = work.only.as_ref().filter(|only| only.narrows_accounts()) {
             let meant = |id: &AccountId| accounts.get(id).is_some_and(|account| only.includes(account));
@@ -87,19 +87,19 @@ impl Engine {
         Ok(membership)
     }
 
-    fn sort(&self, account: &Account, work: &GrantWork, membership: &mut Membership, report: &mut GrantReport) {
+    fn classify(&self, account: &Account, work: &GrantSync, membership: &mut Membership, report: &mut GrantReport) {
         membership.listed.insert(account.id);
         if account.state == AccountState::Closed {
             membership.departed.insert(account.id);
         }
-        let named = work.arrived.contains(&account.id) || work.asked.contains(&account.id);
+        let named = work.joined.contains(&account.id) || work.requested.contains(&account.id);
         match self.settings.account_in_scope(account) {
             Ok(()) => {
                 membership.wanted.insert(account.id);
             }
             Err(reason) if named => {
                 let resource = account.id.to_string();
-                let line = Decision::about(Some(account.id), "grant", resource, Outcome::Ignored, reason.to_string());
+                let line = LogEntry::about(Some(account.id), "grant", resource, Outcome::Ignored, reason.to_string());
                 report.decisions.push(line);
             }
             Err(_) => {}

@@ -31,9 +31,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_core::backfill::BackfillRequest;
 use enroller_core::error::AwsError;
-use enroller_core::grants::{GrantPlan, Placement, ShardUsage};
+use enroller_core::grants::{GrantPlan, ShardAssignments, ShardUsage};
 use enroller_core::ids::{AccountId, Region};
-use enroller_core::report::{Decision, Metric, Metrics, Outcome};
+use enroller_core::log::{LogEntry, Outcome};
+use enroller_core::metrics::{Metric, Metrics};
 use enroller_core::settings::Settings;
 use futures::future::join_all;
 
@@ -45,11 +46,11 @@ pub use preview::GrantPreview;
 
 /// What a batch of messages asks for.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct GrantWork {
+pub struct GrantSync {
     /// Accounts said to have joined. Each is handed to the enroller, granted before or not.
-    pub arrived: BTreeSet<AccountId>,
+    pub joined: BTreeSet<AccountId>,
     /// Accounts whose enrollment waits for its grant and comes back by itself.
-    pub asked: BTreeSet<AccountId>,
+    pub requested: BTreeSet<AccountId>,
     /// Accounts said to have left or been closed. To be confirmed.
     pub departed: BTreeSet<AccountId>,
     /// Ask Organizations anew instead of using a listing of the last minute.
@@ -67,7 +68,7 @@ pub struct GrantWork {
     pub approved: Option<BTreeMap<Region, GrantPlan>>,
 }
 
-impl GrantWork {
+impl GrantSync {
     /// The Regions to work on.
     fn regions<'a>(&'a self, settings: &'a Settings) -> &'a BTreeSet<Region> {
         self.only.as_ref().map_or(&settings.regions, |only| only.regions(settings))
@@ -91,7 +92,7 @@ pub struct GrantReport {
     /// How full the shards are.
     pub usage: BTreeMap<Region, Vec<ShardUsage>>,
     /// Where accounts belong in each Region that could be read.
-    pub placements: BTreeMap<Region, Placement>,
+    pub assignments: BTreeMap<Region, ShardAssignments>,
     /// Accounts named that Organizations does not know (yet).
     pub unknown: BTreeSet<AccountId>,
     /// Enrollment requests sent.
@@ -100,7 +101,7 @@ pub struct GrantReport {
     /// is dropped because something was wrong here.
     pub errors: Vec<AwsError>,
     /// One line for each change, failure and note.
-    pub decisions: Vec<Decision>,
+    pub decisions: Vec<LogEntry>,
 }
 
 impl GrantReport {
@@ -110,8 +111,8 @@ impl GrantReport {
     }
 
     fn fail(&mut self, action: &str, resource: &str, error: AwsError) {
-        let line = Decision::about(error.account, action, resource, Outcome::Failed, "").failed_with(&error);
-        self.decisions.push(Decision { region: error.region.clone(), ..line });
+        let line = LogEntry::about(error.account, action, resource, Outcome::Failed, "").failed_with(&error);
+        self.decisions.push(LogEntry { region: error.region.clone(), ..line });
         self.errors.push(error);
     }
 
@@ -140,7 +141,7 @@ impl GrantReport {
 
 impl Engine {
     /// Makes the grants of every enrolled Region what they should be, and hands granted accounts to the enroller.
-    pub async fn sync_grants(&self, work: &GrantWork, metrics: &mut Metrics) -> GrantReport {
+    pub async fn sync_grants(&self, work: &GrantSync, metrics: &mut Metrics) -> GrantReport {
         let mut report = GrantReport::default();
         let membership = match self.membership(work, &mut report).await {
             Ok(membership) => membership,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use enroller_core::grants::GrantPlan;
 use enroller_core::ids::{AccountId, Region};
+use enroller_core::log::LogEntry;
 use enroller_core::observed::Account;
-use enroller_core::report::Decision;
 use futures::future::join_all;
 
-use super::{GrantReport, GrantWork};
+use super::{GrantReport, GrantSync};
 use crate::engine::Engine;
 use crate::ports::AwsResult;
 use crate::survey::GrantedOn;
@@ -21,7 +21,7 @@ pub struct GrantPreview {
     /// What would be written in each Region, or why it could not be read.
     pub regions: BTreeMap<Region, AwsResult<GrantPlan>>,
     /// What needs a person.
-    pub decisions: Vec<Decision>,
+    pub decisions: Vec<LogEntry>,
 }
 
 impl GrantPreview {
@@ -37,7 +37,7 @@ impl GrantPreview {
         let mut granted = BTreeMap::new();
         for (region, plan) in &self.regions {
             if let Ok(plan) = plan
-                && let Some(name) = plan.placement.get(&account)
+                && let Some(name) = plan.assignments.get(&account)
             {
                 let now = (!plan.granted.contains(&account)).then(|| name.clone());
                 granted.insert(region.clone(), GrantedOn { now, planned: name.clone() });
@@ -62,7 +62,7 @@ impl Engine {
     /// # Errors
     ///
     /// The organization could not be listed completely.
-    pub async fn preview_grants(&self, work: &GrantWork) -> AwsResult<GrantPreview> {
+    pub async fn preview_grants(&self, work: &GrantSync) -> AwsResult<GrantPreview> {
         let mut report = GrantReport::default();
         let members = self.membership(work, &mut report).await?;
         let regions = work.regions(&self.settings).iter();

@@ -8,10 +8,11 @@ use enroller_core::grants::{
     GrantInputs, GrantPlan, PolicyState, RegionGrants, RevocationGuard, ShardNaming, plan_grants,
 };
 use enroller_core::ids::{AccountId, OrganizationId, Region};
-use enroller_core::report::{Decision, Metric, Metrics, Outcome};
+use enroller_core::log::{LogEntry, Outcome};
+use enroller_core::metrics::{Metric, Metrics};
 use enroller_core::settings::GrantMode;
 
-use super::{GrantReport, GrantWork, Membership};
+use super::{GrantReport, GrantSync, Membership};
 use crate::chain::chain;
 use crate::engine::Engine;
 use crate::ports::AwsResult;
@@ -29,7 +30,7 @@ pub(super) struct RegionSync {
     pub(super) refused: BTreeSet<AccountId>,
     pub(super) writes: usize,
     pub(super) conflicts: usize,
-    pub(super) decisions: Vec<Decision>,
+    pub(super) decisions: Vec<LogEntry>,
     pub(super) error: Option<AwsError>,
 }
 
@@ -80,7 +81,7 @@ impl RegionSync {
         }
         if let Some(plan) = self.plan {
             report.usage.insert(self.region.clone(), plan.usage);
-            report.placements.insert(self.region, plan.placement);
+            report.assignments.insert(self.region, plan.assignments);
         }
     }
 
@@ -92,20 +93,20 @@ impl RegionSync {
         outcome: Outcome,
         cause: &str,
     ) {
-        let line = Decision::about(account, action, resource, outcome, cause);
-        self.decisions.push(Decision { region: Some(self.region.clone()), ..line });
+        let line = LogEntry::about(account, action, resource, outcome, cause);
+        self.decisions.push(LogEntry { region: Some(self.region.clone()), ..line });
     }
 
     /// Tells of something that needs a person.
     pub(super) fn warn(&mut self, account: Option<AccountId>, action: &str, cause: &str, next_step: &str) {
-        let line = Decision::about(account, action, "destinations", Outcome::Failed, cause).next(next_step);
-        self.decisions.push(Decision { region: Some(self.region.clone()), ..line });
+        let line = LogEntry::about(account, action, "destinations", Outcome::Failed, cause).next(next_step);
+        self.decisions.push(LogEntry { region: Some(self.region.clone()), ..line });
     }
 }
 
 impl Engine {
     /// Reads a Region's shards and plans for them.
-    pub(super) async fn plan_region(&self, region: &Region, members: &Membership, work: &GrantWork) -> RegionSync {
+    pub(super) async fn plan_region(&self, region: &Region, members: &Membership, work: &GrantSync) -> RegionSync {
         let mut sync = RegionSync::new(region);
         if let Err(error) = self.look_at(&mut sync, members, work).await {
             sync.error = Some(error);
@@ -113,7 +114,7 @@ impl Engine {
         sync
     }
 
-    async fn look_at(&self, sync: &mut RegionSync, members: &Membership, work: &GrantWork) -> AwsResult<()> {
+    async fn look_at(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) -> AwsResult<()> {
         let grants = self.region_grants(&sync.region).await?;
         sync.departed = self.departed(&grants, members, work).await?;
         self.plan_for(sync, &grants, members, work)
@@ -125,7 +126,7 @@ impl Engine {
         sync: &mut RegionSync,
         grants: &RegionGrants,
         members: &Membership,
-        work: &GrantWork,
+        work: &GrantSync,
     ) -> AwsResult<()> {
         let (target, role) = self.destination_parts()?;
         let organization = self.organization_to_grant(sync, grants, work);
@@ -171,7 +172,7 @@ impl Engine {
         &'a self,
         sync: &mut RegionSync,
         grants: &RegionGrants,
-        work: &GrantWork,
+        work: &GrantSync,
     ) -> Option<&'a OrganizationId> {
         let organization = match self.settings.grant_mode {
             GrantMode::AccountList => return None,
@@ -197,7 +198,7 @@ impl Engine {
         &self,
         grants: &RegionGrants,
         members: &Membership,
-        work: &GrantWork,
+        work: &GrantSync,
     ) -> AwsResult<BTreeSet<AccountId>> {
         let mut departed = members.departed.clone();
         // Only a sync has a fresh listing, so only it may become suspicious about accounts nobody named.

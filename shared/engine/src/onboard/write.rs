@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use enroller_core::error::{AwsError, Code};
-use enroller_core::grants::{GrantPlan, ShardWrite, Sieve, verify};
+use enroller_core::grants::{GrantPlan, PrincipalBisection, ShardWrite, verify};
 use enroller_core::ids::AccountId;
-use enroller_core::report::Outcome;
+use enroller_core::log::Outcome;
 
 use super::regions::RegionSync;
-use super::{GrantWork, Membership};
+use super::{GrantSync, Membership};
 use crate::engine::Engine;
 use crate::ports::AwsResult;
 
@@ -21,18 +21,18 @@ impl Engine {
         &self,
         mut sync: RegionSync,
         members: &Membership,
-        work: &GrantWork,
+        work: &GrantSync,
     ) -> RegionSync {
         if let Err(error) = self.write_rounds(&mut sync, members, work).await {
             sync.error = Some(error);
         }
         if sync.writes > 0 {
-            self.forget_placements(&sync.region).await;
+            self.forget_assignments(&sync.region).await;
         }
         sync
     }
 
-    async fn write_rounds(&self, sync: &mut RegionSync, members: &Membership, work: &GrantWork) -> AwsResult<()> {
+    async fn write_rounds(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) -> AwsResult<()> {
         // Accounts were handed over since the plan was made, thousands perhaps. AWS has no conditional put, so what
         // somebody else wrote meanwhile would be taken back without anybody noticing.
         if !work.without_requests && sync.plan.as_ref().is_some_and(|plan| !plan.writes.is_empty()) {
@@ -103,12 +103,12 @@ impl Engine {
         refusal: AwsError,
     ) -> AwsResult<(ShardWrite, Option<AwsError>)> {
         self.put(sync, &narrowed(write, &BTreeSet::new())?).await?;
-        let mut sieve = Sieve::new(&write.added);
+        let mut bisection = PrincipalBisection::new(&write.added);
         let mut failure = None;
-        while let Some(candidate) = sieve.candidate() {
+        while let Some(candidate) = bisection.candidate() {
             match self.put(sync, &narrowed(write, &candidate)?).await {
-                Ok(()) => sieve.accept(),
-                Err(error) if error.code == Code::InvalidParameter => sieve.refuse(),
+                Ok(()) => bisection.accept(),
+                Err(error) if error.code == Code::InvalidParameter => bisection.refuse(),
                 Err(error) => {
                     // What was accepted so far is in force, and has to be told like any other grant.
                     failure = Some(error);
@@ -116,19 +116,19 @@ impl Engine {
                 }
             }
         }
-        for account in sieve.refused() {
+        for account in bisection.refused() {
             let cause = format!("AWS takes no policy that names it: {}", refusal.message);
             let next = "nothing at first, a new account may not be known everywhere yet; if it stays, see what is \
                 wrong with the account, or exclude it";
             sync.warn(Some(*account), "grant", &cause, next);
         }
-        sync.refused.extend(sieve.refused());
-        Ok((narrowed(write, sieve.accepted())?, Some(failure.unwrap_or(refusal))))
+        sync.refused.extend(bisection.refused());
+        Ok((narrowed(write, bisection.accepted())?, Some(failure.unwrap_or(refusal))))
     }
 }
 
 /// Whether a write is within what a person has seen; reports it where it is not.
-fn approved(sync: &mut RegionSync, work: &GrantWork, write: &ShardWrite) -> bool {
+fn approved(sync: &mut RegionSync, work: &GrantSync, write: &ShardWrite) -> bool {
     let Some(approved) = &work.approved else { return true };
     let within = approved.get(&sync.region).is_some_and(|plan| plan.includes(write));
     if !within {

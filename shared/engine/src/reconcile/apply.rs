@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_core::error::{AwsError, Disposition};
-use enroller_core::ids::{FlowLogId, Place, VpcId};
+use enroller_core::ids::{AccountRegion, FlowLogId, VpcId};
+use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::plan::{Action, Desired, Plan, Step, VpcPlan};
-use enroller_core::report::{Decision, Outcome};
 
 use super::Limits;
-use super::report::{PlaceReport, Trouble, VpcResult, trouble_decision};
+use super::report::{AccountRegionReport, ReconcileError, VpcResult, error_entry};
 use super::role::RoleOnce;
 use crate::engine::Engine;
 use crate::ports::AwsResult;
@@ -27,15 +27,15 @@ pub(super) enum Flow {
 }
 
 /// One place being worked on, over all its rounds.
-pub(super) struct PlaceRun<'a> {
+pub(super) struct AccountRegionRun<'a> {
     pub(super) engine: &'a Engine,
-    pub(super) place: Place,
+    pub(super) at: AccountRegion,
     pub(super) desired: Desired<'a>,
     role: &'a RoleOnce,
     vpcs: BTreeMap<VpcId, VpcResult>,
     changes: usize,
-    trouble: Vec<Trouble>,
-    decisions: Vec<Decision>,
+    errors: Vec<ReconcileError>,
+    decisions: Vec<LogEntry>,
     /// VPCs for which AWS said that their flow log exists, though none that is right was seen.
     pub(super) occupied: BTreeSet<VpcId>,
     filter_not_found: bool,
@@ -43,16 +43,16 @@ pub(super) struct PlaceRun<'a> {
     pub(super) limits: Limits<'a>,
 }
 
-impl<'a> PlaceRun<'a> {
+impl<'a> AccountRegionRun<'a> {
     pub(super) fn new(engine: &'a Engine, desired: Desired<'a>, role: &'a RoleOnce, limits: Limits<'a>) -> Self {
         Self {
             engine,
-            place: desired.place.clone(),
+            at: desired.at.clone(),
             desired,
             role,
             vpcs: BTreeMap::new(),
             changes: 0,
-            trouble: Vec::new(),
+            errors: Vec::new(),
             decisions: Vec::new(),
             occupied: BTreeSet::new(),
             filter_not_found: false,
@@ -62,12 +62,12 @@ impl<'a> PlaceRun<'a> {
     }
 
     /// Applies a plan. An error means that the place as a whole is not covered.
-    pub(super) async fn apply(&mut self, plan: &Plan) -> Result<Flow, Trouble> {
+    pub(super) async fn apply(&mut self, plan: &Plan) -> Result<Flow, ReconcileError> {
         self.looked_at = true;
         self.take_verdicts(plan);
         for note in &plan.notes {
-            let line = Decision::at(
-                &self.place,
+            let line = LogEntry::at(
+                &self.at,
                 "note",
                 self.desired.settings.log_group_name.to_string(),
                 Outcome::Unchanged,
@@ -80,10 +80,10 @@ impl<'a> PlaceRun<'a> {
         let mut flow = Flow::Settled;
         for step in &plan.steps {
             if self.engine.clock.now_ms() >= self.limits.deadline_ms {
-                return Err(Trouble::OutOfTime);
+                return Err(ReconcileError::OutOfTime);
             }
             if !self.limits.approved.includes(&step.action) {
-                return Err(Trouble::NotApproved(step.action.label()));
+                return Err(ReconcileError::NotApproved(step.action.label()));
             }
             if self.step(step).await? == Flow::LookAgain {
                 flow = Flow::LookAgain;
@@ -97,7 +97,7 @@ impl<'a> PlaceRun<'a> {
         if flow == Flow::Settled && self.changes == 0 && self.decisions.is_empty() {
             let cause = format!("{} VPC(s) as they should be", self.vpcs.len());
             let resource = self.desired.settings.log_group_name.to_string();
-            self.decisions.push(Decision::at(&self.place, "reconcile", resource, Outcome::Unchanged, cause));
+            self.decisions.push(LogEntry::at(&self.at, "reconcile", resource, Outcome::Unchanged, cause));
         }
         Ok(flow)
     }
@@ -118,7 +118,7 @@ impl<'a> PlaceRun<'a> {
                 VpcPlan::CoveredByOthers(_) => VpcResult::CoveredByOthers,
                 VpcPlan::OutOfScope(reason) => VpcResult::OutOfScope(reason.clone()),
                 // Until AWS has answered; every path from here replaces it.
-                VpcPlan::Enroll | VpcPlan::Replace { .. } => VpcResult::Failed(Trouble::OutOfTime),
+                VpcPlan::Enroll | VpcPlan::Replace { .. } => VpcResult::Failed(ReconcileError::OutOfTime),
             };
             self.vpcs.insert(vpc.clone(), result);
         }
@@ -127,7 +127,7 @@ impl<'a> PlaceRun<'a> {
 
     fn broken(&mut self, vpc: &VpcId, message: &str) -> VpcResult {
         let cause = format!("its flow log is ACTIVE but its last delivery failed: {message}");
-        let line = Decision::at(&self.place, "check-delivery", vpc.to_string(), Outcome::Failed, cause)
+        let line = LogEntry::at(&self.at, "check-delivery", vpc.to_string(), Outcome::Failed, cause)
             .next("check that the delivery role trusts vpc-flow-logs.amazonaws.com and may write to the log group");
         if !self.decisions.contains(&line) {
             self.decisions.push(line);
@@ -137,39 +137,39 @@ impl<'a> PlaceRun<'a> {
 
     /// Ensures the delivery role. Gives the number of changes, which is 0 where another Region of this run made them.
     pub(super) async fn ensure_role(&mut self) -> AwsResult<usize> {
-        let (outcome, lines) = self.role.ensure(self.engine, self.place.account).await;
+        let (outcome, lines) = self.role.ensure(self.engine, self.at.account).await;
         let changes = lines.iter().filter(|line| line.outcome == Outcome::Done).count();
         self.changes += changes;
         self.decisions.extend(lines);
         outcome.map(|()| changes)
     }
 
-    async fn step(&mut self, step: &Step) -> Result<Flow, Trouble> {
-        let (place, group) = (&self.place.clone(), &self.desired.settings.log_group_name);
+    async fn step(&mut self, step: &Step) -> Result<Flow, ReconcileError> {
+        let (at, group) = (&self.at.clone(), &self.desired.settings.log_group_name);
         let logs = &self.engine.aws.logs;
         match &step.action {
-            Action::EnsureDeliveryRole => self.ensure_role().await.map(|_| Flow::Settled).map_err(Trouble::Aws),
+            Action::EnsureDeliveryRole => self.ensure_role().await.map(|_| Flow::Settled).map_err(ReconcileError::Aws),
             Action::CreateLogGroup { kms_key } => {
                 let tag = &self.desired.settings.ownership_tag;
-                let made = logs.create_log_group(place, group, kms_key.as_deref(), tag).await;
+                let made = logs.create_log_group(at, group, kms_key.as_deref(), tag).await;
                 self.required(step, group.as_str(), made)
             }
             Action::PutFilter { filter } => {
-                let put = logs.put_subscription_filter(place, group, filter).await;
+                let put = logs.put_subscription_filter(at, group, filter).await;
                 let flow = self.required(step, &filter.name, put)?;
                 // Not found once: the log group has just gone. Twice: it is the destination that is not there.
                 if flow == Flow::LookAgain && std::mem::replace(&mut self.filter_not_found, true) {
-                    return Err(Trouble::NoDestination(filter.destination.clone()));
+                    return Err(ReconcileError::NoDestination(filter.destination.clone()));
                 }
                 Ok(flow)
             }
             // Neither stands in the way of the logs being delivered, so a failure is told and the rest is done.
             Action::SetRetention { days } => {
-                let set = logs.set_retention(place, group, *days).await;
+                let set = logs.set_retention(at, group, *days).await;
                 Ok(self.optional(step, group.as_str(), set))
             }
             Action::AssociateKmsKey { key } => {
-                let set = logs.associate_kms_key(place, group, key).await;
+                let set = logs.associate_kms_key(at, group, key).await;
                 Ok(self.optional(step, group.as_str(), set))
             }
             Action::CreateFlowLogs { spec, vpcs, replaces } => Ok(self.create(step, spec, vpcs, replaces).await),
@@ -181,7 +181,7 @@ impl<'a> PlaceRun<'a> {
     }
 
     /// A step without which the next ones must not be done.
-    fn required(&mut self, step: &Step, resource: &str, result: AwsResult<()>) -> Result<Flow, Trouble> {
+    fn required(&mut self, step: &Step, resource: &str, result: AwsResult<()>) -> Result<Flow, ReconcileError> {
         match result {
             Ok(()) => {
                 self.done(step.action.label(), resource, &step.why);
@@ -192,7 +192,7 @@ impl<'a> PlaceRun<'a> {
                 Disposition::RetrySoon
                 | Disposition::RetryLater(_)
                 | Disposition::Skip(_)
-                | Disposition::Terminal(_) => Err(Trouble::Aws(error)),
+                | Disposition::Terminal(_) => Err(ReconcileError::Aws(error)),
             },
         }
     }
@@ -201,24 +201,24 @@ impl<'a> PlaceRun<'a> {
         match result {
             Ok(()) => self.done(step.action.label(), resource, &step.why),
             Err(error) if error.disposition() == Disposition::Absent => return Flow::LookAgain,
-            Err(error) => self.fail(step.action.label(), resource, Trouble::Aws(error)),
+            Err(error) => self.fail(step.action.label(), resource, ReconcileError::Aws(error)),
         }
         Flow::Settled
     }
 
     pub(super) fn done(&mut self, action: &str, resource: &str, why: &str) {
         self.changes += 1;
-        self.decisions.push(Decision::at(&self.place, action, resource, Outcome::Done, why));
+        self.decisions.push(LogEntry::at(&self.at, action, resource, Outcome::Done, why));
     }
 
     /// Something a person should know though nothing is changed.
     pub(super) fn note(&mut self, vpc: &VpcId, text: &str) {
-        self.decisions.push(Decision::at(&self.place, "note", vpc.to_string(), Outcome::Unchanged, text));
+        self.decisions.push(LogEntry::at(&self.at, "note", vpc.to_string(), Outcome::Unchanged, text));
     }
 
-    pub(super) fn fail(&mut self, action: &str, resource: &str, trouble: Trouble) {
-        self.decisions.push(trouble_decision(&self.place, action, resource.to_owned(), &trouble));
-        self.trouble.push(trouble);
+    pub(super) fn fail(&mut self, action: &str, resource: &str, errors: ReconcileError) {
+        self.decisions.push(error_entry(&self.at, action, resource.to_owned(), &errors));
+        self.errors.push(errors);
     }
 
     pub(super) fn set(&mut self, vpc: &VpcId, result: VpcResult) {
@@ -235,7 +235,7 @@ impl<'a> PlaceRun<'a> {
             match result {
                 Ok(()) => self.done("delete-flow-log", id.as_str(), why),
                 Err(error) if error.disposition() == Disposition::Absent => {}
-                Err(error) => self.fail("delete-flow-log", id.as_str(), Trouble::Aws(error)),
+                Err(error) => self.fail("delete-flow-log", id.as_str(), ReconcileError::Aws(error)),
             }
         }
         Flow::Settled
@@ -243,8 +243,8 @@ impl<'a> PlaceRun<'a> {
 
     /// One call for all; where one id that is gone made AWS refuse the whole call, one call each.
     async fn delete_chunk(&self, ids: &[FlowLogId]) -> Vec<(FlowLogId, AwsResult<()>)> {
-        let network = &self.engine.aws.network;
-        let error = match network.delete_flow_logs(&self.place, ids).await {
+        let ec2 = &self.engine.aws.ec2;
+        let error = match ec2.delete_flow_logs(&self.at, ids).await {
             Ok(deleted) => return deleted,
             Err(error) => error,
         };
@@ -253,7 +253,7 @@ impl<'a> PlaceRun<'a> {
         }
         let mut results = Vec::new();
         for id in ids {
-            match network.delete_flow_logs(&self.place, std::slice::from_ref(id)).await {
+            match ec2.delete_flow_logs(&self.at, std::slice::from_ref(id)).await {
                 Ok(deleted) => results.extend(deleted),
                 Err(error) => results.push((id.clone(), Err(error))),
             }
@@ -262,24 +262,24 @@ impl<'a> PlaceRun<'a> {
     }
 
     /// Closes the run. `trouble` is what ended it early; it goes to every VPC that should be covered by now.
-    pub(super) fn finish(mut self, trouble: Option<Trouble>) -> PlaceReport {
-        if let Some(trouble) = trouble {
+    pub(super) fn finish(mut self, errors: Option<ReconcileError>) -> AccountRegionReport {
+        if let Some(errors) = errors {
             for result in self.vpcs.values_mut() {
                 match result {
                     VpcResult::OutOfScope(_) | VpcResult::Enrolled | VpcResult::Broken(_) => {}
                     VpcResult::Covered | VpcResult::Repaired | VpcResult::CoveredByOthers | VpcResult::Failed(_) => {
-                        *result = VpcResult::Failed(trouble.clone());
+                        *result = VpcResult::Failed(errors.clone());
                     }
                 }
             }
-            let resource = self.place.to_string();
-            self.fail("reconcile", &resource, trouble);
+            let resource = self.at.to_string();
+            self.fail("reconcile", &resource, errors);
         }
-        PlaceReport {
-            place: self.place,
+        AccountRegionReport {
+            at: self.at,
             vpcs: self.vpcs,
             changes: self.changes,
-            trouble: self.trouble,
+            errors: self.errors,
             decisions: self.decisions,
             looked_at: self.looked_at,
         }

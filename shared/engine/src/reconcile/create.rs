@@ -7,8 +7,8 @@ use enroller_core::ids::{FlowLogId, VpcId};
 use enroller_core::plan::{Action, FlowLogSpec, Step};
 use enroller_core::settings::DeliveryRoleMaker;
 
-use super::apply::{Flow, PlaceRun, may_be_one_id};
-use super::report::{Trouble, VpcResult};
+use super::apply::{AccountRegionRun, Flow, may_be_one_id};
+use super::report::{ReconcileError, VpcResult};
 use crate::ports::{AwsResult, NewFlowLogs};
 
 /// The cause of a flow log that could only be made after its predecessor was deleted.
@@ -20,7 +20,7 @@ const BREAK_BEFORE_MAKE_MS: u64 = 200_000;
 
 type Replaces = BTreeMap<VpcId, BTreeSet<FlowLogId>>;
 
-impl PlaceRun<'_> {
+impl AccountRegionRun<'_> {
     /// Makes flow logs for VPCs, then deletes the ones they replace.
     pub(super) async fn create(
         &mut self,
@@ -78,7 +78,7 @@ impl PlaceRun<'_> {
                     Ok(changes) => changes > 0,
                     Err(error) => {
                         let role = self.engine.settings.delivery_role_name.to_string();
-                        self.fail("ensure-delivery-role", &role, Trouble::Aws(error));
+                        self.fail("ensure-delivery-role", &role, ReconcileError::Aws(error));
                         false
                     }
                 }
@@ -93,8 +93,8 @@ impl PlaceRun<'_> {
         // Between the two calls the VPCs have no flow log, so the pair is not begun without the time for both.
         if self.engine.clock.now_ms().saturating_add(BREAK_BEFORE_MAKE_MS) > self.limits.deadline_ms {
             for vpc in twins {
-                self.set(vpc, VpcResult::Failed(Trouble::OutOfTime));
-                self.fail("replace-flow-log", vpc.as_str(), Trouble::OutOfTime);
+                self.set(vpc, VpcResult::Failed(ReconcileError::OutOfTime));
+                self.fail("replace-flow-log", vpc.as_str(), ReconcileError::OutOfTime);
             }
             return flow;
         }
@@ -121,9 +121,9 @@ impl PlaceRun<'_> {
     }
 
     fn not_created(&mut self, vpc: &VpcId, error: AwsError) {
-        let trouble = Trouble::Aws(error);
-        self.set(vpc, VpcResult::Failed(trouble.clone()));
-        self.fail("create-flow-log", vpc.as_str(), trouble);
+        let errors = ReconcileError::Aws(error);
+        self.set(vpc, VpcResult::Failed(errors.clone()));
+        self.fail("create-flow-log", vpc.as_str(), errors);
     }
 
     /// One call for all; where the whole call fails for what may be one VPC's fault, one call each.
@@ -156,7 +156,7 @@ impl PlaceRun<'_> {
             log_group: settings.log_group_name.clone(),
             tag: settings.ownership_tag.clone(),
         };
-        self.engine.aws.network.create_flow_logs(&self.place, &new).await
+        self.engine.aws.ec2.create_flow_logs(&self.at, &new).await
     }
 }
 

@@ -9,15 +9,15 @@
 
 mod apply;
 mod create;
+mod eligibility;
 mod observe;
 mod report;
 mod role;
-mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_core::error::{Disposition, Wait};
-use enroller_core::ids::{AccountId, Place, Region};
+use enroller_core::ids::{AccountId, AccountRegion, Region};
 use enroller_core::names::DestinationName;
 use enroller_core::plan::{Action, Desired, Plan, plan};
 use enroller_core::scope::OutOfScope;
@@ -28,14 +28,14 @@ use crate::ports::{AwsResult, RegionDestinations};
 
 pub use create::GAP;
 pub use observe::{observe, region_is_enabled};
-pub use report::{AccountReport, PlaceReport, Trouble, VpcResult};
+pub use report::{AccountRegionReport, AccountReport, ReconcileError, VpcResult};
 
-use apply::{Flow, PlaceRun};
+use apply::{AccountRegionRun, Flow};
+use eligibility::Eligibility;
 use role::RoleOnce;
-use standing::Standing;
 
-pub(crate) use report::trouble_decision;
-pub(crate) use standing::Standings;
+pub(crate) use eligibility::EligibilityCache;
+pub(crate) use report::error_entry;
 
 /// Where an account is granted in one Region, or why that is not known.
 type Placed = AwsResult<Option<DestinationName>>;
@@ -100,39 +100,47 @@ impl Engine {
             work.regions.iter().cloned().partition(|region| self.settings.region_in_scope(region).is_ok());
         let mut report = AccountReport::default();
         for region in stray {
-            let place = Place { account: work.account, region };
-            report.places.push(PlaceReport::left_alone(place, OutOfScope::Region));
+            let at = AccountRegion { account: work.account, region };
+            report.account_regions.push(AccountRegionReport::left_alone(at, OutOfScope::Region));
         }
-        let place = |region: &Region| Place { account: work.account, region: region.clone() };
+        let at = |region: &Region| AccountRegion { account: work.account, region: region.clone() };
         let same_for_all =
-            |make: &dyn Fn(Place) -> PlaceReport| enrolled.iter().map(place).map(make).collect::<Vec<_>>();
-        let placed = self.place_all(work, &enrolled).await;
+            |make: &dyn Fn(AccountRegion) -> AccountRegionReport| enrolled.iter().map(at).map(make).collect::<Vec<_>>();
+        let assigned = self.assign_all(work, &enrolled).await;
         // Before any call in the account: an event says which account it is about, not that it is one of ours.
-        match self.standing(work, &placed).await {
-            Ok(Standing::Member) => {}
-            Ok(Standing::OutOfScope(reason)) => {
-                report.places.extend(same_for_all(&|place| PlaceReport::left_alone(place, reason.clone())));
+        match self.eligibility(work, &assigned).await {
+            Ok(Eligibility::Member) => {}
+            Ok(Eligibility::OutOfScope(reason)) => {
+                report.account_regions.extend(same_for_all(&|at| AccountRegionReport::left_alone(at, reason.clone())));
                 return report;
             }
-            Ok(Standing::Unknown) => {
-                report.places.extend(same_for_all(&|place| PlaceReport::failed(place, Trouble::NotAMember)));
+            Ok(Eligibility::Unknown) => {
+                report
+                    .account_regions
+                    .extend(same_for_all(&|at| AccountRegionReport::failed(at, ReconcileError::NotAMember)));
                 return report;
             }
             Err(error) => {
-                report.places.extend(same_for_all(&|place| PlaceReport::failed(place, Trouble::Aws(error.clone()))));
+                report
+                    .account_regions
+                    .extend(same_for_all(&|at| AccountRegionReport::failed(at, ReconcileError::Aws(error.clone()))));
                 return report;
             }
         }
         let mut destinations = Vec::new();
-        for (region, placement) in placed {
-            match placement {
-                Ok(Some(name)) => destinations.push((place(&region), name)),
-                Ok(None) => report.places.push(PlaceReport::failed(place(&region), Trouble::NotGranted)),
-                Err(error) => report.places.push(PlaceReport::failed(place(&region), Trouble::Aws(error))),
+        for (region, assignments) in assigned {
+            match assignments {
+                Ok(Some(name)) => destinations.push((at(&region), name)),
+                Ok(None) => {
+                    report.account_regions.push(AccountRegionReport::failed(at(&region), ReconcileError::NotGranted))
+                }
+                Err(error) => {
+                    report.account_regions.push(AccountRegionReport::failed(at(&region), ReconcileError::Aws(error)))
+                }
             }
         }
         if !destinations.is_empty() {
-            report.places.extend(self.reconcile_granted(work, destinations, deadline_ms).await);
+            report.account_regions.extend(self.reconcile_granted(work, destinations, deadline_ms).await);
         }
         report
     }
@@ -141,19 +149,21 @@ impl Engine {
     async fn reconcile_granted(
         &self,
         work: &AccountWork,
-        destinations: Vec<(Place, DestinationName)>,
+        destinations: Vec<(AccountRegion, DestinationName)>,
         deadline_ms: u64,
-    ) -> Vec<PlaceReport> {
-        if let Err(error) = self.aws.accounts.enter(work.account).await {
-            let places = destinations.into_iter().map(|(place, _)| place);
-            return places.map(|place| PlaceReport::failed(place, Trouble::Aws(error.clone()))).collect();
+    ) -> Vec<AccountRegionReport> {
+        if let Err(error) = self.aws.sessions.assume(work.account).await {
+            let account_regions = destinations.into_iter().map(|(at, _)| at);
+            return account_regions
+                .map(|at| AccountRegionReport::failed(at, ReconcileError::Aws(error.clone())))
+                .collect();
         }
         let role = RoleOnce::default();
-        let places = destinations.into_iter().map(|(place, name)| {
-            let limits = Limits { approved: Approved::of(work, &place.region), deadline_ms };
-            self.reconcile_place(place, name, &role, limits)
+        let account_regions = destinations.into_iter().map(|(at, name)| {
+            let limits = Limits { approved: Approved::of(work, &at.region), deadline_ms };
+            self.reconcile_region(at, name, &role, limits)
         });
-        join_all(places).await
+        join_all(account_regions).await
     }
 
     /// The destination that a request names for a Region, if it is a shard of ours by its name. Whoever could forge a
@@ -164,68 +174,70 @@ impl Engine {
     }
 
     /// Where the account is granted in each Region: as the request says, or as the policies do.
-    async fn place_all(&self, work: &AccountWork, regions: &BTreeSet<Region>) -> Vec<(Region, Placed)> {
-        let placed = regions.iter().map(async |region| {
-            let placed = match self.named_shard(work, region) {
+    async fn assign_all(&self, work: &AccountWork, regions: &BTreeSet<Region>) -> Vec<(Region, Placed)> {
+        let assigned = regions.iter().map(async |region| {
+            let assigned = match self.named_shard(work, region) {
                 Some(name) => Ok(Some(name.clone())),
-                None => self.placement_of(work.account, region).await,
+                None => self.destination_of(work.account, region).await,
             };
-            (region.clone(), placed)
+            (region.clone(), assigned)
         });
-        join_all(placed).await
+        join_all(assigned).await
     }
 
     /// Reconciles with a destination that may turn out to be outdated: if AWS refuses the filter, the policies are
     /// read again, once.
-    async fn reconcile_place(
+    async fn reconcile_region(
         &self,
-        place: Place,
+        at: AccountRegion,
         name: DestinationName,
         role: &RoleOnce,
         limits: Limits<'_>,
-    ) -> PlaceReport {
+    ) -> AccountRegionReport {
         let begun_ms = self.clock.now_ms();
-        let report = self.rounds(&place, &name, role, limits).await;
-        let refused = |trouble: &Trouble| trouble.disposition() == Disposition::RetryLater(Wait::Grant);
-        if !report.trouble.iter().any(refused) {
+        let report = self.rounds(&at, &name, role, limits).await;
+        let refused = |errors: &ReconcileError| errors.disposition() == Disposition::RetryLater(Wait::Grant);
+        if !report.errors.iter().any(refused) {
             return report;
         }
-        self.forget_placement(&place.region, begun_ms).await;
-        match self.placement_of(place.account, &place.region).await {
-            Ok(Some(current)) if current != name => self.rounds(&place, &current, role, limits).await.after(report),
+        self.forget_assignment(&at.region, begun_ms).await;
+        match self.destination_of(at.account, &at.region).await {
+            Ok(Some(current)) if current != name => self.rounds(&at, &current, role, limits).await.after(report),
             // Granted there, says the policy, and refused all the same: a fresh grant takes a moment to work.
             Ok(Some(_)) => report,
-            Ok(None) => report.with_trouble(Trouble::NotGranted),
-            Err(error) => report.with_trouble(Trouble::Aws(error)),
+            Ok(None) => report.with_error(ReconcileError::NotGranted),
+            Err(error) => report.with_error(ReconcileError::Aws(error)),
         }
     }
 
-    async fn rounds(&self, place: &Place, name: &DestinationName, role: &RoleOnce, limits: Limits<'_>) -> PlaceReport {
-        let mut run = PlaceRun::new(self, self.desired(place, name), role, limits);
+    async fn rounds(
+        &self,
+        at: &AccountRegion,
+        name: &DestinationName,
+        role: &RoleOnce,
+        limits: Limits<'_>,
+    ) -> AccountRegionReport {
+        let mut run = AccountRegionRun::new(self, self.desired(at, name), role, limits);
         for _ in 0..MAX_ROUNDS {
             let plan = match self.look(&run.desired).await {
                 Ok(plan) => plan,
-                Err(trouble) => return run.finish(Some(trouble)),
+                Err(errors) => return run.finish(Some(errors)),
             };
             match run.apply(&plan).await {
                 Ok(Flow::Settled) => return run.finish(None),
                 Ok(Flow::LookAgain) => {}
-                Err(trouble) => return run.finish(Some(trouble)),
+                Err(errors) => return run.finish(Some(errors)),
             }
         }
-        run.finish(Some(Trouble::Restless))
+        run.finish(Some(ReconcileError::DidNotConverge))
     }
 
     /// What should be in a place, given the destination of its account.
-    pub fn desired(&self, place: &Place, destination: &DestinationName) -> Desired<'_> {
+    pub fn desired(&self, at: &AccountRegion, destination: &DestinationName) -> Desired<'_> {
         Desired {
             settings: &self.settings,
-            place: place.clone(),
-            destination: enroller_core::arn::Arn::destination(
-                &place.region,
-                self.settings.central_account,
-                destination,
-            ),
+            at: at.clone(),
+            destination: enroller_core::arn::Arn::destination(&at.region, self.settings.central_account, destination),
         }
     }
 
@@ -234,10 +246,10 @@ impl Engine {
     /// # Errors
     ///
     /// What stands in the way of looking, or of doing anything there.
-    pub async fn look(&self, desired: &Desired<'_>) -> Result<Plan, Trouble> {
+    pub async fn look(&self, desired: &Desired<'_>) -> Result<Plan, ReconcileError> {
         let plan = plan(desired, &observe(self, desired).await?);
         match &plan.blocked {
-            Some(blocked) => Err(Trouble::Blocked(blocked.clone())),
+            Some(blocked) => Err(ReconcileError::Blocked(blocked.clone())),
             None => Ok(plan),
         }
     }

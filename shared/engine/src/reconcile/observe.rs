@@ -1,33 +1,28 @@
 //! One look at an account and Region: four calls in one round trip.
 
 use enroller_core::error::{Code, Disposition, Skip, Wait};
-use enroller_core::ids::Place;
+use enroller_core::ids::AccountRegion;
 use enroller_core::observed::Observed;
 use enroller_core::plan::Desired;
 use futures::future::join4;
 
-use super::report::Trouble;
+use super::report::ReconcileError;
 use crate::engine::Engine;
 use crate::ports::AwsResult;
 
 /// What AWS says is there. The log group's tags cost a fifth call, made only where its settings differ.
-pub async fn observe(engine: &Engine, desired: &Desired<'_>) -> Result<Observed, Trouble> {
-    let (place, group) = (&desired.place, &desired.settings.log_group_name);
-    let (network, logs) = (&engine.aws.network, &engine.aws.logs);
-    let (vpcs, flow_logs, log_group, filters) = join4(
-        network.vpcs(place),
-        network.flow_logs(place),
-        logs.log_group(place, group),
-        logs.subscription_filters(place, group),
-    )
-    .await;
+pub async fn observe(engine: &Engine, desired: &Desired<'_>) -> Result<Observed, ReconcileError> {
+    let (at, group) = (&desired.at, &desired.settings.log_group_name);
+    let (ec2, logs) = (&engine.aws.ec2, &engine.aws.logs);
+    let (vpcs, flow_logs, log_group, filters) =
+        join4(ec2.vpcs(at), ec2.flow_logs(at), logs.log_group(at, group), logs.subscription_filters(at, group)).await;
     let observed = (|| Ok(Observed { vpcs: vpcs?, flow_logs: flow_logs?, log_group: log_group?, filters: filters? }))();
     let mut observed = match observed {
         Ok(observed) => observed,
-        Err(error) => return Err(explain(engine, place, error).await),
+        Err(error) => return Err(explain(engine, at, error).await),
     };
     if desired.needs_group_tags(&observed) {
-        let tags = logs.log_group_tags(place, group).await.map_err(Trouble::Aws)?;
+        let tags = logs.log_group_tags(at, group).await.map_err(ReconcileError::Aws)?;
         if let Some(group) = &mut observed.log_group {
             group.tags = Some(tags);
         }
@@ -37,20 +32,20 @@ pub async fn observe(engine: &Engine, desired: &Desired<'_>) -> Result<Observed,
 
 /// Credentials are refused both where a Region is disabled and where an account is not ready; the account's list of
 /// enabled Regions tells the two apart.
-async fn explain(engine: &Engine, place: &Place, error: enroller_core::error::AwsError) -> Trouble {
+async fn explain(engine: &Engine, at: &AccountRegion, error: enroller_core::error::AwsError) -> ReconcileError {
     if error.disposition() != Disposition::RetryLater(Wait::Credentials) {
-        return Trouble::Aws(error);
+        return ReconcileError::Aws(error);
     }
-    match region_is_enabled(engine, place).await {
-        Ok(false) => Trouble::Skipped(Skip::RegionDisabled),
-        Ok(true) => Trouble::Aws(error),
+    match region_is_enabled(engine, at).await {
+        Ok(false) => ReconcileError::Skipped(Skip::RegionDisabled),
+        Ok(true) => ReconcileError::Aws(error),
         // The account answers nowhere: it is not ready, and the question about its Regions says the same.
-        Err(second) if second.code == Code::CredentialsRejected => Trouble::Aws(error),
-        Err(second) => Trouble::Aws(second),
+        Err(second) if second.code == Code::CredentialsRejected => ReconcileError::Aws(error),
+        Err(second) => ReconcileError::Aws(second),
     }
 }
 
 /// Whether the account has enabled the Region, asked in the home Region.
-pub async fn region_is_enabled(engine: &Engine, place: &Place) -> AwsResult<bool> {
-    Ok(engine.aws.network.enabled_regions(place.account).await?.contains(&place.region))
+pub async fn region_is_enabled(engine: &Engine, at: &AccountRegion) -> AwsResult<bool> {
+    Ok(engine.aws.ec2.enabled_regions(at.account).await?.contains(&at.region))
 }

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use enroller_core::error::{AwsError, Disposition, Skip, Wait};
-use enroller_core::ids::{Place, Region, VpcId};
+use enroller_core::ids::{AccountRegion, Region, VpcId};
+use enroller_core::log::{LogEntry, Outcome};
+use enroller_core::metrics::{Metric, Metrics};
 use enroller_core::plan::Blocked;
-use enroller_core::report::{Decision, Metric, Metrics, Outcome};
 use enroller_core::scope::OutOfScope;
 
 use super::AccountWork;
 
 /// What stood in the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub enum ReconcileError {
     /// An AWS call failed.
     Aws(AwsError),
     /// The account is not granted on any destination of the Region.
@@ -31,12 +32,12 @@ pub enum Trouble {
     /// The step is not in the plan that a person agreed to.
     NotApproved(&'static str),
     /// Things kept changing while we looked.
-    Restless,
+    DidNotConverge,
     /// Time ran out before or while the place was worked on.
     OutOfTime,
 }
 
-impl Trouble {
+impl ReconcileError {
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
@@ -47,7 +48,7 @@ impl Trouble {
             Self::Blocked(_) => Disposition::Terminal("set another log group name, or remove that log group"),
             Self::Skipped(skip) => Disposition::Skip(*skip),
             Self::NotApproved(_) => Disposition::Terminal("run the command again to see the plan as it is now"),
-            Self::Restless | Self::OutOfTime => Disposition::RetrySoon,
+            Self::DidNotConverge | Self::OutOfTime => Disposition::RetrySoon,
         }
     }
 
@@ -62,13 +63,13 @@ impl Trouble {
             | Self::Blocked(_)
             | Self::Skipped(_)
             | Self::NotApproved(_)
-            | Self::Restless
+            | Self::DidNotConverge
             | Self::OutOfTime => None,
         }
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for ReconcileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Aws(error) => error.fmt(f),
@@ -85,7 +86,7 @@ impl fmt::Display for Trouble {
                     "the account-Region has changed since the plan was shown: it needs {step}, which was not done"
                 )
             }
-            Self::Restless => f.write_str("things kept changing while they were looked at"),
+            Self::DidNotConverge => f.write_str("things kept changing while they were looked at"),
             Self::OutOfTime => f.write_str("time ran out; what is not done is handed back"),
         }
     }
@@ -107,54 +108,41 @@ pub enum VpcResult {
     /// It is left alone on purpose.
     OutOfScope(OutOfScope),
     /// It should be covered and is not.
-    Failed(Trouble),
+    Failed(ReconcileError),
 }
 
 /// What came of one place.
 #[derive(Debug, Clone)]
-pub struct PlaceReport {
+pub struct AccountRegionReport {
     /// The account and Region.
-    pub place: Place,
+    pub at: AccountRegion,
     /// Each visible VPC; empty if the look itself failed.
     pub vpcs: BTreeMap<VpcId, VpcResult>,
     /// How many changes were made.
     pub changes: usize,
     /// What stood in the way of the place or some of its VPCs.
-    pub trouble: Vec<Trouble>,
+    pub errors: Vec<ReconcileError>,
     /// One line for each change, failure and note.
-    pub decisions: Vec<Decision>,
+    pub decisions: Vec<LogEntry>,
     /// Whether the place was seen: an empty `vpcs` then means that there are none.
     pub looked_at: bool,
 }
 
-impl PlaceReport {
-    pub(super) fn failed(place: Place, trouble: Trouble) -> Self {
-        let report = Self {
-            place,
-            vpcs: BTreeMap::new(),
-            changes: 0,
-            trouble: Vec::new(),
-            decisions: Vec::new(),
-            looked_at: false,
-        };
-        report.with_trouble(trouble)
+impl AccountRegionReport {
+    pub(super) fn failed(at: AccountRegion, errors: ReconcileError) -> Self {
+        let report =
+            Self { at, vpcs: BTreeMap::new(), changes: 0, errors: Vec::new(), decisions: Vec::new(), looked_at: false };
+        report.with_error(errors)
     }
 
-    pub(super) fn left_alone(place: Place, reason: OutOfScope) -> Self {
-        let decision = Decision::at(&place, "reconcile", place.to_string(), Outcome::Ignored, reason.to_string());
-        Self {
-            place,
-            vpcs: BTreeMap::new(),
-            changes: 0,
-            trouble: Vec::new(),
-            decisions: vec![decision],
-            looked_at: false,
-        }
+    pub(super) fn left_alone(at: AccountRegion, reason: OutOfScope) -> Self {
+        let decision = LogEntry::at(&at, "reconcile", at.to_string(), Outcome::Ignored, reason.to_string());
+        Self { at, vpcs: BTreeMap::new(), changes: 0, errors: Vec::new(), decisions: vec![decision], looked_at: false }
     }
 
-    pub(super) fn with_trouble(mut self, trouble: Trouble) -> Self {
-        self.decisions.push(trouble_decision(&self.place, "reconcile", self.place.to_string(), &trouble));
-        self.trouble.push(trouble);
+    pub(super) fn with_error(mut self, errors: ReconcileError) -> Self {
+        self.decisions.push(error_entry(&self.at, "reconcile", self.at.to_string(), &errors));
+        self.errors.push(errors);
         self
     }
 
@@ -169,92 +157,101 @@ impl PlaceReport {
 
     /// Whether a later run is needed and worth it.
     pub fn needs_retry(&self) -> bool {
-        self.trouble.iter().any(|trouble| trouble.disposition().is_retryable())
+        self.errors.iter().any(|errors| errors.disposition().is_retryable())
     }
 }
 
 /// The line about something that stood in the way.
-pub(crate) fn trouble_decision(place: &Place, action: &str, resource: String, trouble: &Trouble) -> Decision {
-    let line = Decision::at(place, action, resource, Outcome::Failed, trouble.to_string());
-    if let Some(error) = trouble.aws_error() {
+pub(crate) fn error_entry(at: &AccountRegion, action: &str, resource: String, errors: &ReconcileError) -> LogEntry {
+    let line = LogEntry::at(at, action, resource, Outcome::Failed, errors.to_string());
+    if let Some(error) = errors.aws_error() {
         return line.failed_with(error);
     }
-    let disposition = trouble.disposition();
-    Decision { outcome: enroller_core::report::outcome_of(disposition), ..line }.next(disposition.next_step())
+    let disposition = errors.disposition();
+    LogEntry { outcome: enroller_core::log::outcome_of(disposition), ..line }.next(disposition.next_step())
 }
 
 /// What came of an account.
 #[derive(Debug, Clone, Default)]
 pub struct AccountReport {
     /// Each place.
-    pub places: Vec<PlaceReport>,
+    pub account_regions: Vec<AccountRegionReport>,
 }
 
 impl AccountReport {
     pub(super) fn left_alone(work: &AccountWork, reason: &OutOfScope) -> Self {
-        let places = work.regions.iter().map(|region| Place { account: work.account, region: region.clone() });
-        Self { places: places.map(|place| PlaceReport::left_alone(place, reason.clone())).collect() }
+        let account_regions =
+            work.regions.iter().map(|region| AccountRegion { account: work.account, region: region.clone() });
+        Self {
+            account_regions: account_regions.map(|at| AccountRegionReport::left_alone(at, reason.clone())).collect(),
+        }
     }
 
     /// An account whose work was cut off or never begun.
     pub fn out_of_time(work: &AccountWork) -> Self {
-        let places = work.regions.iter().map(|region| Place { account: work.account, region: region.clone() });
-        Self { places: places.map(|place| PlaceReport::failed(place, Trouble::OutOfTime)).collect() }
+        let account_regions =
+            work.regions.iter().map(|region| AccountRegion { account: work.account, region: region.clone() });
+        Self {
+            account_regions: account_regions
+                .map(|at| AccountRegionReport::failed(at, ReconcileError::OutOfTime))
+                .collect(),
+        }
     }
 
     /// VPCs that were said to be there and were not seen, in places that could be looked at.
-    pub(crate) fn unseen(&self, expected: &[(usize, Region, VpcId)]) -> Vec<(usize, Place, VpcId)> {
+    pub(crate) fn unseen(&self, expected: &[(usize, Region, VpcId)]) -> Vec<(usize, AccountRegion, VpcId)> {
         let mut unseen = Vec::new();
         for (index, region, vpc) in expected {
-            let looked_at = |place: &&PlaceReport| place.place.region == *region && place.looked_at;
-            if let Some(place) = self.places.iter().find(looked_at)
-                && !place.vpcs.contains_key(vpc)
+            let looked_at = |at: &&AccountRegionReport| at.at.region == *region && at.looked_at;
+            if let Some(at) = self.account_regions.iter().find(looked_at)
+                && !at.vpcs.contains_key(vpc)
             {
-                unseen.push((*index, place.place.clone(), vpc.clone()));
+                unseen.push((*index, at.at.clone(), vpc.clone()));
             }
         }
         unseen
     }
 
     /// Adds what stands in the way of a place.
-    pub(crate) fn add(&mut self, at: &Place, trouble: Trouble) {
-        let place = self.places.iter().position(|place| place.place == *at);
-        if let Some(place) = place.map(|index| self.places.remove(index)) {
-            self.places.push(place.with_trouble(trouble));
+    pub(crate) fn add(&mut self, at: &AccountRegion, errors: ReconcileError) {
+        let at = self.account_regions.iter().position(|report| report.at == *at);
+        if let Some(at) = at.map(|index| self.account_regions.remove(index)) {
+            self.account_regions.push(at.with_error(errors));
         }
     }
 
     /// Whether the account has to be asked for with the onboarder.
     pub fn needs_grant(&self) -> bool {
-        let ungranted = |trouble: &Trouble| matches!(trouble, Trouble::NotGranted | Trouble::NoDestination(_));
-        self.places.iter().any(|place| place.trouble.iter().any(ungranted))
+        let ungranted =
+            |errors: &ReconcileError| matches!(errors, ReconcileError::NotGranted | ReconcileError::NoDestination(_));
+        self.account_regions.iter().any(|at| at.errors.iter().any(ungranted))
     }
 
     /// Whether a later run is needed and worth it.
     pub fn needs_retry(&self) -> bool {
-        self.places.iter().any(PlaceReport::needs_retry)
+        self.account_regions.iter().any(AccountRegionReport::needs_retry)
     }
 
     /// Changes made in all places.
     pub fn changes(&self) -> usize {
-        self.places.iter().map(|place| place.changes).sum()
+        self.account_regions.iter().map(|at| at.changes).sum()
     }
 
     /// Counts the outcomes. `since_ms` is when the event happened that led here, `now_ms` the present, both in epoch
     /// milliseconds.
     pub fn measure(&self, since_ms: Option<u64>, now_ms: u64, metrics: &mut Metrics) {
-        for place in &self.places {
-            for result in place.vpcs.values() {
+        for at in &self.account_regions {
+            for result in at.vpcs.values() {
                 measure_vpc(result, since_ms, now_ms, metrics);
             }
             // Nothing could be seen there, so the VPCs cannot be counted: the place counts as one.
-            if !place.looked_at {
-                for trouble in &place.trouble {
-                    measure_failure(trouble, metrics);
+            if !at.looked_at {
+                for errors in &at.errors {
+                    measure_failure(errors, metrics);
                 }
             }
-            for trouble in &place.trouble {
-                let class = trouble.disposition().label().to_owned();
+            for errors in &at.errors {
+                let class = errors.disposition().label().to_owned();
                 metrics.add_with(Metric::StepsFailed, vec![("Class", class)], 1.0);
             }
         }
@@ -272,14 +269,14 @@ fn measure_vpc(result: &VpcResult, since_ms: Option<u64>, now_ms: u64, metrics: 
         }
         VpcResult::Repaired => metrics.add(Metric::VpcsRepaired, 1.0),
         VpcResult::Broken(_) => metrics.add(Metric::VpcsBroken, 1.0),
-        VpcResult::Failed(trouble) => measure_failure(trouble, metrics),
+        VpcResult::Failed(errors) => measure_failure(errors, metrics),
         VpcResult::Covered | VpcResult::CoveredByOthers | VpcResult::OutOfScope(_) => {}
     }
 }
 
-fn measure_failure(trouble: &Trouble, metrics: &mut Metrics) {
+fn measure_failure(errors: &ReconcileError, metrics: &mut Metrics) {
     // What a service control policy forbids is a decision of the organization, and uncovered all the same: it has a
     // class of its own, on which nobody need alarm.
-    let class = trouble.disposition().label().to_owned();
+    let class = errors.disposition().label().to_owned();
     metrics.add_with(Metric::VpcsFailed, vec![("Class", class)], 1.0);
 }

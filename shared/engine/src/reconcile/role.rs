@@ -2,9 +2,9 @@
 
 use enroller_core::error::Disposition;
 use enroller_core::ids::AccountId;
+use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::policy::delivery_role::{permissions, trust_policy};
 use enroller_core::policy::equivalent;
-use enroller_core::report::{Decision, Outcome};
 use futures::lock::Mutex;
 
 use crate::engine::Engine;
@@ -16,7 +16,7 @@ pub(super) struct RoleOnce(Mutex<Option<AwsResult<()>>>);
 
 impl RoleOnce {
     /// Ensures the role unless a Region of this run did; the lines are returned to the one that did.
-    pub(super) async fn ensure(&self, engine: &Engine, account: AccountId) -> (AwsResult<()>, Vec<Decision>) {
+    pub(super) async fn ensure(&self, engine: &Engine, account: AccountId) -> (AwsResult<()>, Vec<LogEntry>) {
         let mut done = self.0.lock().await;
         if let Some(outcome) = &*done {
             return (outcome.clone(), Vec::new());
@@ -30,14 +30,14 @@ impl RoleOnce {
 
 /// Makes the role, or puts right what differs. A role of that name without our tag is used as it is: it may serve
 /// others too.
-async fn ensure_role(engine: &Engine, account: AccountId, lines: &mut Vec<Decision>) -> AwsResult<()> {
+async fn ensure_role(engine: &Engine, account: AccountId, lines: &mut Vec<LogEntry>) -> AwsResult<()> {
     let (settings, roles) = (&engine.settings, &engine.aws.roles);
     let (name, policy) = (&settings.delivery_role_name, settings.delivery_role_policy_name.as_str());
     let trust = trust_policy(settings.partition(), account);
     let document = permissions(settings.partition(), account, &settings.log_group_name);
     let arn = settings.delivery_role(account).to_string();
     let mut done = |action: &str, outcome, cause: &str| {
-        lines.push(Decision::about(Some(account), action, arn.clone(), outcome, cause));
+        lines.push(LogEntry::about(Some(account), action, arn.clone(), outcome, cause));
     };
     let role = match roles.role(account, name).await? {
         Some(role) => role,

@@ -276,10 +276,10 @@ async fn request_by_hand(lab: &mut Lab) -> Outcome {
 }
 
 async fn doctor(lab: &mut Lab) -> Outcome {
-    let (engine, inspection) = lab.examiner(lab.notebook.clone());
+    let (engine, inspection) = lab.examiner(lab.recording.clone());
     let examination = Examination { sample: Sample::All, ..Examination::default() };
     let checkup = engine.examine(&inspection, &examination).await;
-    let line = |check: &enroller_core::report::checkup::Check| {
+    let line = |check: &enroller_core::doctor::Check| {
         format!("{} {}: {:?} {}", check.id.as_str(), check.subject(), check.status(), check.verdict.finding)
     };
     Ok(checkup.checks().iter().map(line).collect())

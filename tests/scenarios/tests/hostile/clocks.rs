@@ -1,6 +1,7 @@
 //! Clocks that are wrong: those of whoever wrote an event, our own, and AWS's idea of ours.
 
-use enroller_core::report::{Metric, Outcome};
+use enroller_core::log::Outcome;
+use enroller_core::metrics::Metric;
 use enroller_sim::{FaultKind, FaultRule, Refusal, Service, Strike};
 use enroller_tests::{DAY_MS, calls_since, count, look};
 use serde_json::json;
@@ -31,11 +32,11 @@ async fn the_time_that_an_event_tells_decides_nothing() {
         event["detail"]["responseElements"]["vpc"]["vpcId"] = json!(vpc);
         event["time"] = json!(time);
         event["detail"]["eventTime"] = json!(time);
-        let seconds = lab.notebook.total(Metric::SecondsToEnrolled);
+        let seconds = lab.recording.total(Metric::SecondsToEnrolled);
         Queue::Enrollments.send(&lab, &event.to_string()).await;
         lab.settle(DAY_MS).await.unwrap();
         assert_eq!(look(&lab).uncovered(), 0, "{time}");
-        let seconds = lab.notebook.total(Metric::SecondsToEnrolled) - seconds;
+        let seconds = lab.recording.total(Metric::SecondsToEnrolled) - seconds;
         assert!(seconds >= 0.0, "{time}: enrolled {seconds} seconds after it was made");
     }
     assert_eq!(Queue::Enrollments.dead(&lab).len(), 0);
@@ -91,8 +92,8 @@ async fn a_request_that_aws_takes_to_be_of_another_time_loses_no_message() {
         Queue::Enrollments.send(&lab, &create_vpc(&account).to_string()).await;
         lab.settle(DAY_MS).await.unwrap();
         assert_eq!(lab.sim.with(|world| world.faults.struck()), 2, "{operation} {code}");
-        assert_eq!(look(&lab).uncovered(), 0, "{operation} {code}: {:#?}", lab.notebook.take());
-        let lines = lab.notebook.take();
+        assert_eq!(look(&lab).uncovered(), 0, "{operation} {code}: {:#?}", lab.recording.take());
+        let lines = lab.recording.take();
         let told = lines.iter().filter(|line| line.cause.contains(code));
         assert!(told.clone().all(|line| line.outcome == Outcome::RetryLater), "{code}: {lines:#?}");
         assert!(told.count() >= 1, "{operation} {code} is told");

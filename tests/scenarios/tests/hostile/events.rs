@@ -1,6 +1,6 @@
 //! Events that are forged, damaged or somebody else's, put on the queue behind the installation's own rules.
 
-use enroller_core::report::Outcome;
+use enroller_core::log::Outcome;
 use enroller_lab::Lab;
 use enroller_lab::install::BUS;
 use enroller_sim::events::{BusId, RuleSettings, Target};
@@ -299,7 +299,7 @@ async fn neither_a_stranger_nor_a_source_of_ones_own_reaches_a_queue() {
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(lab.sim.calls().len(), from, "nothing arrived");
     assert_unchanged(&lab, &before, "strangers' events");
-    assert!(lab.notebook.take().iter().all(|line| line.outcome != Outcome::Done));
+    assert!(lab.recording.take().iter().all(|line| line.outcome != Outcome::Done));
 }
 
 fn forward(lab: &Lab, account: &str, pattern: Value, target: Target) {

@@ -1,6 +1,6 @@
 //! Who belongs to the organization is Organizations' word, whatever a message says.
 
-use enroller_core::report::Outcome;
+use enroller_core::log::Outcome;
 use enroller_lab::Lab;
 use enroller_sim::organizations::AccountState;
 use enroller_tests::{DAY_MS, calls_since, count};
@@ -55,7 +55,7 @@ async fn an_account_outside_the_organization_is_neither_granted_nor_entered_what
         ("a VPC on the other queue", Queue::Grants, create_vpc(&stranger)),
     ] {
         let (before, from) = (everything(&lab), lab.sim.calls().len());
-        lab.notebook.take();
+        lab.recording.take();
         queue.send(&lab, &body.to_string()).await;
         lab.settle(DAY_MS).await.unwrap();
         assert_unchanged(&lab, &before, case);
@@ -63,7 +63,7 @@ async fn an_account_outside_the_organization_is_neither_granted_nor_entered_what
         assert_eq!(calls_into(&lab, from, &stranger), [], "{case}");
         assert!(calls.iter().all(|call| !call.mutating), "{case}: {calls:#?}");
         assert!(calls.len() <= CALLS_FOR_A_STRANGER, "{case}: {} calls", calls.len());
-        let lines = lab.notebook.take();
+        let lines = lab.recording.take();
         let named = lines.iter().any(|line| line.cause.contains("Organizations does not know the account"));
         assert!(named, "{case}: {lines:#?}");
         for queue in Queue::ALL {
@@ -142,9 +142,9 @@ async fn forged_farewells_of_members_take_nobodys_grant() {
         }
     }
     let from = lab.sim.calls().len();
-    lab.notebook.take();
+    lab.recording.take();
     lab.settle(DAY_MS).await.unwrap();
-    let lines = lab.notebook.take();
+    let lines = lab.recording.take();
     let kept = lines.iter().filter(|line| line.action == "revoke" && line.outcome == Outcome::Ignored);
     assert!(kept.clone().all(|line| line.cause == "not confirmed: Organizations says that it is ACTIVE"), "{lines:#?}");
     assert!(kept.count() >= accounts.len(), "{lines:#?}");

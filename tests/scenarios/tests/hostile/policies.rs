@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use enroller_core::arn::Arn;
 use enroller_core::ids::AccountId;
+use enroller_core::log::Outcome;
 use enroller_core::policy::DestinationPolicy;
-use enroller_core::report::Outcome;
 use enroller_lab::Lab;
 use enroller_sim::Service;
 use enroller_tests::state::statements;
@@ -28,7 +28,7 @@ fn read(lab: &Lab) -> (BTreeSet<String>, Vec<Value>) {
 async fn sync(lab: &Lab) {
     // Past the time for which a listing or a placement is believed.
     lab.sim.advance(600_000);
-    lab.notebook.take();
+    lab.recording.take();
     Queue::Grants.send(lab, &json!({"kind": "sync-request", "version": 1}).to_string()).await;
     lab.settle(DAY_MS).await.unwrap();
 }
@@ -112,7 +112,7 @@ async fn what_others_wrote_is_kept_as_it_was_and_every_member_is_granted_once() 
             expected.remove(&member(&lab));
         }
         assert_eq!(granted, expected, "{case}");
-        let failed: Vec<_> = lab.notebook.take().into_iter().filter(|line| line.outcome == Outcome::Failed).collect();
+        let failed: Vec<_> = lab.recording.take().into_iter().filter(|line| line.outcome == Outcome::Failed).collect();
         assert!(failed.is_empty(), "{case}: {failed:#?}");
         let stable = policy(&lab);
         let from = lab.sim.calls().len();
@@ -152,7 +152,7 @@ async fn a_statement_of_ours_that_somebody_turned_into_something_else_is_left_al
         force_policy(&lab, &text);
         sync(&lab).await;
         assert_eq!(policy(&lab), text, "{case}");
-        let lines = lab.notebook.take();
+        let lines = lab.recording.take();
         let told = lines.iter().find(|line| line.outcome == Outcome::Failed && line.cause.contains(reason));
         assert!(told.is_some_and(|line| line.next_step.is_some()), "{case}: {lines:#?}");
         assert_eq!(Queue::Grants.dead(&lab).len(), 0, "{case}: a person is told by the line and the metric");
@@ -169,7 +169,7 @@ async fn a_condition_of_others_on_the_organization_is_kept_and_told_because_filt
     let (_, theirs) = read(&lab);
     let before: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(theirs, list(&before["Statement"]));
-    let lines = lab.notebook.take();
+    let lines = lab.recording.take();
     assert!(lines.iter().any(|line| line.outcome == Outcome::Failed && line.cause.contains("role")), "{lines:#?}");
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use enroller_core::report::{Decision, Outcome};
+use enroller_core::log::{LogEntry, Outcome};
 use enroller_lab::Lab;
 use enroller_lab::install::{BACKFILL, ENROLLMENTS, GRANTS};
 use enroller_sim::{CallRecord, Service};
@@ -80,7 +80,7 @@ pub(crate) async fn at_rest() -> Lab {
     let lab = organization(4, &[IRELAND, VIRGINIA], 1);
     lab.deploy_members().unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    lab.notebook.take();
+    lab.recording.take();
     lab
 }
 
@@ -111,11 +111,11 @@ pub(crate) fn assert_unchanged(lab: &Lab, before: &[String], case: &str) {
 /// that bring a refused message back.
 pub(crate) async fn alone(lab: &Lab, queue: Queue, case: &str, body: &str, end: &End) {
     let (before, dead) = (everything(lab), queue.dead(lab).len());
-    lab.notebook.take();
+    lab.recording.take();
     queue.send(lab, body).await;
     let from = lab.sim.calls().len();
     lab.settle(DAY_MS).await.unwrap();
-    let lines = lab.notebook.take();
+    let lines = lab.recording.take();
     let (outcome, reason, count, buried) = match end {
         End::Refused(reason) => (Outcome::Refused, reason, queue.receives(), 1),
         End::Dropped(reason) => (Outcome::Ignored, reason, 1, 0),
@@ -143,7 +143,7 @@ fn name(call: &CallRecord) -> String {
 }
 
 /// A line that neither grows with what a stranger wrote nor moves a reader's cursor.
-pub(crate) fn assert_harmless(line: &Decision, case: &str) {
+pub(crate) fn assert_harmless(line: &LogEntry, case: &str) {
     for text in [&line.cause, &line.resource] {
         assert!(text.chars().count() <= LONGEST_REASON, "{case}: a line of {} characters", text.chars().count());
         // A backfill's problems stand one to a line; the log's JSON writes the end of a line as an escape.
@@ -168,7 +168,7 @@ pub(crate) async fn beside_a_good_one(lab: &Lab, queue: Queue, case: &str, body:
     }
     let finished = |lab: &Lab| {
         let audit = look(lab);
-        audit.uncovered() == 0 && audit.misplaced().is_empty()
+        audit.uncovered() == 0 && audit.misassigned().is_empty()
     };
     assert!(!finished(lab), "{case}: there is something to do");
     queue.send(lab, body).await;

@@ -132,8 +132,8 @@ impl Case {
     }
 }
 
-fn placed(plan: &GrantPlan, number: u64) -> Option<&str> {
-    plan.placement.get(&account(number)).map(DestinationName::as_str)
+fn assigned(plan: &GrantPlan, number: u64) -> Option<&str> {
+    plan.assignments.get(&account(number)).map(DestinationName::as_str)
 }
 
 fn written(plan: &GrantPlan) -> Vec<&str> {

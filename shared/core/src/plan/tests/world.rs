@@ -75,7 +75,7 @@ impl World {
         assert!(self.filters.contains(&desired.filter()), "a record before the filter would be lost");
         for id in vpcs {
             let vpc = self.vpcs.iter().find(|vpc| vpc.id == *id).expect("AWS refuses a VPC that is not there");
-            assert_eq!(vpc.owner, desired.place.account, "AWS refuses a shared-in VPC");
+            assert_eq!(vpc.owner, desired.at.account, "AWS refuses a shared-in VPC");
             assert!(!self.has_right_flow_log(desired, vpc), "AWS refuses a twin");
             let number = self.flow_logs.iter().map(|log| log.id.clone()).collect::<BTreeSet<_>>().len() + 0x1000;
             self.flow_logs.push(FlowLog {
@@ -128,7 +128,7 @@ pub(super) fn is_ours(tags: &Tags) -> bool {
 /// Which traffic of a VPC is wanted, if any, read from its tags in another way than the planner does.
 pub(super) fn wanted_traffic_type(desired: &Desired<'_>, vpc: &Vpc) -> Option<TrafficType> {
     let tag = |key: &str| vpc.tags.get(key).map(|value| value.to_ascii_uppercase());
-    if vpc.owner != desired.place.account || tag("vpc-flow-logs").as_deref() == Some("OFF") {
+    if vpc.owner != desired.at.account || tag("vpc-flow-logs").as_deref() == Some("OFF") {
         return None;
     }
     Some(match tag("vpc-flow-logs-traffic-type").as_deref() {

@@ -12,7 +12,7 @@ fn the_first_shard_is_made_when_there_is_somebody_to_grant_and_not_before() {
     assert_eq!((write.name.as_str(), &write.target, &write.role), ("Logs", &target(), &role()));
     assert_eq!(write.added, accounts([1, 2]));
     assert_eq!(plan.granted, accounts([1, 2]));
-    assert_eq!(placed(&plan, 1), Some("Logs"));
+    assert_eq!(assigned(&plan, 1), Some("Logs"));
     insta::assert_snapshot!(write.policy.as_deref().unwrap(), @r#"{"Statement":[{"Action":"logs:PutSubscriptionFilter","Effect":"Allow","Principal":{"AWS":["000000000001","000000000002"]},"Resource":"arn:aws:logs:eu-west-1:999988887777:destination:Logs","Sid":"VpcEnroller"}],"Version":"2012-10-17"}"#);
 }
 
@@ -33,9 +33,9 @@ fn a_new_account_goes_to_the_first_shard_with_room_and_nobody_moves() {
     let case = Case::of([cramped("Logs", 2, [1, 2]), cramped("Logs-2", 2, [3]), listing("Logs-3", [4])], 1..=6);
     let plan = case.plan();
     assert_eq!(written(&plan), ["Logs-2", "Logs-3"]);
-    assert_eq!(placed(&plan, 5), Some("Logs-2"));
-    assert_eq!(placed(&plan, 6), Some("Logs-3"));
-    assert_eq!(placed(&plan, 4), Some("Logs-3"));
+    assert_eq!(assigned(&plan, 5), Some("Logs-2"));
+    assert_eq!(assigned(&plan, 6), Some("Logs-3"));
+    assert_eq!(assigned(&plan, 4), Some("Logs-3"));
     assert_eq!(plan.granted, accounts([5, 6]));
 }
 
@@ -49,7 +49,7 @@ fn a_new_shard_takes_the_lowest_free_number() {
     ] {
         let plan = Case::of(shards, [1, 2, 99]).plan();
         assert_eq!(plan.writes.last().map(|write| (write.name.as_str(), write.create)), Some((expected, true)));
-        assert_eq!(placed(&plan, 99), Some(expected));
+        assert_eq!(assigned(&plan, 99), Some(expected));
     }
 }
 
@@ -57,7 +57,7 @@ fn a_new_shard_takes_the_lowest_free_number() {
 fn an_account_that_is_merely_not_wanted_any_more_keeps_its_grant() {
     let plan = Case::of([listing("Logs", [1, 2, 3])], [1]).plan();
     assert_eq!(plan.writes, []);
-    assert_eq!(placed(&plan, 3), Some("Logs"));
+    assert_eq!(assigned(&plan, 3), Some("Logs"));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_departed_account_loses_its_grant_unless_it_is_wanted_again() {
     let plan = case.plan();
     assert_eq!(plan.revoked, accounts([3]));
     assert_eq!(plan.writes[0].removed, accounts([3]));
-    assert_eq!(placed(&plan, 3), None);
+    assert_eq!(assigned(&plan, 3), None);
     assert_eq!(listed(&case.after(&plan), "Logs"), accounts([1, 2]));
 }
 
@@ -107,14 +107,14 @@ fn the_guard_withholds_all_revocations_when_there_are_too_many() {
 fn an_account_on_several_shards_stays_on_the_first_of_them() {
     let case = Case::of([listing("Logs", [1]), listing("Logs-2", [1, 2]), listing("Logs-3", [2, 3])], [1, 2, 3]);
     let plan = case.plan();
-    assert_eq!(plan.doubled, accounts([1, 2]));
-    assert_eq!((placed(&plan, 1), placed(&plan, 2)), (Some("Logs"), Some("Logs-2")));
+    assert_eq!(plan.on_several_shards, accounts([1, 2]));
+    assert_eq!((assigned(&plan, 1), assigned(&plan, 2)), (Some("Logs"), Some("Logs-2")));
     assert_eq!(listed(&case.after(&plan), "Logs-2"), accounts([2]));
     assert_eq!(listed(&case.after(&plan), "Logs-3"), accounts([3]));
 
     let careful = Case { consolidate: false, ..case }.plan();
     assert_eq!(careful.writes, []);
-    assert_eq!((&careful.doubled, &careful.placement), (&plan.doubled, &plan.placement));
+    assert_eq!((&careful.on_several_shards, &careful.assignments), (&plan.on_several_shards, &plan.assignments));
 }
 
 #[test]

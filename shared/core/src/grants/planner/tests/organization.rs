@@ -8,13 +8,13 @@ fn an_organization_is_named_on_the_first_shard_and_covers_everybody_else() {
     let plan = case.plan();
     assert_eq!(written(&plan), ["Logs"]);
     assert!(plan.writes[0].create && !plan.writes[0].force);
-    assert_eq!((placed(&plan, 1), placed(&plan, 77)), (Some("Logs"), Some("Logs")));
+    assert_eq!((assigned(&plan, 1), assigned(&plan, 77)), (Some("Logs"), Some("Logs")));
     assert_eq!(plan.granted, accounts([1]));
 
     let later = Case { wanted: accounts([1, 2]), ..case.after(&plan) };
     assert_eq!(later.plan().writes, []);
-    assert_eq!(placed(&later.plan(), 2), Some("Logs"));
-    assert_eq!(later.observed.placement(None).get(&account(2)), None);
+    assert_eq!(assigned(&later.plan(), 2), Some("Logs"));
+    assert_eq!(later.observed.assignments(None).get(&account(2)), None);
 }
 
 #[test]
@@ -27,7 +27,10 @@ fn the_change_to_an_organization_is_forced_and_loses_nobody() {
     assert_eq!(written(&plan), ["Logs"]);
     assert!(plan.writes[0].force);
     assert_eq!(plan.writes[0].removed, accounts([1, 2]));
-    assert_eq!((placed(&plan, 1), placed(&plan, 3), placed(&plan, 9)), (Some("Logs"), Some("Logs-2"), Some("Logs")));
+    assert_eq!(
+        (assigned(&plan, 1), assigned(&plan, 3), assigned(&plan, 9)),
+        (Some("Logs"), Some("Logs-2"), Some("Logs"))
+    );
     assert_eq!(plan.granted, accounts([]));
     // Listed, but not known as a member: only evidence removes it.
     assert_eq!(listed(&case.after(&plan), "Logs"), accounts([8]));
@@ -52,8 +55,8 @@ fn an_unreadable_policy_lets_an_organization_in_if_it_mentions_it() {
     for (text, home) in [("[\"o-exampleorg1\"]", Some("Logs")), ("[\"o-exampleorg2\"]", None)] {
         let case = Case::of([shard("Logs", Some(text))], [1]).organization();
         let plan = case.plan();
-        assert_eq!((plan.writes.len(), placed(&plan, 1)), (0, home), "{text}");
-        let found = case.observed.placement(Some(&organization()));
+        assert_eq!((plan.writes.len(), assigned(&plan, 1)), (0, home), "{text}");
+        let found = case.observed.assignments(Some(&organization()));
         assert_eq!(found.get(&account(1)).map(DestinationName::as_str), home, "{text}");
     }
 }
@@ -63,12 +66,12 @@ fn another_organization_is_replaced_only_when_a_person_says_so() {
     let other = DestinationPolicy::empty().with_organization(Some("o-exampleorg2".parse().unwrap()));
     let mut case = Case::of([shard("Logs", Some(&other.render(&arn("Logs"))))], [1]).organization();
     let plan = case.plan();
-    assert_eq!((plan.writes.len(), placed(&plan, 1)), (0, None));
+    assert_eq!((plan.writes.len(), assigned(&plan, 1)), (0, None));
     assert!(
         matches!(plan.problems.as_slice(), [GrantProblem::OtherOrganization { found, .. }] if found.as_str() == "o-exampleorg2")
     );
     case.guard.overridden = true;
-    assert_eq!(placed(&case.plan(), 1), Some("Logs"));
+    assert_eq!(assigned(&case.plan(), 1), Some("Logs"));
 }
 
 #[test]
@@ -76,5 +79,5 @@ fn no_account_is_listed_where_every_filter_needs_a_role() {
     let named = DestinationPolicy::empty().with_organization(Some(organization()));
     let plan = Case::of([shard("Logs", Some(&named.render(&arn("Logs"))))], [1]).plan();
     assert_eq!(plan.problems, [GrantProblem::DemandsFilterRoles { shard: "Logs".parse().unwrap() }]);
-    assert_eq!((written(&plan), placed(&plan, 1)), (vec!["Logs-2"], Some("Logs-2")));
+    assert_eq!((written(&plan), assigned(&plan, 1)), (vec!["Logs-2"], Some("Logs-2")));
 }

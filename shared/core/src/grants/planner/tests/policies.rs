@@ -7,9 +7,9 @@ fn an_account_that_others_let_in_is_granted_and_not_listed_twice() {
     let case = Case::of([others("Logs", &json!(["000000000001", "arn:aws:iam::000000000002:root"]))], [1, 2, 3]);
     let plan = case.plan();
     assert_eq!(plan.granted, accounts([3]));
-    assert_eq!(placed(&plan, 2), Some("Logs"));
+    assert_eq!(assigned(&plan, 2), Some("Logs"));
     assert_eq!(plan.writes[0].added, accounts([3]));
-    assert!(!plan.placement.is_listed(&account(2)) && plan.placement.is_listed(&account(3)));
+    assert!(!plan.assignments.is_listed(&account(2)) && plan.assignments.is_listed(&account(3)));
 }
 
 #[test]
@@ -31,8 +31,11 @@ fn an_unreadable_policy_is_left_alone_and_those_it_mentions_are_not_placed_twice
         matches!(plan.problems.as_slice(), [GrantProblem::UnreadablePolicy { shard, .. }] if shard.as_str() == "Logs")
     );
     assert_eq!(written(&plan), ["Logs-2"]);
-    assert_eq!((placed(&plan, 1), placed(&plan, 2), placed(&plan, 3)), (Some("Logs"), Some("Logs-2"), Some("Logs-2")));
-    assert_eq!(placed(&plan, CENTRAL), Some("Logs-2"));
+    assert_eq!(
+        (assigned(&plan, 1), assigned(&plan, 2), assigned(&plan, 3)),
+        (Some("Logs"), Some("Logs-2"), Some("Logs-2"))
+    );
+    assert_eq!(assigned(&plan, CENTRAL), Some("Logs-2"));
     assert_eq!((plan.usage[0].bytes, plan.usage[0].room), (text.len(), 0));
 }
 
@@ -83,7 +86,7 @@ fn a_policy_that_would_be_too_long_is_reported_and_not_put() {
         matches!(plan.problems.as_slice(), [GrantProblem::PolicyTooLong { bytes, .. }] if *bytes > MAX_POLICY_BYTES)
     );
     assert_eq!(written(&plan), ["Logs-2"]);
-    assert_eq!((placed(&plan, 1), placed(&plan, 3)), (Some("Logs"), Some("Logs-2")));
+    assert_eq!((assigned(&plan, 1), assigned(&plan, 3)), (Some("Logs"), Some("Logs-2")));
     assert_eq!(plan.revoked, accounts([]));
 }
 

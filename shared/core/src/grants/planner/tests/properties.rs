@@ -73,9 +73,9 @@ proptest! {
         // What was withheld can pass once the same run's additions are counted as present.
         if again.revoked.is_empty() {
             prop_assert_eq!(&again.writes, &[]);
-            prop_assert_eq!(&again.placement, &plan.placement);
+            prop_assert_eq!(&again.assignments, &plan.assignments);
         }
-        prop_assert_eq!(after.observed.placement(case.organization.as_ref()), plan.placement.clone());
+        prop_assert_eq!(after.observed.assignments(case.organization.as_ref()), plan.assignments.clone());
 
         let sizes: Vec<_> = plan.writes.iter().filter_map(|write| Some(write.policy.as_ref()?.len())).collect();
         prop_assert!(sizes.iter().all(|bytes| *bytes <= MAX_POLICY_BYTES), "{:?}", sizes);
@@ -85,7 +85,7 @@ proptest! {
         let stuck = |problem: &GrantProblem| !matches!(problem, GrantProblem::DepartedNamedByOthers { .. });
         let excused = case.organization.is_some() && plan.problems.iter().any(stuck);
         for account in &case.wanted {
-            prop_assert!(plan.placement.get(account).is_some() || excused);
+            prop_assert!(plan.assignments.get(account).is_some() || excused);
             if case.consolidate {
                 prop_assert!(homes(&after, *account).len() <= 1);
             }
@@ -98,9 +98,9 @@ proptest! {
             } else if case.organization.is_none() && !old.is_empty() {
                 // Nobody moves: the first of the shards that listed it still does.
                 prop_assert_eq!(new.first(), old.first());
-                prop_assert_eq!(plan.placement.get(&account), old.first().copied());
+                prop_assert_eq!(plan.assignments.get(&account), old.first().copied());
             } else if !old.is_empty() {
-                prop_assert!(plan.placement.get(&account).is_some());
+                prop_assert!(plan.assignments.get(&account).is_some());
             }
         }
         prop_assert!(plan.revoked.is_empty() || plan.withheld.is_empty());
@@ -113,19 +113,19 @@ proptest! {
     ) {
         let names = ["Logs", "Logs-2", "Logs-4", "Logs-5"];
         let mut case = Case::of(rooms.iter().zip(names).map(|(room, name)| cramped(name, *room, [])), []);
-        let mut placed: BTreeMap<AccountId, DestinationName> = BTreeMap::new();
+        let mut assigned: BTreeMap<AccountId, DestinationName> = BTreeMap::new();
         for batch in arrivals {
             case.wanted.extend(accounts(batch));
             let plan = case.plan();
-            for (account, name) in &placed {
-                prop_assert_eq!(plan.placement.get(account), Some(name));
+            for (account, name) in &assigned {
+                prop_assert_eq!(plan.assignments.get(account), Some(name));
             }
             case = case.after(&plan);
             for account in &case.wanted {
                 prop_assert_eq!(homes(&case, *account).len(), 1);
             }
-            placed.clone_from(plan.placement.named());
+            assigned.clone_from(plan.assignments.named());
         }
-        prop_assert_eq!(placed.len(), case.wanted.len());
+        prop_assert_eq!(assigned.len(), case.wanted.len());
     }
 }

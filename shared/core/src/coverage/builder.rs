@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CoverageReport, CoverageRow, Status};
-use crate::ids::{AccountId, FlowLogId, ParentId, Place, Region, VpcId};
+use crate::ids::{AccountId, AccountRegion, FlowLogId, ParentId, Region, VpcId};
 use crate::names::DestinationName;
 use crate::observed::{Account, FlowLog, Observed, Vpc};
 use crate::plan::{Action, Plan, VpcPlan};
@@ -32,7 +32,7 @@ pub enum FailureClass {
 
 /// Why a place could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SurveyFailure {
+pub struct InspectionFailure {
     /// What happened, as AWS or the enroller words it; neither a capital nor a full stop is expected.
     pub text: String,
     /// What it says of the VPCs there.
@@ -45,16 +45,16 @@ pub struct SurveyFailure {
 
 /// What was seen in one account and Region.
 #[derive(Debug, Clone)]
-pub struct Surveyed<'a> {
+pub struct InspectedRegion<'a> {
     /// The account.
     pub account: &'a Account,
     /// The account and Region.
-    pub place: Place,
+    pub at: AccountRegion,
     /// The destination of the Region on which the account is granted, if any.
     pub granted_on: Option<DestinationName>,
     /// What is there and what would be done about it, or why that is not known. Where the account is not granted, the
     /// plan's destination is a guess, and what it says of the filter's destination is passed over.
-    pub looked: Result<(&'a Observed, &'a Plan), &'a SurveyFailure>,
+    pub looked: Result<(&'a Observed, &'a Plan), &'a InspectionFailure>,
 }
 
 /// A report as it grows.
@@ -62,23 +62,23 @@ pub struct Surveyed<'a> {
 pub struct Survey {
     rows: Vec<CoverageRow>,
     accounts: BTreeSet<AccountId>,
-    places: usize,
-    empty_places: usize,
+    account_regions: usize,
+    empty_account_regions: usize,
 }
 
 impl Survey {
     /// Takes in a place that was looked at, or tried to. `settings` are those the plan was made with.
-    pub fn add(&mut self, settings: &Settings, seen: &Surveyed<'_>) {
+    pub fn add(&mut self, settings: &Settings, seen: &InspectedRegion<'_>) {
         self.accounts.insert(seen.account.id);
-        self.places += 1;
+        self.account_regions += 1;
         let empty = CoverageRow {
-            region: Some(seen.place.region.clone()),
+            region: Some(seen.at.region.clone()),
             destination: seen.granted_on.clone(),
             ..row_of(seen.account)
         };
         match seen.looked {
             Ok((observed, plan)) => {
-                self.empty_places += usize::from(plan.vpcs.is_empty());
+                self.empty_account_regions += usize::from(plan.vpcs.is_empty());
                 let judge = Judge::of(settings, seen, observed, plan);
                 self.rows.extend(plan.vpcs.iter().map(|(vpc, verdict)| judge.row(empty.clone(), vpc, verdict)));
             }
@@ -110,8 +110,8 @@ impl Survey {
             regions: settings.regions.clone(),
             unit_names,
             accounts: self.accounts.len(),
-            places: self.places,
-            empty_places: self.empty_places,
+            account_regions: self.account_regions,
+            empty_account_regions: self.empty_account_regions,
             rows: self.rows,
         }
     }
@@ -134,7 +134,7 @@ fn row_of(account: &Account) -> CoverageRow {
     }
 }
 
-fn not_seen(row: CoverageRow, failure: &SurveyFailure) -> CoverageRow {
+fn not_seen(row: CoverageRow, failure: &InspectionFailure) -> CoverageRow {
     let (status, lead) = match failure.class {
         FailureClass::Skipped => (Status::Skipped, "Not enrolled here"),
         FailureClass::Later | FailureClass::Failed => (Status::Unknown, "This place could not be looked at"),
@@ -162,7 +162,7 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn of(settings: &'a Settings, seen: &Surveyed<'_>, observed: &'a Observed, plan: &Plan) -> Self {
+    fn of(settings: &'a Settings, seen: &InspectedRegion<'_>, observed: &'a Observed, plan: &Plan) -> Self {
         let name = |vpc: &'a Vpc| Some((&vpc.id, vpc.tags.get("Name")?.as_str()));
         let mut flow_logs = BTreeMap::<&str, Vec<&FlowLog>>::new();
         for log in &observed.flow_logs {

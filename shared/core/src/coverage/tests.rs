@@ -1,6 +1,6 @@
 use super::*;
 use crate::arn::Arn;
-use crate::ids::Place;
+use crate::ids::AccountRegion;
 use crate::observed::{
     Account, AccountState, Delivery, FlowLog, FlowLogTarget, LogGroupClass, Observed, SubscriptionFilter, Tags,
     TrafficType, Vpc,
@@ -45,10 +45,10 @@ impl Site {
     }
 
     fn desired(&self) -> Desired<'_> {
-        let place = place("eu-west-1");
+        let at = at("eu-west-1");
         let name = &self.settings.destination_name;
-        let destination = Arn::destination(&place.region, self.settings.central_account, name);
-        Desired { settings: &self.settings, place, destination }
+        let destination = Arn::destination(&at.region, self.settings.central_account, name);
+        Desired { settings: &self.settings, at, destination }
     }
 
     fn right_flow_log(&self) -> FlowLog {
@@ -57,9 +57,9 @@ impl Site {
 
     fn report(&self) -> CoverageReport {
         let plan = plan(&self.desired(), &self.observed);
-        let seen = Surveyed {
+        let seen = InspectedRegion {
             account: &account("prod"),
-            place: place("eu-west-1"),
+            at: at("eu-west-1"),
             granted_on: self.granted.then(|| self.settings.destination_name.clone()),
             looked: Ok((&self.observed, &plan)),
         };
@@ -77,8 +77,8 @@ fn report_of(settings: &Settings, fill: impl FnOnce(&mut Survey)) -> CoverageRep
     survey.finish(settings, "2026-11-23T10:00:00Z".to_owned(), BTreeMap::new())
 }
 
-fn place(region: &str) -> Place {
-    Place { account: ACCOUNT.parse().unwrap(), region: region.parse().unwrap() }
+fn at(region: &str) -> AccountRegion {
+    AccountRegion { account: ACCOUNT.parse().unwrap(), region: region.parse().unwrap() }
 }
 
 fn account(name: &str) -> Account {
@@ -266,7 +266,7 @@ fn an_account_that_is_left_alone_has_one_row_without_a_place() {
         (true, false, "excluded: The Region is not enrolled. -> ".to_owned()),
     ];
     assert_eq!(rows, expected);
-    assert_eq!((report.accounts, report.places), (0, 0), "nobody looked");
+    assert_eq!((report.accounts, report.account_regions), (0, 0), "nobody looked");
 }
 
 #[test]
@@ -289,19 +289,22 @@ fn a_place_that_could_not_be_looked_at_is_skipped_or_unknown_with_what_aws_said(
     ] {
         let settings = with(&[]).unwrap();
         let request_id = request_id.map(str::to_owned);
-        let failure = SurveyFailure { text: text.to_owned(), class, request_id, next_step: "wait".to_owned() };
-        let (account, place) = (account("prod"), place("us-east-1"));
-        let seen = Surveyed { account: &account, place, granted_on: None, looked: Err(&failure) };
+        let failure = InspectionFailure { text: text.to_owned(), class, request_id, next_step: "wait".to_owned() };
+        let (account, at) = (account("prod"), at("us-east-1"));
+        let seen = InspectedRegion { account: &account, at, granted_on: None, looked: Err(&failure) };
         let report = report_of(&settings, |survey| survey.add(&settings, &seen));
         assert_eq!(told(&report.rows[0]), expected);
-        assert_eq!((report.rows[0].vpc.clone(), report.empty_places), (None, 0));
+        assert_eq!((report.rows[0].vpc.clone(), report.empty_account_regions), (None, 0));
     }
 }
 
 #[test]
 fn an_empty_place_has_no_row_but_is_counted() {
     let report = Site::covered().after(|seen| *seen = Observed::default()).report();
-    assert_eq!((report.rows.len(), report.accounts, report.places, report.empty_places), (0, 1, 1, 1));
+    assert_eq!(
+        (report.rows.len(), report.accounts, report.account_regions, report.empty_account_regions),
+        (0, 1, 1, 1)
+    );
     assert_eq!(report.coverage_percent(), None);
 }
 
@@ -358,8 +361,8 @@ fn the_document_has_the_keys_that_others_rely_on() {
     let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(
         keys(&document),
-        "accounts by_account by_organizational_unit by_region coverage_percent empty_places generated_at organization \
-         organizational_unit_names places regions rows totals"
+        "account_regions accounts by_account by_organizational_unit by_region coverage_percent empty_account_regions \
+         generated_at organization organizational_unit_names regions rows totals"
     );
     let counts = "broken covered excluded foreign_only not_covered skipped unknown";
     assert_eq!(keys(&document["totals"]), counts);
@@ -395,7 +398,7 @@ fn rows_are_sorted_whatever_order_they_came_in() {
     let of = |regions: [&str; 2]| {
         report_of(&site.settings, |survey| {
             for region in regions {
-                let seen = Surveyed { account: &account, place: place(region), granted_on: None, looked };
+                let seen = InspectedRegion { account: &account, at: at(region), granted_on: None, looked };
                 survey.add(&site.settings, &seen);
             }
         })

@@ -1,12 +1,12 @@
 use serde_json::json;
 
 use super::*;
-use crate::testing::{CENTRAL, FakeAws, json_error, place};
+use crate::testing::{CENTRAL, FakeAws, at, json_error};
 
 const BUS: &str = "arn:aws:events:us-east-1:111122223333:event-bus/enroller";
 
-fn central() -> Place {
-    Place { account: CENTRAL.parse().unwrap(), ..place() }
+fn central() -> AccountRegion {
+    AccountRegion { account: CENTRAL.parse().unwrap(), ..at() }
 }
 
 fn rules() -> FakeAws {
@@ -37,7 +37,7 @@ fn rules() -> FakeAws {
 #[tokio::test]
 async fn rules_towards_a_target_are_read_page_by_page_with_state_pattern_and_targets() {
     let fake = rules();
-    let rules = fake.connection().inspection().buses.rules_towards(&place(), "default", BUS).await.unwrap();
+    let rules = fake.connection().inspection().buses.rules_towards(&at(), "default", BUS).await.unwrap();
     assert_eq!(
         rules.iter().map(|rule| (rule.name.as_str(), rule.enabled)).collect::<Vec<_>>(),
         [("a", true), ("b", false)]
@@ -56,7 +56,7 @@ async fn the_central_account_is_asked_with_own_credentials_and_others_with_the_m
     let buses = fake.connection().inspection().buses;
     buses.rules_towards(&central(), "enroller", BUS).await.unwrap();
     assert!(fake.asked("AssumeRole").is_empty());
-    buses.rules_towards(&place(), "default", BUS).await.unwrap();
+    buses.rules_towards(&at(), "default", BUS).await.unwrap();
     let keys: Vec<_> = fake.asked("ListRuleNamesByTarget").into_iter().map(|request| request.access_key).collect();
     assert!(keys[0] == "CENTRALKEY" && keys[2].starts_with("MEMBER"), "{keys:?}");
 }
@@ -107,10 +107,10 @@ async fn trails_of_other_regions_count_and_are_asked_by_arn() {
     });
     let trails = fake.connection().inspection().trails;
     assert_eq!(
-        trails.trails(&place()).await.unwrap(),
+        trails.trails(&at()).await.unwrap(),
         [TrailFacts { name: "org".to_owned(), arn: "arn:trail".to_owned() }]
     );
-    assert!(trails.is_logging(&place(), "arn:trail").await.unwrap());
+    assert!(trails.is_logging(&at(), "arn:trail").await.unwrap());
     assert_eq!(fake.asked("DescribeTrails")[0].member("includeShadowTrails"), json!(true));
     assert_eq!(fake.asked("GetTrailStatus")[0].member("Name"), json!("arn:trail"));
 }

@@ -1,23 +1,23 @@
 //! Checks of a live installation: what was found, what it means and how to mend it.
 //!
-//! Facts come in as plain values, a [`Verdict`] goes out; who asks AWS, and in which order, is not known here.
+//! Facts come in as plain values, a [`CheckResult`] goes out; who asks AWS, and in which order, is not known here.
 //!
 //! | you look for | it is in |
 //! |---|---|
 //! | all checks, their groups and meanings | [`CheckId`] |
 //! | caller, organization, listing of accounts | [`caller`] |
 //! | destinations, their policies and the room in them | [`destinations`] |
-//! | buses and rules: does every event that is needed find its way | [`routes`], [`pattern`] |
+//! | buses and rules: does every event that is needed find its way | [`event_routes`], [`pattern`] |
 //! | queues and dead letters | [`queues`] |
 //! | roles, Regions, trails and quotas of member accounts | [`members`] |
 
 pub mod caller;
 mod catalogue;
 pub mod destinations;
+pub mod event_routes;
 pub mod members;
 pub mod pattern;
 pub mod queues;
-pub mod routes;
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
@@ -25,7 +25,7 @@ use serde::{Serialize, Serializer};
 pub use catalogue::{CheckId, Group};
 
 use crate::error::{AwsError, Code};
-use crate::ids::{AccountId, Place, Region};
+use crate::ids::{AccountId, AccountRegion, Region};
 
 /// How a check ended, the harmless first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -58,7 +58,7 @@ impl Status {
 
 /// What a look at some facts came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct CheckResult {
     /// How it ended.
     pub status: Status,
     /// What was found, in one sentence without a full stop.
@@ -67,7 +67,7 @@ pub struct Verdict {
     pub remedy: String,
 }
 
-impl Verdict {
+impl CheckResult {
     /// All is well.
     pub fn ok(finding: impl Into<String>) -> Self {
         Self { status: Status::Ok, finding: finding.into(), remedy: String::new() }
@@ -113,20 +113,20 @@ pub struct Check {
     /// The destination, queue or role looked at, where there are several.
     pub resource: String,
     /// What was found.
-    pub verdict: Verdict,
+    pub verdict: CheckResult,
     /// AWS's request id, where a call failed.
     pub request_id: Option<String>,
 }
 
 impl Check {
     /// A check of the installation as a whole.
-    pub fn new(id: CheckId, verdict: Verdict) -> Self {
+    pub fn new(id: CheckId, verdict: CheckResult) -> Self {
         Self { id, account: None, region: None, resource: String::new(), verdict, request_id: None }
     }
 
     /// A check that could not be made, because a call failed.
     pub fn could_not_look(id: CheckId, error: &AwsError) -> Self {
-        Self { request_id: error.request_id.clone(), ..Self::new(id, Verdict::could_not_look(error)) }
+        Self { request_id: error.request_id.clone(), ..Self::new(id, CheckResult::could_not_look(error)) }
     }
 
     /// The same check, of one account.
@@ -143,8 +143,8 @@ impl Check {
 
     /// The same check, of one account and Region.
     #[must_use]
-    pub fn at(self, place: &Place) -> Self {
-        self.of(place.account).within(&place.region)
+    pub fn at(self, at: &AccountRegion) -> Self {
+        self.of(at.account).within(&at.region)
     }
 
     /// The same check, of one of several resources.
@@ -216,11 +216,11 @@ impl Summary {
 
 /// All checks of one examination, in the order of [`CheckId`] and then by what was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Checkup {
+pub struct DoctorReport {
     checks: Vec<Check>,
 }
 
-impl Checkup {
+impl DoctorReport {
     /// Puts checks in order.
     pub fn new(mut checks: Vec<Check>) -> Self {
         checks
@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     fn check(status: Status) -> Check {
-        let verdict = Verdict { status, finding: "found".to_owned(), remedy: "mend".to_owned() };
+        let verdict = CheckResult { status, finding: "found".to_owned(), remedy: "mend".to_owned() };
         Check::new(CheckId::Trail, verdict)
     }
 
@@ -280,7 +280,7 @@ mod tests {
             (&[Status::Ok, Status::Unknown, Status::Warning], 2),
             (&[Status::Failed, Status::Unknown, Status::Ok], 1),
         ] {
-            let checkup = Checkup::new(statuses.iter().map(|status| check(*status)).collect());
+            let checkup = DoctorReport::new(statuses.iter().map(|status| check(*status)).collect());
             assert_eq!(checkup.exit_code(), exit, "{statuses:?}");
             assert_eq!((checkup.summary().total(), checkup.checks().len()), (statuses.len(), statuses.len()));
         }
@@ -293,8 +293,8 @@ mod tests {
 
     #[test]
     fn a_check_names_account_region_and_resource_and_says_what_it_means() {
-        let place = Place { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
-        let check = check(Status::Failed).at(&place).about("trail");
+        let at = AccountRegion { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
+        let check = check(Status::Failed).at(&at).about("trail");
         assert_eq!(check.subject(), "111122223333 eu-west-1 trail");
         let shown = serde_json::to_value(&check).unwrap();
         assert_eq!(shown["id"], json!("trail"));
@@ -315,8 +315,8 @@ mod tests {
         let denied =
             "User is not authorized to perform: events:ListRules with an explicit deny in a service control policy";
         let by_policy = AwsError::answered("events:ListRules", "AccessDeniedException", denied);
-        assert_eq!(Verdict::could_not_look(&by_policy).remedy, by_policy.disposition().next_step());
+        assert_eq!(CheckResult::could_not_look(&by_policy).remedy, by_policy.disposition().next_step());
         let unanswered = AwsError::without_answer("events:ListRules", Code::NoAnswer, "connection refused");
-        assert!(Verdict::could_not_look(&unanswered).remedy.contains("AWS_ENDPOINT_URL"));
+        assert!(CheckResult::could_not_look(&unanswered).remedy.contains("AWS_ENDPOINT_URL"));
     }
 }

@@ -5,8 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Verdict, pattern};
-use crate::ids::{AccountId, OrganizationId, Place};
+use super::{CheckResult, pattern};
+use crate::ids::{AccountId, AccountRegion, OrganizationId};
 use crate::settings::Settings;
 
 /// A rule of a bus, as ListRules and ListTargetsByRule show it.
@@ -44,7 +44,7 @@ pub struct BusFacts {
 
 /// An event that has to find its way.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Needed {
+pub struct RequiredEvent {
     /// What people call it.
     pub name: &'static str,
     /// Whether without it something stays undone until the sweep. The rest are hints.
@@ -55,7 +55,7 @@ pub struct Needed {
 
 /// Where needed events have to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
+pub enum EventTarget {
     /// To a bus, with a role: mandatory for bus targets made after 2 March 2023 (EventBridge user guide, "Sending and
     /// receiving events between AWS accounts").
     Bus(String),
@@ -65,7 +65,7 @@ pub enum Way {
     FifoQueue(String),
 }
 
-impl Way {
+impl EventTarget {
     /// ARN of the bus or queue.
     pub fn arn(&self) -> &str {
         match self {
@@ -83,60 +83,60 @@ impl Way {
 }
 
 /// What a member account has to forward from a place.
-pub fn member_events(settings: &Settings, place: &Place) -> Vec<Needed> {
+pub fn member_events(settings: &Settings, at: &AccountRegion) -> Vec<RequiredEvent> {
     let group = settings.log_group_name.as_str();
     let filter = json!({ "logGroupName": group, "filterName": settings.filter_name.as_str() });
     let retention = json!({ "logGroupName": group });
     let stack = settings.member_stack_name.as_str();
     let mut needed = vec![
-        call(place, true, "ec2", "CreateVpc", json!({ "cidrBlock": "10.0.0.0/16" })),
-        call(place, true, "ec2", "CreateDefaultVpc", json!({ "CreateDefaultVpcRequest": "" })),
-        call(place, true, "ec2", "DeleteFlowLogs", json!({ "DeleteFlowLogsRequest": { "FlowLogId": { "tag": 1 } } })),
-        call(place, true, "logs", "DeleteLogGroup", json!({ "logGroupName": group })),
-        call(place, true, "logs", "DeleteSubscriptionFilter", filter.clone()),
-        call(place, false, "logs", "PutSubscriptionFilter", filter),
-        call(place, false, "logs", "PutRetentionPolicy", retention.clone()),
-        call(place, false, "logs", "DeleteRetentionPolicy", retention),
+        call(at, true, "ec2", "CreateVpc", json!({ "cidrBlock": "10.0.0.0/16" })),
+        call(at, true, "ec2", "CreateDefaultVpc", json!({ "CreateDefaultVpcRequest": "" })),
+        call(at, true, "ec2", "DeleteFlowLogs", json!({ "DeleteFlowLogsRequest": { "FlowLogId": { "tag": 1 } } })),
+        call(at, true, "logs", "DeleteLogGroup", json!({ "logGroupName": group })),
+        call(at, true, "logs", "DeleteSubscriptionFilter", filter.clone()),
+        call(at, false, "logs", "PutSubscriptionFilter", filter),
+        call(at, false, "logs", "PutRetentionPolicy", retention.clone()),
+        call(at, false, "logs", "DeleteRetentionPolicy", retention),
     ];
     // StackSets name their stacks after themselves with a suffix.
     let set = format!("StackSet-{stack}-00000000-0000-4000-8000-000000000001");
-    needed.push(stack_event(place, "member stack CREATE_COMPLETE", &set, "CREATE_COMPLETE"));
-    needed.push(stack_event(place, "member stack UPDATE_COMPLETE", &set, "UPDATE_COMPLETE"));
+    needed.push(stack_event(at, "member stack CREATE_COMPLETE", &set, "CREATE_COMPLETE"));
+    needed.push(stack_event(at, "member stack UPDATE_COMPLETE", &set, "UPDATE_COMPLETE"));
     needed
 }
 
 /// What the management account has to forward from the Region of Organizations. Events of Control Tower come from its
 /// own home Region, if it is used at all, and are not asked for.
-pub fn account_events(place: &Place) -> Vec<Needed> {
+pub fn account_events(at: &AccountRegion) -> Vec<RequiredEvent> {
     vec![
-        service_event(place, "CreateAccountResult", "createAccountStatus"),
-        service_event(place, "CloseAccountResult", "closeAccountStatus"),
-        service_event(place, "AccountJoinedOrganization", ""),
-        service_event(place, "AccountDepartedOrganization", ""),
-        call(place, true, "organizations", "RemoveAccountFromOrganization", json!({ "accountId": EXAMPLE })),
-        call(place, false, "organizations", "MoveAccount", json!({ "accountId": EXAMPLE })),
+        service_event(at, "CreateAccountResult", "createAccountStatus"),
+        service_event(at, "CloseAccountResult", "closeAccountStatus"),
+        service_event(at, "AccountJoinedOrganization", ""),
+        service_event(at, "AccountDepartedOrganization", ""),
+        call(at, true, "organizations", "RemoveAccountFromOrganization", json!({ "accountId": EXAMPLE })),
+        call(at, false, "organizations", "MoveAccount", json!({ "accountId": EXAMPLE })),
     ]
 }
 
 /// An account that a needed event is about.
 const EXAMPLE: &str = "111122223333";
 
-fn envelope(place: &Place, source: &str, kind: &str, detail: Value) -> Value {
+fn envelope(at: &AccountRegion, source: &str, kind: &str, detail: Value) -> Value {
     json!({
         "version": "0",
         "id": "00000000-0000-4000-a000-000000000001",
         "source": format!("aws.{source}"),
         "detail-type": kind,
-        "account": place.account,
-        "region": place.region,
+        "account": at.account,
+        "region": at.region,
         "time": "2026-11-23T10:00:00Z",
         "resources": [],
         "detail": detail,
     })
 }
 
-fn call(place: &Place, vital: bool, source: &str, name: &'static str, parameters: Value) -> Needed {
-    let account = place.account;
+fn call(at: &AccountRegion, vital: bool, source: &str, name: &'static str, parameters: Value) -> RequiredEvent {
+    let account = at.account;
     let identity = json!({
         "type": "AssumedRole",
         "arn": format!("arn:aws:sts::{account}:assumed-role/Admin/somebody"),
@@ -151,7 +151,7 @@ fn call(place: &Place, vital: bool, source: &str, name: &'static str, parameters
         "userIdentity": identity,
         "eventSource": format!("{source}.amazonaws.com"),
         "eventName": name,
-        "awsRegion": place.region,
+        "awsRegion": at.region,
         "requestParameters": parameters,
         "readOnly": false,
         "eventType": "AwsApiCall",
@@ -159,34 +159,38 @@ fn call(place: &Place, vital: bool, source: &str, name: &'static str, parameters
         "recipientAccountId": account,
         "eventCategory": "Management",
     });
-    Needed { name, vital, event: envelope(place, source, "AWS API Call via CloudTrail", detail) }
+    RequiredEvent { name, vital, event: envelope(at, source, "AWS API Call via CloudTrail", detail) }
 }
 
-fn service_event(place: &Place, name: &'static str, status: &str) -> Needed {
+fn service_event(at: &AccountRegion, name: &'static str, status: &str) -> RequiredEvent {
     let facts = match status {
         "" => json!({ "accountId": EXAMPLE }),
         status => json!({ status: { "state": "SUCCEEDED", "accountId": EXAMPLE } }),
     };
     let detail = json!({
         "eventVersion": "1.11",
-        "userIdentity": { "accountId": place.account, "invokedBy": "AWS Internal" },
+        "userIdentity": { "accountId": at.account, "invokedBy": "AWS Internal" },
         "eventSource": "organizations.amazonaws.com",
         "eventName": name,
-        "awsRegion": place.region,
+        "awsRegion": at.region,
         "requestParameters": null,
         "responseElements": null,
         "serviceEventDetails": facts,
         "eventType": "AwsServiceEvent",
         "managementEvent": true,
         "readOnly": false,
-        "recipientAccountId": place.account,
+        "recipientAccountId": at.account,
         "eventCategory": "Management",
     });
-    Needed { name, vital: true, event: envelope(place, "organizations", "AWS Service Event via CloudTrail", detail) }
+    RequiredEvent {
+        name,
+        vital: true,
+        event: envelope(at, "organizations", "AWS Service Event via CloudTrail", detail),
+    }
 }
 
-fn stack_event(place: &Place, name: &'static str, stack: &str, status: &str) -> Needed {
-    let Place { account, region } = place;
+fn stack_event(at: &AccountRegion, name: &'static str, stack: &str, status: &str) -> RequiredEvent {
+    let AccountRegion { account, region } = at;
     let partition = region.partition();
     let id =
         format!("arn:{partition}:cloudformation:{region}:{account}:stack/{stack}/00000000-0000-4000-8000-000000000002");
@@ -195,17 +199,17 @@ fn stack_event(place: &Place, name: &'static str, stack: &str, status: &str) -> 
         "status-details": { "status": status, "status-reason": "" },
         "client-request-token": "",
     });
-    let mut event = envelope(place, "cloudformation", "CloudFormation Stack Status Change", detail);
+    let mut event = envelope(at, "cloudformation", "CloudFormation Stack Status Change", detail);
     event["resources"] = json!([id]);
-    Needed { name, vital: false, event }
+    RequiredEvent { name, vital: false, event }
 }
 
 /// Whether these rules send every needed event on its way. `remedy` says what makes the rules.
-pub fn judge_way(rules: &[RuleFacts], needed: &[Needed], way: &Way, remedy: &str) -> Verdict {
+pub fn check_route(rules: &[RuleFacts], needed: &[RequiredEvent], way: &EventTarget, remedy: &str) -> CheckResult {
     let target = |rule: &RuleFacts| rule.targets.iter().find(|target| target.arn == way.arn()).cloned();
     let towards: Vec<(&RuleFacts, TargetFacts)> = rules.iter().filter_map(|rule| Some((rule, target(rule)?))).collect();
     if towards.is_empty() {
-        return Verdict::failed(format!("no rule sends anything to {}", way.arn()), remedy);
+        return CheckResult::failed(format!("no rule sends anything to {}", way.arn()), remedy);
     }
     let (mut missing, mut hints, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
     for needed in needed {
@@ -223,23 +227,23 @@ pub fn judge_way(rules: &[RuleFacts], needed: &[Needed], way: &Way, remedy: &str
         format!("no rule sends {} to {}{why}", names.join(", "), way.arn())
     };
     if !missing.is_empty() {
-        Verdict::failed(not_sent(&missing), remedy)
+        CheckResult::failed(not_sent(&missing), remedy)
     } else if !unclear.is_empty() {
         let finding = format!(
             "it is not known whether {} find their way: a pattern uses operators not known to this \
                                version",
             unclear.join(", ")
         );
-        Verdict::unknown(finding, "test the rules' patterns with `aws events test-event-pattern`")
+        CheckResult::unknown(finding, "test the rules' patterns with `aws events test-event-pattern`")
     } else if !hints.is_empty() {
-        Verdict::warning(not_sent(&hints), remedy)
+        CheckResult::warning(not_sent(&hints), remedy)
     } else {
         let names: Vec<&str> = towards.iter().map(|(rule, _)| rule.name.as_str()).collect();
-        Verdict::ok(format!("{} to {}", names.join(", "), way.arn()))
+        CheckResult::ok(format!("{} to {}", names.join(", "), way.arn()))
     }
 }
 
-fn sent(towards: &[(&RuleFacts, TargetFacts)], needed: &Needed, way: &Way) -> Option<bool> {
+fn sent(towards: &[(&RuleFacts, TargetFacts)], needed: &RequiredEvent, way: &EventTarget) -> Option<bool> {
     let working = towards.iter().filter(|(rule, target)| fault(rule, target, way).is_none());
     let matched = working.map(|(rule, _)| match &rule.pattern {
         Some(pattern) => pattern::matches(pattern, &needed.event),
@@ -253,7 +257,7 @@ fn sent(towards: &[(&RuleFacts, TargetFacts)], needed: &Needed, way: &Way) -> Op
 }
 
 /// What keeps a rule from sending anything at all.
-fn fault(rule: &RuleFacts, target: &TargetFacts, way: &Way) -> Option<String> {
+fn fault(rule: &RuleFacts, target: &TargetFacts, way: &EventTarget) -> Option<String> {
     if !rule.enabled {
         return Some(format!("rule {} is disabled", rule.name));
     }
@@ -261,23 +265,23 @@ fn fault(rule: &RuleFacts, target: &TargetFacts, way: &Way) -> Option<String> {
 }
 
 /// Whether a bus takes events from every account of the organization.
-pub fn judge_bus(bus: &BusFacts, organization: &OrganizationId, owner: AccountId) -> Verdict {
+pub fn check_bus(bus: &BusFacts, organization: &OrganizationId, owner: AccountId) -> CheckResult {
     let remedy = "update the central stacks: the policy allows events:PutEvents with aws:PrincipalOrgID";
     let Some(policy) = &bus.policy else {
-        return Verdict::failed(format!("it has no policy, so only {owner} may send to it"), remedy);
+        return CheckResult::failed(format!("it has no policy, so only {owner} may send to it"), remedy);
     };
     let document: Value = match serde_json::from_str(policy) {
         Ok(document) => document,
-        Err(error) => return Verdict::failed(format!("its policy is not JSON: {error}"), remedy),
+        Err(error) => return CheckResult::failed(format!("its policy is not JSON: {error}"), remedy),
     };
     let statements = match &document["Statement"] {
         Value::Array(list) => list.as_slice(),
         single => std::slice::from_ref(single),
     };
     if statements.iter().any(|statement| admits(statement, organization)) {
-        return Verdict::ok(format!("takes events from all of {organization}"));
+        return CheckResult::ok(format!("takes events from all of {organization}"));
     }
-    Verdict::failed(format!("its policy does not let {organization} send to it"), remedy)
+    CheckResult::failed(format!("its policy does not let {organization} send to it"), remedy)
 }
 
 /// Any principal, any form of the condition that names the organization: what matters is that the members pass.
@@ -303,5 +307,5 @@ fn admits(statement: &Value, organization: &OrganizationId) -> bool {
 }
 
 #[cfg(test)]
-#[path = "routes_tests.rs"]
+#[path = "event_routes_tests.rs"]
 mod tests;

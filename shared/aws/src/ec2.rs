@@ -13,10 +13,10 @@ use aws_sdk_ec2::types::{
 };
 use aws_types::SdkConfig;
 use aws_types::request_id::RequestId;
-use enroller_core::ids::{AccountId, FlowLogId, Place, Region, VpcId};
+use enroller_core::ids::{AccountId, AccountRegion, FlowLogId, Region, VpcId};
 use enroller_core::observed::{FlowLog, Vpc};
 use enroller_core::settings::Tag;
-use enroller_engine::ports::{AwsResult, Network, NewFlowLogs};
+use enroller_engine::ports::{self, AwsResult, NewFlowLogs};
 
 use crate::calls::{Calls, Identity, Link, all_pages};
 use crate::errors::unparsable;
@@ -56,7 +56,7 @@ fn client_token() -> String {
     format!("{:016x}{:016x}", random(), random())
 }
 
-fn vpc_page(at: &Place, page: DescribeVpcsOutput) -> AwsResult<(Vec<Vpc>, Option<String>)> {
+fn vpc_page(at: &AccountRegion, page: DescribeVpcsOutput) -> AwsResult<(Vec<Vpc>, Option<String>)> {
     let vpcs: AwsResult<Vec<Vpc>> = page.vpcs().iter().map(|vpc| read::vpc(at, vpc)).collect();
     Ok((vpcs?, page.next_token))
 }
@@ -69,8 +69,8 @@ fn tagged(tag: &Tag) -> TagSpecification {
 }
 
 #[async_trait]
-impl Network for Ec2 {
-    async fn vpcs(&self, at: &Place) -> AwsResult<Vec<Vpc>> {
+impl ports::Ec2 for Ec2 {
+    async fn vpcs(&self, at: &AccountRegion) -> AwsResult<Vec<Vpc>> {
         // VPCs that other accounts share with this one are listed too, and their flow logs are the owner's.
         let owned = Filter::builder().name("owner-id").values(at.account.to_string()).build();
         all_pages(DESCRIBE_VPCS, at, async |token| {
@@ -82,7 +82,7 @@ impl Network for Ec2 {
         .await
     }
 
-    async fn flow_logs(&self, at: &Place) -> AwsResult<Vec<FlowLog>> {
+    async fn flow_logs(&self, at: &AccountRegion) -> AwsResult<Vec<FlowLog>> {
         let ours = &self.0.settings().ownership_tag;
         all_pages(DESCRIBE_FLOW_LOGS, at, async |token| {
             let request = |client: Client| client.describe_flow_logs().max_results(PAGE).set_next_token(token).send();
@@ -95,7 +95,11 @@ impl Network for Ec2 {
     /// AWS does not document the order of the ids it gives; they are taken to be in the order of the VPCs asked for,
     /// less those it names as unsuccessful. Nothing but the report rests on that: what covers a VPC is always read back
     /// from DescribeFlowLogs. Where the numbers differ, no VPC is said to have a flow log.
-    async fn create_flow_logs(&self, at: &Place, new: &NewFlowLogs) -> AwsResult<Vec<(VpcId, AwsResult<FlowLogId>)>> {
+    async fn create_flow_logs(
+        &self,
+        at: &AccountRegion,
+        new: &NewFlowLogs,
+    ) -> AwsResult<Vec<(VpcId, AwsResult<FlowLogId>)>> {
         let request = |client: Client| {
             client
                 .create_flow_logs()
@@ -117,7 +121,11 @@ impl Network for Ec2 {
         Ok(call.created(&new.vpcs, answer.flow_log_ids(), answer.unsuccessful()))
     }
 
-    async fn delete_flow_logs(&self, at: &Place, ids: &[FlowLogId]) -> AwsResult<Vec<(FlowLogId, AwsResult<()>)>> {
+    async fn delete_flow_logs(
+        &self,
+        at: &AccountRegion,
+        ids: &[FlowLogId],
+    ) -> AwsResult<Vec<(FlowLogId, AwsResult<()>)>> {
         let request = |client: Client| {
             client.delete_flow_logs().set_flow_log_ids(Some(ids.iter().map(FlowLogId::to_string).collect())).send()
         };
@@ -126,7 +134,7 @@ impl Network for Ec2 {
     }
 
     async fn enabled_regions(&self, account: AccountId) -> AwsResult<BTreeSet<Region>> {
-        let at = Place { account, region: self.0.settings().home_region.clone() };
+        let at = AccountRegion { account, region: self.0.settings().home_region.clone() };
         // Without AllRegions the answer holds the enabled Regions only.
         let answer = self.0.call(DESCRIBE_REGIONS, &at, |client| client.describe_regions().send()).await?;
         if answer.regions().is_empty() {

@@ -3,19 +3,20 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use enroller_core::report::{Decision, Metrics, Outcome};
-use enroller_engine::ports::{Clock, Journal};
+use enroller_core::log::{LogEntry, Outcome};
+use enroller_core::metrics::Metrics;
+use enroller_engine::ports::{Clock, DecisionLog};
 use serde_json::{Map, Value};
 
 /// Writes each decision as one JSON line with `level`, `message` (always `decision`), `function` and the keys of
-/// [`Decision`], and metrics in CloudWatch's embedded metric format, which only works on lines of their own.
-pub struct LineJournal {
+/// [`LogEntry`], and metrics in CloudWatch's embedded metric format, which only works on lines of their own.
+pub struct JsonLog {
     function: String,
     clock: Arc<dyn Clock>,
     out: Mutex<Box<dyn Write + Send>>,
 }
 
-impl LineJournal {
+impl JsonLog {
     /// To standard output, which Lambda sends to CloudWatch Logs. `function` is the dimension of all metrics.
     pub fn stdout(function: &str, clock: Arc<dyn Clock>) -> Self {
         Self::new(function, clock, std::io::stdout())
@@ -44,17 +45,17 @@ const fn level(outcome: Outcome) -> &'static str {
     }
 }
 
-impl Journal for LineJournal {
-    fn decision(&self, decision: &Decision) {
-        let mut line: Map<String, Value> = match serde_json::to_value(decision) {
+impl DecisionLog for JsonLog {
+    fn entry(&self, entry: &LogEntry) {
+        let mut line: Map<String, Value> = match serde_json::to_value(entry) {
             Ok(Value::Object(members)) => members,
             Ok(other) => Map::from_iter([("decision".to_owned(), other)]),
             Err(error) => {
-                tracing::error!(%error, ?decision, "a decision could not be written as JSON");
+                tracing::error!(%error, ?entry, "an entry of the decision log could not be written as JSON");
                 return;
             }
         };
-        line.insert("level".to_owned(), level(decision.outcome).into());
+        line.insert("level".to_owned(), level(entry.outcome).into());
         line.insert("message".to_owned(), "decision".into());
         line.insert("function".to_owned(), self.function.as_str().into());
         self.write(Value::Object(line).to_string());
@@ -69,7 +70,7 @@ impl Journal for LineJournal {
 
 #[cfg(test)]
 mod tests {
-    use enroller_core::report::Metric;
+    use enroller_core::metrics::Metric;
 
     use super::*;
     use crate::testing::FakeTime;
@@ -86,10 +87,10 @@ mod tests {
         }
     }
 
-    fn written(use_it: impl FnOnce(&LineJournal)) -> Vec<Value> {
+    fn written(use_it: impl FnOnce(&JsonLog)) -> Vec<Value> {
         let shared = Shared::default();
         let clock = Arc::new(FakeTime::at_seconds(1_700_000_000).time());
-        use_it(&LineJournal::new("vpc-enroller", clock, shared.clone()));
+        use_it(&JsonLog::new("vpc-enroller", clock, shared.clone()));
         let bytes = shared.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -98,8 +99,8 @@ mod tests {
     fn a_decision_is_one_flat_line_with_level_and_function() {
         let account = "111122223333".parse().ok();
         let decision =
-            Decision::about(account, "grant", "VPCFlowLogsDestination", Outcome::Failed, "line one\nline two");
-        let lines = written(|journal| journal.decision(&decision));
+            LogEntry::about(account, "grant", "VPCFlowLogsDestination", Outcome::Failed, "line one\nline two");
+        let lines = written(|log| log.entry(&decision));
         assert_eq!(lines.len(), 1, "a line break in a text must not break the line");
         for (key, value) in [
             ("level", "ERROR"),
@@ -119,7 +120,7 @@ mod tests {
     fn metrics_carry_the_function_and_the_time_of_the_clock() {
         let mut metrics = Metrics::default();
         metrics.add(Metric::VpcsEnrolled, 3.0);
-        let lines = written(|journal| journal.metrics(&metrics));
+        let lines = written(|log| log.metrics(&metrics));
         assert_eq!(lines[0]["Function"], "vpc-enroller");
         assert_eq!(lines[0]["VpcsEnrolled"], 3.0);
         assert_eq!(lines[0]["_aws"]["Timestamp"], 1_700_000_000_000_u64);

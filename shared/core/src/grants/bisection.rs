@@ -11,18 +11,18 @@ use crate::ids::AccountId;
 /// takes some 2 *k* log *n* questions. What was accepted stays in every later candidate, so each question that is
 /// answered with yes leaves AWS with a better policy than before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sieve {
+pub struct PrincipalBisection {
     accepted: BTreeSet<AccountId>,
     refused: BTreeSet<AccountId>,
     open: Vec<Vec<AccountId>>,
 }
 
-impl Sieve {
+impl PrincipalBisection {
     /// For accounts that were refused together, while the policy without any of them was taken.
     pub fn new(together: &BTreeSet<AccountId>) -> Self {
-        let mut sieve = Self { accepted: BTreeSet::new(), refused: BTreeSet::new(), open: Vec::new() };
-        sieve.split(together.iter().copied().collect());
-        sieve
+        let mut bisection = Self { accepted: BTreeSet::new(), refused: BTreeSet::new(), open: Vec::new() };
+        bisection.split(together.iter().copied().collect());
+        bisection
     }
 
     /// The accounts to ask about next, all at once; `None` when each is known.
@@ -74,27 +74,27 @@ mod tests {
     }
 
     /// Asks until all is known; returns how many questions that took.
-    fn ask(sieve: &mut Sieve, bad: &BTreeSet<AccountId>) -> usize {
+    fn ask(bisection: &mut PrincipalBisection, bad: &BTreeSet<AccountId>) -> usize {
         let mut questions = 0;
-        while let Some(candidate) = sieve.candidate() {
+        while let Some(candidate) = bisection.candidate() {
             questions += 1;
-            if candidate.is_disjoint(bad) { sieve.accept() } else { sieve.refuse() }
+            if candidate.is_disjoint(bad) { bisection.accept() } else { bisection.refuse() }
         }
         questions
     }
 
     #[test]
     fn one_account_that_was_refused_alone_needs_no_question() {
-        let sieve = Sieve::new(&accounts([7]));
-        assert_eq!((sieve.candidate(), sieve.refused()), (None, &accounts([7])));
+        let bisection = PrincipalBisection::new(&accounts([7]));
+        assert_eq!((bisection.candidate(), bisection.refused()), (None, &accounts([7])));
     }
 
     #[test]
     fn one_of_three_hundred_is_found_with_few_questions() {
-        let mut sieve = Sieve::new(&accounts(1..=300));
-        let questions = ask(&mut sieve, &accounts([123]));
+        let mut bisection = PrincipalBisection::new(&accounts(1..=300));
+        let questions = ask(&mut bisection, &accounts([123]));
         assert!(questions <= 18, "{questions} questions");
-        assert_eq!(sieve.refused(), &accounts([123]));
+        assert_eq!(bisection.refused(), &accounts([123]));
     }
 
     proptest! {
@@ -105,11 +105,11 @@ mod tests {
         ) {
             let listed: Vec<u64> = all.iter().copied().collect();
             let bad = accounts(picks.iter().map(|pick| listed[pick.index(listed.len())]));
-            let mut sieve = Sieve::new(&accounts(all));
-            ask(&mut sieve, &bad);
-            prop_assert_eq!(sieve.refused(), &bad);
+            let mut bisection = PrincipalBisection::new(&accounts(all));
+            ask(&mut bisection, &bad);
+            prop_assert_eq!(bisection.refused(), &bad);
             let good: BTreeSet<_> = accounts(listed).difference(&bad).copied().collect();
-            prop_assert_eq!(sieve.accepted(), &good);
+            prop_assert_eq!(bisection.accepted(), &good);
         }
     }
 }

@@ -1,15 +1,9 @@
 //! What came of it: decision lines for people and log queries, outcomes per VPC, metrics for alarms.
 
-pub mod checkup;
-pub mod coverage;
-mod metrics;
-
 use serde::Serialize;
 
 use crate::error::{AwsError, Disposition};
-use crate::ids::{AccountId, Place, Region};
-
-pub use metrics::{Metric, Metrics, NAMESPACE};
+use crate::ids::{AccountId, AccountRegion, Region};
 
 /// How a decision ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -33,7 +27,7 @@ pub enum Outcome {
 
 /// One decision, one line in the logs. The keys are stable: log queries and alarms may rely on them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Decision {
+pub struct LogEntry {
     /// The account it is about.
     pub account: Option<AccountId>,
     /// The Region it is about.
@@ -54,17 +48,17 @@ pub struct Decision {
     pub next_step: Option<String>,
 }
 
-impl Decision {
+impl LogEntry {
     /// A decision about a place.
     pub fn at(
-        place: &Place,
+        at: &AccountRegion,
         action: &str,
         resource: impl Into<String>,
         outcome: Outcome,
         cause: impl Into<String>,
     ) -> Self {
-        let decision = Self::about(Some(place.account), action, resource, outcome, cause);
-        Self { region: Some(place.region.clone()), ..decision }
+        let decision = Self::about(Some(at.account), action, resource, outcome, cause);
+        Self { region: Some(at.region.clone()), ..decision }
     }
 
     /// A decision about something that has no place, or only an account.
@@ -123,8 +117,8 @@ mod tests {
 
     #[test]
     fn a_line_tells_where_what_why_and_what_to_do() {
-        let place = Place { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
-        let line = Decision::at(&place, "create-flow-log", "vpc-0123456789abcdef0", Outcome::Done, "it has none");
+        let at = AccountRegion { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
+        let line = LogEntry::at(&at, "create-flow-log", "vpc-0123456789abcdef0", Outcome::Done, "it has none");
         insta::assert_json_snapshot!(line, @r#"
         {
           "account": "111122223333",

@@ -9,14 +9,14 @@ use crate::names::DestinationName;
 
 /// Where each account's filter belongs in one Region.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Placement {
+pub struct ShardAssignments {
     named: BTreeMap<AccountId, DestinationName>,
     /// Those of them that a statement of ours lists.
     listed: BTreeSet<AccountId>,
     everyone_else: Option<DestinationName>,
 }
 
-impl Placement {
+impl ShardAssignments {
     /// The destination for an account's filter; `None` where the account is not granted.
     pub fn get(&self, account: &AccountId) -> Option<&DestinationName> {
         self.named.get(account).or(self.everyone_else.as_ref())
@@ -35,10 +35,11 @@ impl Placement {
     /// Takes the lowest shard that lists an account in our statement, else the lowest on which others let it in, else
     /// the lowest unreadable one that mentions it.
     pub(super) fn collect<'a>(
-        holdings: impl Iterator<Item = (&'a DestinationName, &'a Holdings)> + Clone,
+        holdings: impl Iterator<Item = (&'a DestinationName, &'a PolicyAccounts)> + Clone,
         everyone_else: Option<DestinationName>,
     ) -> Self {
-        let kinds: [fn(&Holdings) -> &BTreeSet<AccountId>; 3] = [|h| &h.listed, |h| &h.by_others, |h| &h.mentioned];
+        let kinds: [fn(&PolicyAccounts) -> &BTreeSet<AccountId>; 3] =
+            [|h| &h.listed, |h| &h.by_others, |h| &h.mentioned];
         let listed = holdings.clone().flat_map(|(_, holdings)| &holdings.listed).copied().collect();
         let mut named = BTreeMap::new();
         for kind in kinds {
@@ -54,15 +55,18 @@ impl Placement {
 
 impl RegionGrants {
     /// Where filters belong as things stand. `organization` is given in organization mode only.
-    pub fn placement(&self, organization: Option<&OrganizationId>) -> Placement {
-        let holdings: Vec<_> =
-            self.shards().values().map(|shard| (&shard.name, Holdings::of(shard, &self.arn_of(&shard.name)))).collect();
+    pub fn assignments(&self, organization: Option<&OrganizationId>) -> ShardAssignments {
+        let holdings: Vec<_> = self
+            .shards()
+            .values()
+            .map(|shard| (&shard.name, PolicyAccounts::of(shard, &self.arn_of(&shard.name))))
+            .collect();
         let first = self.shards().get(&ShardNaming::FIRST);
         let everyone_else = first.filter(|first| {
             organization.is_some_and(|organization| lets_in(first, organization, &self.arn_of(&first.name)))
         });
         let everyone_else = everyone_else.map(|first| first.name.clone());
-        Placement::collect(holdings.iter().map(|(name, holdings)| (*name, holdings)), everyone_else)
+        ShardAssignments::collect(holdings.iter().map(|(name, holdings)| (*name, holdings)), everyone_else)
     }
 }
 
@@ -77,7 +81,7 @@ pub(super) fn lets_in(shard: &Shard, organization: &OrganizationId, arn: &Arn) -
 
 /// The accounts that have something to do with a shard.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Holdings {
+pub(super) struct PolicyAccounts {
     /// Listed in our statement.
     pub(super) listed: BTreeSet<AccountId>,
     /// Let in by statements of others.
@@ -86,7 +90,7 @@ pub(super) struct Holdings {
     pub(super) mentioned: BTreeSet<AccountId>,
 }
 
-impl Holdings {
+impl PolicyAccounts {
     pub(super) fn of(shard: &Shard, arn: &Arn) -> Self {
         match &shard.policy {
             PolicyState::Absent => Self::default(),

@@ -12,13 +12,13 @@ use aws_sdk_organizations::Client as Organizations;
 use aws_sdk_sqs::Client as Sqs;
 use aws_sdk_sqs::types::QueueAttributeName;
 use aws_sdk_sts::Client as Sts;
+use enroller_core::doctor::caller::{CallerIdentity, OrganizationFacts};
+use enroller_core::doctor::event_routes::{BusFacts, RuleFacts, TargetFacts};
+use enroller_core::doctor::members::TrailFacts;
+use enroller_core::doctor::queues::{QueueFacts, RedriveFacts};
 use enroller_core::error::{AwsError, Code};
-use enroller_core::ids::{Invalid, Place};
-use enroller_core::report::checkup::caller::{CallerIdentity, OrganizationFacts};
-use enroller_core::report::checkup::members::TrailFacts;
-use enroller_core::report::checkup::queues::{QueueFacts, RedriveFacts};
-use enroller_core::report::checkup::routes::{BusFacts, RuleFacts, TargetFacts};
-use enroller_engine::inspect::{EventBuses, Identity, Inspection, QueueState, Trails};
+use enroller_core::ids::{AccountRegion, Invalid};
+use enroller_engine::inspect::{DoctorPorts, EventBuses, Identity, QueueState, Trails};
 use enroller_engine::ports::AwsResult;
 use serde_json::Value;
 
@@ -33,8 +33,8 @@ use crate::limits::{
 mod tests;
 
 /// The ports of the doctor.
-pub(crate) fn inspection(link: &Arc<Link>) -> Inspection {
-    Inspection {
+pub(crate) fn inspection(link: &Arc<Link>) -> DoctorPorts {
+    DoctorPorts {
         identity: Arc::new(Callers {
             sts: Calls::new(link, As::Central, Sts::new),
             organizations: Calls::new(link, As::Central, Organizations::new),
@@ -56,7 +56,7 @@ impl<C: Clone + Send> Both<C> {
         Self { central: Calls::new(link, As::Central, make), members: Calls::new(link, As::Member, make) }
     }
 
-    fn of(&self, at: &Place) -> &Calls<C> {
+    fn of(&self, at: &AccountRegion) -> &Calls<C> {
         let own = at.account == self.central.settings().central_account;
         if own { &self.central } else { &self.members }
     }
@@ -80,7 +80,7 @@ struct Callers {
 impl Identity for Callers {
     async fn caller(&self) -> AwsResult<CallerIdentity> {
         let settings = self.sts.settings();
-        let at = Place { account: settings.central_account, region: settings.home_region.clone() };
+        let at = AccountRegion { account: settings.central_account, region: settings.home_region.clone() };
         let request = |client: Sts| client.get_caller_identity().send();
         let answer = self.sts.call(GET_CALLER_IDENTITY, &at, request).await?;
         let wrong = |invalid: Invalid| unparsable(GET_CALLER_IDENTITY.operation, &at, invalid.to_string());
@@ -94,7 +94,7 @@ impl Identity for Callers {
         let region = settings.partition().organizations_region().parse();
         let region = region
             .map_err(|invalid: Invalid| AwsError::without_answer(operation, Code::Unparsable, invalid.to_string()))?;
-        let at = Place { account: settings.central_account, region };
+        let at = AccountRegion { account: settings.central_account, region };
         let request = |client: Organizations| client.describe_organization().send();
         let answer = self.organizations.call(DESCRIBE_ORGANIZATION, &at, request).await?;
         let found =
@@ -110,7 +110,7 @@ impl Identity for Callers {
 struct Buses(Both<EventBridge>);
 
 impl Buses {
-    async fn targets(&self, at: &Place, bus: &str, rule: &str) -> AwsResult<Vec<TargetFacts>> {
+    async fn targets(&self, at: &AccountRegion, bus: &str, rule: &str) -> AwsResult<Vec<TargetFacts>> {
         all_pages(LIST_TARGETS, at, async |token| {
             let request = |client: EventBridge| {
                 client.list_targets_by_rule().event_bus_name(bus).rule(rule).set_next_token(token).send()
@@ -131,7 +131,12 @@ fn target(found: &Target) -> TargetFacts {
     }
 }
 
-fn rule(at: &Place, name: String, found: &DescribeRuleOutput, targets: Vec<TargetFacts>) -> AwsResult<RuleFacts> {
+fn rule(
+    at: &AccountRegion,
+    name: String,
+    found: &DescribeRuleOutput,
+    targets: Vec<TargetFacts>,
+) -> AwsResult<RuleFacts> {
     let read = |pattern: &str| {
         serde_json::from_str::<Value>(pattern)
             .map_err(|error| unparsable(DESCRIBE_RULE.operation, at, format!("the pattern of rule {name}: {error}")))
@@ -142,7 +147,7 @@ fn rule(at: &Place, name: String, found: &DescribeRuleOutput, targets: Vec<Targe
 
 #[async_trait]
 impl EventBuses for Buses {
-    async fn bus(&self, at: &Place, name: &str) -> AwsResult<Option<BusFacts>> {
+    async fn bus(&self, at: &AccountRegion, name: &str) -> AwsResult<Option<BusFacts>> {
         let request = |client: EventBridge| client.describe_event_bus().name(name).send();
         let answer = if_there(self.0.of(at).call(DESCRIBE_EVENT_BUS, at, request).await)?;
         Ok(answer.map(|bus| BusFacts {
@@ -151,7 +156,7 @@ impl EventBuses for Buses {
         }))
     }
 
-    async fn rules_towards(&self, at: &Place, bus: &str, target: &str) -> AwsResult<Vec<RuleFacts>> {
+    async fn rules_towards(&self, at: &AccountRegion, bus: &str, target: &str) -> AwsResult<Vec<RuleFacts>> {
         let names: Vec<String> = all_pages(LIST_RULE_NAMES, at, async |token| {
             let request = |client: EventBridge| {
                 client.list_rule_names_by_target().event_bus_name(bus).target_arn(target).set_next_token(token).send()
@@ -174,13 +179,17 @@ impl EventBuses for Buses {
 
 struct Queues(Calls<Sqs>);
 
-fn number(at: &Place, attributes: &HashMap<QueueAttributeName, String>, name: &QueueAttributeName) -> AwsResult<u64> {
+fn number(
+    at: &AccountRegion,
+    attributes: &HashMap<QueueAttributeName, String>,
+    name: &QueueAttributeName,
+) -> AwsResult<u64> {
     let text = attributes.get(name).map(String::as_str).unwrap_or_default();
     text.parse().map_err(|error| unparsable(GET_QUEUE.operation, at, format!("{name} {text:?}: {error}")))
 }
 
 /// `{"deadLetterTargetArn":"…","maxReceiveCount":12}`; SQS accepts and returns the number as text as well.
-fn redrive(at: &Place, policy: &str) -> AwsResult<RedriveFacts> {
+fn redrive(at: &AccountRegion, policy: &str) -> AwsResult<RedriveFacts> {
     let wrong = || unparsable(GET_QUEUE.operation, at, format!("redrive policy {policy:?}"));
     let document: Value = serde_json::from_str(policy).map_err(|_| wrong())?;
     let receives = &document["maxReceiveCount"];
@@ -195,7 +204,7 @@ fn redrive(at: &Place, policy: &str) -> AwsResult<RedriveFacts> {
 impl QueueState for Queues {
     async fn queue(&self, url: &str) -> AwsResult<Option<QueueFacts>> {
         let settings = self.0.settings();
-        let at = Place { account: settings.central_account, region: settings.home_region.clone() };
+        let at = AccountRegion { account: settings.central_account, region: settings.home_region.clone() };
         let request =
             |client: Sqs| client.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All).send();
         let Some(answer) = if_there(self.0.call(GET_QUEUE, &at, request).await)? else { return Ok(None) };
@@ -220,7 +229,7 @@ struct CloudTrails(Both<CloudTrail>);
 
 #[async_trait]
 impl Trails for CloudTrails {
-    async fn trails(&self, at: &Place) -> AwsResult<Vec<TrailFacts>> {
+    async fn trails(&self, at: &AccountRegion) -> AwsResult<Vec<TrailFacts>> {
         // Shadow trails are those of other Regions that log here too, those of the organization among them.
         let request = |client: CloudTrail| client.describe_trails().include_shadow_trails(true).send();
         let answer = self.0.of(at).call(DESCRIBE_TRAILS, at, request).await?;
@@ -229,7 +238,7 @@ impl Trails for CloudTrails {
         Ok(trails.map(|trail| TrailFacts { name: text(trail.name()), arn: text(trail.trail_arn()) }).collect())
     }
 
-    async fn is_logging(&self, at: &Place, arn: &str) -> AwsResult<bool> {
+    async fn is_logging(&self, at: &AccountRegion, arn: &str) -> AwsResult<bool> {
         // A shadow trail is found by its ARN only (CloudTrail API reference, GetTrailStatus).
         let request = |client: CloudTrail| client.get_trail_status().name(arn).send();
         let answer = self.0.of(at).call(GET_TRAIL_STATUS, at, request).await?;

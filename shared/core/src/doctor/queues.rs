@@ -1,6 +1,6 @@
 //! Queues and dead letters.
 
-use super::Verdict;
+use super::CheckResult;
 use crate::arn::Arn;
 use crate::ids::Region;
 
@@ -62,7 +62,7 @@ pub fn dead_letter_url(url: &str, redrive: &RedriveFacts) -> Option<String> {
 
 /// Whether a queue works as its function needs it, and whether the function keeps up. A sweep sends one message for
 /// each account, so twice as many as there are accounts are too many.
-pub fn judge_queue(queue: &QueueFacts, purpose: Purpose, accounts: usize) -> Verdict {
+pub fn check_queue(queue: &QueueFacts, purpose: Purpose, accounts: usize) -> CheckResult {
     let stack = "update the central stack";
     let depth = format!("{} waiting, {} in work, {} delayed", queue.visible, queue.in_flight, queue.delayed);
     let problem = match purpose {
@@ -74,25 +74,25 @@ pub fn judge_queue(queue: &QueueFacts, purpose: Purpose, accounts: usize) -> Ver
         Purpose::Requests | Purpose::Grants => None,
     };
     if let Some(problem) = problem {
-        return Verdict::failed(problem, stack);
+        return CheckResult::failed(problem, stack);
     }
     let Some(redrive) = &queue.redrive else {
         let finding = "it has no dead-letter queue, so what cannot be done is tried again until it expires";
-        return Verdict::warning(finding, stack);
+        return CheckResult::warning(finding, stack);
     };
     let many = u64::try_from(accounts.saturating_mul(2).max(1_000)).unwrap_or(u64::MAX);
     if queue.visible > many {
         let remedy = "look at the function's errors and throttles; raise its concurrency if there are none";
-        return Verdict::warning(format!("its function does not keep up: {depth}"), remedy);
+        return CheckResult::warning(format!("its function does not keep up: {depth}"), remedy);
     }
-    Verdict::ok(format!("{depth}; {} receives before the dead-letter queue", redrive.max_receives))
+    CheckResult::ok(format!("{depth}; {} receives before the dead-letter queue", redrive.max_receives))
 }
 
 /// Whether anything was given up.
-pub fn judge_dead_letters(queue: &QueueFacts) -> Verdict {
+pub fn check_dead_letters(queue: &QueueFacts) -> CheckResult {
     match queue.visible + queue.in_flight + queue.delayed {
-        0 => Verdict::ok("empty"),
-        letters => Verdict::failed(
+        0 => CheckResult::ok("empty"),
+        letters => CheckResult::failed(
             format!("{letters} messages were given up"),
             "look for their cause in the function's log (outcome \"failed\" or \"retry-later\"), mend it, and send them \
              back with `aws sqs start-message-move-task`",
@@ -134,18 +134,18 @@ mod tests {
             (QueueFacts { visible: 1_000, ..queue() }, Purpose::Requests, Status::Ok),
             (QueueFacts { visible: 1_001, ..queue() }, Purpose::Requests, Status::Warning),
         ] {
-            let verdict = judge_queue(&queue, purpose, 10);
+            let verdict = check_queue(&queue, purpose, 10);
             assert_eq!(verdict.status, status, "{verdict:?}");
         }
-        assert_eq!(judge_queue(&QueueFacts { visible: 9_999, ..queue() }, Purpose::Requests, 5_000).status, Status::Ok);
+        assert_eq!(check_queue(&QueueFacts { visible: 9_999, ..queue() }, Purpose::Requests, 5_000).status, Status::Ok);
     }
 
     #[test]
     fn any_dead_letter_counts_also_one_somebody_reads() {
         let empty = QueueFacts { visible: 0, ..queue() };
-        assert_eq!(judge_dead_letters(&empty).status, Status::Ok);
+        assert_eq!(check_dead_letters(&empty).status, Status::Ok);
         for (visible, in_flight, delayed) in [(4, 0, 0), (0, 4, 0), (0, 0, 4), (1, 1, 2)] {
-            let verdict = judge_dead_letters(&QueueFacts { visible, in_flight, delayed, ..queue() });
+            let verdict = check_dead_letters(&QueueFacts { visible, in_flight, delayed, ..queue() });
             assert_eq!((verdict.status, verdict.finding.as_str()), (Status::Failed, "4 messages were given up"));
         }
     }

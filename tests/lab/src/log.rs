@@ -3,20 +3,21 @@
 use std::str::FromStr as _;
 use std::sync::{Mutex, PoisonError};
 
-use enroller_core::report::{Decision, Metric, Metrics};
-use enroller_engine::ports::Journal;
+use enroller_core::log::LogEntry;
+use enroller_core::metrics::{Metric, Metrics};
+use enroller_engine::ports::DecisionLog;
 use serde_json::Value;
 
 /// Keeps every decision and all metrics of an installation.
 #[derive(Debug, Default)]
-pub struct Notebook {
-    decisions: Mutex<Vec<Decision>>,
+pub struct RecordingLog {
+    decisions: Mutex<Vec<LogEntry>>,
     metrics: Mutex<Metrics>,
 }
 
-impl Notebook {
+impl RecordingLog {
     /// Takes out the decisions since the last time.
-    pub fn take(&self) -> Vec<Decision> {
+    pub fn take(&self) -> Vec<LogEntry> {
         std::mem::take(&mut *self.decisions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -34,9 +35,9 @@ impl Notebook {
     }
 }
 
-impl Journal for Notebook {
-    fn decision(&self, decision: &Decision) {
-        self.decisions.lock().unwrap_or_else(PoisonError::into_inner).push(decision.clone());
+impl DecisionLog for RecordingLog {
+    fn entry(&self, entry: &LogEntry) {
+        self.decisions.lock().unwrap_or_else(PoisonError::into_inner).push(entry.clone());
     }
 
     fn metrics(&self, metrics: &Metrics) {

@@ -16,7 +16,7 @@
 //! Texts in a report (account names, tags, AWS's messages) are as untrusted as whoever wrote them: a renderer has to
 //! escape them.
 
-mod survey;
+mod builder;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -28,7 +28,7 @@ use serde::Serialize;
 use crate::ids::{AccountId, FlowLogId, OrganizationId, ParentId, Region, VpcId};
 use crate::names::DestinationName;
 
-pub use survey::{FailureClass, Survey, SurveyFailure, Surveyed};
+pub use builder::{FailureClass, InspectedRegion, InspectionFailure, Survey};
 pub use totals::Totals;
 
 /// How a VPC, or a place that could not be looked at, stands. In the order in which a person wants to see them.
@@ -158,9 +158,9 @@ pub struct CoverageReport {
     /// How many accounts were looked at, or tried to.
     pub accounts: usize,
     /// How many accounts and Regions were looked at, or tried to.
-    pub places: usize,
+    pub account_regions: usize,
     /// How many of the places hold no VPC, and so have no row.
-    pub empty_places: usize,
+    pub empty_account_regions: usize,
     /// By account, Region and VPC.
     pub rows: Vec<CoverageRow>,
 }
@@ -213,8 +213,8 @@ impl Serialize for CoverageReport {
             regions: &'a BTreeSet<Region>,
             organizational_unit_names: &'a BTreeMap<ParentId, String>,
             accounts: usize,
-            places: usize,
-            empty_places: usize,
+            account_regions: usize,
+            empty_account_regions: usize,
             coverage_percent: Option<f64>,
             totals: Totals,
             by_account: BTreeMap<AccountId, Totals>,
@@ -228,8 +228,8 @@ impl Serialize for CoverageReport {
             regions: &self.regions,
             organizational_unit_names: &self.unit_names,
             accounts: self.accounts,
-            places: self.places,
-            empty_places: self.empty_places,
+            account_regions: self.account_regions,
+            empty_account_regions: self.empty_account_regions,
             coverage_percent: self.coverage_percent(),
             totals: self.totals(),
             by_account: self.by_account(),

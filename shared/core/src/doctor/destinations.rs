@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Verdict;
+use super::CheckResult;
 use crate::arn::Arn;
 use crate::grants::{PolicyState, RegionGrants, Shard, ShardNaming};
 use crate::ids::AccountId;
@@ -40,12 +40,12 @@ impl Expected {
 }
 
 /// A Region that has no destination at all.
-pub fn judge_absent(settings: &Settings) -> Verdict {
-    Verdict::failed(format!("there is no destination {}", settings.destination_name), SYNC)
+pub fn check_absent(settings: &Settings) -> CheckResult {
+    CheckResult::failed(format!("there is no destination {}", settings.destination_name), SYNC)
 }
 
 /// Whether a destination delivers where and how all of them should.
-pub fn judge_target(shard: &Shard, expected: &Expected) -> Verdict {
+pub fn check_target(shard: &Shard, expected: &Expected) -> CheckResult {
     let differs = |what: &str, found: &Arn, wanted: &Option<Arn>| {
         let wanted = wanted.as_ref().filter(|wanted| *wanted != found)?;
         Some(format!("its {what} is {found}, {} it is {wanted}", expected.source))
@@ -56,30 +56,30 @@ pub fn judge_target(shard: &Shard, expected: &Expected) -> Verdict {
             .flatten()
             .collect();
     if problems.is_empty() {
-        return Verdict::ok(format!("delivers to {}", shard.target));
+        return CheckResult::ok(format!("delivers to {}", shard.target));
     }
     let remedy = format!(
         "if the settings are right, {SYNC}; otherwise correct destination_target_arn and \
                           destination_role_arn"
     );
-    Verdict::failed(problems.join("; "), remedy)
+    CheckResult::failed(problems.join("; "), remedy)
 }
 
 /// Whether a destination's policy can be understood, says what is ours as we write it, and grants somebody.
-pub fn judge_policy(grants: &RegionGrants, shard: &Shard, settings: &Settings) -> Verdict {
+pub fn check_policy(grants: &RegionGrants, shard: &Shard, settings: &Settings) -> CheckResult {
     let arn = grants.arn_of(&shard.name);
     let first = grants.naming().index_of(&shard.name) == Some(ShardNaming::FIRST);
     let policy = match &shard.policy {
-        PolicyState::Absent => return Verdict::failed("it has no access policy, so nobody may subscribe", SYNC),
+        PolicyState::Absent => return CheckResult::failed("it has no access policy, so nobody may subscribe", SYNC),
         PolicyState::Unreadable { error, .. } => {
             let remedy = "mend the policy by hand (aws logs put-destination-policy); it is in force at AWS as it is, \
                           and the onboarder leaves it alone until it can be understood";
-            return Verdict::failed(error.to_string(), remedy);
+            return CheckResult::failed(error.to_string(), remedy);
         }
         PolicyState::Parsed(policy) => policy,
     };
     if policy.needs_put(&arn) {
-        return Verdict::failed("our statement in it was changed by somebody", SYNC);
+        return CheckResult::failed("our statement in it was changed by somebody", SYNC);
     }
     let others = match policy.foreign_statements() {
         0 => String::new(),
@@ -89,13 +89,13 @@ pub fn judge_policy(grants: &RegionGrants, shard: &Shard, settings: &Settings) -
     match settings.grant_mode {
         GrantMode::Organization if first && !policy.allows_organization(&settings.organization_id, &arn) => {
             let finding = format!("it does not name {}, though grant_mode is organization", settings.organization_id);
-            Verdict::failed(finding, "finish the switch with `enroller grants sync`")
+            CheckResult::failed(finding, "finish the switch with `enroller grants sync`")
         }
         GrantMode::AccountList if first && nobody(policy, &arn) => {
-            Verdict::warning(format!("it grants no account ({facts})"), SYNC)
+            CheckResult::warning(format!("it grants no account ({facts})"), SYNC)
         }
         GrantMode::Organization | GrantMode::AccountList => {
-            Verdict::ok(format!("{} accounts, {facts}", policy.accounts().len()))
+            CheckResult::ok(format!("{} accounts, {facts}", policy.accounts().len()))
         }
     }
 }
@@ -106,7 +106,7 @@ fn nobody(policy: &DestinationPolicy, arn: &Arn) -> bool {
 
 /// How many accounts still fit in a Region before one more destination is made. A warning when fewer than a tenth of
 /// one policy are left, which is where the last policy is more than 90 % full and the others have no room either.
-pub fn judge_room(grants: &RegionGrants) -> Verdict {
+pub fn check_room(grants: &RegionGrants) -> CheckResult {
     let capacity = |shard: &Shard| match &shard.policy {
         PolicyState::Absent => DestinationPolicy::empty().capacity(&grants.arn_of(&shard.name)),
         PolicyState::Parsed(policy) => policy.capacity(&grants.arn_of(&shard.name)),
@@ -121,9 +121,9 @@ pub fn judge_room(grants: &RegionGrants) -> Verdict {
     let largest = shards.clone().map(capacity).max().unwrap_or_default();
     let facts = format!("room for {room} more accounts in {} destinations", grants.shards().len());
     if room * 10 >= largest {
-        return Verdict::ok(facts);
+        return CheckResult::ok(facts);
     }
-    Verdict::warning(
+    CheckResult::warning(
         facts,
         "nothing, as long as the onboarder may make destinations (logs:PutDestination and iam:PassRole); otherwise add \
          one, or set grant_mode to organization",
@@ -131,11 +131,11 @@ pub fn judge_room(grants: &RegionGrants) -> Verdict {
 }
 
 /// Whether every account in scope is granted on some destination of a Region.
-pub fn judge_grants(grants: &RegionGrants, wanted: &BTreeSet<AccountId>, settings: &Settings) -> Verdict {
-    let placement = grants.placement(settings.granted_organization());
-    let missing: Vec<AccountId> = wanted.iter().filter(|account| placement.get(account).is_none()).copied().collect();
+pub fn check_grants(grants: &RegionGrants, wanted: &BTreeSet<AccountId>, settings: &Settings) -> CheckResult {
+    let assignments = grants.assignments(settings.granted_organization());
+    let missing: Vec<AccountId> = wanted.iter().filter(|account| assignments.get(account).is_none()).copied().collect();
     if missing.is_empty() {
-        return Verdict::ok(format!("all {} accounts in scope are granted", wanted.len()));
+        return CheckResult::ok(format!("all {} accounts in scope are granted", wanted.len()));
     }
     let named: Vec<String> = missing.iter().take(NAMED).map(ToString::to_string).collect();
     let more = match missing.len().saturating_sub(NAMED) {
@@ -144,7 +144,7 @@ pub fn judge_grants(grants: &RegionGrants, wanted: &BTreeSet<AccountId>, setting
     };
     let finding =
         format!("{} of {} accounts in scope are not granted: {}{more}", missing.len(), wanted.len(), named.join(", "));
-    Verdict::warning(finding, SYNC)
+    CheckResult::warning(finding, SYNC)
 }
 
 #[cfg(test)]
@@ -197,8 +197,8 @@ mod tests {
         let shard = shard(1, None);
         let other: Arn = "arn:aws:firehose:eu-west-1:444455556666:deliverystream/other".parse().unwrap();
         let expected = |target: &Arn, source| Expected { target: Some(target.clone()), role: None, source };
-        assert_eq!(judge_target(&shard, &expected(&shard.target, "in the settings")).status, Status::Ok);
-        let wrong = judge_target(&shard, &expected(&other, "in the settings"));
+        assert_eq!(check_target(&shard, &expected(&shard.target, "in the settings")).status, Status::Ok);
+        let wrong = check_target(&shard, &expected(&other, "in the settings"));
         assert_eq!(wrong.status, Status::Failed);
         assert!(
             wrong
@@ -213,10 +213,10 @@ mod tests {
         let (target, role) = (("destination_target_arn", stream.as_str()), ("destination_role_arn", role_arn.as_str()));
         assert_eq!(Expected::of(&settings(&[target]), Some(&shard)).source, "in the other destinations");
         assert_eq!(Expected::of(&settings(&[target, role]), Some(&shard)).source, "in the settings");
-        assert_eq!(judge_target(&shard, &known).status, Status::Ok);
+        assert_eq!(check_target(&shard, &known).status, Status::Ok);
         let mut role = shard.clone();
         role.role = "arn:aws:iam::444455556666:role/Other".parse().unwrap();
-        assert!(judge_target(&role, &known).finding.starts_with("its role is "));
+        assert!(check_target(&role, &known).finding.starts_with("its role is "));
     }
 
     #[test]
@@ -233,7 +233,7 @@ mod tests {
             (listing(1, accounts(0)), Status::Warning, "grants no account"),
             (listing(2, accounts(0)), Status::Ok, "0 accounts"),
         ] {
-            let verdict = judge_policy(&grants(vec![found.clone()]), &found, &settings(&[]));
+            let verdict = check_policy(&grants(vec![found.clone()]), &found, &settings(&[]));
             assert_eq!(verdict.status, status, "{verdict:?}");
             assert!(verdict.finding.contains(finding), "{verdict:?}");
         }
@@ -243,12 +243,12 @@ mod tests {
     fn in_organization_mode_the_first_policy_names_the_organization() {
         let settings = settings(&[("grant_mode", "organization")]);
         let found = listing(1, accounts(2));
-        assert_eq!(judge_policy(&grants(vec![found.clone()]), &found, &settings).status, Status::Failed);
+        assert_eq!(check_policy(&grants(vec![found.clone()]), &found, &settings).status, Status::Failed);
         let PolicyState::Parsed(policy) = &found.policy else { panic!("not readable") };
         let arn = Arn::destination(&region(), central(), &naming().name_of(1));
         let named = policy.with_organization(Some(settings.organization_id.clone())).render(&arn);
         let named = shard(1, Some(&named));
-        assert_eq!(judge_policy(&grants(vec![named.clone()]), &named, &settings).status, Status::Ok);
+        assert_eq!(check_policy(&grants(vec![named.clone()]), &named, &settings).status, Status::Ok);
     }
 
     #[test]
@@ -261,7 +261,7 @@ mod tests {
             (vec![listing(1, accounts(320)), listing(2, accounts(320))], Status::Warning),
             (vec![shard(1, Some("not json"))], Status::Ok),
         ] {
-            let verdict = judge_room(&grants(shards));
+            let verdict = check_room(&grants(shards));
             assert_eq!(verdict.status, status, "{verdict:?}");
         }
     }
@@ -269,8 +269,8 @@ mod tests {
     #[test]
     fn accounts_without_a_grant_are_named_and_the_rest_counted() {
         let grants = grants(vec![listing(1, accounts(2))]);
-        assert_eq!(judge_grants(&grants, &accounts(2), &settings(&[])).status, Status::Ok);
-        let verdict = judge_grants(&grants, &accounts(9), &settings(&[]));
+        assert_eq!(check_grants(&grants, &accounts(2), &settings(&[])).status, Status::Ok);
+        let verdict = check_grants(&grants, &accounts(9), &settings(&[]));
         assert_eq!(verdict.status, Status::Warning);
         assert!(verdict.finding.starts_with("7 of 9 accounts in scope are not granted: 000000000003, "), "{verdict:?}");
         assert!(verdict.finding.ends_with("000000000007 and 2 more"), "{verdict:?}");

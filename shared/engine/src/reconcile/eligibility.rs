@@ -19,7 +19,7 @@ const UNKNOWN_FRESH_MS: u64 = 15_000;
 
 /// An account's standing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Eligibility {
     /// A member, and in scope.
     Member,
     /// A member that is left alone.
@@ -30,7 +30,7 @@ pub(super) enum Standing {
 
 /// What is remembered of accounts, and since when.
 #[derive(Default)]
-pub(crate) struct Standings(Mutex<BTreeMap<AccountId, (u64, Standing)>>);
+pub(crate) struct EligibilityCache(Mutex<BTreeMap<AccountId, (u64, Eligibility)>>);
 
 impl Engine {
     /// An account's standing.
@@ -38,13 +38,17 @@ impl Engine {
     /// Requests that carry their destinations come from the onboarder or a backfill, which have asked Organizations.
     /// Otherwise an account that a statement of ours lists was a member when it was granted, so Organizations is asked
     /// only where OUs are excluded or none lists the account. Others may let in whom they like.
-    pub(super) async fn standing(&self, work: &AccountWork, placed: &[(Region, Placed)]) -> AwsResult<Standing> {
+    pub(super) async fn eligibility(
+        &self,
+        work: &AccountWork,
+        assigned: &[(Region, Placed)],
+    ) -> AwsResult<Eligibility> {
         let settings = &self.settings;
         let named_is_enough =
             settings.excluded_organizational_units.is_empty() && settings.grant_mode == GrantMode::AccountList;
-        for (region, placed) in placed {
+        for (region, assigned) in assigned {
             // Where the policies could not be read nothing is done, so there is nothing to ask for.
-            if placed.is_err() || self.named_shard(work, region).is_some() {
+            if assigned.is_err() || self.named_shard(work, region).is_some() {
                 continue;
             }
             let listed = named_is_enough && self.is_listed(work.account, region).await;
@@ -52,40 +56,40 @@ impl Engine {
                 return self.ask_standing(work.account).await;
             }
         }
-        Ok(Standing::Member)
+        Ok(Eligibility::Member)
     }
 
-    async fn ask_standing(&self, account: AccountId) -> AwsResult<Standing> {
+    async fn ask_standing(&self, account: AccountId) -> AwsResult<Eligibility> {
         let now_ms = self.clock.now_ms();
-        if let Some(standing) = self.standings.recall(account, now_ms) {
-            return Ok(standing);
+        if let Some(eligibility) = self.eligibility.recall(account, now_ms) {
+            return Ok(eligibility);
         }
-        let standing = match self.aws.organization.account(account).await? {
-            None => Standing::Unknown,
+        let eligibility = match self.aws.organization.account(account).await? {
+            None => Eligibility::Unknown,
             Some(account) => {
-                self.settings.account_in_scope(&account).map_or_else(Standing::OutOfScope, |()| Standing::Member)
+                self.settings.account_in_scope(&account).map_or_else(Eligibility::OutOfScope, |()| Eligibility::Member)
             }
         };
-        self.standings.remember(account, now_ms, standing.clone());
-        Ok(standing)
+        self.eligibility.remember(account, now_ms, eligibility.clone());
+        Ok(eligibility)
     }
 }
 
-impl Standings {
-    fn recall(&self, account: AccountId, now_ms: u64) -> Option<Standing> {
+impl EligibilityCache {
+    fn recall(&self, account: AccountId, now_ms: u64) -> Option<Eligibility> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at_ms, standing) = known.get(&account)?;
-        let fresh_ms = match standing {
-            Standing::Unknown => UNKNOWN_FRESH_MS,
-            Standing::Member | Standing::OutOfScope(_) => FRESH_MS,
+        let (at_ms, eligibility) = known.get(&account)?;
+        let fresh_ms = match eligibility {
+            Eligibility::Unknown => UNKNOWN_FRESH_MS,
+            Eligibility::Member | Eligibility::OutOfScope(_) => FRESH_MS,
         };
-        (now_ms.saturating_sub(*at_ms) < fresh_ms).then(|| standing.clone())
+        (now_ms.saturating_sub(*at_ms) < fresh_ms).then(|| eligibility.clone())
     }
 
-    fn remember(&self, account: AccountId, now_ms: u64, standing: Standing) {
+    fn remember(&self, account: AccountId, now_ms: u64, eligibility: Eligibility) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Events may name any account: what is too old to be used is not kept.
         known.retain(|_, (at_ms, _)| now_ms.saturating_sub(*at_ms) < FRESH_MS);
-        known.insert(account, (now_ms, standing));
+        known.insert(account, (now_ms, eligibility));
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use aws_sdk_ec2::types::UnsuccessfulItem;
 use enroller_core::error::AwsError;
-use enroller_core::ids::{FlowLogId, Invalid, Place, VpcId};
+use enroller_core::ids::{AccountRegion, FlowLogId, Invalid, VpcId};
 use enroller_engine::ports::AwsResult;
 
 use crate::errors::unparsable;
@@ -14,12 +14,12 @@ use crate::limits::Api;
 /// An answer with HTTP 200.
 pub(super) struct Answer<'a> {
     operation: &'static str,
-    at: &'a Place,
+    at: &'a AccountRegion,
     request_id: Option<&'a str>,
 }
 
 impl<'a> Answer<'a> {
-    pub(super) fn new(api: Api, at: &'a Place, request_id: Option<&'a str>) -> Self {
+    pub(super) fn new(api: Api, at: &'a AccountRegion, request_id: Option<&'a str>) -> Self {
         Self { operation: api.operation, at, request_id }
     }
 

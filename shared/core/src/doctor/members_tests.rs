@@ -11,19 +11,19 @@ fn settings(changes: &[(&str, &str)]) -> Settings {
     with(changes).unwrap()
 }
 
-fn place() -> Place {
-    Place { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() }
+fn at() -> AccountRegion {
+    AccountRegion { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() }
 }
 
 #[test]
 fn a_member_role_that_cannot_be_taken_on_fails_and_other_errors_leave_it_open() {
     let settings = settings(&[]);
-    assert_eq!(judge_member_role(&settings, Ok(())).status, Status::Ok);
+    assert_eq!(check_member_role(&settings, Ok(())).status, Status::Ok);
     for (code, status) in
         [("AccessDenied", Status::Failed), ("Throttling", Status::Unknown), ("ExpiredToken", Status::Unknown)]
     {
         let error = AwsError::answered("sts:AssumeRole", code, "no");
-        let verdict = judge_member_role(&settings, Err(&error));
+        let verdict = check_member_role(&settings, Err(&error));
         assert_eq!(verdict.status, status, "{code}");
         assert!(verdict.finding.contains(code), "{verdict:?}");
     }
@@ -33,7 +33,7 @@ fn a_member_role_that_cannot_be_taken_on_fails_and_other_errors_leave_it_open() 
 fn a_service_role_is_judged_by_trust_then_permissions_and_by_who_makes_it() {
     let group = "vpc-flow-logs".parse().unwrap();
     let (trust, allowed) =
-        (trust_policy(Partition::Aws, place().account), permissions(Partition::Aws, place().account, &group));
+        (trust_policy(Partition::Aws, at().account), permissions(Partition::Aws, at().account, &group));
     let wanted = ServiceRole {
         service: "vpc-flow-logs.amazonaws.com",
         trust: &trust,
@@ -65,7 +65,7 @@ fn a_service_role_is_judged_by_trust_then_permissions_and_by_who_makes_it() {
             "its policy Permissions is not",
         ),
     ] {
-        let verdict = judge_service_role(found.as_ref(), &wanted, maker);
+        let verdict = check_service_role(found.as_ref(), &wanted, maker);
         assert_eq!(verdict.status, status, "{verdict:?}");
         assert!(verdict.finding.contains(finding), "{verdict:?}");
     }
@@ -77,11 +77,11 @@ fn one_logging_trail_is_enough_and_an_unread_one_leaves_it_open() {
     let error = AwsError::answered("cloudtrail:GetTrailStatus", "AccessDeniedException", "no");
     let trails = std::slice::from_ref(&trail);
     for (verdict, status) in [
-        (judge_trails(trails, Some(&trail), None), Status::Ok),
-        (judge_trails(trails, Some(&trail), Some(&error)), Status::Ok),
-        (judge_trails(trails, None, Some(&error)), Status::Unknown),
-        (judge_trails(trails, None, None), Status::Failed),
-        (judge_trails(&[], None, None), Status::Failed),
+        (check_trails(trails, Some(&trail), None), Status::Ok),
+        (check_trails(trails, Some(&trail), Some(&error)), Status::Ok),
+        (check_trails(trails, None, Some(&error)), Status::Unknown),
+        (check_trails(trails, None, None), Status::Failed),
+        (check_trails(&[], None, None), Status::Failed),
     ] {
         assert_eq!(verdict.status, status, "{verdict:?}");
     }
@@ -91,8 +91,8 @@ fn one_logging_trail_is_enough_and_an_unread_one_leaves_it_open() {
 fn a_region_that_is_not_enabled_is_named() {
     let regions = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<BTreeSet<Region>>();
     let enrolled = regions(&["eu-west-1", "me-south-1"]);
-    assert_eq!(judge_regions(&enrolled, &regions(&["eu-west-1", "me-south-1", "us-east-1"])).status, Status::Ok);
-    let verdict = judge_regions(&enrolled, &regions(&["eu-west-1"]));
+    assert_eq!(check_regions(&enrolled, &regions(&["eu-west-1", "me-south-1", "us-east-1"])).status, Status::Ok);
+    let verdict = check_regions(&enrolled, &regions(&["eu-west-1"]));
     assert_eq!((verdict.status, verdict.finding.as_str()), (Status::Warning, "not enabled: me-south-1"));
 }
 
@@ -114,7 +114,7 @@ fn filter_slots_matter_only_while_ours_is_missing() {
         (&["a", "b", "c", settings.filter_name.as_str()], Status::Ok),
     ] {
         let filters: Vec<_> = names.iter().map(|name| filter(name)).collect();
-        let verdict = judge_filter_slots(&settings, &filters);
+        let verdict = check_filter_slots(&settings, &filters);
         assert_eq!(verdict.status, status, "{verdict:?}");
     }
 }
@@ -149,8 +149,8 @@ fn flow_log_slots_are_counted_for_each_vpc_of_the_account() {
         ("vpc-00000002", 250, Status::Ok),
         ("subnet-00000001", 250, Status::Ok),
     ] {
-        let verdict = judge_flow_log_slots(&place(), &vpcs, &flow_logs(resource, count));
+        let verdict = check_flow_log_slots(&at(), &vpcs, &flow_logs(resource, count));
         assert_eq!(verdict.status, status, "{resource} {count}: {verdict:?}");
     }
-    assert_eq!(judge_flow_log_slots(&place(), &[], &[]).finding, "no VPCs");
+    assert_eq!(check_flow_log_slots(&at(), &[], &[]).finding, "no VPCs");
 }

@@ -1,6 +1,6 @@
 //! Who looks, and at which organization.
 
-use super::Verdict;
+use super::CheckResult;
 use crate::ids::{AccountId, OrganizationId};
 
 /// The principal behind the credentials in use, as GetCallerIdentity tells it.
@@ -22,11 +22,11 @@ pub struct OrganizationFacts {
 }
 
 /// Whether the caller belongs to the central account.
-pub fn judge_caller(caller: &CallerIdentity, central: AccountId) -> Verdict {
+pub fn check_caller(caller: &CallerIdentity, central: AccountId) -> CheckResult {
     if caller.account == central {
-        return Verdict::ok(caller.arn.clone());
+        return CheckResult::ok(caller.arn.clone());
     }
-    Verdict::failed(
+    CheckResult::failed(
         format!(
             "the caller is {} of account {}, the settings name central account {central}; nothing else was looked at",
             caller.arn, caller.account
@@ -36,22 +36,22 @@ pub fn judge_caller(caller: &CallerIdentity, central: AccountId) -> Verdict {
 }
 
 /// Whether it is the organization of the settings.
-pub fn judge_organization(found: &OrganizationFacts, expected: &OrganizationId) -> Verdict {
+pub fn check_organization(found: &OrganizationFacts, expected: &OrganizationId) -> CheckResult {
     if found.id == *expected {
-        return Verdict::ok(format!("{}, managed by {}", found.id, found.management_account));
+        return CheckResult::ok(format!("{}, managed by {}", found.id, found.management_account));
     }
-    Verdict::failed(
+    CheckResult::failed(
         format!("the central account is a member of {}, the settings name {expected}", found.id),
         "correct organization_id in the settings of all functions and stacks",
     )
 }
 
 /// Whether there is somebody to enroll among the accounts listed.
-pub fn judge_listing(accounts: usize, in_scope: usize) -> Verdict {
+pub fn check_listing(accounts: usize, in_scope: usize) -> CheckResult {
     if in_scope > 0 {
-        return Verdict::ok(format!("{accounts} accounts, {in_scope} in scope"));
+        return CheckResult::ok(format!("{accounts} accounts, {in_scope} in scope"));
     }
-    Verdict::warning(
+    CheckResult::warning(
         format!("{accounts} accounts, none of them in scope"),
         "check excluded_accounts and excluded_organizational_units in the settings",
     )
@@ -69,20 +69,20 @@ mod tests {
             account: account.parse().unwrap(),
             arn: format!("arn:aws:iam::{account}:root"),
         };
-        assert_eq!(judge_caller(&caller("444455556666"), central).status, Status::Ok);
-        let wrong = judge_caller(&caller("111122223333"), central);
+        assert_eq!(check_caller(&caller("444455556666"), central).status, Status::Ok);
+        let wrong = check_caller(&caller("111122223333"), central);
         assert_eq!(wrong.status, Status::Failed);
         assert!(wrong.finding.contains("arn:aws:iam::111122223333:root"), "{}", wrong.finding);
 
         let id: OrganizationId = "o-exampleorg1".parse().unwrap();
         let found = OrganizationFacts { id: id.clone(), management_account: central };
-        assert_eq!(judge_organization(&found, &id).status, Status::Ok);
-        assert_eq!(judge_organization(&found, &"o-exampleorg2".parse().unwrap()).status, Status::Failed);
+        assert_eq!(check_organization(&found, &id).status, Status::Ok);
+        assert_eq!(check_organization(&found, &"o-exampleorg2".parse().unwrap()).status, Status::Failed);
     }
 
     #[test]
     fn a_list_without_anybody_in_scope_is_odd() {
-        assert_eq!(judge_listing(3, 2).status, Status::Ok);
-        assert_eq!(judge_listing(3, 0).status, Status::Warning);
+        assert_eq!(check_listing(3, 2).status, Status::Ok);
+        assert_eq!(check_listing(3, 0).status, Status::Warning);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use enroller_core::arn::Arn;
 use enroller_core::error::{AwsError, Code};
-use enroller_core::grants::{Placement, PolicyState, RegionGrants, Shard, ShardNaming};
+use enroller_core::grants::{PolicyState, RegionGrants, Shard, ShardAssignments, ShardNaming};
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::names::DestinationName;
 use futures::lock::Mutex;
@@ -26,7 +26,7 @@ const ASK_AGAIN_MS: u64 = 2_000;
 
 struct Known {
     at_ms: u64,
-    placement: Placement,
+    assignments: ShardAssignments,
 }
 
 /// The remembered placement of one Region; the lock lets one question be asked at a time.
@@ -34,11 +34,11 @@ type Slot = Arc<Mutex<Option<Known>>>;
 
 /// The remembered placements.
 #[derive(Default)]
-pub(crate) struct Placements {
+pub(crate) struct AssignmentCache {
     regions: std::sync::Mutex<BTreeMap<Region, Slot>>,
 }
 
-impl Placements {
+impl AssignmentCache {
     fn slot(&self, region: &Region) -> Slot {
         let mut regions = self.regions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Arc::clone(regions.entry(region.clone()).or_default())
@@ -47,34 +47,34 @@ impl Placements {
 
 impl Engine {
     /// The destination on which an account is granted in a Region; `None` if it is not.
-    pub async fn placement_of(&self, account: AccountId, region: &Region) -> AwsResult<Option<DestinationName>> {
-        let slot = self.placements.slot(region);
+    pub async fn destination_of(&self, account: AccountId, region: &Region) -> AwsResult<Option<DestinationName>> {
+        let slot = self.assignments.slot(region);
         let mut known = slot.lock().await;
         let now_ms = self.clock.now_ms();
         if let Some(known) = &*known {
             let age = now_ms.saturating_sub(known.at_ms);
-            let name = known.placement.get(&account);
+            let name = known.assignments.get(&account);
             if age < FRESH_MS && (name.is_some() || age < ASK_AGAIN_MS) {
                 return Ok(name.cloned());
             }
         }
-        let placement = self.region_grants(region).await?.placement(self.settings.granted_organization());
-        let name = placement.get(&account).cloned();
-        *known = Some(Known { at_ms: now_ms, placement });
+        let assignments = self.region_grants(region).await?.assignments(self.settings.granted_organization());
+        let name = assignments.get(&account).cloned();
+        *known = Some(Known { at_ms: now_ms, assignments });
         Ok(name)
     }
 
     /// Whether a statement of ours lists the account in a Region, as far as remembered: the onboarder asks Organizations
     /// before it lists one.
     pub(crate) async fn is_listed(&self, account: AccountId, region: &Region) -> bool {
-        let slot = self.placements.slot(region);
-        slot.lock().await.as_ref().is_some_and(|known| known.placement.is_listed(&account))
+        let slot = self.assignments.slot(region);
+        slot.lock().await.as_ref().is_some_and(|known| known.assignments.is_listed(&account))
     }
 
     /// Makes the next question about a Region go to AWS, unless it was asked since `since_ms`: many accounts whose
     /// filters were refused together ask once.
-    pub(crate) async fn forget_placement(&self, region: &Region, since_ms: u64) {
-        let slot = self.placements.slot(region);
+    pub(crate) async fn forget_assignment(&self, region: &Region, since_ms: u64) {
+        let slot = self.assignments.slot(region);
         let mut known = slot.lock().await;
         if known.as_ref().is_some_and(|known| known.at_ms <= since_ms) {
             *known = None;
@@ -82,8 +82,8 @@ impl Engine {
     }
 
     /// Makes the next question about a Region go to AWS.
-    pub(crate) async fn forget_placements(&self, region: &Region) {
-        *self.placements.slot(region).lock().await = None;
+    pub(crate) async fn forget_assignments(&self, region: &Region) {
+        *self.assignments.slot(region).lock().await = None;
     }
 
     /// Reads the shards of a Region.

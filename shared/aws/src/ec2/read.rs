@@ -8,7 +8,7 @@
 use aws_sdk_ec2::types::{
     FlowLog as Ec2FlowLog, LogDestinationType, Region as Ec2Region, Tag as Ec2Tag, Vpc as Ec2Vpc,
 };
-use enroller_core::ids::{Place, Region};
+use enroller_core::ids::{AccountRegion, Region};
 use enroller_core::observed::{Delivery, FlowLog, FlowLogTarget, Tags, Vpc};
 use enroller_core::settings::Tag;
 use enroller_engine::ports::AwsResult;
@@ -24,7 +24,7 @@ fn tags(tags: &[Ec2Tag]) -> Tags {
     tags.iter().map(|tag| (text(tag.key()), text(tag.value()))).collect()
 }
 
-pub(super) fn vpc(at: &Place, vpc: &Ec2Vpc) -> AwsResult<Vpc> {
+pub(super) fn vpc(at: &AccountRegion, vpc: &Ec2Vpc) -> AwsResult<Vpc> {
     let wrong = |invalid: enroller_core::ids::Invalid| unparsable(DESCRIBE_VPCS.operation, at, invalid.to_string());
     Ok(Vpc {
         id: vpc.vpc_id().unwrap_or_default().parse().map_err(wrong)?,
@@ -34,19 +34,19 @@ pub(super) fn vpc(at: &Place, vpc: &Ec2Vpc) -> AwsResult<Vpc> {
     })
 }
 
-pub(super) fn flow_logs(at: &Place, ours: &Tag, page: &[Ec2FlowLog]) -> AwsResult<Vec<FlowLog>> {
+pub(super) fn flow_logs(at: &AccountRegion, ours: &Tag, page: &[Ec2FlowLog]) -> AwsResult<Vec<FlowLog>> {
     let mut read = Vec::with_capacity(page.len());
     for found in page {
         match flow_log(at, found) {
             Ok(flow_log) => read.push(flow_log),
             Err(error) if ours.is_on(&tags(found.tags())) => return Err(error),
-            Err(error) => tracing::warn!(%error, place = %at, "a flow log of others is left out"),
+            Err(error) => tracing::warn!(%error, at = %at, "a flow log of others is left out"),
         }
     }
     Ok(read)
 }
 
-fn flow_log(at: &Place, found: &Ec2FlowLog) -> AwsResult<FlowLog> {
+fn flow_log(at: &AccountRegion, found: &Ec2FlowLog) -> AwsResult<FlowLog> {
     let wrong = |message: String| unparsable(DESCRIBE_FLOW_LOGS.operation, at, message);
     let id = found.flow_log_id().unwrap_or_default().parse();
     let id = id.map_err(|invalid: enroller_core::ids::Invalid| wrong(invalid.to_string()))?;
@@ -90,7 +90,7 @@ fn delivery(found: &Ec2FlowLog) -> Delivery {
 }
 
 /// A Region whose code is of a new shape is left out: no setting can name it.
-pub(super) fn region(at: &Place, region: &Ec2Region) -> Option<Region> {
+pub(super) fn region(at: &AccountRegion, region: &Ec2Region) -> Option<Region> {
     match region.region_name().unwrap_or_default().parse() {
         Ok(region) => Some(region),
         Err(error) => {

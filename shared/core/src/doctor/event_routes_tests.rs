@@ -10,8 +10,8 @@ fn settings(changes: &[(&str, &str)]) -> Settings {
     with(changes).unwrap()
 }
 
-fn place() -> Place {
-    Place { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() }
+fn at() -> AccountRegion {
+    AccountRegion { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() }
 }
 
 fn rule(name: &str, pattern: Value) -> RuleFacts {
@@ -42,14 +42,19 @@ fn member_rule() -> RuleFacts {
     )
 }
 
-fn judged(rules: &[RuleFacts]) -> Verdict {
-    judge_way(rules, &member_events(&settings(&[]), &place()), &Way::Bus(BUS.to_owned()), "update the member stack")
+fn judged(rules: &[RuleFacts]) -> CheckResult {
+    check_route(
+        rules,
+        &member_events(&settings(&[]), &at()),
+        &EventTarget::Bus(BUS.to_owned()),
+        "update the member stack",
+    )
 }
 
 #[test]
 fn the_rule_of_the_member_stack_sends_all_that_is_needed() {
     let verdict = judged(&[member_rule()]);
-    assert_eq!(verdict, Verdict::ok(format!("forward to {BUS}")));
+    assert_eq!(verdict, CheckResult::ok(format!("forward to {BUS}")));
 }
 
 #[test]
@@ -95,11 +100,11 @@ fn what_a_rule_does_counts_and_not_its_name() {
 #[test]
 fn a_fifo_queue_needs_a_message_group_and_a_bus_rule_for_all_services_covers_accounts_too() {
     let mut rule = rule("account-events", json!({ "source": [{ "prefix": "aws." }] }));
-    let needed = account_events(&place());
-    let way = Way::FifoQueue(BUS.to_owned());
-    assert_eq!(judge_way(&[rule.clone()], &needed, &way, "x").status, Status::Failed);
+    let needed = account_events(&at());
+    let way = EventTarget::FifoQueue(BUS.to_owned());
+    assert_eq!(check_route(&[rule.clone()], &needed, &way, "x").status, Status::Failed);
     rule.targets[0].message_group = Some("grants".to_owned());
-    assert_eq!(judge_way(&[rule], &needed, &way, "x").status, Status::Ok);
+    assert_eq!(check_route(&[rule], &needed, &way, "x").status, Status::Ok);
 }
 
 #[test]
@@ -129,7 +134,7 @@ fn a_bus_must_take_events_from_the_whole_organization() {
         ),
     ] {
         let bus = BusFacts { arn: BUS.to_owned(), policy };
-        let verdict = judge_bus(&bus, &"o-exampleorg1".parse().unwrap(), "444455556666".parse().unwrap());
+        let verdict = check_bus(&bus, &"o-exampleorg1".parse().unwrap(), "444455556666".parse().unwrap());
         assert_eq!(verdict.status, status, "{bus:?}");
     }
 }
