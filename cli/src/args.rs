@@ -227,13 +227,13 @@ pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
     /// Accounts to look at, spread over all in scope; the management account's rules are always looked at
-    #[arg(long, value_name = "N", default_value_t = enroller_engine::examine::SAMPLE, value_parser = count(0, 100_000))]
+    #[arg(long, value_name = "N", default_value_t = enroller_engine::doctor::SAMPLE, value_parser = count(0, 100_000))]
     pub(crate) sample: usize,
     /// Look at every account in scope
     #[arg(long, conflicts_with = "sample")]
     pub(crate) all: bool,
     /// Name of the event bus in the central account
-    #[arg(long, value_name = "NAME", default_value = enroller_engine::examine::BUS)]
+    #[arg(long, value_name = "NAME", default_value = enroller_engine::doctor::BUS)]
     pub(crate) bus: String,
     /// How to print it
     #[arg(long, value_name = "FORMAT", default_value = "table")]

@@ -8,7 +8,7 @@ use enroller_core::grants::GrantPlan;
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::metrics::Metrics;
-use enroller_engine::onboard::{GrantPreview, GrantSync};
+use enroller_engine::granter::{GrantPreview, GrantSync};
 use serde::Serialize;
 
 use crate::args::{GrantsAction, GrantsArgs, PlanFormat};
@@ -49,8 +49,9 @@ pub(crate) async fn run(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
 async fn list(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
     let mut shards = Vec::new();
-    for region in &session.engine.settings.regions {
-        let grants = session.engine.region_grants(region).await?;
+    let assignments = session.assignments();
+    for region in &session.settings().regions {
+        let grants = assignments.region_grants(region).await?;
         for shard in grants.shards().values() {
             shards.push(Shard::of(region, shard, &grants.arn_of(&shard.name)));
         }
@@ -74,15 +75,14 @@ async fn list(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
 
 async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
-    let engine = &session.engine;
+    let granter = session.granter()?;
     let mut work = GrantSync {
         sync: true,
-        without_requests: true,
         allow_mass_revocation: args.allow_mass_revocation,
         reason: "grants sync from the command line".to_owned(),
         ..GrantSync::default()
     };
-    let preview = engine.preview_grants(&work).await?;
+    let preview = granter.planner().preview(&work).await?;
     let report = GrantsReport::of(&preview);
     let mut out = Output::stdout();
     match args.format {
@@ -98,7 +98,7 @@ async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     work.approved = Some(preview.plans());
-    let done = engine.sync_grants(&work, &mut Metrics::default()).await;
+    let done = granter.sync(&work, &mut Metrics::default()).await;
     let failed = |line: &&LogEntry| matches!(line.outcome, Outcome::Failed | Outcome::RetryLater);
     for line in done.decisions.iter().filter(failed) {
         out.line(&printable(&format!("{}: {}", line.resource, line.cause)))?;

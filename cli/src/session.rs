@@ -5,17 +5,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use enroller_aws::{Connection, Time};
 use enroller_core::backfill::BackfillRequest;
 use enroller_core::ids::Region;
 use enroller_core::log::LogEntry;
 use enroller_core::metrics::Metrics;
 use enroller_core::observed::Account;
-use enroller_engine::Engine;
-use enroller_engine::inspect::DoctorPorts;
-use enroller_engine::ports::DecisionLog;
-
+use enroller_core::settings::Settings;
+use enroller_engine::Context;
+use enroller_engine::assignments::Assignments;
+use enroller_engine::coverage::Inspector;
+use enroller_engine::doctor::{Doctor, DoctorPorts};
+use enroller_engine::enroller::Enroller;
+use enroller_engine::granter::{DestinationWriter, GrantPlanner, Granter};
+use enroller_engine::ports::{DecisionLog, Ports};
+use enroller_lab::Operator;
 use enroller_sim::Sim;
 
 use crate::args::ConnectionArgs;
@@ -24,9 +29,10 @@ use crate::simulated;
 
 /// What a command works with.
 pub(crate) struct Session {
-    pub(crate) engine: Engine,
-    /// What only `doctor` looks at.
-    pub(crate) inspection: DoctorPorts,
+    pub(crate) context: Context,
+    ports: Ports,
+    writer: Arc<dyn DestinationWriter>,
+    doctor_ports: DoctorPorts,
     /// The simulated AWS, whose time does not pass by itself.
     sim: Option<Sim>,
 }
@@ -45,13 +51,45 @@ impl Session {
         if args.sim {
             let mut lab = simulated::organization(args.sim_accounts, args.sim_vpcs).await?;
             simulated::reconfigure(&mut lab, &Configuration::of_flags(&args.settings.set)?)?;
-            let (engine, inspection) = lab.examiner(Arc::new(NullLog));
-            return Ok(Self { engine, inspection, sim: Some(lab.sim) });
+            let Operator { context, ports, writer, doctor_ports } = lab.operator(Arc::new(NullLog));
+            return Ok(Self { context, ports, writer, doctor_ports, sim: Some(lab.sim) });
         }
         let settings = Configuration::load(&args.settings)?.settings()?;
         let connection = Connection::connect(Arc::new(settings.clone())).await;
-        let engine = Engine::new(settings, connection.aws(), Arc::new(Time::system()), Arc::new(NullLog));
-        Ok(Self { engine, inspection: connection.inspection(), sim: None })
+        let context = Context::new(settings, Arc::new(Time::system()), Arc::new(NullLog));
+        let (ports, writer) = (connection.ports(), connection.destination_writer());
+        Ok(Self { context, ports, writer, doctor_ports: connection.doctor_ports(), sim: None })
+    }
+
+    /// The settings that the command works with.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.context.settings
+    }
+
+    /// Reconciles accounts.
+    pub(crate) fn enroller(&self) -> Enroller {
+        Enroller::new(self.context.clone(), &self.ports)
+    }
+
+    /// Inspects accounts without changing them.
+    pub(crate) fn inspector(&self) -> Inspector {
+        Inspector::new(self.context.clone(), &self.ports)
+    }
+
+    /// Checks the installation.
+    pub(crate) fn doctor(&self) -> Doctor {
+        Doctor::new(self.context.clone(), &self.ports, self.doctor_ports.clone())
+    }
+
+    /// Which destination each account is granted on.
+    pub(crate) fn assignments(&self) -> Assignments {
+        Assignments::new(self.context.clone(), &self.ports)
+    }
+
+    /// Plans and writes grants, and announces nobody, because the command enrolls the accounts itself.
+    pub(crate) fn granter(&self) -> anyhow::Result<Granter> {
+        let parts = self.settings().destination_parts()?;
+        Ok(Granter::new(GrantPlanner::new(self.context.clone(), &self.ports, parts), Arc::clone(&self.writer)))
     }
 
     /// Lets time pass.
@@ -64,12 +102,12 @@ impl Session {
 
     /// The Regions of a selection.
     pub(crate) fn regions(&self, selection: &BackfillRequest) -> anyhow::Result<BTreeSet<Region>> {
-        let enrolled = &self.engine.settings.regions;
+        let enrolled = &self.context.settings.regions;
         if let Some(stray) = selection.regions.difference(enrolled).next() {
             let list: Vec<&str> = enrolled.iter().map(Region::as_str).collect();
             anyhow::bail!("{stray} is not enrolled; enrolled are {}", list.join(", "));
         }
-        Ok(selection.regions(&self.engine.settings).clone())
+        Ok(selection.regions(&self.context.settings).clone())
     }
 
     /// Whether the AWS behind it is the simulated one.

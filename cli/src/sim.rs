@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use enroller_core::settings::Settings;
 use enroller_lab::install::FUNCTION_ROLES;
-use enroller_lab::{As, Installation, aws_on, installation_settings};
+use enroller_lab::{Installation, installation_settings};
 use enroller_sim::{LimitClock, Sim, SimBuilder};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -95,7 +95,7 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
     let operator = format!("arn:aws:iam::{}:root", settings.central_account);
     let stacks = Installation::new(sim.clone(), settings.clone()).operated_by(&operator);
     if args.installed {
-        install(&sim, &stacks, &settings).await?;
+        install(&sim, &stacks, &settings)?;
     }
     // What comes before is not what a user measures.
     sim.with(|world| {
@@ -126,17 +126,19 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Roles, rules and queues by the stacks; destinations by the call that makes them.
-async fn install(sim: &Sim, stacks: &Installation, settings: &Settings) -> anyhow::Result<()> {
+/// Roles, rules and queues by the stacks; destinations as the granter would make them.
+fn install(sim: &Sim, stacks: &Installation, settings: &Settings) -> anyhow::Result<()> {
     stacks.deploy_center()?;
     for account in sim.members() {
         stacks.deploy_member(&account)?;
     }
-    let aws = aws_on(sim, settings, As::Account(&sim.central()));
-    let target = settings.destination_target_arn.as_ref().context("the settings name no stream")?;
-    let role = settings.destination_role_arn.as_ref().context("the settings name no destination role")?;
+    let parts = settings.destination_parts()?;
+    let (target, role) = (parts.target.to_string(), parts.role.to_string());
+    let central = sim.central();
+    let name = settings.destination_name.base().as_str();
     for region in &settings.regions {
-        aws.destinations.put_destination(region, &settings.destination_name, target, role).await?;
+        let made = sim.with(|world| world.put_destination(&central, region.as_str(), name, &target, &role));
+        made.map_err(|refusal| anyhow::anyhow!("the destination of {region} cannot be made: {refusal:?}"))?;
     }
     Ok(())
 }

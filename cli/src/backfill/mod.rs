@@ -14,9 +14,9 @@ use enroller_core::grants::ShardAssignments;
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::metrics::Metrics;
 use enroller_core::observed::Account;
-use enroller_engine::Engine;
-use enroller_engine::onboard::{GrantReport, GrantSync};
-use enroller_engine::reconcile::{AccountReport, AccountWork};
+use enroller_engine::enroller::{AccountReport, AccountWork, Enroller};
+use enroller_engine::granter::{GrantPlanner, GrantReport, GrantSync, Granter};
+use enroller_engine::reconcile_error::ReconcileError;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use crate::args::BackfillArgs;
@@ -42,26 +42,26 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
     let file = args.plan.as_deref().map(PlanFile::read).transpose()?;
     let selection = file.as_ref().map_or_else(|| args.selection.request(), |file| file.selection.clone());
     let regions = session.regions(&selection)?;
-    let engine = &session.engine;
+    let granter = session.granter()?;
     let seen = match args.yes && file.is_none() {
         true => None,
-        false => match agreed(&session, args, &selection, file.as_ref()).await? {
+        false => match agreed(&session, granter.planner(), args, &selection, file.as_ref()).await? {
             Some(seen) => Some(seen),
             None => return Ok(ExitCode::FAILURE),
         },
     };
     let mut stop = Stop::listen();
-    let grants = grant(engine, &selection, seen.as_ref()).await;
-    let accounts = select(&selection, engine.organization_accounts().await?)?;
+    let grants = grant(&granter, &selection, seen.as_ref()).await;
+    let accounts = select(&selection, granter.planner().organization_accounts().await?)?;
     let mut outcomes = Outcomes::new(&grants);
     let (chosen, left_out): (Vec<Account>, Vec<Account>) =
-        accounts.into_iter().partition(|account| engine.settings.account_in_scope(account).is_ok());
+        accounts.into_iter().partition(|account| session.settings().account_in_scope(account).is_ok());
     for account in left_out {
-        if let Err(reason) = engine.settings.account_in_scope(&account) {
+        if let Err(reason) = session.settings().account_in_scope(&account) {
             outcomes.left_out(&account, &reason);
         }
     }
-    let concurrency = args.concurrency.unwrap_or(engine.settings.max_concurrency);
+    let concurrency = args.concurrency.unwrap_or(session.settings().max_concurrency);
     let work = |account: &Account| AccountWork {
         approved: seen.as_ref().map(|seen| seen.plans(account.id)),
         ..work(account.id, &regions, &grants.assignments)
@@ -77,24 +77,25 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
 /// Makes the plan, compares it with the one of the file, and asks unless told not to. `None` where the answer is no.
 async fn agreed(
     session: &Session,
+    planner: &GrantPlanner,
     args: &BackfillArgs,
     selection: &BackfillRequest,
     file: Option<&PlanFile>,
 ) -> anyhow::Result<Option<OrganizationSnapshot>> {
-    let looked = plan_for(session, selection).await?;
+    let looked = plan_for(session, planner, selection).await?;
     if let Some(file) = file {
         file.must_still_hold(&PlanFile::of(session, selection, &looked))?;
     }
-    let summary = summary_line(&PlanReport::of(&session.engine.settings, &looked));
+    let summary = summary_line(&PlanReport::of(session.settings(), &looked));
     let yes = args.yes || ask(&format!("{summary}\nGo ahead? [y/N] "))?;
     Ok(yes.then_some(looked))
 }
 
 /// Grants the accounts of the selection, as the onboarder does, within what was seen.
-async fn grant(engine: &Engine, selection: &BackfillRequest, seen: Option<&OrganizationSnapshot>) -> GrantReport {
+async fn grant(granter: &Granter, selection: &BackfillRequest, seen: Option<&OrganizationSnapshot>) -> GrantReport {
     let approved = seen.map(|seen| seen.preview.plans());
     let work = GrantSync { approved, ..grant_work(selection, "backfill from the command line") };
-    engine.sync_grants(&work, &mut Metrics::default()).await
+    granter.sync(&work, &mut Metrics::default()).await
 }
 
 /// Goes over the accounts until none is left that a moment's patience may help. Returns whether it was interrupted.
@@ -105,7 +106,7 @@ async fn passes(
     outcomes: &mut Outcomes,
     stop: &mut Stop,
 ) -> bool {
-    let engine = &session.engine;
+    let enroller = session.enroller();
     for pass in 0..=PASSES {
         if pass > 0 {
             tokio::select! {
@@ -114,7 +115,7 @@ async fn passes(
             }
         }
         let mut again = Vec::new();
-        let interrupted = one_pass(engine, left, concurrency, stop, |work, report| {
+        let interrupted = one_pass(&enroller, left, concurrency, stop, |work, report| {
             if pass < PASSES && passes_soon(&report) {
                 again.push(work.clone());
             }
@@ -144,7 +145,7 @@ fn work(
 /// Whether an account's trouble may be over in seconds.
 fn passes_soon(report: &AccountReport) -> bool {
     let errors = report.account_regions.iter().flat_map(|at| &at.errors);
-    errors.map(enroller_engine::reconcile::ReconcileError::disposition).any(|disposition| {
+    errors.map(ReconcileError::disposition).any(|disposition| {
         matches!(
             disposition,
             Disposition::RetrySoon | Disposition::RetryLater(Wait::Grant | Wait::RolePropagation | Wait::Vpc)
@@ -154,7 +155,7 @@ fn passes_soon(report: &AccountReport) -> bool {
 
 /// Works on the accounts, `concurrency` at once. After Ctrl-C no account is begun and those under way are finished.
 async fn one_pass(
-    engine: &Engine,
+    enroller: &Enroller,
     accounts: Vec<AccountWork>,
     concurrency: usize,
     stop: &mut Stop,
@@ -168,7 +169,7 @@ async fn one_pass(
         return true;
     }
     let one = async |work: AccountWork| {
-        let report = engine.reconcile(&work, u64::MAX).await;
+        let report = enroller.reconcile(&work, u64::MAX).await;
         (work, report)
     };
     running.extend(waiting.by_ref().take(concurrency).map(&one));

@@ -9,8 +9,8 @@ use enroller_core::ids::AccountId;
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::observed::Account;
 use enroller_core::scope::OutOfScope;
-use enroller_engine::onboard::GrantReport;
-use enroller_engine::reconcile::{AccountReport, GAP, VpcResult};
+use enroller_engine::enroller::{AccountReport, GAP, VpcResult};
+use enroller_engine::granter::GrantReport;
 use owo_colors::Style;
 
 use crate::coverage::table::printable;

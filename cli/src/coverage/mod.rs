@@ -12,8 +12,8 @@ use anyhow::Context;
 use enroller_core::coverage::{CoverageReport, FailureClass, InspectedRegion, InspectionFailure, Survey};
 use enroller_core::error::Disposition;
 use enroller_core::settings::Settings;
-use enroller_engine::reconcile::ReconcileError;
-use enroller_engine::survey::{AccountRegionSnapshot, AccountSnapshot};
+use enroller_engine::coverage::{AccountRegionSnapshot, AccountSnapshot};
+use enroller_engine::reconcile_error::ReconcileError;
 use jiff::Timestamp;
 
 use crate::args::{CoverageArgs, CoverageFormat};
@@ -23,14 +23,14 @@ use crate::session::Session;
 
 pub(crate) async fn run(args: &CoverageArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
-    let looked = plan_for(&session, &args.selection.request()).await?;
+    let looked = plan_for(&session, session.granter()?.planner(), &args.selection.request()).await?;
     let mut survey = Survey::default();
     for account in &looked.surveys {
-        add(&mut survey, &session.engine.settings, account);
+        add(&mut survey, session.settings(), account);
     }
-    let now_ms = i64::try_from(session.engine.clock.now_ms()).unwrap_or(i64::MAX);
+    let now_ms = i64::try_from(session.context.clock.now_ms()).unwrap_or(i64::MAX);
     let now = Timestamp::from_millisecond(now_ms).context("the clock shows no time")?;
-    let report = survey.finish(&session.engine.settings, format!("{now:.0}"), BTreeMap::new());
+    let report = survey.finish(session.settings(), format!("{now:.0}"), BTreeMap::new());
     if let Some(file) = &args.html {
         let page = html::render(&report).context("the page cannot be made")?;
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;

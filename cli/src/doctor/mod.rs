@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use enroller_core::doctor::{Check, DoctorReport, Summary};
 use enroller_core::ids::{AccountId, OrganizationId, Region};
 use enroller_core::settings::Settings;
-use enroller_engine::examine::{Examination, Sample};
+use enroller_engine::doctor::{DoctorOptions, Sample};
 use serde::Serialize;
 
 use crate::args::{DoctorArgs, DoctorFormat};
@@ -25,13 +25,13 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn of(settings: &'a Settings, checkup: &'a DoctorReport) -> Self {
+    fn of(settings: &'a Settings, found: &'a DoctorReport) -> Self {
         Self {
             organization: &settings.organization_id,
             central_account: settings.central_account,
             home_region: &settings.home_region,
-            summary: checkup.summary(),
-            checks: checkup.checks(),
+            summary: found.summary(),
+            checks: found.checks(),
         }
     }
 }
@@ -39,14 +39,14 @@ impl<'a> Report<'a> {
 pub(crate) async fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
     let sample = if args.all { Sample::All } else { Sample::Accounts(args.sample) };
-    let examination = Examination { sample, bus: args.bus.clone() };
-    let checkup = session.engine.examine(&session.inspection, &examination).await;
-    let report = Report::of(&session.engine.settings, &checkup);
+    let options = DoctorOptions { sample, bus: args.bus.clone() };
+    let found = session.doctor().check(&options).await;
+    let report = Report::of(session.settings(), &found);
     let mut out = Output::stdout();
     match args.format {
         DoctorFormat::Table => table::print(&mut out, &report)?,
         DoctorFormat::Json => out.json(&report)?,
     }
     out.finish()?;
-    Ok(ExitCode::from(checkup.exit_code()))
+    Ok(ExitCode::from(found.exit_code()))
 }

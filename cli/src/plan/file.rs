@@ -35,7 +35,7 @@ pub(crate) struct PlanFile {
 
 impl PlanFile {
     pub(crate) fn of(session: &Session, selection: &BackfillRequest, looked: &OrganizationSnapshot) -> Self {
-        let settings = &session.engine.settings;
+        let settings = session.settings();
         let mut file = Self {
             plan_file_version: VERSION,
             organization_id: settings.organization_id.clone(),

@@ -11,8 +11,8 @@ use enroller_core::backfill::BackfillRequest;
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::observed::Account;
 use enroller_core::plan::Plan;
-use enroller_engine::onboard::{GrantPreview, GrantSync};
-use enroller_engine::survey::AccountSnapshot;
+use enroller_engine::coverage::AccountSnapshot;
+use enroller_engine::granter::{GrantPlanner, GrantPreview, GrantSync};
 use futures::stream::{StreamExt, iter};
 
 use crate::args::{PlanArgs, PlanFormat};
@@ -40,20 +40,14 @@ impl OrganizationSnapshot {
 
 /// What a backfill of the selection asks of the grants.
 pub(crate) fn grant_work(selection: &BackfillRequest, reason: &str) -> GrantSync {
-    GrantSync {
-        sync: true,
-        without_requests: true,
-        reason: reason.to_owned(),
-        only: Some(selection.clone()),
-        ..GrantSync::default()
-    }
+    GrantSync { sync: true, reason: reason.to_owned(), only: Some(selection.clone()), ..GrantSync::default() }
 }
 
 pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
     let selection = args.selection.request();
-    let looked = plan_for(&session, &selection).await?;
-    let report = PlanReport::of(&session.engine.settings, &looked);
+    let looked = plan_for(&session, session.granter()?.planner(), &selection).await?;
+    let report = PlanReport::of(session.settings(), &looked);
     if let Some(file) = &args.out {
         PlanFile::of(&session, &selection, &looked).write(file)?;
     }
@@ -67,9 +61,13 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What a backfill of the selection would do: the one value that is shown, asked about and carried out.
-pub(crate) async fn plan_for(session: &Session, selection: &BackfillRequest) -> anyhow::Result<OrganizationSnapshot> {
+pub(crate) async fn plan_for(
+    session: &Session,
+    planner: &GrantPlanner,
+    selection: &BackfillRequest,
+) -> anyhow::Result<OrganizationSnapshot> {
     let regions = session.regions(selection)?;
-    let preview = session.engine.preview_grants(&grant_work(selection, "plan")).await?;
+    let preview = planner.preview(&grant_work(selection, "plan")).await?;
     let accounts = select(selection, preview.accounts.clone())?;
     Ok(look(session, &regions, preview, accounts).await)
 }
@@ -81,13 +79,13 @@ async fn look(
     preview: GrantPreview,
     accounts: Vec<Account>,
 ) -> OrganizationSnapshot {
-    let engine = &session.engine;
+    let inspector = session.inspector();
     let mut progress = Progress::new(accounts.len());
     let surveys = iter(&accounts).map(async |account| {
         let granted_on = preview.granted_on(account.id);
-        engine.survey(account, regions, &granted_on).await
+        inspector.inspect(account, regions, &granted_on).await
     });
-    let mut surveys = surveys.buffer_unordered(engine.settings.max_concurrency);
+    let mut surveys = surveys.buffer_unordered(session.settings().max_concurrency);
     let mut found = Vec::with_capacity(accounts.len());
     while let Some(survey) = surveys.next().await {
         progress.done(survey.account_regions.iter().any(|at| at.found.is_err()));

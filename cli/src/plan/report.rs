@@ -9,8 +9,9 @@ use enroller_core::log::LogEntry;
 use enroller_core::observed::Observed;
 use enroller_core::plan::{Action, Plan, VpcPlan};
 use enroller_core::settings::Settings;
-use enroller_engine::reconcile::ReconcileError;
-use enroller_engine::survey::{AccountRegionSnapshot, AccountSnapshot};
+use enroller_engine::coverage::{AccountRegionSnapshot, AccountSnapshot};
+use enroller_engine::granter::GranterError;
+use enroller_engine::reconcile_error::ReconcileError;
 use serde::Serialize;
 
 use super::OrganizationSnapshot;
@@ -134,7 +135,7 @@ impl PlanReport {
         report
     }
 
-    fn add_grants(&mut self, region: &Region, plan: Result<&GrantPlan, &enroller_core::error::AwsError>) {
+    fn add_grants(&mut self, region: &Region, plan: Result<&GrantPlan, &GranterError>) {
         let empty = |destination: String| GrantChange {
             region: region.clone(),
             destination,
@@ -147,7 +148,7 @@ impl PlanReport {
         let plan = match plan {
             Ok(plan) => plan,
             Err(error) => {
-                let failure = Some(failure(&ReconcileError::Aws(error.clone())));
+                let failure = Some(Failure::of(error.disposition(), error.to_string()));
                 self.grants.push(GrantChange { failure, ..empty("destinations".to_owned()) });
                 self.summary.failures += 1;
                 return;
@@ -253,7 +254,12 @@ impl StepPlan {
     }
 }
 
-fn failure(errors: &ReconcileError) -> Failure {
-    let disposition: Disposition = errors.disposition();
-    Failure { class: disposition.label(), cause: errors.to_string(), next_step: disposition.next_step().to_owned() }
+impl Failure {
+    fn of(disposition: Disposition, cause: String) -> Self {
+        Self { class: disposition.label(), cause, next_step: disposition.next_step().to_owned() }
+    }
+}
+
+fn failure(error: &ReconcileError) -> Failure {
+    Failure::of(error.disposition(), error.to_string())
 }

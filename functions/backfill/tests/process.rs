@@ -17,7 +17,7 @@ const FUNCTION: Program = Program { function: "backfill", path: env!("CARGO_BIN_
 /// An organization in which every account is granted.
 async fn installation() -> Host {
     let host = Host::new(ACCOUNTS, &["eu-west-1"]).await.unwrap();
-    host.grant_all().await;
+    host.grant_all().await.unwrap();
     host
 }
 

@@ -18,7 +18,7 @@ async fn installation() -> (Host, [String; 2]) {
     for account in host.lab.sim.members() {
         host.lab.stacks.deploy_member(&account).unwrap();
     }
-    host.grant_all().await;
+    host.grant_all().await.unwrap();
     let (central, management) = (host.lab.sim.central(), host.lab.sim.management());
     let members = host.lab.sim.members().into_iter().filter(|id| *id != central && *id != management);
     let members = members.collect::<Vec<_>>().try_into().unwrap();

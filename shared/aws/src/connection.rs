@@ -14,14 +14,15 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
 use enroller_core::ids::AccountId;
 use enroller_core::settings::Settings;
-use enroller_engine::inspect::DoctorPorts;
-use enroller_engine::ports::{Aws, AwsResult, MemberSessions};
+use enroller_engine::doctor::ports::DoctorPorts;
+use enroller_engine::granter::DestinationWriter;
+use enroller_engine::ports::{AwsResult, MemberSessions, Ports};
 
 use crate::calls::Link;
 use crate::clock::Time;
 use crate::credentials::Sessions;
 use crate::destinations::CentralDestinations;
-use crate::doctor::inspection;
+use crate::doctor::doctor_ports;
 use crate::ec2::Ec2;
 use crate::functions::Deployed;
 use crate::limits::{Limits, RateLimits};
@@ -46,7 +47,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// Everything needed to call AWS. Cheap to clone; clones share credentials, clients and rate limits.
 #[derive(Clone)]
-pub struct Connection(Arc<Link>);
+pub struct Connection(pub(crate) Arc<Link>);
 
 impl Connection {
     /// Connects as the environment says: credentials, profiles, `AWS_ENDPOINT_URL` and
@@ -88,10 +89,10 @@ impl Connection {
         Self(Arc::new(Link { settings, config, sessions, limits }))
     }
 
-    /// The ports of the engine. Each call makes new ones with clients of their own: call it once.
-    pub fn aws(&self) -> Aws {
+    /// The ports that workers share. Each call makes new ones with clients of their own: call it once.
+    pub fn ports(&self) -> Ports {
         let link = &self.0;
-        Aws {
+        Ports {
             sessions: Arc::new(Members(Arc::clone(link))),
             ec2: Arc::new(Ec2::new(link)),
             logs: Arc::new(LogGroups::new(link)),
@@ -102,14 +103,19 @@ impl Connection {
         }
     }
 
+    /// The port that writes destinations, for the granter.
+    pub fn destination_writer(&self) -> Arc<dyn DestinationWriter> {
+        Arc::new(CentralDestinations::new(&self.0))
+    }
+
     /// The deployed functions and their queues.
     pub fn deployed(&self) -> Deployed {
         Deployed::new(&self.0)
     }
 
-    /// The ports of the doctor, which share sessions and rate limits with those of the engine.
-    pub fn inspection(&self) -> DoctorPorts {
-        inspection(&self.0)
+    /// The ports of the doctor, which share sessions and rate limits with the others.
+    pub fn doctor_ports(&self) -> DoctorPorts {
+        doctor_ports(&self.0)
     }
 }
 

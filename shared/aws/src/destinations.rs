@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::types::Destination as SdkDestination;
 use enroller_core::arn::Arn;
-use enroller_core::ids::{AccountRegion, Region};
+use enroller_core::error::{AwsError, Code};
+use enroller_core::ids::{AccountRegion, Invalid, Region};
 use enroller_core::names::DestinationName;
-use enroller_engine::ports::{AwsResult, Destination, Destinations};
+use enroller_engine::granter::{DestinationWriter, WriterPermit};
+use enroller_engine::ports::{AwsResult, Destination, DestinationReader};
 
 use crate::calls::{Calls, Identity, Link, all_pages};
 use crate::limits::{DESCRIBE_DESTINATIONS, PUT_DESTINATION, PUT_DESTINATION_POLICY};
@@ -27,28 +29,42 @@ impl CentralDestinations {
     fn at(&self, region: &Region) -> AccountRegion {
         AccountRegion { account: self.0.settings().central_account, region: region.clone() }
     }
+
+    async fn send_policy(&self, region: &Region, name: &DestinationName, policy: &str, force: bool) -> AwsResult<()> {
+        let request = |client: Client| {
+            let put = client.put_destination_policy().destination_name(name.as_str()).access_policy(policy);
+            put.set_force_update(force.then_some(true)).send()
+        };
+        self.0.call(PUT_DESTINATION_POLICY, &self.at(region), request).await.map(drop)
+    }
 }
 
-/// A destination whose name is none we could have given is left out with a warning: it is not ours, and must not keep
-/// the others from being read.
-fn destination(at: &AccountRegion, found: &SdkDestination) -> Option<Destination> {
-    let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+/// A destination whose name is none we could have given is left out with a warning: it is not managed here, and must
+/// not keep the others from being read.
+fn destination(at: &AccountRegion, found: &SdkDestination) -> Option<AwsResult<Destination>> {
     match found.destination_name().unwrap_or_default().parse() {
-        Ok(name) => Some(Destination {
-            name,
-            target: text(found.target_arn()),
-            role: text(found.role_arn()),
-            policy: found.access_policy().filter(|policy| !policy.is_empty()).map(str::to_owned),
-        }),
+        Ok(name) => Some(read(at, name, found)),
         Err(error) => {
-            tracing::warn!(%error, at = %at, "a destination of others is left out");
+            tracing::warn!(%error, at = %at, "an unmanaged destination is left out");
             None
         }
     }
 }
 
+fn read(at: &AccountRegion, name: DestinationName, found: &SdkDestination) -> AwsResult<Destination> {
+    let arn = |text: Option<&str>| {
+        let unparsable = |invalid: Invalid| {
+            AwsError::without_answer(DESCRIBE_DESTINATIONS.operation, Code::Unparsable, invalid.to_string())
+                .at(at.account, &at.region)
+        };
+        text.unwrap_or_default().parse::<Arn>().map_err(unparsable)
+    };
+    let policy = found.access_policy().filter(|policy| !policy.is_empty()).map(str::to_owned);
+    Ok(Destination { target: arn(found.target_arn())?, role: arn(found.role_arn())?, name, policy })
+}
+
 #[async_trait]
-impl Destinations for CentralDestinations {
+impl DestinationReader for CentralDestinations {
     async fn destinations(&self, region: &Region, prefix: &DestinationName) -> AwsResult<Vec<Destination>> {
         let at = &self.at(region);
         all_pages(DESCRIBE_DESTINATIONS, at, async |token| {
@@ -57,13 +73,18 @@ impl Destinations for CentralDestinations {
                 page.limit(PAGE).set_next_token(token).send()
             };
             let page = self.0.call(DESCRIBE_DESTINATIONS, at, request).await?;
-            Ok((page.destinations().iter().filter_map(|found| destination(at, found)).collect(), page.next_token))
+            let found = page.destinations().iter().filter_map(|found| destination(at, found));
+            Ok((found.collect::<AwsResult<Vec<_>>>()?, page.next_token))
         })
         .await
     }
+}
 
+#[async_trait]
+impl DestinationWriter for CentralDestinations {
     async fn put_destination(
         &self,
+        _: &WriterPermit,
         region: &Region,
         name: &DestinationName,
         target: &Arn,
@@ -77,11 +98,14 @@ impl Destinations for CentralDestinations {
         self.0.call(PUT_DESTINATION, &self.at(region), request).await.map(drop)
     }
 
-    async fn put_policy(&self, region: &Region, name: &DestinationName, policy: &str, force: bool) -> AwsResult<()> {
-        let request = |client: Client| {
-            let put = client.put_destination_policy().destination_name(name.as_str()).access_policy(policy);
-            put.set_force_update(force.then_some(true)).send()
-        };
-        self.0.call(PUT_DESTINATION_POLICY, &self.at(region), request).await.map(drop)
+    async fn put_policy(
+        &self,
+        _: &WriterPermit,
+        region: &Region,
+        name: &DestinationName,
+        policy: &str,
+        force: bool,
+    ) -> AwsResult<()> {
+        self.send_policy(region, name, policy, force).await
     }
 }

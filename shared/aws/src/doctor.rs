@@ -18,7 +18,7 @@ use enroller_core::doctor::members::TrailFacts;
 use enroller_core::doctor::queues::{QueueFacts, RedriveFacts};
 use enroller_core::error::{AwsError, Code};
 use enroller_core::ids::{AccountRegion, Invalid};
-use enroller_engine::inspect::{DoctorPorts, EventBuses, Identity, QueueState, Trails};
+use enroller_engine::doctor::ports::{DoctorPorts, EventBuses, Identity, QueueState, Trails};
 use enroller_engine::ports::AwsResult;
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ use crate::limits::{
 mod tests;
 
 /// The ports of the doctor.
-pub(crate) fn inspection(link: &Arc<Link>) -> DoctorPorts {
+pub(crate) fn doctor_ports(link: &Arc<Link>) -> DoctorPorts {
     DoctorPorts {
         identity: Arc::new(Callers {
             sts: Calls::new(link, As::Central, Sts::new),

@@ -20,7 +20,7 @@ use aws_smithy_types::body::SdkBody;
 use aws_types::SdkConfig;
 use enroller_core::ids::AccountRegion;
 use enroller_core::settings::Settings;
-use enroller_engine::ports::Aws;
+use enroller_engine::ports::Ports;
 
 use crate::clock::Time;
 use crate::connection::Connection;
@@ -186,8 +186,8 @@ impl FakeAws {
             .build()
     }
 
-    pub(crate) fn aws(&self) -> Aws {
-        self.connection().aws()
+    pub(crate) fn ports(&self) -> Ports {
+        self.connection().ports()
     }
 
     pub(crate) fn connection(&self) -> Connection {

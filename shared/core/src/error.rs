@@ -32,7 +32,19 @@ macro_rules! codes {
                 }
             }
         }
-        #[cfg(test)]
+        /// An error with everything that caused it, on one line.
+pub fn inline_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
         const KNOWN: &[&str] = &[$($($text,)+)*];
     };
 }

@@ -6,8 +6,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::arn::Arn;
+use crate::grants::ShardNaming;
 use crate::ids::{AccountId, OrganizationId, ParentId, Partition, Region};
-use crate::names::{DestinationName, FilterName, LogGroupName, RoleName};
+use crate::names::{FilterName, LogGroupName, RoleName};
 use crate::observed::{Tags, TrafficType};
 
 mod read;
@@ -92,7 +93,7 @@ pub struct Settings {
     pub home_region: Region,
     pub regions: BTreeSet<Region>,
     pub log_group_name: LogGroupName,
-    pub destination_name: DestinationName,
+    pub destination_name: ShardNaming,
     pub destination_target_arn: Option<Arn>,
     pub destination_role_arn: Option<Arn>,
     pub filter_name: FilterName,
@@ -135,28 +136,38 @@ impl Settings {
         Self::from_lookup(|key| lookup(&environment_name(key)))
     }
 
-    /// Refuses settings that lack what a function cannot work without, before it takes its first message.
+    /// What every destination delivers to, and with which role.
     ///
     /// # Errors
     ///
-    /// Every key of `keys` that is not set; keys that always have a value are not looked at.
-    pub fn require(&self, keys: &[&'static str]) -> Result<(), SettingsError> {
-        let optional = [
-            (
-                "destination_target_arn",
-                self.destination_target_arn.is_some(),
-                "ARN of the stream behind the destinations",
-            ),
-            ("destination_role_arn", self.destination_role_arn.is_some(), "ARN of the role that writes to the stream"),
-            ("enrollments_queue_url", self.enrollments_queue_url.is_some(), "URL of the enroller's queue"),
-            ("grants_queue_url", self.grants_queue_url.is_some(), "URL of the onboarder's queue"),
-            ("backfill_queue_url", self.backfill_queue_url.is_some(), "URL of backfill's own queue"),
-        ];
-        let missing = optional.into_iter().filter(|(key, set, _)| keys.contains(key) && !set);
-        let problems: Vec<SettingProblem> = missing
-            .map(|(key, _, expected)| SettingProblem { key, value: None, expected: expected.to_owned() })
-            .collect();
-        if problems.is_empty() { Ok(()) } else { Err(SettingsError(problems)) }
+    /// The settings that are missing, by name.
+    pub fn destination_parts(&self) -> Result<DestinationParts, SettingsError> {
+        let target =
+            set("destination_target_arn", &self.destination_target_arn, "ARN of the stream behind the destinations");
+        let role = set("destination_role_arn", &self.destination_role_arn, "ARN of the role that writes to the stream");
+        let (target, role) = both(target, role)?;
+        Ok(DestinationParts { target, role })
+    }
+
+    /// The queues of the enroller and of the granter.
+    ///
+    /// # Errors
+    ///
+    /// The settings that are missing, by name.
+    pub fn queue_urls(&self) -> Result<QueueUrls, SettingsError> {
+        let enrollments = set("enrollments_queue_url", &self.enrollments_queue_url, "URL of the enroller's queue");
+        let grants = set("grants_queue_url", &self.grants_queue_url, "URL of the granter's queue");
+        let (enrollments, grants) = both(enrollments, grants)?;
+        Ok(QueueUrls { enrollments, grants })
+    }
+
+    /// The queue through which a backfill goes on.
+    ///
+    /// # Errors
+    ///
+    /// The setting is missing.
+    pub fn continuation_queue_url(&self) -> Result<String, SettingsError> {
+        set("backfill_queue_url", &self.backfill_queue_url, "URL of backfill's own queue")
     }
 
     /// The organization whose grant stands in for those of its accounts, in organization mode.
@@ -213,6 +224,43 @@ impl fmt::Display for SettingProblem {
             Some(value) => write!(f, "{} = {value:?}: expected {}", self.key, self.expected),
             None => write!(f, "{} is not set: expected {}", self.key, self.expected),
         }
+    }
+}
+
+/// What every destination delivers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationParts {
+    /// ARN of the stream.
+    pub target: Arn,
+    /// ARN of the role that CloudWatch Logs writes to it with.
+    pub role: Arn,
+}
+
+/// Where the functions receive messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueUrls {
+    /// The queue of `vpc-enroller`.
+    pub enrollments: String,
+    /// The queue of `account-onboarder`, FIFO.
+    pub grants: String,
+}
+
+/// A setting that has no default and that some workers cannot do without.
+fn set<T: Clone>(key: &'static str, value: &Option<T>, expected: &str) -> Result<T, SettingsError> {
+    let missing = || SettingsError(vec![SettingProblem { key, value: None, expected: expected.to_owned() }]);
+    value.clone().ok_or_else(missing)
+}
+
+/// Both values, or everything that is missing.
+///
+/// # Errors
+///
+/// The problems of the first and of the second.
+pub fn both<A, B>(a: Result<A, SettingsError>, b: Result<B, SettingsError>) -> Result<(A, B), SettingsError> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(SettingsError(a)), Err(SettingsError(b))) => Err(SettingsError(a.into_iter().chain(b).collect())),
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
     }
 }
 

@@ -7,15 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use enroller_core::arn::Arn;
-use enroller_core::error::{AwsError, Code};
-use enroller_core::grants::{PolicyState, RegionGrants, Shard, ShardAssignments, ShardNaming};
+use enroller_core::grants::{PolicyState, RegionGrants, Shard, ShardAssignments};
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::names::DestinationName;
 use futures::lock::Mutex;
 
-use crate::engine::Engine;
-use crate::ports::{AwsResult, Destination};
+use crate::context::Context;
+use crate::ports::{AwsResult, Destination, DestinationReader, Ports};
 
 /// How long a remembered placement is believed without asking again, in milliseconds.
 pub const FRESH_MS: u64 = 300_000;
@@ -34,7 +32,7 @@ type Slot = Arc<Mutex<Option<Known>>>;
 
 /// The remembered placements.
 #[derive(Default)]
-pub(crate) struct AssignmentCache {
+struct AssignmentCache {
     regions: std::sync::Mutex<BTreeMap<Region, Slot>>,
 }
 
@@ -45,12 +43,33 @@ impl AssignmentCache {
     }
 }
 
-impl Engine {
+/// Where an account is granted, and where its filter will belong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantedOn {
+    /// The destination that lets it in now.
+    pub now: Option<DestinationName>,
+    /// The destination it will be granted on.
+    pub planned: DestinationName,
+}
+
+/// Which destination each account is granted on, in every Region.
+pub struct Assignments {
+    ctx: Context,
+    reader: Arc<dyn DestinationReader>,
+    cache: AssignmentCache,
+}
+
+impl Assignments {
+    /// Assignments of which nothing is remembered yet.
+    pub fn new(ctx: Context, ports: &Ports) -> Self {
+        Self { ctx, reader: Arc::clone(&ports.destinations), cache: AssignmentCache::default() }
+    }
+
     /// The destination on which an account is granted in a Region; `None` if it is not.
     pub async fn destination_of(&self, account: AccountId, region: &Region) -> AwsResult<Option<DestinationName>> {
-        let slot = self.assignments.slot(region);
+        let slot = self.cache.slot(region);
         let mut known = slot.lock().await;
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.ctx.clock.now_ms();
         if let Some(known) = &*known {
             let age = now_ms.saturating_sub(known.at_ms);
             let name = known.assignments.get(&account);
@@ -58,7 +77,7 @@ impl Engine {
                 return Ok(name.cloned());
             }
         }
-        let assignments = self.region_grants(region).await?.assignments(self.settings.granted_organization());
+        let assignments = self.region_grants(region).await?.assignments(self.ctx.settings.granted_organization());
         let name = assignments.get(&account).cloned();
         *known = Some(Known { at_ms: now_ms, assignments });
         Ok(name)
@@ -67,14 +86,14 @@ impl Engine {
     /// Whether a statement of ours lists the account in a Region, as far as remembered: the onboarder asks Organizations
     /// before it lists one.
     pub(crate) async fn is_listed(&self, account: AccountId, region: &Region) -> bool {
-        let slot = self.assignments.slot(region);
+        let slot = self.cache.slot(region);
         slot.lock().await.as_ref().is_some_and(|known| known.assignments.is_listed(&account))
     }
 
     /// Makes the next question about a Region go to AWS, unless it was asked since `since_ms`: many accounts whose
     /// filters were refused together ask once.
     pub(crate) async fn forget_assignment(&self, region: &Region, since_ms: u64) {
-        let slot = self.assignments.slot(region);
+        let slot = self.cache.slot(region);
         let mut known = slot.lock().await;
         if known.as_ref().is_some_and(|known| known.at_ms <= since_ms) {
             *known = None;
@@ -83,36 +102,24 @@ impl Engine {
 
     /// Makes the next question about a Region go to AWS.
     pub(crate) async fn forget_assignments(&self, region: &Region) {
-        *self.assignments.slot(region).lock().await = None;
+        *self.cache.slot(region).lock().await = None;
     }
 
     /// Reads the shards of a Region.
+    ///
+    /// # Errors
+    ///
+    /// DescribeDestinations failed.
     pub async fn region_grants(&self, region: &Region) -> AwsResult<RegionGrants> {
-        let naming = self.naming()?;
-        let found = self.aws.destinations.destinations(region, naming.base()).await?;
+        let settings = &self.ctx.settings;
+        let naming = &settings.destination_name;
+        let found = self.reader.destinations(region, naming.base()).await?;
         let ours = found.into_iter().filter(|destination| naming.index_of(&destination.name).is_some());
-        let shards: Vec<Shard> = ours.map(|destination| self.shard(region, destination)).collect::<AwsResult<_>>()?;
-        Ok(RegionGrants::new(region.clone(), self.settings.central_account, naming, shards))
+        Ok(RegionGrants::new(region.clone(), settings.central_account, naming.clone(), ours.map(shard)))
     }
+}
 
-    pub(crate) fn naming(&self) -> AwsResult<ShardNaming> {
-        ShardNaming::new(self.settings.destination_name.clone()).map_err(|invalid| {
-            AwsError::without_answer("logs:DescribeDestinations", Code::Unparsable, invalid.to_string())
-        })
-    }
-
-    fn shard(&self, region: &Region, destination: Destination) -> AwsResult<Shard> {
-        let arn = |text: &str| {
-            text.parse::<Arn>().map_err(|invalid| {
-                AwsError::without_answer("logs:DescribeDestinations", Code::Unparsable, invalid.to_string())
-                    .at(self.settings.central_account, region)
-            })
-        };
-        Ok(Shard {
-            target: arn(&destination.target)?,
-            role: arn(&destination.role)?,
-            policy: PolicyState::read(destination.policy.as_deref()),
-            name: destination.name,
-        })
-    }
+fn shard(destination: Destination) -> Shard {
+    let Destination { name, target, role, policy } = destination;
+    Shard { name, target, role, policy: PolicyState::read(policy.as_deref()) }
 }

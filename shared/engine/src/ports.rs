@@ -134,25 +134,21 @@ pub trait Roles: Send + Sync {
 pub struct Destination {
     /// Its name.
     pub name: DestinationName,
-    /// ARN of the stream behind it, as AWS wrote it.
-    pub target: String,
-    /// ARN of the role CloudWatch Logs writes with, as AWS wrote it.
-    pub role: String,
+    /// ARN of the stream behind it.
+    pub target: Arn,
+    /// ARN of the role CloudWatch Logs writes with.
+    pub role: Arn,
     /// Its access policy, verbatim; `None` lets nobody in.
     pub policy: Option<String>,
 }
 
-/// The destinations of the central account (CloudWatch Logs). Only the onboarder writes them.
+/// The destinations of the central account (CloudWatch Logs), read. Their writer is
+/// [`DestinationWriter`](crate::granter::DestinationWriter), which only the granter can use.
 #[async_trait]
-pub trait Destinations: Send + Sync {
+pub trait DestinationReader: Send + Sync {
     /// All destinations of a Region whose names start with `prefix`. AWS allows 5 such calls a second and Region
     /// for the whole central account.
     async fn destinations(&self, region: &Region, prefix: &DestinationName) -> AwsResult<Vec<Destination>>;
-    /// Makes a destination or changes its target and role.
-    async fn put_destination(&self, region: &Region, name: &DestinationName, target: &Arn, role: &Arn)
-    -> AwsResult<()>;
-    /// Replaces a destination's access policy. `force` accepts the switch from accounts to the organization.
-    async fn put_policy(&self, region: &Region, name: &DestinationName, policy: &str, force: bool) -> AwsResult<()>;
 }
 
 /// The organization (AWS Organizations), read with delegated rights.
@@ -201,9 +197,9 @@ pub trait DecisionLog: Send + Sync {
     fn metrics(&self, metrics: &Metrics);
 }
 
-/// All of AWS that the engine uses.
+/// The ports that several workers use. Each worker keeps what it needs of them.
 #[derive(Clone)]
-pub struct Aws {
+pub struct Ports {
     /// See [`MemberSessions`].
     pub sessions: Arc<dyn MemberSessions>,
     /// See [`Ec2`].
@@ -212,8 +208,8 @@ pub struct Aws {
     pub logs: Arc<dyn Logs>,
     /// See [`Roles`].
     pub roles: Arc<dyn Roles>,
-    /// See [`Destinations`].
-    pub destinations: Arc<dyn Destinations>,
+    /// See [`DestinationReader`].
+    pub destinations: Arc<dyn DestinationReader>,
     /// See [`Organization`].
     pub organization: Arc<dyn Organization>,
     /// See [`Queues`].

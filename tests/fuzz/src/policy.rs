@@ -113,7 +113,7 @@ fn plan(text: &str, organization: Option<&OrganizationId>) {
         name: write.name.clone(),
         target: write.target.clone(),
         role: write.role.clone(),
-        policy: PolicyState::read(write.policy.as_deref()),
+        policy: PolicyState::read(write.document().as_deref()),
     };
     let region = |shards: Vec<Shard>| {
         let naming = ShardNaming::new("Logs".parse().expect("a destination's name")).expect("a short name");
@@ -142,7 +142,7 @@ fn plan(text: &str, organization: Option<&OrganizationId>) {
     let planned = run(&region(vec![first.clone()]));
     let mut shards = vec![first];
     for write in &planned.writes {
-        assert!(write.policy.as_ref().is_none_or(|policy| policy.len() <= MAX_POLICY_BYTES), "{write:?}");
+        assert!(write.document().is_none_or(|policy| policy.len() <= MAX_POLICY_BYTES), "{write:?}");
         assert!(!(unreadable && write.arn == arn()), "a policy that cannot be read is left alone");
         assert_eq!(verify(write, Some(&shard(write))), Ok(()));
         shards.retain(|shard| shard.name != write.name);

@@ -50,5 +50,5 @@ fn usable(settings: &Settings) {
             assert_eq!(arn.region(), Some(region));
         }
     }
-    assert!(ShardNaming::new(settings.destination_name.clone()).is_ok(), "no shard could be named");
+    assert!(ShardNaming::new(settings.destination_name.base().clone()).is_ok(), "no shard could be named");
 }

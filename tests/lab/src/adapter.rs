@@ -17,7 +17,7 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 use enroller_aws::{Connection, RateLimits};
 use enroller_core::settings::Settings;
-use enroller_engine::ports::{Aws, Clock};
+use enroller_engine::ports::{Clock, Ports};
 use enroller_sim::Sim;
 
 /// How long a role's session lasts.
@@ -139,8 +139,8 @@ fn sdk_config_trying(sim: &Sim, home_region: &str, who: As<'_>, attempts: u32) -
 }
 
 /// The engine's ports on a simulated AWS, through the real adapters.
-pub fn aws_on(sim: &Sim, settings: &Settings, who: As<'_>) -> Aws {
-    connection_on(sim, settings, who).aws()
+pub fn ports_on(sim: &Sim, settings: &Settings, who: As<'_>) -> Ports {
+    connection_on(sim, settings, who).ports()
 }
 
 /// The real adapters on a simulated AWS.

@@ -8,10 +8,11 @@ mod process;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 use enroller_core::metrics::Metrics;
 use enroller_core::settings::environment_name;
-use enroller_engine::onboard::GrantSync;
+use enroller_engine::granter::GrantSync;
 use enroller_sim::sqs::QueueError;
 use enroller_sim::sqs_queue::ReceivedMessage;
 use enroller_sim::{Credentials, SimBuilder, server};
@@ -143,9 +144,15 @@ impl Host {
     }
 
     /// Grants every account of the organization, without a word to the enroller.
-    pub async fn grant_all(&self) {
-        let work = GrantSync { sync: true, without_requests: true, ..GrantSync::default() };
-        self.lab.onboarder.sync_grants(&work, &mut Metrics::default()).await;
+    ///
+    /// # Errors
+    ///
+    /// The settings of what destinations deliver to are missing.
+    pub async fn grant_all(&self) -> Result<(), ContainerError> {
+        let work = GrantSync { sync: true, ..GrantSync::default() };
+        let operator = self.lab.operator(Arc::clone(&self.lab.recording) as _);
+        operator.granter().map_err(LabError::Worker)?.sync(&work, &mut Metrics::default()).await;
+        Ok(())
     }
 
     /// Receives a batch as Lambda does, after all events under way have arrived, and as soon as there is a message.

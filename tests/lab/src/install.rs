@@ -274,7 +274,7 @@ impl Installation {
             ("ExternalId", settings.external_id.clone().unwrap_or_default()),
             ("LogGroupName", settings.log_group_name.to_string()),
             ("FilterName", settings.filter_name.to_string()),
-            ("DestinationName", settings.destination_name.to_string()),
+            ("DestinationName", settings.destination_name.base().to_string()),
             ("MemberStackName", settings.member_stack_name.clone()),
             ("MemberRoleName", settings.member_role_name.to_string()),
             ("DeliveryRoleName", settings.delivery_role_name.to_string()),
@@ -349,7 +349,8 @@ impl Installation {
     /// ARN of the first destination of each enrolled Region.
     pub fn destination_arns(&self) -> BTreeMap<String, String> {
         let settings = &self.settings;
-        let arn = |region| Arn::destination(region, settings.central_account, &settings.destination_name).to_string();
+        let arn =
+            |region| Arn::destination(region, settings.central_account, settings.destination_name.base()).to_string();
         settings.regions.iter().map(|region| (region.to_string(), arn(region))).collect()
     }
 }

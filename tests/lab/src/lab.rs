@@ -2,11 +2,18 @@
 
 use std::sync::Arc;
 
-use enroller_core::settings::Settings;
-use enroller_engine::Engine;
-use enroller_engine::batch::GRANTS_GROUP;
-use enroller_engine::inspect::DoctorPorts;
-use enroller_engine::ports::{AwsResult, DecisionLog, Outgoing};
+use enroller_aws::Connection;
+use enroller_core::settings::{Settings, SettingsError};
+use enroller_engine::Context;
+use enroller_engine::backfill::Backfill;
+use enroller_engine::coverage::Inspector;
+use enroller_engine::doctor::{Doctor, DoctorPorts};
+use enroller_engine::enroller::Enroller;
+use enroller_engine::enroller::batch::EnrollmentQueue;
+use enroller_engine::granter::batch::GrantQueue;
+use enroller_engine::granter::{DestinationWriter, GrantPlanner, Granter};
+use enroller_engine::outbox::GRANTS_GROUP;
+use enroller_engine::ports::{AwsResult, DecisionLog, Outgoing, Ports};
 use enroller_sim::{Sim, SimBuilder};
 use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
@@ -42,12 +49,12 @@ pub struct Lab {
     pub stacks: Installation,
     /// What the functions decided.
     pub recording: Arc<RecordingLog>,
-    /// The engine of `vpc-enroller`.
-    pub enroller: Engine,
-    /// The engine of `account-onboarder`.
-    pub onboarder: Engine,
-    /// The engine of `backfill`.
-    pub backfill: Engine,
+    /// The worker of `vpc-enroller`.
+    pub enroller: EnrollmentQueue,
+    /// The worker of `account-onboarder`.
+    pub onboarder: GrantQueue,
+    /// The worker of `backfill`.
+    pub backfill: Backfill,
     attempts: u32,
     execution: Execution,
 }
@@ -70,6 +77,9 @@ pub enum LabError {
     /// The response of a function was not understood.
     #[error("the installation could not be made")]
     Install(#[from] InstallError),
+    /// A worker lacks settings.
+    #[error("a function cannot be started")]
+    Worker(#[from] SettingsError),
 }
 
 impl Lab {
@@ -86,8 +96,7 @@ impl Lab {
         let stacks = Installation::new(sim.clone(), settings.clone());
         stacks.deploy_center()?;
         let recording = Arc::new(RecordingLog::default());
-        let engine = |function: &str| engine_of(&sim, &settings, function, &recording, ATTEMPTS);
-        let (enroller, onboarder, backfill) = (engine("vpc-enroller"), engine("account-onboarder"), engine("backfill"));
+        let (enroller, onboarder, backfill) = workers(&sim, &settings, &recording, ATTEMPTS)?;
         let regions = options.organization.regions.clone();
         let execution = Execution::new(&settings);
         let attempts = ATTEMPTS;
@@ -116,8 +125,7 @@ impl Lab {
         let regions: Vec<String> = self.regions.clone();
         self.settings = installation_settings(&self.sim, &regions, changes).map_err(InstallError::Settings)?;
         self.stacks = self.stacks.with_settings(self.settings.clone());
-        self.cold_start();
-        Ok(())
+        self.cold_start()
     }
 
     /// Takes a permission out of a role of the stacks; functions start anew.
@@ -127,8 +135,7 @@ impl Lab {
     /// A template that cannot be evaluated.
     pub fn withhold(&mut self, withheld: Withheld) -> Result<(), LabError> {
         self.stacks.withhold(withheld)?;
-        self.cold_start();
-        Ok(())
+        self.cold_start()
     }
 
     /// Functions whose log has at least one line.
@@ -138,20 +145,24 @@ impl Lab {
 
     /// Makes the functions' SDK try each call so many times from now on, the first time included; they start anew. With
     /// one, what a failed call leads to is the engine's doing alone.
-    pub fn set_attempts(&mut self, attempts: u32) {
+    ///
+    /// # Errors
+    ///
+    /// See [`Lab::cold_start`].
+    pub fn set_attempts(&mut self, attempts: u32) -> Result<(), LabError> {
         self.attempts = attempts;
-        self.cold_start();
-    }
-
-    fn engine_of(&self, function: &str) -> Engine {
-        engine_of(&self.sim, &self.settings, function, &self.recording, self.attempts)
+        self.cold_start()
     }
 
     /// Makes the functions forget what a warm container remembers, as a new container would.
-    pub fn cold_start(&mut self) {
-        self.enroller = self.engine_of("vpc-enroller");
-        self.onboarder = self.engine_of("account-onboarder");
-        self.backfill = self.engine_of("backfill");
+    ///
+    /// # Errors
+    ///
+    /// A worker lacks settings.
+    pub fn cold_start(&mut self) -> Result<(), LabError> {
+        let (enroller, onboarder, backfill) = workers(&self.sim, &self.settings, &self.recording, self.attempts)?;
+        (self.enroller, self.onboarder, self.backfill) = (enroller, onboarder, backfill);
+        Ok(())
     }
 
     /// Feeds the functions once from their queues. Returns whether there was anything to do.
@@ -294,17 +305,21 @@ impl Lab {
         response.map_err(|source| LabError::Function { function: "backfill", source })
     }
 
-    /// An engine that works with the operator's role, as a person with the command line tool does.
-    pub fn operator(&self, log: Arc<dyn DecisionLog>) -> Engine {
-        self.examiner(log).0
-    }
-
-    /// Like [`Lab::operator`], with what the doctor looks at through the same connection.
-    pub fn examiner(&self, log: Arc<dyn DecisionLog>) -> (Engine, DoctorPorts) {
+    /// What a person with the command line tool works with: the operator's role.
+    pub fn operator(&self, log: Arc<dyn DecisionLog>) -> Operator {
         let central = self.settings.central_account.to_string();
         let connection = connection_on(&self.sim, &self.settings, As::Role(&central, OPERATOR_ROLE));
-        let time = Arc::new(SimTime(self.sim.clone()));
-        (Engine::new(self.settings.clone(), connection.aws(), time, log), connection.inspection())
+        Operator::new(self.context(log), &connection)
+    }
+
+    /// Settings and simulated time, with this log.
+    pub fn context(&self, log: Arc<dyn DecisionLog>) -> Context {
+        Context::new(self.settings.clone(), Arc::new(SimTime(self.sim.clone())), log)
+    }
+
+    /// The ports of a function, which call with its role.
+    pub fn ports_of(&self, function: &str) -> (Ports, Arc<dyn DestinationWriter>) {
+        ports_of(&self.sim, &self.settings, function, self.attempts)
     }
 
     /// Sends a message to a queue of the installation, named without [`PREFIX`], as a person does.
@@ -315,7 +330,7 @@ impl Lab {
     pub async fn send(&self, queue: &str, body: &str) -> AwsResult<()> {
         let fifo = (queue == GRANTS).then(|| (GRANTS_GROUP.to_owned(), self.sim.with(|world| world.ids.uuid())));
         let message = Outgoing { body: body.to_owned(), delay_seconds: 0, fifo };
-        self.operator(self.recording.clone()).aws.queues.send(&self.url(queue), vec![message]).await.map(|_| ())
+        self.operator(self.recording.clone()).ports.queues.send(&self.url(queue), vec![message]).await.map(|_| ())
     }
 
     /// An invocation with this payload, beginning now.
@@ -330,9 +345,77 @@ impl Lab {
     }
 }
 
-fn engine_of(sim: &Sim, settings: &Settings, function: &str, recording: &Arc<RecordingLog>, attempts: u32) -> Engine {
+/// What a person with the command line tool works with.
+pub struct Operator {
+    /// Settings, time and log.
+    pub context: Context,
+    /// The ports that workers share.
+    pub ports: Ports,
+    /// The port that writes destinations.
+    pub writer: Arc<dyn DestinationWriter>,
+    /// What only the doctor asks.
+    pub doctor_ports: DoctorPorts,
+}
+
+impl Operator {
+    /// The ports of a connection.
+    pub fn new(context: Context, connection: &Connection) -> Self {
+        let (ports, writer) = (connection.ports(), connection.destination_writer());
+        Self { context, ports, writer, doctor_ports: connection.doctor_ports() }
+    }
+
+    /// Reconciles accounts.
+    pub fn enroller(&self) -> Enroller {
+        Enroller::new(self.context.clone(), &self.ports)
+    }
+
+    /// Inspects accounts.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(self.context.clone(), &self.ports)
+    }
+
+    /// Checks the installation.
+    pub fn doctor(&self) -> Doctor {
+        Doctor::new(self.context.clone(), &self.ports, self.doctor_ports.clone())
+    }
+
+    /// Writes grants, and announces nobody.
+    ///
+    /// # Errors
+    ///
+    /// The settings of what destinations deliver to are missing.
+    pub fn granter(&self) -> Result<Granter, SettingsError> {
+        let parts = self.context.settings.destination_parts()?;
+        let planner = GrantPlanner::new(self.context.clone(), &self.ports, parts);
+        Ok(Granter::new(planner, Arc::clone(&self.writer)))
+    }
+}
+
+/// The functions' workers, which remember nothing yet.
+fn workers(
+    sim: &Sim,
+    settings: &Settings,
+    recording: &Arc<RecordingLog>,
+    attempts: u32,
+) -> Result<(EnrollmentQueue, GrantQueue, Backfill), LabError> {
+    let context = || {
+        let log = Arc::clone(recording) as Arc<dyn DecisionLog>;
+        Context::new(settings.clone(), Arc::new(SimTime(sim.clone())), log)
+    };
+    let ports = |function: &str| ports_of(sim, settings, function, attempts);
+    let (enroller, _) = ports("vpc-enroller");
+    let (onboarder, writer) = ports("account-onboarder");
+    let (backfill, _) = ports("backfill");
+    Ok((
+        vpc_enroller::worker(context(), &enroller)?,
+        account_onboarder::worker(context(), &onboarder, writer)?,
+        backfill::worker(context(), &backfill)?,
+    ))
+}
+
+fn ports_of(sim: &Sim, settings: &Settings, function: &str, attempts: u32) -> (Ports, Arc<dyn DestinationWriter>) {
     let central = settings.central_account.to_string();
     let role = FUNCTION_ROLES.iter().find(|(name, _)| *name == function).map_or("", |(_, role)| role);
-    let aws = connection_trying(sim, settings, As::Role(&central, role), attempts).aws();
-    Engine::new(settings.clone(), aws, Arc::new(SimTime(sim.clone())), Arc::clone(recording) as _)
+    let connection = connection_trying(sim, settings, As::Role(&central, role), attempts);
+    (connection.ports(), connection.destination_writer())
 }

@@ -16,9 +16,9 @@ mod runtime_api;
 pub mod templates;
 mod withheld;
 
-pub use adapter::{As, aws_on, connection_on, sdk_config};
+pub use adapter::{As, connection_on, ports_on, sdk_config};
 pub use install::{Installation, installation_settings};
-pub use lab::{Lab, LabError, LabOptions};
+pub use lab::{Lab, LabError, LabOptions, Operator};
 pub use log::RecordingLog;
 pub use runtime_api::Said;
 pub use withheld::{Element, Withheld};

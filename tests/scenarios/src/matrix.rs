@@ -127,7 +127,7 @@ pub fn start_anew(lab: &mut Lab) {
     lab.sim.traffic_tick();
     lab.sim.with(|world| world.faults.clear());
     watch_records(lab);
-    lab.cold_start();
+    lab.cold_start().unwrap();
 }
 
 /// Lets everything happen until all is quiet, through a crash if one is armed.
@@ -203,7 +203,7 @@ async fn run(scenario: &Scenario, trial: &Trial, fault: Option<(u64, Fault)>) ->
 
 async fn run_once(scenario: &Scenario, trial: &Trial, fault: Option<(u64, Fault)>) -> Run {
     let mut lab = (scenario.prepare)().await;
-    lab.set_attempts(trial.attempts);
+    lab.set_attempts(trial.attempts).unwrap();
     lab.sim.traffic_tick();
     (scenario.begin)(&mut lab).await;
     lab.recording.take();

@@ -92,6 +92,6 @@ pub async fn enroll(lab: &Lab, account: &str) -> Value {
 /// The queue does not take it.
 pub async fn ask_for(lab: &Lab, account: &str) {
     let message = Outgoing { body: request(lab, account).to_string(), delay_seconds: 0, fifo: None };
-    let queues = lab.operator(lab.recording.clone()).aws.queues;
+    let queues = lab.operator(lab.recording.clone()).ports.queues;
     queues.send(&lab.url("enrollments"), vec![message]).await.unwrap();
 }

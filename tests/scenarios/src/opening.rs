@@ -26,7 +26,7 @@ pub fn open(seed: u64, rng: &mut fastrand::Rng) -> Result<(Lab, Chosen), LabErro
     // The same seed makes the same ids.
     let settings = choose(&organization.build(), rng);
     let mut lab = Lab::new(&LabOptions { organization, settings: settings.clone() })?;
-    lab.set_attempts(if rng.u32(0..4) == 0 { 4 } else { 1 });
+    lab.set_attempts(if rng.u32(0..4) == 0 { 4 } else { 1 }).unwrap();
     let (lags, twins) = (rng.bool(), rng.u32(0..3) > 0);
     let lag_ms = if lags { rng.u64(0..=MOST_LAG_MS) } else { 0 };
     lab.sim.with(|world| {
@@ -80,8 +80,13 @@ pub fn fill_first_shards(lab: &Lab, room: usize) {
             resources.push(arn.clone());
         }
         let made = lab.sim.with(|world| {
-            world.put_destination(&central, &region, settings.destination_name.as_str(), &target, &role)?;
-            world.put_destination_policy(&central, &region, settings.destination_name.as_str(), &theirs(&resources))
+            world.put_destination(&central, &region, settings.destination_name.base().as_str(), &target, &role)?;
+            world.put_destination_policy(
+                &central,
+                &region,
+                settings.destination_name.base().as_str(),
+                &theirs(&resources),
+            )
         });
         debug_assert!(made.is_ok(), "{made:?}");
     }

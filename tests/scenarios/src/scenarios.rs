@@ -182,7 +182,7 @@ fn bare(accounts: usize, regions: &[&str], settings: &[(&'static str, &str)]) ->
     let policy = json!({"Version": "2012-10-17", "Statement": [{
         "Sid": FOREIGN_SID, "Effect": "Allow", "Principal": {"AWS": SOMEBODY_ELSE},
         "Action": "logs:PutSubscriptionFilter", "Resource": arn}]});
-    let name = settings.destination_name.as_str();
+    let name = settings.destination_name.base().as_str();
     let made = lab.sim.with(|world| {
         world.put_destination(&central, home, name, &target, &role)?;
         world.put_destination_policy(&central, home, name, &policy.to_string())

@@ -104,7 +104,7 @@ impl Play {
             self.lab.sim.set_event_delivery(delivery, self.rng.u64(..));
         }
         if self.rng.u32(0..6) == 0 {
-            self.lab.cold_start();
+            self.lab.cold_start().unwrap();
         }
         self.arm();
         let horizon_ms = self.rng.u64(0..=30 * MINUTE_MS);
@@ -260,7 +260,7 @@ impl Play {
         mischief.note_scope();
         self.lab.sim.set_event_delivery(DeliverySettings::default(), 0);
         self.lab.sim.advance(MOST_LAG_MS);
-        self.lab.cold_start();
+        self.lab.cold_start().unwrap();
         self.deeds.told.push(format!("{} quiet", self.lab.sim.now_ms()));
         self.work(DAY_MS, false).await?;
         // AWS tells that a delivery role is missing after it was needed.

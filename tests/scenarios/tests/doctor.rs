@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use enroller_core::doctor::{Check, CheckId, DoctorReport, Status};
-use enroller_engine::examine::{Examination, Sample};
+use enroller_engine::doctor::{DoctorOptions, Sample};
 use enroller_lab::install::{BUS, ENROLLMENTS};
-use enroller_lab::{As, Lab, aws_on, connection_on};
+use enroller_lab::{As, Lab, Operator, connection_on};
 use enroller_sim::events::{BusId, delete_rule, put_bus_policy, set_rule_enabled};
 use enroller_sim::world::ServiceControlDeny;
 use enroller_sim::{Service, Sim};
@@ -31,8 +31,8 @@ async fn settled(lab: Lab) -> Lab {
 }
 
 async fn examined(lab: &Lab) -> DoctorReport {
-    let (engine, inspection) = lab.examiner(lab.recording.clone());
-    engine.examine(&inspection, &Examination { sample: Sample::All, ..Examination::default() }).await
+    let doctor = lab.operator(lab.recording.clone()).doctor();
+    doctor.check(&DoctorOptions { sample: Sample::All, ..DoctorOptions::default() }).await
 }
 
 /// A member that is neither management nor central.
@@ -95,10 +95,10 @@ async fn an_installation_whose_organization_region_is_not_enrolled_is_well_too()
 #[tokio::test]
 async fn a_sample_looks_at_so_many_accounts_and_takes_each_role_on_once() {
     let lab = installed().await;
-    let (engine, inspection) = lab.examiner(lab.recording.clone());
+    let doctor = lab.operator(lab.recording.clone()).doctor();
     let from = lab.sim.calls().len();
-    let examination = Examination { sample: Sample::Accounts(2), ..Examination::default() };
-    let checkup = engine.examine(&inspection, &examination).await;
+    let options = DoctorOptions { sample: Sample::Accounts(2), ..DoctorOptions::default() };
+    let checkup = doctor.check(&options).await;
     assert_eq!(checkup.checks().iter().filter(|check| check.id == CheckId::MemberRole).count(), 2);
     let assumed = calls_since(&lab, from).iter().filter(|call| call.operation == "AssumeRole").count();
     assert!(assumed <= 3, "two accounts and the management account: {assumed}");
@@ -182,7 +182,7 @@ async fn rules_and_policies_of_the_central_buses_and_the_management_account_are_
 #[tokio::test]
 async fn a_destination_with_another_role_is_told() {
     let lab = installed().await;
-    let (central, name) = (lab.sim.central(), &lab.settings.destination_name);
+    let (central, name) = (lab.sim.central(), &lab.settings.destination_name.base());
     let target = lab.settings.destination_target_arn.as_ref().unwrap().to_string();
     // A role that works as well as ours: only the comparison can tell.
     lab.sim.with(|world| {
@@ -200,7 +200,7 @@ async fn a_destination_with_another_role_is_told() {
 #[tokio::test]
 async fn a_policy_that_cannot_be_understood_is_told_and_room_and_grants_are_not_guessed() {
     let lab = installed().await;
-    let name = lab.settings.destination_name.as_str();
+    let name = lab.settings.destination_name.base().as_str();
     let accounts: Vec<String> = lab.sim.members();
     let resource = format!("arn:aws:logs:{IRELAND}:{}:destination:{name}", lab.sim.central());
     // Somebody turned our statement into a refusal.
@@ -294,8 +294,8 @@ async fn what_may_not_be_read_is_unknown_and_everything_else_is_still_checked() 
 async fn a_caller_of_another_account_ends_it_with_one_failure() {
     let lab = installed().await;
     let connection = connection_on(&lab.sim, &lab.settings, As::Account(&member(&lab)));
-    let (engine, _) = lab.examiner(lab.recording.clone());
-    let checkup = engine.examine(&connection.inspection(), &Examination::default()).await;
+    let checkup =
+        Operator::new(lab.context(lab.recording.clone()), &connection).doctor().check(&DoctorOptions::default()).await;
     assert_eq!(checkup.checks().len(), 1);
     only(&checkup, CheckId::Caller, Status::Failed);
     assert_eq!(checkup.exit_code(), 1);
@@ -312,13 +312,10 @@ async fn an_installation_that_was_never_swept_has_no_destinations() {
     assert_eq!(of(CheckId::Queue), [Status::Ok; 3]);
 
     // The one account that may look at destinations of its own.
-    let aws = aws_on(&lab.sim, &lab.settings, As::Account(&lab.sim.central()));
-    let (target, role) = (lab.settings.destination_target_arn.as_ref(), lab.settings.destination_role_arn.as_ref());
-    let region = lab.settings.home_region.clone();
-    aws.destinations
-        .put_destination(&region, &lab.settings.destination_name, target.unwrap(), role.unwrap())
-        .await
-        .unwrap();
+    let parts = lab.settings.destination_parts().unwrap();
+    let (central, name) = (lab.sim.central(), lab.settings.destination_name.base().to_string());
+    let (target, role) = (parts.target.to_string(), parts.role.to_string());
+    lab.sim.with(|world| world.put_destination(&central, IRELAND, &name, &target, &role)).unwrap();
     let checkup = examined(&lab).await;
     let of = |id| checkup.checks().iter().filter(|check| check.id == id).map(Check::status).collect::<Vec<_>>();
     assert_eq!((of(CheckId::Destination), of(CheckId::DestinationPolicy)), (vec![Status::Ok], vec![Status::Failed]));

@@ -30,7 +30,7 @@ async fn enroll_counting(lab: &Lab, account: &str, operation: &str) -> (Value, u
 async fn a_grant_that_was_missing_is_looked_for_again_after_two_seconds() {
     let mut lab = at_rest(&[]).await;
     let account = newcomer(&lab);
-    lab.cold_start();
+    lab.cold_start().unwrap();
     assert_eq!(enroll_counting(&lab, &account, "DescribeDestinations").await, (handed_back(), 1));
     sync(&lab).await;
     lab.sim.advance(1_999);
@@ -43,7 +43,7 @@ async fn a_grant_that_was_missing_is_looked_for_again_after_two_seconds() {
 async fn where_accounts_are_granted_is_asked_again_after_five_minutes() {
     let mut lab = at_rest(&[]).await;
     let account = somebody(&lab);
-    lab.cold_start();
+    lab.cold_start().unwrap();
     for (wait_ms, questions) in [(0, 1), (299_999, 0), (1, 1)] {
         lab.sim.advance(wait_ms);
         let (answer, asked) = enroll_counting(&lab, &account, "DescribeDestinations").await;
@@ -86,9 +86,12 @@ async fn who_writes_grants_does_not_go_on_believing_what_they_were() {
     let lab = at_rest(&[]).await;
     let account = newcomer(&lab).parse().unwrap();
     let region = &lab.settings.home_region;
-    assert_eq!(lab.onboarder.destination_of(account, region).await.unwrap(), None);
+    assert_eq!(lab.onboarder.granter().planner().assignments().destination_of(account, region).await.unwrap(), None);
     sync(&lab).await;
-    assert!(lab.onboarder.destination_of(account, region).await.unwrap().is_some(), "at once");
+    assert!(
+        lab.onboarder.granter().planner().assignments().destination_of(account, region).await.unwrap().is_some(),
+        "at once"
+    );
 }
 
 #[tokio::test]

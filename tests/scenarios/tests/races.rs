@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use enroller_core::arn::Arn;
 use enroller_core::ids::Region;
 use enroller_core::names::DestinationName;
-use enroller_engine::Engine;
-use enroller_engine::ports::{AwsResult, Destination, Destinations};
+use enroller_engine::granter::batch::GrantQueue;
+use enroller_engine::granter::{DestinationWriter, WriterPermit};
+use enroller_engine::ports::AwsResult;
 use enroller_lab::Lab;
 use enroller_lab::people::Person;
 use enroller_sim::events::DeliverySettings;
@@ -104,22 +105,33 @@ async fn an_outdated_policy_that_somebody_puts_over_ours_is_put_right_and_his_st
 
 /// Destinations whose first write waits, before or after it is done, until it is let go.
 struct Gate {
-    inner: Arc<dyn Destinations>,
+    inner: Arc<dyn DestinationWriter>,
     after: bool,
     opened: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 #[async_trait]
-impl Destinations for Gate {
-    async fn destinations(&self, region: &Region, prefix: &DestinationName) -> AwsResult<Vec<Destination>> {
-        self.inner.destinations(region, prefix).await
+impl DestinationWriter for Gate {
+    async fn put_destination(
+        &self,
+        permit: &WriterPermit,
+        at: &Region,
+        name: &DestinationName,
+        to: &Arn,
+        role: &Arn,
+    ) -> AwsResult<()> {
+        self.inner.put_destination(permit, at, name, to, role).await
     }
-    async fn put_destination(&self, at: &Region, name: &DestinationName, to: &Arn, role: &Arn) -> AwsResult<()> {
-        self.inner.put_destination(at, name, to, role).await
-    }
-    async fn put_policy(&self, at: &Region, name: &DestinationName, policy: &str, force: bool) -> AwsResult<()> {
+    async fn put_policy(
+        &self,
+        permit: &WriterPermit,
+        at: &Region,
+        name: &DestinationName,
+        policy: &str,
+        force: bool,
+    ) -> AwsResult<()> {
         let opened = self.opened.lock().unwrap().take();
-        let put = self.inner.put_policy(at, name, policy, force);
+        let put = self.inner.put_policy(permit, at, name, policy, force);
         if self.after {
             put.await?;
             if let Some(opened) = opened {
@@ -135,12 +147,11 @@ impl Destinations for Gate {
 }
 
 /// A second onboarder, and what lets its first write go on.
-fn gated(lab: &Lab, after: bool) -> (Engine, oneshot::Sender<()>) {
-    let mut engine = lab.operator(Arc::clone(&lab.recording) as _);
+fn gated(lab: &Lab, after: bool) -> (GrantQueue, oneshot::Sender<()>) {
+    let operator = lab.operator(Arc::clone(&lab.recording) as _);
     let (open, opened) = oneshot::channel();
-    let inner = Arc::clone(&engine.aws.destinations);
-    engine.aws.destinations = Arc::new(Gate { inner, after, opened: Mutex::new(Some(opened)) });
-    (engine, open)
+    let writer = Arc::new(Gate { inner: operator.writer, after, opened: Mutex::new(Some(opened)) });
+    (account_onboarder::worker(operator.context, &operator.ports, writer).unwrap(), open)
 }
 
 /// Two onboarders at once: the first is held at its first write while ten more accounts join, which a second one
@@ -178,7 +189,7 @@ async fn what_a_late_write_of_a_second_onboarder_takes_away_the_next_batch_puts_
 #[tokio::test]
 async fn what_a_late_write_of_a_second_onboarder_takes_away_a_sweep_puts_back() {
     let mut lab = two_at_once(false).await;
-    lab.cold_start();
+    lab.cold_start().unwrap();
     for queue in ["grants.fifo", "enrollments"] {
         for message in lab.sim.receive(&lab.url(queue), 1_000).unwrap() {
             lab.sim.delete(&lab.url(queue), &message.receipt_handle).unwrap();
@@ -358,7 +369,7 @@ async fn a_filter_refused_where_the_account_was_granted_before_goes_to_where_it_
         let second = move_to_second_shard(&lab, &account);
         person.delete_filter(&group, &filter).await.unwrap();
         let destinations =
-            if remembered { json!({}) } else { json!({IRELAND: lab.settings.destination_name.to_string()}) };
+            if remembered { json!({}) } else { json!({IRELAND: lab.settings.destination_name.base().to_string()}) };
         lab.enroll(lab.invocation(request(destinations))).await.unwrap();
         assert_eq!(filter_of(&lab, &account), Some(second), "remembered: {remembered}");
     }

@@ -58,7 +58,7 @@ async fn one_account_that_aws_will_not_take_keeps_nobody_else_from_being_granted
 #[tokio::test]
 async fn what_was_granted_before_the_search_broke_off_is_told_although_it_broke_off() {
     let (mut lab, _) = joined(40).await;
-    lab.set_attempts(1);
+    lab.set_attempts(1).unwrap();
     lab.recording.take();
     let waiting: BTreeSet<String> = ungranted(&lab).into_iter().collect();
     let failure = FaultKind::ErrorBefore(Refusal::new(500, "InternalFailure", "An internal error has occurred"));

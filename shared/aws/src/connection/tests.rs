@@ -8,7 +8,7 @@ fn empty(_: &Request) -> (u16, String) {
     (200, "<DescribeVpcsResponse/>".to_owned())
 }
 
-async fn list_vpcs_everywhere(aws: &Aws) {
+async fn list_vpcs_everywhere(aws: &Ports) {
     for account in [MEMBER, CENTRAL] {
         aws.ec2.vpcs(&AccountRegion { account: account.parse().unwrap(), region: at().region }).await.unwrap();
     }
@@ -17,7 +17,7 @@ async fn list_vpcs_everywhere(aws: &Aws) {
 #[tokio::test]
 async fn the_central_account_is_a_member_like_any_other() {
     let fake = FakeAws::answering(empty);
-    list_vpcs_everywhere(&fake.aws()).await;
+    list_vpcs_everywhere(&fake.ports()).await;
     assert_eq!(fake.asked("AssumeRole").len(), 2);
     assert!(fake.asked("DescribeVpcs").iter().all(|request| request.access_key.starts_with("MEMBER")));
 }
@@ -26,7 +26,7 @@ async fn the_central_account_is_a_member_like_any_other() {
 async fn an_endpoint_from_outside_is_kept_by_every_account_and_region() {
     let fake = FakeAws::answering(empty);
     let config = fake.config().into_builder().endpoint_url("http://127.0.0.1:4566").build();
-    list_vpcs_everywhere(&Connection::from_config(settings(), config, RateLimits::Unlimited).aws()).await;
+    list_vpcs_everywhere(&Connection::from_config(settings(), config, RateLimits::Unlimited).ports()).await;
     let asked = [fake.asked("AssumeRole"), fake.asked("DescribeVpcs")].concat();
     assert_eq!(asked.len(), 4);
     assert!(asked.iter().all(|request| request.uri.starts_with("http://127.0.0.1:4566")), "{asked:?}");
@@ -46,7 +46,7 @@ impl LoadServiceConfig for Ec2Elsewhere {
 async fn an_endpoint_of_one_service_holds_in_member_accounts_too() {
     let fake = FakeAws::answering(empty);
     let config = fake.config().into_builder().service_config(Ec2Elsewhere).build();
-    list_vpcs_everywhere(&Connection::from_config(settings(), config, RateLimits::Unlimited).aws()).await;
+    list_vpcs_everywhere(&Connection::from_config(settings(), config, RateLimits::Unlimited).ports()).await;
     assert!(fake.asked("DescribeVpcs").iter().all(|request| request.uri.starts_with("http://127.0.0.1:1")));
     assert!(fake.asked("AssumeRole").iter().all(|request| request.uri.contains("sts.eu-west-1.amazonaws.com")));
 }
@@ -58,6 +58,6 @@ async fn connecting_as_the_environment_says_finds_its_http_client_and_the_home_r
     assert_eq!(config.region().map(AsRef::as_ref), Some("eu-west-1"));
     assert!(config.http_client().is_some());
     // The SDK panics here where a client has no HTTP client.
-    let aws = connection.aws();
+    let aws = connection.ports();
     assert_eq!(aws.queues.send("https://sqs.eu-west-1.amazonaws.com/111122223333/q", Vec::new()).await, Ok(0));
 }

@@ -19,7 +19,7 @@ fn member() -> AccountId {
 #[tokio::test]
 async fn calls_at_the_same_time_in_several_regions_share_one_assume_role() {
     let fake = FakeAws::answering(empty);
-    let aws = fake.aws();
+    let aws = fake.ports();
     let account_regions = ["us-east-1", "eu-west-1", "ap-south-1"]
         .map(|region| AccountRegion { account: member(), region: region.parse().unwrap() });
     let calls = (0..30).map(|number| aws.ec2.vpcs(&account_regions[number % 3]));
@@ -33,7 +33,7 @@ async fn calls_at_the_same_time_in_several_regions_share_one_assume_role() {
 #[tokio::test]
 async fn the_role_is_taken_on_in_the_home_region_for_one_hour() {
     let fake = FakeAws::answering(empty);
-    fake.aws().ec2.vpcs(&at()).await.unwrap();
+    fake.ports().ec2.vpcs(&at()).await.unwrap();
     let asked = &fake.asked("AssumeRole")[0];
     assert_eq!((asked.access_key.as_str(), asked.region.as_str()), ("CENTRALKEY", "eu-west-1"));
     for (name, value) in [
@@ -52,7 +52,7 @@ async fn the_role_is_taken_on_in_the_home_region_for_one_hour() {
 #[tokio::test]
 async fn credentials_are_renewed_minutes_before_they_end_and_then_used() {
     let fake = FakeAws::answering(empty);
-    let aws = fake.aws();
+    let aws = fake.ports();
     aws.ec2.vpcs(&at()).await.unwrap();
     fake.time.advance(Duration::from_secs(54 * 60));
     aws.ec2.vpcs(&at()).await.unwrap();
@@ -68,7 +68,7 @@ async fn credentials_are_renewed_minutes_before_they_end_and_then_used() {
 #[tokio::test]
 async fn a_refused_role_is_one_attempt_for_all_who_wait_and_a_new_one_for_who_comes_later() {
     let fake = FakeAws::answering(|_| query_error(403, "AccessDenied", "not authorized to perform: sts:AssumeRole"));
-    let aws = fake.aws();
+    let aws = fake.ports();
     let at = at();
     let (entered, listed) = futures::join!(aws.sessions.assume(member()), join_all((0..10).map(|_| aws.ec2.vpcs(&at))));
     let errors = listed.into_iter().map(Result::unwrap_err).chain([entered.unwrap_err()]);
@@ -91,7 +91,7 @@ async fn an_expired_token_is_reported_and_the_next_call_takes_the_role_on_again(
             _ => empty(request),
         }
     });
-    let aws = fake.aws();
+    let aws = fake.ports();
     let error = aws.ec2.vpcs(&at()).await.unwrap_err();
     assert_eq!(error.code, Code::CredentialsExpired);
     aws.ec2.vpcs(&at()).await.unwrap();
@@ -101,7 +101,7 @@ async fn an_expired_token_is_reported_and_the_next_call_takes_the_role_on_again(
 #[tokio::test]
 async fn where_our_clock_is_hours_fast_sessions_that_seem_to_have_ended_are_used_all_the_same() {
     let fake = FakeAws::behind_us(7_200, empty);
-    let aws = fake.aws();
+    let aws = fake.ports();
     for _ in 0..3 {
         aws.ec2.vpcs(&at()).await.unwrap();
     }

@@ -1,8 +1,12 @@
+use super::CentralDestinations;
 use serde_json::json;
 
 use crate::connection::Connection;
 use crate::limits::RateLimits;
 use crate::testing::{FakeAws, at, settings};
+
+const STREAM: &str = "arn:aws:firehose:us-east-1:111122223333:deliverystream/s";
+const ROLE: &str = "arn:aws:iam::111122223333:role/r";
 
 #[tokio::test]
 async fn all_pages_are_read_with_central_credentials_in_the_region_of_the_destinations() {
@@ -10,15 +14,15 @@ async fn all_pages_are_read_with_central_credentials_in_the_region_of_the_destin
         let page = match request.member("nextToken").as_str() {
             None => json!({ "destinations": [], "nextToken": "n" }),
             Some(_) => json!({ "destinations": [
-                { "destinationName": "VPCFlowLogsDestination", "accessPolicy": " {} " },
-                { "destinationName": "VPCFlowLogsDestination-2", "targetArn": "t", "roleArn": "r" },
+                { "destinationName": "VPCFlowLogsDestination", "targetArn": STREAM, "roleArn": ROLE, "accessPolicy": " {} " },
+                { "destinationName": "VPCFlowLogsDestination-2", "targetArn": STREAM, "roleArn": ROLE },
                 { "destinationName": "not:ours" },
             ] }),
         };
         (200, page.to_string())
     });
     let name = "VPCFlowLogsDestination".parse().unwrap();
-    let found = fake.aws().destinations.destinations(&at().region, &name).await.unwrap();
+    let found = fake.ports().destinations.destinations(&at().region, &name).await.unwrap();
     assert_eq!(found.len(), 2);
     assert_eq!(found[0].policy.as_deref(), Some(" {} "), "verbatim");
     assert_eq!(found[1].policy, None);
@@ -32,10 +36,10 @@ async fn all_pages_are_read_with_central_credentials_in_the_region_of_the_destin
 #[tokio::test]
 async fn force_is_only_said_when_it_is_meant() {
     let fake = FakeAws::answering(|_| (200, "{}".to_owned()));
-    let aws = fake.aws();
+    let destinations = CentralDestinations::new(&fake.connection().0);
     let name = "VPCFlowLogsDestination".parse().unwrap();
-    aws.destinations.put_policy(&at().region, &name, "{}", false).await.unwrap();
-    aws.destinations.put_policy(&at().region, &name, "{}", true).await.unwrap();
+    destinations.send_policy(&at().region, &name, "{}", false).await.unwrap();
+    destinations.send_policy(&at().region, &name, "{}", true).await.unwrap();
     let asked = fake.asked("PutDestinationPolicy");
     assert!(asked[0].member("forceUpdate").is_null());
     assert_eq!(asked[1].member("forceUpdate"), true);
@@ -44,7 +48,7 @@ async fn force_is_only_said_when_it_is_meant() {
 #[tokio::test]
 async fn the_documented_rate_of_the_central_account_is_kept() {
     let fake = FakeAws::answering(|_| (200, json!({ "destinations": [] }).to_string()));
-    let aws = Connection::from_config(settings(), fake.config(), RateLimits::Documented).aws();
+    let aws = Connection::from_config(settings(), fake.config(), RateLimits::Documented).ports();
     let name = "VPCFlowLogsDestination".parse().unwrap();
     for _ in 0..15 {
         aws.destinations.destinations(&at().region, &name).await.unwrap();

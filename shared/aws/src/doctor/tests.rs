@@ -37,7 +37,7 @@ fn rules() -> FakeAws {
 #[tokio::test]
 async fn rules_towards_a_target_are_read_page_by_page_with_state_pattern_and_targets() {
     let fake = rules();
-    let rules = fake.connection().inspection().buses.rules_towards(&at(), "default", BUS).await.unwrap();
+    let rules = fake.connection().doctor_ports().buses.rules_towards(&at(), "default", BUS).await.unwrap();
     assert_eq!(
         rules.iter().map(|rule| (rule.name.as_str(), rule.enabled)).collect::<Vec<_>>(),
         [("a", true), ("b", false)]
@@ -53,7 +53,7 @@ async fn rules_towards_a_target_are_read_page_by_page_with_state_pattern_and_tar
 #[tokio::test]
 async fn the_central_account_is_asked_with_own_credentials_and_others_with_the_member_role() {
     let fake = rules();
-    let buses = fake.connection().inspection().buses;
+    let buses = fake.connection().doctor_ports().buses;
     buses.rules_towards(&central(), "enroller", BUS).await.unwrap();
     assert!(fake.asked("AssumeRole").is_empty());
     buses.rules_towards(&at(), "default", BUS).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_bus_and_a_queue_that_are_not_there_are_none() {
         "DescribeEventBus" => json_error("ResourceNotFoundException", "Event bus x does not exist."),
         _ => json_error("com.amazonaws.sqs#QueueDoesNotExist", "gone"),
     });
-    let inspection = fake.connection().inspection();
+    let inspection = fake.connection().doctor_ports();
     assert_eq!(inspection.buses.bus(&central(), "x").await.unwrap(), None);
     assert_eq!(inspection.queues.queue("https://sqs.eu-west-1.amazonaws.com/1/x").await.unwrap(), None);
 }
@@ -85,7 +85,7 @@ async fn a_queue_tells_its_depth_and_its_dead_letter_queue() {
         });
         (200, json!({ "Attributes": attributes }).to_string())
     });
-    let queue = fake.connection().inspection().queues.queue("https://x/1/grants.fifo").await.unwrap().unwrap();
+    let queue = fake.connection().doctor_ports().queues.queue("https://x/1/grants.fifo").await.unwrap().unwrap();
     assert_eq!((queue.visible, queue.in_flight, queue.delayed), (3, 2, 1));
     assert!(queue.fifo && !queue.content_based_deduplication);
     assert_eq!(queue.redrive, Some(RedriveFacts { dead_letter_arn: "dead".to_owned(), max_receives: 12 }));
@@ -95,7 +95,7 @@ async fn a_queue_tells_its_depth_and_its_dead_letter_queue() {
 #[tokio::test]
 async fn an_answer_that_lacks_the_depth_is_an_error_and_not_zero() {
     let fake = FakeAws::answering(|_| (200, json!({ "Attributes": { "QueueArn": "a" } }).to_string()));
-    let error = fake.connection().inspection().queues.queue("https://x/1/q").await.unwrap_err();
+    let error = fake.connection().doctor_ports().queues.queue("https://x/1/q").await.unwrap_err();
     assert_eq!(error.code, Code::Unparsable);
 }
 
@@ -105,7 +105,7 @@ async fn trails_of_other_regions_count_and_are_asked_by_arn() {
         "DescribeTrails" => (200, json!({ "trailList": [{ "Name": "org", "TrailARN": "arn:trail" }] }).to_string()),
         _ => (200, json!({ "IsLogging": true }).to_string()),
     });
-    let trails = fake.connection().inspection().trails;
+    let trails = fake.connection().doctor_ports().trails;
     assert_eq!(
         trails.trails(&at()).await.unwrap(),
         [TrailFacts { name: "org".to_owned(), arn: "arn:trail".to_owned() }]
@@ -126,7 +126,7 @@ async fn the_caller_and_the_organization_are_told() {
         ),
         _ => (200, json!({ "Organization": { "Id": "o-exampleorg1", "MasterAccountId": "999988887777" } }).to_string()),
     });
-    let identity = fake.connection().inspection().identity;
+    let identity = fake.connection().doctor_ports().identity;
     let caller = identity.caller().await.unwrap();
     assert_eq!(
         (caller.account.to_string(), caller.arn.as_str()),

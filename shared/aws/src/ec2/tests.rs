@@ -30,7 +30,7 @@ async fn an_empty_page_with_a_token_does_not_end_the_list_and_the_owner_is_asked
         };
         format!("<DescribeVpcsResponse><vpcSet>{items}</vpcSet>{next}</DescribeVpcsResponse>")
     });
-    let vpcs = fake.aws().ec2.vpcs(&at()).await.unwrap();
+    let vpcs = fake.ports().ec2.vpcs(&at()).await.unwrap();
     assert_eq!(vpcs.iter().map(|vpc| vpc.id.as_str()).collect::<Vec<_>>(), VPCS[..2]);
     assert!(vpcs[0].is_default);
     assert_eq!(vpcs[0].owner, at().account);
@@ -47,7 +47,7 @@ async fn an_empty_page_with_a_token_does_not_end_the_list_and_the_owner_is_asked
 #[tokio::test]
 async fn a_token_that_leads_to_itself_is_an_error_and_no_endless_loop() {
     let fake = answering(|_| "<DescribeVpcsResponse><nextToken>same</nextToken></DescribeVpcsResponse>".to_owned());
-    let error = fake.aws().ec2.vpcs(&at()).await.unwrap_err();
+    let error = fake.ports().ec2.vpcs(&at()).await.unwrap_err();
     assert_eq!(error.code, Code::Unparsable);
     assert!(error.message.contains("same"));
 }
@@ -56,7 +56,7 @@ async fn a_token_that_leads_to_itself_is_an_error_and_no_endless_loop() {
 async fn a_vpc_with_an_id_of_a_new_shape_is_an_error_that_names_it() {
     let fake =
         answering(|_| format!("<DescribeVpcsResponse><vpcSet>{}</vpcSet></DescribeVpcsResponse>", vpc("vpc2-xyz")));
-    let error = fake.aws().ec2.vpcs(&at()).await.unwrap_err();
+    let error = fake.ports().ec2.vpcs(&at()).await.unwrap_err();
     assert_eq!((&error.code, error.account), (&Code::Unparsable, Some(at().account)));
     assert!(error.message.contains("vpc2-xyz"), "{}", error.message);
 }
@@ -67,7 +67,7 @@ fn flow_log(id: &str, more: &str) -> String {
 
 async fn flow_logs(items: &str) -> AwsResult<Vec<FlowLog>> {
     let body = format!("<DescribeFlowLogsResponse><flowLogSet>{items}</flowLogSet></DescribeFlowLogsResponse>");
-    answering(move |_| body.clone()).aws().ec2.flow_logs(&at()).await
+    answering(move |_| body.clone()).ports().ec2.flow_logs(&at()).await
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn created(ids: &[&str], failures: &str) -> (Vec<String>, Request) {
          </CreateFlowLogsResponse>"
     );
     let fake = answering(move |_| body.clone());
-    let results = fake.aws().ec2.create_flow_logs(&at(), &new_flow_logs()).await.unwrap();
+    let results = fake.ports().ec2.create_flow_logs(&at(), &new_flow_logs()).await.unwrap();
     assert_eq!(results.iter().map(|(vpc, _)| vpc.as_str()).collect::<Vec<_>>(), VPCS, "every VPC has a result");
     for error in results.iter().filter_map(|(_, result)| result.as_ref().err()) {
         assert_eq!((error.account, error.request_id.as_deref()), (Some(at().account), Some("request-1")));
@@ -207,7 +207,7 @@ async fn deletions_have_a_result_each() {
     let fake = answering(move |_| {
         format!("<DeleteFlowLogsResponse><unsuccessful>{failure}</unsuccessful></DeleteFlowLogsResponse>")
     });
-    let results = fake.aws().ec2.delete_flow_logs(&at(), &ids).await.unwrap();
+    let results = fake.ports().ec2.delete_flow_logs(&at(), &ids).await.unwrap();
     assert_eq!(results[0].1.as_ref().unwrap_err().code, Code::NotFound);
     assert!(results[1].1.is_ok());
     assert_eq!(fake.asked("DeleteFlowLogs")[0].parameter("FlowLogId.2").as_deref(), Some("fl-0000000000000000b"));
@@ -220,7 +220,7 @@ async fn enabled_regions_are_asked_for_in_the_home_region() {
             ["eu-west-1", "us-east-1", "moon-base"].map(|name| format!("<item><regionName>{name}</regionName></item>"));
         format!("<DescribeRegionsResponse><regionInfo>{}</regionInfo></DescribeRegionsResponse>", regions.concat())
     });
-    let regions = fake.aws().ec2.enabled_regions(at().account).await.unwrap();
+    let regions = fake.ports().ec2.enabled_regions(at().account).await.unwrap();
     assert_eq!(regions.iter().map(Region::as_str).collect::<Vec<_>>(), ["eu-west-1", "us-east-1"]);
     let asked = &fake.asked("DescribeRegions")[0];
     assert_eq!(asked.region, "eu-west-1");

@@ -11,7 +11,7 @@ async fn network_error(status: u16, body: &str) -> AwsError {
         "AssumeRole" => (200, String::new()),
         _ => (status, body.clone()),
     });
-    fake.aws().ec2.vpcs(&at()).await.unwrap_err()
+    fake.ports().ec2.vpcs(&at()).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn every_protocol_gives_its_code() {
         "GetRole" => query_error(400, "Throttling", "Rate exceeded"),
         _ => json_error("com.amazonaws.logs#LimitExceededException", "too many"),
     });
-    let aws = fake.aws();
+    let aws = fake.ports();
     let role = aws.roles.role(at().account, &"PublishFlowLogs".parse().unwrap()).await.unwrap_err();
     assert_eq!(role.code, Code::Throttled);
     let group = aws.logs.log_group(&at(), &"vpc-flow-logs".parse().unwrap()).await.unwrap_err();

@@ -22,7 +22,7 @@ async fn only_the_group_of_exactly_this_name_is_found_on_whatever_page() {
         };
         (200, page.to_string())
     });
-    let group = fake.aws().logs.log_group(&at(), &name()).await.unwrap().unwrap();
+    let group = fake.ports().logs.log_group(&at(), &name()).await.unwrap().unwrap();
     assert_eq!((group.retention_days, group.kms_key.as_deref()), (Some(30), Some("key")));
     assert_eq!(group.class, LogGroupClass::Other("INFREQUENT_ACCESS".into()));
     assert_eq!(group.tags, None);
@@ -35,7 +35,7 @@ async fn what_is_not_there_is_none_and_not_an_error() {
         "DescribeSubscriptionFilters" => json_error("ResourceNotFoundException", "no such group"),
         _ => (200, json!({ "logGroups": [] }).to_string()),
     });
-    let aws = fake.aws();
+    let aws = fake.ports();
     assert_eq!(aws.logs.log_group(&at(), &name()).await.unwrap(), None);
     assert_eq!(aws.logs.subscription_filters(&at(), &name()).await.unwrap(), []);
 }
@@ -52,7 +52,7 @@ async fn filters_go_there_and_come_back_unchanged() {
         "filterName": filter.name, "filterPattern": "", "destinationArn": filter.destination,
     }] });
     let fake = FakeAws::answering(move |_| (200, shown.to_string()));
-    let aws = fake.aws();
+    let aws = fake.ports();
     aws.logs.put_subscription_filter(&at(), &name(), &filter).await.unwrap();
     let put = &fake.asked("PutSubscriptionFilter")[0];
     assert_eq!(put.member("filterPattern"), "", "the empty pattern has to be said");
@@ -63,7 +63,7 @@ async fn filters_go_there_and_come_back_unchanged() {
 #[tokio::test]
 async fn keeping_for_ever_removes_the_retention() {
     let fake = FakeAws::answering(|_| (200, "{}".to_owned()));
-    let aws = fake.aws();
+    let aws = fake.ports();
     aws.logs.set_retention(&at(), &name(), Some(30)).await.unwrap();
     aws.logs.set_retention(&at(), &name(), None).await.unwrap();
     assert_eq!(fake.asked("PutRetentionPolicy")[0].member("retentionInDays"), 30);
@@ -73,7 +73,7 @@ async fn keeping_for_ever_removes_the_retention() {
 #[tokio::test]
 async fn a_group_is_made_with_its_tag_and_its_tags_are_read_by_an_arn_without_an_asterisk() {
     let fake = FakeAws::answering(|_| (200, json!({ "tags": { "managed-by": "us" } }).to_string()));
-    let aws = fake.aws();
+    let aws = fake.ports();
     let tag = Tag { key: "managed-by".to_owned(), value: "us".to_owned() };
     aws.logs.create_log_group(&at(), &name(), None, &tag).await.unwrap();
     assert_eq!(fake.asked("CreateLogGroup")[0].member("tags"), json!({ "managed-by": "us" }));

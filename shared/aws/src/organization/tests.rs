@@ -30,7 +30,7 @@ async fn empty_pages_do_not_end_the_listing() {
         json!([account("777788889999", "CLOSED"), account("000000000001", "SOMETHING_NEW")]),
     ];
     let fake = listing(pages);
-    let accounts = fake.aws().organization.accounts().await.unwrap();
+    let accounts = fake.ports().organization.accounts().await.unwrap();
     let states: Vec<AccountState> = accounts.iter().map(|account| account.state).collect();
     assert_eq!(states, [AccountState::Active, AccountState::Closed, AccountState::Unknown]);
     assert_eq!(accounts[2].id.to_string(), "000000000001");
@@ -44,7 +44,7 @@ async fn empty_pages_do_not_end_the_listing() {
 #[tokio::test]
 async fn part_of_a_list_is_an_error() {
     let fake = listing(vec![json!([account(MEMBER, "ACTIVE"), account("12", "ACTIVE")])]);
-    let error = fake.aws().organization.accounts().await.unwrap_err();
+    let error = fake.ports().organization.accounts().await.unwrap_err();
     assert_eq!(error.code, Code::Unparsable);
     assert!(error.message.contains("12"));
 }
@@ -65,7 +65,7 @@ async fn without_paths_the_parents_are_asked_for_and_each_unit_only_once() {
         };
         (200, answer.to_string())
     });
-    let accounts = fake.aws().organization.accounts().await.unwrap();
+    let accounts = fake.ports().organization.accounts().await.unwrap();
     for account in &accounts {
         assert_eq!(ids(&account.parents), ["r-abcd", "ou-abcd-11111111"]);
     }
@@ -79,7 +79,7 @@ async fn an_account_that_is_no_member_is_none_and_any_other_refusal_an_error() {
     for (code, expected) in [("AccountNotFoundException", Ok(None)), ("AccessDeniedException", Err(Code::AccessDenied))]
     {
         let fake = FakeAws::answering(move |_| json_error(code, "no"));
-        let found = fake.aws().organization.account(MEMBER.parse().unwrap()).await;
+        let found = fake.ports().organization.account(MEMBER.parse().unwrap()).await;
         assert_eq!(found.map_err(|error| error.code), expected);
     }
 }
@@ -87,6 +87,6 @@ async fn an_account_that_is_no_member_is_none_and_any_other_refusal_an_error() {
 #[tokio::test]
 async fn one_account_is_read_like_a_listed_one() {
     let fake = FakeAws::answering(|_| (200, json!({ "Account": account(MEMBER, "PENDING_CLOSURE") }).to_string()));
-    let found = fake.aws().organization.account(MEMBER.parse().unwrap()).await.unwrap().unwrap();
+    let found = fake.ports().organization.account(MEMBER.parse().unwrap()).await.unwrap().unwrap();
     assert_eq!((found.state, ids(&found.parents).len()), (AccountState::PendingClosure, 2));
 }

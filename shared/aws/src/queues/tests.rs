@@ -28,7 +28,7 @@ async fn messages_go_in_tens_and_what_failed_goes_again_alone() {
         "SendMessageBatch" => all_but_one(request),
         _ => (200, json!({ "MessageId": "m", "MD5OfMessageBody": "d" }).to_string()),
     });
-    assert_eq!(fake.aws().queues.send(QUEUE, messages(23)).await.unwrap(), 23);
+    assert_eq!(fake.ports().queues.send(QUEUE, messages(23)).await.unwrap(), 23);
     let sizes: Vec<usize> = fake
         .asked("SendMessageBatch")
         .iter()
@@ -48,7 +48,7 @@ async fn a_message_that_fails_twice_is_an_error() {
         "SendMessageBatch" => all_but_one(request),
         _ => json_error("com.amazonaws.sqs#QueueDoesNotExist", "gone"),
     });
-    let error = fake.aws().queues.send(QUEUE, messages(2)).await.unwrap_err();
+    let error = fake.ports().queues.send(QUEUE, messages(2)).await.unwrap_err();
     assert_eq!((error.operation, error.code), ("sqs:SendMessage", Code::QueueNotFound));
 }
 
@@ -63,7 +63,7 @@ async fn a_fifo_message_has_its_group_and_no_delay() {
     });
     let fifo = Some(("grants".to_owned(), "grant-1".to_owned()));
     let message = Outgoing { body: "b".to_owned(), delay_seconds: 30, fifo };
-    fake.aws().queues.send(&format!("{QUEUE}.fifo"), vec![message]).await.unwrap();
+    fake.ports().queues.send(&format!("{QUEUE}.fifo"), vec![message]).await.unwrap();
     let entry = &fake.asked("SendMessageBatch")[0].member("Entries")[0];
     assert_eq!((&entry["MessageGroupId"], &entry["MessageDeduplicationId"]), (&json!("grants"), &json!("grant-1")));
     assert!(entry["DelaySeconds"].is_null());
@@ -72,7 +72,7 @@ async fn a_fifo_message_has_its_group_and_no_delay() {
 #[tokio::test]
 async fn nothing_to_send_makes_no_call_and_hiding_says_for_how_long() {
     let fake = FakeAws::answering(|_| (200, "{}".to_owned()));
-    let aws = fake.aws();
+    let aws = fake.ports();
     assert_eq!(aws.queues.send(QUEUE, Vec::new()).await.unwrap(), 0);
     aws.queues.change_visibility(QUEUE, "receipt", 900).await.unwrap();
     assert!(fake.asked("SendMessageBatch").is_empty());

@@ -22,7 +22,7 @@ async fn policy_documents_are_decoded_and_a_plus_sign_stays_one() {
         };
         (200, body)
     });
-    let aws = fake.aws();
+    let aws = fake.ports();
     let (account, name) = (MEMBER.parse().unwrap(), "PublishFlowLogs".parse().unwrap());
     let expected = json!({ "Statement": [{ "Sid": "a+b" }] });
     let role = aws.roles.role(account, &name).await.unwrap().unwrap();
@@ -38,7 +38,7 @@ async fn a_missing_role_or_policy_is_none() {
         "AssumeRole" => (200, String::new()),
         _ => query_error(404, "NoSuchEntity", "cannot be found"),
     });
-    let aws = fake.aws();
+    let aws = fake.ports();
     let (account, name) = (MEMBER.parse().unwrap(), "PublishFlowLogs".parse().unwrap());
     assert_eq!(aws.roles.role(account, &name).await.unwrap(), None);
     assert_eq!(aws.roles.inline_policy(account, &name, "p").await.unwrap(), None);

@@ -46,7 +46,7 @@ impl Site {
 
     fn desired(&self) -> Desired<'_> {
         let at = at("eu-west-1");
-        let name = &self.settings.destination_name;
+        let name = &self.settings.destination_name.base();
         let destination = Arn::destination(&at.region, self.settings.central_account, name);
         Desired { settings: &self.settings, at, destination }
     }
@@ -60,7 +60,7 @@ impl Site {
         let seen = InspectedRegion {
             account: &account("prod"),
             at: at("eu-west-1"),
-            granted_on: self.granted.then(|| self.settings.destination_name.clone()),
+            granted_on: self.granted.then(|| self.settings.destination_name.base().clone()),
             looked: Ok((&self.observed, &plan)),
         };
         report_of(&self.settings, |survey| survey.add(&self.settings, &seen))

@@ -41,7 +41,7 @@ impl Expected {
 
 /// A Region that has no destination at all.
 pub fn check_absent(settings: &Settings) -> CheckResult {
-    CheckResult::failed(format!("there is no destination {}", settings.destination_name), SYNC)
+    CheckResult::failed(format!("there is no destination {}", settings.destination_name.base()), SYNC)
 }
 
 /// Whether a destination delivers where and how all of them should.

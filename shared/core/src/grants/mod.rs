@@ -168,7 +168,7 @@ impl GrantPlan {
 
 /// One destination to write: PutDestination where `create` or `repoint` is set, then PutDestinationPolicy where
 /// `policy` is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ShardWrite {
     /// Its name.
     pub name: DestinationName,
@@ -182,8 +182,8 @@ pub struct ShardWrite {
     pub create: bool,
     /// It exists with another target or role. The name is ours in the central account, so this is mended.
     pub repoint: bool,
-    /// The policy to put.
-    pub policy: Option<String>,
+    /// The policy to put. It is rendered where it is sent.
+    pub policy: Option<DestinationPolicy>,
     /// Put the policy with `forceUpdate`, which AWS demands for the change from accounts to an organization.
     pub force: bool,
     /// Accounts listed that were not.
@@ -193,20 +193,20 @@ pub struct ShardWrite {
 }
 
 impl ShardWrite {
+    /// The policy as it is sent: one compact line.
+    pub fn document(&self) -> Option<String> {
+        self.policy.as_ref().map(|policy| policy.render(&self.arn))
+    }
+
     /// The same write, adding only these accounts of those it adds.
-    ///
-    /// # Errors
-    ///
-    /// None for a write of [`plan_grants`], whose documents can be read.
-    pub fn adding_only(&self, accounts: &BTreeSet<AccountId>) -> Result<Self, PolicyError> {
+    #[must_use]
+    pub fn adding_only(&self, accounts: &BTreeSet<AccountId>) -> Self {
         let added: BTreeSet<AccountId> = self.added.intersection(accounts).copied().collect();
-        let narrowed = |text: &String| {
-            let policy = DestinationPolicy::parse(text)?;
+        let narrowed = |policy: &DestinationPolicy| {
             let listed = policy.accounts().iter().filter(|id| added.contains(id) || !self.added.contains(id));
-            Ok(policy.with_accounts(listed.copied().collect()).render(&self.arn))
+            policy.with_accounts(listed.copied().collect())
         };
-        let policy = self.policy.as_ref().map(narrowed).transpose()?;
-        Ok(Self { policy, added, ..self.clone() })
+        Self { policy: self.policy.as_ref().map(narrowed), added, ..self.clone() }
     }
 }
 

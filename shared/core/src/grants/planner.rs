@@ -263,7 +263,7 @@ impl<'a> Planner<'a> {
             role: role.clone(),
             create,
             repoint,
-            policy: policy.map(|policy| policy.render(&draft.arn)),
+            policy,
             force,
             added: new.difference(old).copied().collect(),
             removed: old.difference(new).copied().collect(),

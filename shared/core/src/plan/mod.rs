@@ -20,6 +20,7 @@ use std::fmt;
 
 use crate::arn::Arn;
 use crate::ids::{AccountRegion, FlowLogId, VpcId};
+use crate::names::DestinationName;
 use crate::observed::{LogGroup, Observed, SubscriptionFilter, TrafficType};
 use crate::scope::OutOfScope;
 use crate::settings::{DeliveryRoleMaker, Settings};
@@ -57,7 +58,13 @@ pub struct FlowLogSpec {
     pub delivery_role: Arn,
 }
 
-impl Desired<'_> {
+impl<'a> Desired<'a> {
+    /// What should be in an account-Region whose account is granted on this destination.
+    pub fn new(settings: &'a Settings, at: &AccountRegion, destination: &DestinationName) -> Self {
+        let destination = Arn::destination(&at.region, settings.central_account, destination);
+        Self { settings, at: at.clone(), destination }
+    }
+
     /// The flow log a VPC with this traffic type should have.
     pub fn flow_log(&self, traffic_type: TrafficType) -> FlowLogSpec {
         FlowLogSpec {

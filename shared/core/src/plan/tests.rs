@@ -54,7 +54,7 @@ impl Scenario {
 
     fn desired(&self) -> Desired<'_> {
         let region: crate::ids::Region = "eu-west-1".parse().unwrap();
-        let name: DestinationName = self.settings.destination_name.clone();
+        let name: DestinationName = self.settings.destination_name.base().clone();
         Desired {
             settings: &self.settings,
             destination: Arn::destination(&region, self.settings.central_account, &name),

@@ -10,7 +10,6 @@ use super::{
 use crate::arn::Arn;
 use crate::grants::ShardNaming;
 use crate::ids::{Invalid, Region};
-use crate::names::DestinationName;
 
 /// Every key with its default and its meaning: the reference that help texts and documents are made from.
 pub const KEYS: &[(&str, &str, &str)] = &[
@@ -107,9 +106,8 @@ fn parsed<T: FromStr<Err = Invalid>>(text: &str) -> Result<T, String> {
 }
 
 /// A name behind which the number of a further shard has room.
-fn shard_base(text: &str) -> Result<DestinationName, String> {
-    let naming = ShardNaming::new(parsed(text)?).map_err(|invalid| invalid.expected.to_owned())?;
-    Ok(naming.base().clone())
+fn shard_naming(text: &str) -> Result<ShardNaming, String> {
+    ShardNaming::new(parsed(text)?).map_err(|invalid| invalid.expected.to_owned())
 }
 
 fn set_of<T: FromStr<Err = Invalid> + Ord>(text: &str) -> Result<BTreeSet<T>, String> {
@@ -222,7 +220,7 @@ fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
     let home_region = r.required("home_region", "a code such as eu-west-1", parsed);
     let regions = r.required("regions", "Regions separated by commas", set_of);
     let log_group_name = r.get("log_group_name", parsed);
-    let destination_name = r.get("destination_name", shard_base);
+    let destination_name = r.get("destination_name", shard_naming);
     let destination_target_arn = r.get("destination_target_arn", arn_of(&["firehose", "kinesis"]));
     let destination_role_arn = r.get("destination_role_arn", arn_of(&["iam"]));
     let filter_name = r.get("filter_name", parsed);

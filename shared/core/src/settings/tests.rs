@@ -19,7 +19,7 @@ pub(crate) fn with(changes: &[(&str, &str)]) -> Result<Settings, SettingsError> 
 fn the_defaults_are_the_documented_ones() {
     let settings = with(&[]).unwrap();
     assert_eq!(settings.log_group_name.as_str(), "vpc-flow-logs");
-    assert_eq!(settings.destination_name.as_str(), "VPCFlowLogsDestination");
+    assert_eq!(settings.destination_name.base().as_str(), "VPCFlowLogsDestination");
     assert_eq!(settings.filter_name.as_str(), "AllTraffic");
     assert_eq!(settings.filter_pattern, "");
     assert_eq!(settings.delivery_role_name.as_str(), "PublishFlowLogs");
@@ -206,22 +206,24 @@ fn the_keys_that_are_read_are_the_keys_that_are_described() {
 }
 
 #[test]
-fn a_function_refuses_to_start_without_what_it_needs() {
-    let error = with(&[]).unwrap().require(&["grants_queue_url", "destination_role_arn"]).unwrap_err();
-    let keys: Vec<&str> = error.0.iter().map(|problem| problem.key).collect();
-    assert_eq!(keys, ["destination_role_arn", "grants_queue_url"]);
-    let every = with(&[]).unwrap();
-    for key in [
-        "destination_target_arn",
-        "destination_role_arn",
-        "enrollments_queue_url",
-        "grants_queue_url",
-        "backfill_queue_url",
-    ] {
-        assert_eq!(every.require(&[key]).unwrap_err().0.len(), 1, "{key}");
-    }
-    assert_eq!(every.require(&["log_group_name"]), Ok(()));
-    let settings =
-        with(&[("grants_queue_url", "https://sqs.eu-west-1.amazonaws.com/111122223333/grants.fifo")]).unwrap();
-    assert_eq!(settings.require(&["grants_queue_url"]), Ok(()));
+fn what_a_worker_cannot_do_without_is_named_all_at_once() {
+    let keys = |error: SettingsError| error.0.into_iter().map(|problem| problem.key).collect::<Vec<_>>();
+    let nothing = with(&[]).unwrap();
+    assert_eq!(
+        keys(both(nothing.destination_parts(), nothing.queue_urls()).unwrap_err()),
+        ["destination_target_arn", "destination_role_arn", "enrollments_queue_url", "grants_queue_url"]
+    );
+    assert_eq!(keys(nothing.continuation_queue_url().unwrap_err()), ["backfill_queue_url"]);
+    let url = |name: &str| format!("https://sqs.eu-west-1.amazonaws.com/111122223333/{name}");
+    let one = with(&[("grants_queue_url", &url("grants.fifo"))]).unwrap();
+    assert_eq!(keys(one.queue_urls().unwrap_err()), ["enrollments_queue_url"]);
+    let queues = with(&[
+        ("grants_queue_url", &url("grants.fifo")),
+        ("enrollments_queue_url", &url("enrollments")),
+        ("backfill_queue_url", &url("backfill")),
+    ]);
+    let queues = queues.unwrap();
+    let urls = QueueUrls { enrollments: url("enrollments"), grants: url("grants.fifo") };
+    assert_eq!(queues.queue_urls(), Ok(urls.clone()));
+    assert_eq!(both(queues.queue_urls(), queues.continuation_queue_url()), Ok((urls, url("backfill"))));
 }

@@ -10,11 +10,10 @@ use enroller_core::plan::{Plan, VpcPlan};
 use futures::stream::{StreamExt, iter};
 use serde::Serialize;
 
-use super::{BackfillError, BackfillReport};
-use crate::engine::Engine;
-use crate::onboard::{GrantPreview, GrantSync};
-use crate::reconcile::{ReconcileError, error_entry};
-use crate::survey::AccountSnapshot;
+use super::{Backfill, BackfillError, BackfillReport};
+use crate::coverage::AccountSnapshot;
+use crate::granter::{GrantPreview, GrantSync};
+use crate::reconcile_error::ReconcileError;
 
 /// The most failures that are listed one by one; an answer of Lambda holds 6 MB. The others are counted.
 const MAX_LISTED: usize = 2_000;
@@ -107,26 +106,26 @@ pub struct NotPlanned {
     pub next_step: Option<String>,
 }
 
-impl Engine {
+impl Backfill {
     pub(super) async fn dry_run(
         &self,
         request: &BackfillRequest,
         run_id: &str,
         deadline_ms: u64,
     ) -> Result<BackfillReport, BackfillError> {
-        let preview =
-            self.within(deadline_ms, self.preview_grants(&GrantSync { sync: true, ..GrantSync::default() })).await;
+        let work = GrantSync { sync: true, ..GrantSync::default() };
+        let preview = self.ctx.within(deadline_ms, self.planner.preview(&work)).await;
         let mut preview =
             preview.ok_or(BackfillError::OutOfTime("listing the organization and reading the grants"))??;
-        let selection = request.select(&self.settings, std::mem::take(&mut preview.accounts));
-        let (accounts, regions) = (selection.chosen.len(), request.regions(&self.settings));
+        let selection = request.select(&self.ctx.settings, std::mem::take(&mut preview.accounts));
+        let (accounts, regions) = (selection.chosen.len(), request.regions(&self.ctx.settings));
         let mut plan = DryRun { grants: GrantCounts::of(&preview), ..DryRun::default() };
         let granted = &preview;
         let looks = iter(selection.chosen).map(async |account| {
             let granted_on = granted.granted_on(account.id);
-            self.within(deadline_ms, self.survey(&account, regions, &granted_on)).await
+            self.ctx.within(deadline_ms, self.inspector.inspect(&account, regions, &granted_on)).await
         });
-        let mut looks = std::pin::pin!(looks.buffer_unordered(self.settings.max_concurrency));
+        let mut looks = std::pin::pin!(looks.buffer_unordered(self.ctx.settings.max_concurrency));
         while let Some(survey) = looks.next().await {
             match survey {
                 Some(survey) => plan.add(survey),
@@ -195,7 +194,7 @@ impl DryRun {
 
 /// A role that is missing is missing in all Regions: that is one line.
 fn merge(lines: &mut Vec<NotPlanned>, at: &AccountRegion, errors: &ReconcileError) {
-    let line = error_entry(at, "plan", at.to_string(), errors);
+    let line = errors.entry(at, "plan", at.to_string());
     match lines.iter_mut().find(|known| known.cause == line.cause) {
         Some(known) => {
             known.regions.insert(at.region.clone());
@@ -232,8 +231,8 @@ impl GrantCounts {
                 }
                 Err(error) => {
                     let resource = format!("destinations of {region}");
-                    let line = LogEntry::about(error.account, "plan-grants", resource, Outcome::Failed, "");
-                    counts.decisions.push(LogEntry { region: Some(region.clone()), ..line.failed_with(error) });
+                    let entry = error.entry("plan-grants", &resource);
+                    counts.decisions.push(LogEntry { region: Some(region.clone()), ..entry });
                 }
             }
         }

@@ -18,20 +18,29 @@
 //! Each invocation lists the organization anew. An account that joins during a run and has a lower id than the last
 //! one queued is not in it; its own events enroll it.
 
+mod batch;
+mod command;
 mod dry_run;
-mod order;
 mod queue;
+
+use std::sync::Arc;
 
 use enroller_core::error::AwsError;
 use enroller_core::ids::AccountId;
 use enroller_core::log::{LogEntry, Outcome};
 use serde::Serialize;
 
-use crate::engine::Engine;
+use crate::assignments::Assignments;
+use crate::batch::Inbox;
+use crate::context::Context;
+use crate::coverage::Inspector;
+use crate::granter::GrantPlanner;
+use crate::outbox::Outbox;
+use crate::ports::{Organization, Ports, Queues};
 
+pub use command::{BackfillCommand, CommandError};
 pub use dry_run::{DryRun, GrantCounts, NotPlanned, PolicySize, VpcCounts};
 pub use enroller_core::backfill::{BackfillRequest, Exclusion, LeftOut, RequestError};
-pub use order::{BackfillCommand, CommandError};
 
 /// What one invocation of a backfill did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,15 +73,12 @@ pub enum BackfillError {
     /// AWS refused.
     #[error("the backfill was not queued completely; run it again, which does no harm")]
     Aws(#[from] AwsError),
-    /// A setting is missing.
-    #[error("{0} is not set")]
-    NotSet(&'static str),
     /// The request does not fit the settings.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The onboarder could not be asked to compare the grants.
-    #[error("the grants queue took no message: {}", .0.cause)]
-    Grants(Box<LogEntry>),
+    #[error("could not send to the grants queue")]
+    Grants(#[source] AwsError),
     /// Nothing was achieved, so going on would achieve nothing either.
     #[error("time ran out while {0}, before the first account; give the function more time")]
     OutOfTime(&'static str),
@@ -83,36 +89,72 @@ impl BackfillError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Request(_) => true,
-            Self::Aws(_) | Self::NotSet(_) | Self::Grants(_) | Self::OutOfTime(_) => false,
+            Self::Aws(_) | Self::Grants(_) | Self::OutOfTime(_) => false,
         }
     }
 }
 
-impl Engine {
+/// Queues one enrollment request for each account of the organization.
+pub struct Backfill {
+    ctx: Context,
+    organization: Arc<dyn Organization>,
+    queues: Arc<dyn Queues>,
+    assignments: Assignments,
+    planner: GrantPlanner,
+    inspector: Inspector,
+    outbox: Outbox,
+    inbox: Inbox,
+    /// URL of the queue that a run goes on through when its time runs out.
+    continuations: String,
+}
+
+impl Backfill {
+    /// A backfill that sends through the outbox and goes on through the queue `continuations`, a URL. The planner and
+    /// the ports serve the dry run.
+    pub fn new(planner: GrantPlanner, ports: &Ports, outbox: Outbox, continuations: String) -> Self {
+        let ctx = planner.context().clone();
+        Self {
+            organization: Arc::clone(&ports.organization),
+            queues: Arc::clone(&ports.queues),
+            assignments: Assignments::new(ctx.clone(), ports),
+            planner,
+            inspector: Inspector::new(ctx.clone(), ports),
+            outbox,
+            inbox: Inbox::new(ctx.clone(), &ports.queues),
+            continuations,
+            ctx,
+        }
+    }
+
+    /// What it shares with the other workers.
+    pub fn context(&self) -> &Context {
+        &self.ctx
+    }
+
     /// Begins a backfill or goes on with one, until `deadline_ms`, epoch milliseconds.
     ///
     /// # Errors
     ///
     /// See [`BackfillError`]. Some accounts may have been queued by then.
-    pub async fn backfill(&self, order: &BackfillCommand, deadline_ms: u64) -> Result<BackfillReport, BackfillError> {
-        let request = order.request();
-        request.check(&self.settings)?;
+    pub async fn run(&self, command: &BackfillCommand, deadline_ms: u64) -> Result<BackfillReport, BackfillError> {
+        let request = command.request();
+        request.check(&self.ctx.settings)?;
         let report = match request.dry_run {
-            true => self.dry_run(request, order.run_id(), deadline_ms).await?,
-            false => self.queue_accounts(order, deadline_ms).await?,
+            true => self.dry_run(request, command.run_id(), deadline_ms).await?,
+            false => self.queue_accounts(command, deadline_ms).await?,
         };
-        self.tell_backfill(&report);
+        self.log_report(&report);
         Ok(report)
     }
 
     /// A sweep has nobody who reads its answer, so the logs say it too.
-    fn tell_backfill(&self, report: &BackfillReport) {
+    fn log_report(&self, report: &BackfillReport) {
         for LeftOut { account, reason } in &report.left_out {
             let line = LogEntry::about(Some(*account), "backfill", &report.run_id, Outcome::Ignored, reason);
-            self.log.entry(&line);
+            self.ctx.log.entry(&line);
         }
         for note in &report.notes {
-            self.log.entry(&LogEntry::about(None, "backfill", &report.run_id, Outcome::Ignored, note));
+            self.ctx.log.entry(&LogEntry::about(None, "backfill", &report.run_id, Outcome::Ignored, note));
         }
         let (outcome, verb) = match report.dry_run {
             true => (Outcome::Unchanged, "would be queued"),
@@ -127,6 +169,6 @@ impl Engine {
         if let Some(after) = report.continues_after {
             cause.push_str(&format!("; {} go on in a continuation after {after}", report.accounts_remaining));
         }
-        self.log.entry(&LogEntry::about(None, "backfill", &report.run_id, outcome, cause));
+        self.ctx.log.entry(&LogEntry::about(None, "backfill", &report.run_id, outcome, cause));
     }
 }

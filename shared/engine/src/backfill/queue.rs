@@ -9,8 +9,7 @@ use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::message::{BackfillContinuation, EnrollmentRequest, Message, SyncRequest};
 use futures::future::join_all;
 
-use super::{BackfillCommand, BackfillError, BackfillReport};
-use crate::engine::Engine;
+use super::{Backfill, BackfillCommand, BackfillError, BackfillReport};
 use crate::ports::{AwsResult, Outgoing};
 
 /// Requests sent at once: the most messages one SendMessageBatch takes (SQS API reference).
@@ -31,43 +30,35 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn enroll(&self, account: AccountId) -> Outgoing {
+    fn enroll(&self, account: AccountId) -> EnrollmentRequest {
         let assigned =
             self.assignments.iter().filter_map(|(region, it)| Some((region.clone(), it.get(&account)?.clone())));
-        let request = EnrollmentRequest {
+        EnrollmentRequest {
             account,
             regions: self.regions.iter().cloned().collect(),
             destinations: assigned.collect(),
             reason: self.reason.to_owned(),
             run_id: Some(self.id.to_owned()),
             requested_at_ms: None,
-        };
-        message(&Message::Enrollment(request))
+        }
     }
 }
 
-fn message(message: &Message) -> Outgoing {
-    Outgoing { body: message.to_json(), delay_seconds: 0, fifo: None }
-}
-
-impl Engine {
+impl Backfill {
     pub(super) async fn queue_accounts(
         &self,
-        order: &BackfillCommand,
+        command: &BackfillCommand,
         deadline_ms: u64,
     ) -> Result<BackfillReport, BackfillError> {
-        let settings = &self.settings;
-        let queue = settings.enrollments_queue_url.as_deref().ok_or(BackfillError::NotSet("enrollments_queue_url"))?;
-        // Asked for before it is needed: a run that cannot go on must not begin.
-        let own_queue = settings.backfill_queue_url.as_deref().ok_or(BackfillError::NotSet("backfill_queue_url"))?;
-        let (request, run_id) = (order.request(), order.run_id());
-        let listing = self.within(deadline_ms, self.aws.organization.accounts()).await;
+        let settings = &self.ctx.settings;
+        let (request, run_id) = (command.request(), command.run_id());
+        let listing = self.ctx.within(deadline_ms, self.organization.accounts()).await;
         let listing = listing.ok_or(BackfillError::OutOfTime(PREPARING))??;
         let selection = request.select(settings, listing);
         let reason = if request.reason.is_empty() { NO_REASON } else { &request.reason };
-        let (Selection { chosen, left_out, notes }, after) = match order {
+        let (Selection { chosen, left_out, notes }, after) = match command {
             BackfillCommand::Begin { .. } => {
-                let asked = self.within(deadline_ms, self.ask_for_sync(reason, run_id)).await;
+                let asked = self.ctx.within(deadline_ms, self.ask_for_sync(reason, run_id)).await;
                 asked.ok_or(BackfillError::OutOfTime(PREPARING))??;
                 (selection, None)
             }
@@ -76,11 +67,11 @@ impl Engine {
             }
         };
         let regions = request.regions(settings);
-        let assignments = self.within(deadline_ms, self.assignments_of(regions)).await;
+        let assignments = self.ctx.within(deadline_ms, self.assignments_of(regions)).await;
         let assignments = assignments.ok_or(BackfillError::OutOfTime(PREPARING))?;
         let run = Run { id: run_id, reason, regions, assignments };
         let due: Vec<AccountId> = chosen.iter().map(|it| it.id).filter(|id| Some(*id) > after).collect();
-        let sent = self.send_requests(queue, &run, &due, deadline_ms).await?;
+        let sent = self.send_requests(&run, &due, deadline_ms).await?;
         let (sent, remaining) = due.split_at(sent);
         let continues_after = match (sent.last(), remaining.is_empty()) {
             (_, true) => None,
@@ -88,7 +79,8 @@ impl Engine {
             (Some(after), false) => {
                 let (request, run_id, after) = (request.clone(), run_id.to_owned(), *after);
                 let continuation = Message::Backfill(BackfillContinuation { request, run_id, after });
-                self.aws.queues.send(own_queue, vec![message(&continuation)]).await?;
+                let continuation = Outgoing { body: continuation.to_json(), delay_seconds: 0, fifo: None };
+                self.queues.send(&self.continuations, vec![continuation]).await?;
                 Some(after)
             }
         };
@@ -109,16 +101,17 @@ impl Engine {
         let (reason, run) = (reason.to_owned(), Some(run_id.to_owned()));
         let sync = SyncRequest { reason, run_id: run, allow_mass_revocation: false };
         // A run that is begun again within five minutes does not make the onboarder compare again.
-        self.ask_onboarder(&Message::Sync(sync), run_id.to_owned()).await.map_err(BackfillError::Grants)
+        let sent = self.outbox.grant(Message::Sync(sync).to_json(), run_id.to_owned()).await;
+        sent.map_err(BackfillError::Grants)
     }
 
     /// Sends batch after batch until time runs out. Returns how many accounts were sent; a batch that time cut off
     /// counts as not sent.
-    async fn send_requests(&self, queue: &str, run: &Run<'_>, due: &[AccountId], deadline_ms: u64) -> AwsResult<usize> {
+    async fn send_requests(&self, run: &Run<'_>, due: &[AccountId], deadline_ms: u64) -> AwsResult<usize> {
         let mut sent = 0;
         for batch in due.chunks(BATCH) {
-            let messages = batch.iter().map(|account| run.enroll(*account)).collect();
-            match self.within(deadline_ms, self.aws.queues.send(queue, messages)).await {
+            let requests = batch.iter().map(|account| (run.enroll(*account), 0));
+            match self.ctx.within(deadline_ms, self.outbox.enroll(requests)).await {
                 Some(answer) => sent += answer.map(|_| batch.len())?,
                 None => break,
             }
@@ -129,18 +122,18 @@ impl Engine {
     /// Where accounts are granted, asked once per Region. A Region that cannot be read is told of and left out: the
     /// enroller looks there itself, and the other Regions must not wait for it.
     async fn assignments_of(&self, regions: &BTreeSet<Region>) -> BTreeMap<Region, ShardAssignments> {
-        let asked = regions.iter().map(async |region| (region, self.region_grants(region).await));
+        let asked = regions.iter().map(async |region| (region, self.assignments.region_grants(region).await));
         let mut assignments = BTreeMap::new();
         for (region, grants) in join_all(asked).await {
             match grants {
                 Ok(grants) => {
-                    assignments.insert(region.clone(), grants.assignments(self.settings.granted_organization()));
+                    assignments.insert(region.clone(), grants.assignments(self.ctx.settings.granted_organization()));
                 }
                 Err(error) => {
                     let resource = format!("destinations of {region}");
                     let line = LogEntry::about(error.account, "read-grants", resource, Outcome::Failed, "");
                     let line = LogEntry { region: Some(region.clone()), ..line.failed_with(&error) };
-                    self.log.entry(&line);
+                    self.ctx.log.entry(&line);
                 }
             }
         }

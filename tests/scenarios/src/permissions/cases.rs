@@ -1,6 +1,6 @@
 //! Cases beyond the scenarios of the fault matrix.
 
-use enroller_engine::examine::{Examination, Sample};
+use enroller_engine::doctor::{DoctorOptions, Sample};
 use enroller_engine::ports::Outgoing;
 use enroller_lab::Lab;
 use enroller_sim::events::DeliverySettings;
@@ -99,7 +99,7 @@ async fn crowded() -> Lab {
     let policy = json!({ "Version": "2012-10-17", "Statement": [{ "Sid": "Others", "Effect": "Allow",
         "Principal": { "AWS": accounts }, "Action": "logs:PutSubscriptionFilter",
         "Resource": lab.stacks.destination_arns()[IRELAND] }] });
-    let name = settings.destination_name.as_str();
+    let name = settings.destination_name.base().as_str();
     let made = lab.sim.with(|world| {
         world.put_destination(&central, IRELAND, name, &target, &role)?;
         world.put_destination_policy(&central, IRELAND, name, &policy.to_string())
@@ -253,7 +253,7 @@ async fn slow_backfill(lab: &mut Lab) -> Outcome {
 async fn throttled_backfill(lab: &mut Lab) -> Outcome {
     lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(Strike::First(4)));
     let message = Outgoing { body: json!({ "reason": "test" }).to_string(), delay_seconds: 0, fifo: None };
-    let sent = lab.backfill.aws.queues.send(&lab.url("backfill"), vec![message]).await;
+    let sent = lab.ports_of("backfill").0.queues.send(&lab.url("backfill"), vec![message]).await;
     lab.settle(10 * MINUTE_MS).await?;
     Ok(vec![format!("sent: {}", sent.is_ok())])
 }
@@ -276,9 +276,9 @@ async fn request_by_hand(lab: &mut Lab) -> Outcome {
 }
 
 async fn doctor(lab: &mut Lab) -> Outcome {
-    let (engine, inspection) = lab.examiner(lab.recording.clone());
-    let examination = Examination { sample: Sample::All, ..Examination::default() };
-    let checkup = engine.examine(&inspection, &examination).await;
+    let doctor = lab.operator(lab.recording.clone()).doctor();
+    let options = DoctorOptions { sample: Sample::All, ..DoctorOptions::default() };
+    let checkup = doctor.check(&options).await;
     let line = |check: &enroller_core::doctor::Check| {
         format!("{} {}: {:?} {}", check.id.as_str(), check.subject(), check.status(), check.verdict.finding)
     };

@@ -84,7 +84,7 @@ async fn a_request_that_aws_takes_to_be_of_another_time_loses_no_message() {
         (Service::Ec2, "DescribeVpcs", "RequestInTheFuture", "Request timestamp is in the future"),
     ] {
         let mut lab = at_rest().await;
-        lab.set_attempts(1);
+        lab.set_attempts(1).unwrap();
         let account = member(&lab);
         lab.sim.with(|world| world.put_vpc(&account, IRELAND, "10.1.0.0/16", false));
         let refusal = FaultKind::ErrorBefore(Refusal::new(403, code, message));
@@ -103,7 +103,7 @@ async fn a_request_that_aws_takes_to_be_of_another_time_loses_no_message() {
 #[tokio::test]
 async fn a_clock_that_stays_wrong_ends_in_the_dead_letter_queue_and_not_in_a_circle() {
     let mut lab = at_rest().await;
-    lab.set_attempts(1);
+    lab.set_attempts(1).unwrap();
     let account = member(&lab);
     let refusal = Refusal::new(403, "SignatureDoesNotMatch", "Signature expired");
     lab.sim.arm(FaultRule::new(FaultKind::ErrorBefore(refusal)).on(Service::Sts, "AssumeRole"));

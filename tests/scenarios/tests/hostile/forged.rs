@@ -71,7 +71,7 @@ async fn a_forged_request_for_a_stranger_who_is_said_to_be_placed_lets_no_record
     lab.stacks.deploy_member(&stranger).unwrap();
     let before = policy(&lab);
     let body = json!({"kind": "enrollment-request", "version": 1, "account": stranger, "regions": [IRELAND],
-        "destinations": {IRELAND: lab.settings.destination_name.as_str()}});
+        "destinations": {IRELAND: lab.settings.destination_name.base().as_str()}});
     Queue::Enrollments.send(&lab, &body.to_string()).await;
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(policy(&lab), before);

@@ -80,8 +80,7 @@ const ODD_BUT_LEGAL: &[(&str, &str)] = &[
 /// What AWS asks the force flag for, and a person here set it.
 fn force_policy(lab: &Lab, text: &str) {
     let credentials = lab.sim.credentials_of(&lab.sim.central());
-    let input =
-        json!({"destinationName": lab.settings.destination_name.as_str(), "accessPolicy": text, "forceUpdate": true});
+    let input = json!({"destinationName": lab.settings.destination_name.base().as_str(), "accessPolicy": text, "forceUpdate": true});
     lab.sim.call_raw(&credentials, IRELAND, Service::Logs, "PutDestinationPolicy", &input).unwrap();
 }
 

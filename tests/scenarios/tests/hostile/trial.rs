@@ -210,7 +210,7 @@ pub(crate) fn edit_policy(lab: &Lab, edit: impl FnOnce(&mut Value)) {
 
 /// Somebody puts a policy on the destination in the home Region. AWS's rules for it apply.
 pub(crate) fn put_policy(lab: &Lab, text: &str) {
-    let (central, name) = (lab.sim.central(), lab.settings.destination_name.to_string());
+    let (central, name) = (lab.sim.central(), lab.settings.destination_name.base().to_string());
     let put = lab.sim.with(|world| world.put_destination_policy(&central, IRELAND, &name, text));
     put.unwrap_or_else(|refusal| panic!("AWS refuses {text}: {refusal:?}"));
 }

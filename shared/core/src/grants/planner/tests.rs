@@ -122,7 +122,7 @@ impl Case {
             let before = shards.remove(&write.name);
             assert_eq!(before.is_none(), write.create, "{}", write.name);
             let before = before.map_or(PolicyState::Absent, |shard| shard.policy);
-            let policy = write.policy.as_deref().map_or(before, |text| PolicyState::read(Some(text)));
+            let policy = write.document().as_deref().map_or(before, |text| PolicyState::read(Some(text)));
             let written =
                 Shard { name: write.name.clone(), target: write.target.clone(), role: write.role.clone(), policy };
             assert_eq!(verify(write, Some(&written)), Ok(()));

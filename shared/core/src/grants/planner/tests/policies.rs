@@ -69,7 +69,7 @@ fn a_policy_of_exactly_the_longest_length_is_put() {
     let mended = |bytes: usize| DestinationPolicy::parse(&document(bytes)).unwrap().bytes(&arn("Logs"));
     for (bytes, put) in [(MAX_POLICY_BYTES, true), (MAX_POLICY_BYTES + 1, false)] {
         let plan = Case::of([shard("Logs", Some(&document(bytes - mended(0))))], [1]).plan();
-        let lengths: Vec<usize> = plan.writes.iter().filter_map(|write| Some(write.policy.as_ref()?.len())).collect();
+        let lengths: Vec<usize> = plan.writes.iter().filter_map(|write| Some(write.document()?.len())).collect();
         assert_eq!((lengths, plan.problems.is_empty()), (vec![bytes; usize::from(put)], put));
     }
 }
@@ -97,7 +97,7 @@ fn usage_tells_how_much_of_a_policy_is_taken() {
     assert!(empty.room >= 300, "{}", empty.room);
     let case = Case::of([shard("Logs", None)], [1, 2]);
     let plan = case.plan();
-    let length = plan.writes[0].policy.as_ref().unwrap().len();
+    let length = plan.writes[0].document().unwrap().len();
     assert_eq!(
         (plan.usage[0].accounts, plan.usage[0].bytes, plan.usage[0].free_bytes),
         (2, length, MAX_POLICY_BYTES - length)

@@ -77,7 +77,7 @@ proptest! {
         }
         prop_assert_eq!(after.observed.assignments(case.organization.as_ref()), plan.assignments.clone());
 
-        let sizes: Vec<_> = plan.writes.iter().filter_map(|write| Some(write.policy.as_ref()?.len())).collect();
+        let sizes: Vec<_> = plan.writes.iter().filter_map(|write| Some(write.document()?.len())).collect();
         prop_assert!(sizes.iter().all(|bytes| *bytes <= MAX_POLICY_BYTES), "{:?}", sizes);
         prop_assert_eq!(foreign_of(&after), foreign_of(&case));
 

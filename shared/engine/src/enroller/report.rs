@@ -1,96 +1,14 @@
 //! What came of reconciling.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use enroller_core::error::{AwsError, Disposition, Skip, Wait};
 use enroller_core::ids::{AccountRegion, Region, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::metrics::{Metric, Metrics};
-use enroller_core::plan::Blocked;
 use enroller_core::scope::OutOfScope;
 
 use super::AccountWork;
-
-/// What stood in the way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReconcileError {
-    /// An AWS call failed.
-    Aws(AwsError),
-    /// The account is not granted on any destination of the Region.
-    NotGranted,
-    /// The destination on which the account was said to be granted does not exist.
-    NoDestination(String),
-    /// Organizations does not know the account, or not yet.
-    NotAMember,
-    /// DescribeVpcs does not show the VPC that an event was about, or not yet.
-    NotVisible(VpcId),
-    /// Something there cannot be changed by anybody.
-    Blocked(Blocked),
-    /// Nothing to do here, and no failure.
-    Skipped(Skip),
-    /// The step is not in the plan that a person agreed to.
-    NotApproved(&'static str),
-    /// Things kept changing while we looked.
-    DidNotConverge,
-    /// Time ran out before or while the place was worked on.
-    OutOfTime,
-}
-
-impl ReconcileError {
-    /// What to do about it.
-    pub fn disposition(&self) -> Disposition {
-        match self {
-            Self::Aws(error) => error.disposition(),
-            Self::NotGranted | Self::NoDestination(_) => Disposition::RetryLater(Wait::Grant),
-            Self::NotAMember => Disposition::RetryLater(Wait::Account),
-            Self::NotVisible(_) => Disposition::RetryLater(Wait::Vpc),
-            Self::Blocked(_) => Disposition::Terminal("set another log group name, or remove that log group"),
-            Self::Skipped(skip) => Disposition::Skip(*skip),
-            Self::NotApproved(_) => Disposition::Terminal("run the command again to see the plan as it is now"),
-            Self::DidNotConverge | Self::OutOfTime => Disposition::RetrySoon,
-        }
-    }
-
-    /// AWS's error, where there is one.
-    pub fn aws_error(&self) -> Option<&AwsError> {
-        match self {
-            Self::Aws(error) => Some(error),
-            Self::NotGranted
-            | Self::NoDestination(_)
-            | Self::NotAMember
-            | Self::NotVisible(_)
-            | Self::Blocked(_)
-            | Self::Skipped(_)
-            | Self::NotApproved(_)
-            | Self::DidNotConverge
-            | Self::OutOfTime => None,
-        }
-    }
-}
-
-impl fmt::Display for ReconcileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Aws(error) => error.fmt(f),
-            Self::NotGranted => f.write_str("the account is not granted on a destination of this Region yet"),
-            Self::NoDestination(arn) => write!(f, "destination {arn} does not exist"),
-            Self::NotAMember => f.write_str("Organizations does not know the account (yet)"),
-            Self::NotVisible(vpc) => write!(f, "EC2 does not show {vpc} (yet)"),
-            Self::Blocked(blocked) => blocked.fmt(f),
-            Self::Skipped(Skip::RegionDisabled) => f.write_str("the account has not enabled this Region"),
-            Self::Skipped(Skip::OrganizationPolicy) => f.write_str("a service control policy denies it"),
-            Self::NotApproved(step) => {
-                write!(
-                    f,
-                    "the account-Region has changed since the plan was shown: it needs {step}, which was not done"
-                )
-            }
-            Self::DidNotConverge => f.write_str("things kept changing while they were looked at"),
-            Self::OutOfTime => f.write_str("time ran out; what is not done is handed back"),
-        }
-    }
-}
+use crate::reconcile_error::ReconcileError;
 
 /// What became of a VPC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +59,7 @@ impl AccountRegionReport {
     }
 
     pub(super) fn with_error(mut self, errors: ReconcileError) -> Self {
-        self.decisions.push(error_entry(&self.at, "reconcile", self.at.to_string(), &errors));
+        self.decisions.push(errors.entry(&self.at, "reconcile", self.at.to_string()));
         self.errors.push(errors);
         self
     }
@@ -159,16 +77,6 @@ impl AccountRegionReport {
     pub fn needs_retry(&self) -> bool {
         self.errors.iter().any(|errors| errors.disposition().is_retryable())
     }
-}
-
-/// The line about something that stood in the way.
-pub(crate) fn error_entry(at: &AccountRegion, action: &str, resource: String, errors: &ReconcileError) -> LogEntry {
-    let line = LogEntry::at(at, action, resource, Outcome::Failed, errors.to_string());
-    if let Some(error) = errors.aws_error() {
-        return line.failed_with(error);
-    }
-    let disposition = errors.disposition();
-    LogEntry { outcome: enroller_core::log::outcome_of(disposition), ..line }.next(disposition.next_step())
 }
 
 /// What came of an account.

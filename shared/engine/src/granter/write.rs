@@ -4,18 +4,16 @@ use std::collections::BTreeSet;
 
 use enroller_core::error::{AwsError, Code};
 use enroller_core::grants::{GrantPlan, PrincipalBisection, ShardWrite, verify};
-use enroller_core::ids::AccountId;
 use enroller_core::log::Outcome;
 
 use super::regions::RegionSync;
-use super::{GrantSync, Membership};
-use crate::engine::Engine;
+use super::{GrantSync, Granter, GranterError, Membership, WriterPermit};
 use crate::ports::AwsResult;
 
 /// How often a Region is planned again when what is read back is not what was written.
 const MAX_ROUNDS: usize = 4;
 
-impl Engine {
+impl Granter {
     /// Carries out a Region's plan until what is read back agrees with it.
     pub(super) async fn write_region(
         &self,
@@ -27,17 +25,22 @@ impl Engine {
             sync.error = Some(error);
         }
         if sync.writes > 0 {
-            self.forget_assignments(&sync.region).await;
+            self.planner.assignments.forget_assignments(&sync.region).await;
         }
         sync
     }
 
-    async fn write_rounds(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) -> AwsResult<()> {
+    async fn write_rounds(
+        &self,
+        sync: &mut RegionSync,
+        members: &Membership,
+        work: &GrantSync,
+    ) -> Result<(), GranterError> {
         // Accounts were handed over since the plan was made, thousands perhaps. AWS has no conditional put, so what
         // somebody else wrote meanwhile would be taken back without anybody noticing.
-        if !work.without_requests && sync.plan.as_ref().is_some_and(|plan| !plan.writes.is_empty()) {
-            let grants = self.region_grants(&sync.region).await?;
-            self.plan_for(sync, &grants, members, work)?;
+        if self.outbox.is_some() && sync.plan.as_ref().is_some_and(|plan| !plan.writes.is_empty()) {
+            let grants = self.planner.assignments.region_grants(&sync.region).await?;
+            self.planner.plan_for(sync, &grants, members, work);
         }
         for _ in 0..MAX_ROUNDS {
             let Some(plan) = sync.plan.clone() else { return Ok(()) };
@@ -55,27 +58,26 @@ impl Engine {
                 written.push(write);
                 refusal = refusal.or(refused);
             }
-            let grants = self.region_grants(&sync.region).await?;
+            let grants = self.planner.assignments.region_grants(&sync.region).await?;
             let differs = |write: &ShardWrite| verify(write, grants.shard(&write.name)).err();
             let Some((write, mismatch)) = written.iter().find_map(|write| Some((write, differs(write)?))) else {
                 // The batch comes back and tries those that were refused again.
-                return refusal.map_or(Ok(()), Err);
+                return refusal.map_or(Ok(()), |refusal| Err(refusal.into()));
             };
             sync.conflicts += 1;
             let cause = format!("what was read back is not what was written: {mismatch}");
             sync.say(None, "verify-grants", write.name.as_str(), Outcome::RetryLater, &cause);
-            self.plan_for(sync, &grants, members, work)?;
+            self.planner.plan_for(sync, &grants, members, work);
         }
-        let message = "somebody else keeps changing the policy";
-        let error = AwsError::without_answer("logs:PutDestinationPolicy", Code::OperationAborted, message);
-        Err(error.at(self.settings.central_account, &sync.region))
+        let account = self.context().settings.central_account;
+        Err(GranterError::Contended { account, region: sync.region.clone() })
     }
 
     /// Writes a shard. Returns what was written in the end, and the refusal that kept some accounts out of it.
     async fn write(&self, sync: &mut RegionSync, write: &ShardWrite) -> AwsResult<(ShardWrite, Option<AwsError>)> {
-        let destinations = &self.aws.destinations;
         if write.create || write.repoint {
-            destinations.put_destination(&sync.region, &write.name, &write.target, &write.role).await?;
+            let (name, target, role) = (&write.name, &write.target, &write.role);
+            self.writer.put_destination(&WriterPermit::new(), &sync.region, name, target, role).await?;
         }
         match self.put(sync, write).await {
             Ok(()) => Ok((write.clone(), None)),
@@ -87,8 +89,9 @@ impl Engine {
     }
 
     async fn put(&self, sync: &mut RegionSync, write: &ShardWrite) -> AwsResult<()> {
-        if let Some(policy) = &write.policy {
-            self.aws.destinations.put_policy(&sync.region, &write.name, policy, write.force).await?;
+        if let Some(policy) = write.document() {
+            let permit = WriterPermit::new();
+            self.writer.put_policy(&permit, &sync.region, &write.name, &policy, write.force).await?;
         }
         sync.writes += 1;
         Ok(())
@@ -102,11 +105,11 @@ impl Engine {
         write: &ShardWrite,
         refusal: AwsError,
     ) -> AwsResult<(ShardWrite, Option<AwsError>)> {
-        self.put(sync, &narrowed(write, &BTreeSet::new())?).await?;
+        self.put(sync, &write.adding_only(&BTreeSet::new())).await?;
         let mut bisection = PrincipalBisection::new(&write.added);
         let mut failure = None;
         while let Some(candidate) = bisection.candidate() {
-            match self.put(sync, &narrowed(write, &candidate)?).await {
+            match self.put(sync, &write.adding_only(&candidate)).await {
                 Ok(()) => bisection.accept(),
                 Err(error) if error.code == Code::InvalidParameter => bisection.refuse(),
                 Err(error) => {
@@ -123,7 +126,7 @@ impl Engine {
             sync.warn(Some(*account), "grant", &cause, next);
         }
         sync.refused.extend(bisection.refused());
-        Ok((narrowed(write, bisection.accepted())?, Some(failure.unwrap_or(refusal))))
+        Ok((write.adding_only(bisection.accepted()), Some(failure.unwrap_or(refusal))))
     }
 }
 
@@ -136,13 +139,6 @@ fn approved(sync: &mut RegionSync, work: &GrantSync, write: &ShardWrite) -> bool
         sync.warn(None, "sync-grants", &cause, "run the command again to see the plan as it is now");
     }
     within
-}
-
-/// The write with fewer accounts. The document of a plan can be read; one that cannot is a defect, and told as one.
-fn narrowed(write: &ShardWrite, accounts: &BTreeSet<AccountId>) -> AwsResult<ShardWrite> {
-    write.adding_only(accounts).map_err(|error| {
-        AwsError::without_answer("logs:PutDestinationPolicy", Code::BadPolicy, format!("our own document: {error}"))
-    })
 }
 
 /// Writes down what was written to one shard, as soon as it is: a later failure must not hide it.

@@ -8,8 +8,9 @@ use enroller_core::plan::{Action, FlowLogSpec, Step};
 use enroller_core::settings::DeliveryRoleMaker;
 
 use super::apply::{AccountRegionRun, Flow, may_be_one_id};
-use super::report::{ReconcileError, VpcResult};
+use super::report::VpcResult;
 use crate::ports::{AwsResult, NewFlowLogs};
+use crate::reconcile_error::ReconcileError;
 
 /// The cause of a flow log that could only be made after its predecessor was deleted.
 pub const GAP: &str = "after the old one was deleted; there may be a gap";
@@ -72,12 +73,12 @@ impl AccountRegionRun<'_> {
     /// nothing else tells that somebody deleted it. Whether the role was changed, so that another try is worth it.
     async fn mend_role(&mut self, results: &[(VpcId, AwsResult<FlowLogId>)]) -> bool {
         let refused = results.iter().any(|(_, result)| result.as_ref().is_err_and(is_about_role));
-        match self.engine.settings.delivery_role_maker {
+        match self.enroller.ctx.settings.delivery_role_maker {
             DeliveryRoleMaker::Enroller if refused && self.limits.approved.includes(&Action::EnsureDeliveryRole) => {
                 match self.ensure_role().await {
                     Ok(changes) => changes > 0,
                     Err(error) => {
-                        let role = self.engine.settings.delivery_role_name.to_string();
+                        let role = self.enroller.ctx.settings.delivery_role_name.to_string();
                         self.fail("ensure-delivery-role", &role, ReconcileError::Aws(error));
                         false
                     }
@@ -91,7 +92,7 @@ impl AccountRegionRun<'_> {
     async fn break_before_make(&mut self, spec: &FlowLogSpec, twins: &[VpcId], replaces: &Replaces) -> Flow {
         let mut flow = Flow::Settled;
         // Between the two calls the VPCs have no flow log, so the pair is not begun without the time for both.
-        if self.engine.clock.now_ms().saturating_add(BREAK_BEFORE_MAKE_MS) > self.limits.deadline_ms {
+        if self.enroller.ctx.clock.now_ms().saturating_add(BREAK_BEFORE_MAKE_MS) > self.limits.deadline_ms {
             for vpc in twins {
                 self.set(vpc, VpcResult::Failed(ReconcileError::OutOfTime));
                 self.fail("replace-flow-log", vpc.as_str(), ReconcileError::OutOfTime);
@@ -149,14 +150,14 @@ impl AccountRegionRun<'_> {
     }
 
     async fn create_call(&self, spec: &FlowLogSpec, vpcs: &[VpcId]) -> AwsResult<Vec<(VpcId, AwsResult<FlowLogId>)>> {
-        let settings = &self.engine.settings;
+        let settings = &self.enroller.ctx.settings;
         let new = NewFlowLogs {
             vpcs: vpcs.to_vec(),
             spec: spec.clone(),
             log_group: settings.log_group_name.clone(),
             tag: settings.ownership_tag.clone(),
         };
-        self.engine.aws.ec2.create_flow_logs(&self.at, &new).await
+        self.enroller.ec2.create_flow_logs(&self.at, &new).await
     }
 }
 

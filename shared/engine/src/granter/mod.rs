@@ -22,27 +22,36 @@
 //! back by the next run, which compares with Organizations and not with the last write.
 
 mod announce;
+pub mod batch;
+mod error;
 mod members;
+mod planner;
 mod preview;
 mod regions;
 mod write;
+mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use enroller_core::backfill::BackfillRequest;
-use enroller_core::error::AwsError;
 use enroller_core::grants::{GrantPlan, ShardAssignments, ShardUsage};
 use enroller_core::ids::{AccountId, Region};
-use enroller_core::log::{LogEntry, Outcome};
+use enroller_core::log::LogEntry;
 use enroller_core::metrics::{Metric, Metrics};
 use enroller_core::settings::Settings;
 use futures::future::join_all;
 
-use crate::engine::Engine;
+use crate::context::Context;
+use crate::outbox::Outbox;
 
+pub use error::GranterError;
 pub use members::Membership;
-pub(crate) use members::Memory;
+pub use planner::GrantPlanner;
 pub use preview::GrantPreview;
+pub use writer::{DestinationWriter, WriterPermit};
+
+use announce::AnnouncementCache;
 
 /// What a batch of messages asks for.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,8 +69,6 @@ pub struct GrantSync {
     pub allow_mass_revocation: bool,
     /// Why, for the requests sent on.
     pub reason: String,
-    /// The caller enrolls the accounts itself: no enrollment requests are sent.
-    pub without_requests: bool,
     /// Only the accounts and Regions that this means; everything unless set. Grants of other accounts stay as they are.
     pub only: Option<BackfillRequest>,
     /// The plans that a person has seen, by Region. Where set, a write beyond them is a failure and is not made.
@@ -99,7 +106,7 @@ pub struct GrantReport {
     pub announced: usize,
     /// What failed. The batch comes back, and in the end goes to the dead-letter queue: no message about an account
     /// is dropped because something was wrong here.
-    pub errors: Vec<AwsError>,
+    pub errors: Vec<GranterError>,
     /// One line for each change, failure and note.
     pub decisions: Vec<LogEntry>,
 }
@@ -110,9 +117,8 @@ impl GrantReport {
         !self.errors.is_empty()
     }
 
-    fn fail(&mut self, action: &str, resource: &str, error: AwsError) {
-        let line = LogEntry::about(error.account, action, resource, Outcome::Failed, "").failed_with(&error);
-        self.decisions.push(LogEntry { region: error.region.clone(), ..line });
+    fn fail(&mut self, action: &str, resource: &str, error: GranterError) {
+        self.decisions.push(error.entry(action, resource));
         self.errors.push(error);
     }
 
@@ -139,25 +145,54 @@ impl GrantReport {
     }
 }
 
-impl Engine {
-    /// Makes the grants of every enrolled Region what they should be, and hands granted accounts to the enroller.
-    pub async fn sync_grants(&self, work: &GrantSync, metrics: &mut Metrics) -> GrantReport {
+/// Writes destinations and their policies, as the only one.
+pub struct Granter {
+    planner: GrantPlanner,
+    writer: Arc<dyn DestinationWriter>,
+    outbox: Option<Outbox>,
+    announced: AnnouncementCache,
+}
+
+impl Granter {
+    /// A granter that announces nobody: whoever calls it enrolls the granted accounts itself.
+    pub fn new(planner: GrantPlanner, writer: Arc<dyn DestinationWriter>) -> Self {
+        Self { planner, writer, outbox: None, announced: AnnouncementCache::default() }
+    }
+
+    /// A granter that announces each account to the enroller before it is granted.
+    #[must_use]
+    pub fn announcing(self, outbox: Outbox) -> Self {
+        Self { outbox: Some(outbox), ..self }
+    }
+
+    /// What it shares with the other workers.
+    pub fn context(&self) -> &Context {
+        self.planner.context()
+    }
+
+    /// What it plans with.
+    pub fn planner(&self) -> &GrantPlanner {
+        &self.planner
+    }
+
+    /// Makes the grants of every enrolled Region what they should be, and announces granted accounts to the enroller.
+    pub async fn sync(&self, work: &GrantSync, metrics: &mut Metrics) -> GrantReport {
         let mut report = GrantReport::default();
-        let membership = match self.membership(work, &mut report).await {
+        let membership = match self.planner.membership(work, &mut report).await {
             Ok(membership) => membership,
             Err(error) => {
-                report.fail("list-accounts", "organization", error);
+                report.fail("list-accounts", "organization", error.into());
                 report.measure(metrics);
                 return report;
             }
         };
-        let regions = work.regions(&self.settings).iter();
-        let planned = join_all(regions.map(|region| self.plan_region(region, &membership, work))).await;
-        if !work.without_requests {
-            self.announce(work, &membership, &planned, &mut report).await;
+        let regions = work.regions(&self.context().settings).iter();
+        let planned = join_all(regions.map(|region| self.planner.plan_region(region, &membership, work))).await;
+        if let Some(outbox) = &self.outbox {
+            self.announce(outbox, work, &membership, &planned, &mut report).await;
         }
         let written = join_all(planned.into_iter().map(|region| self.write_region(region, &membership, work))).await;
-        self.memory.settle_grants(&written);
+        self.announced.settle_grants(&written);
         for region in written {
             region.add_to(&mut report, metrics);
         }

@@ -1,41 +1,72 @@
 //! The `grants.fifo` queue: events and requests about accounts.
 
+use std::sync::Arc;
+
 use enroller_core::event::{Decoded, Trigger};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::message::{EnrollmentRequest, Message};
 use enroller_core::metrics::Metrics;
 
-use super::enrollments::answer_sent;
-use super::{BatchReport, Record, Route};
+use super::{GrantReport, GrantSync, Granter};
+use crate::batch::{BatchReport, Inbox, Record, Route};
+use crate::context::Context;
+use crate::outbox::Outbox;
+use crate::ports::Queues;
 
-use crate::engine::Engine;
-use crate::onboard::{GrantReport, GrantSync};
-use crate::ports::Outgoing;
+/// Works through the `grants.fifo` queue.
+pub struct GrantQueue {
+    ctx: Context,
+    granter: Granter,
+    inbox: Inbox,
+    outbox: Outbox,
+}
 
-impl Engine {
+impl GrantQueue {
+    /// Hands the queue's messages to this granter, which announces accounts through the outbox.
+    pub fn new(granter: Granter, queues: &Arc<dyn Queues>, outbox: Outbox) -> Self {
+        let ctx = granter.context().clone();
+        let granter = granter.announcing(outbox.clone());
+        Self { inbox: Inbox::new(ctx.clone(), queues), ctx, granter, outbox }
+    }
+
+    /// What it shares with the other workers.
+    pub fn context(&self) -> &Context {
+        &self.ctx
+    }
+
+    /// The granter behind it.
+    pub fn granter(&self) -> &Granter {
+        &self.granter
+    }
+
+    /// Where it sends messages.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
     /// Works through a batch of the `grants.fifo` queue until `deadline_ms`, epoch milliseconds.
     ///
     /// The batch is one piece of work, whatever its messages say, so it comes back as a whole: a FIFO queue would
     /// hold back everything behind the first failure anyway.
-    pub async fn grant_batch(&self, records: &[Record], deadline_ms: u64) -> (BatchReport, GrantReport) {
+    pub async fn batch(&self, records: &[Record], deadline_ms: u64) -> (BatchReport, GrantReport) {
         let (mut report, mut metrics) = (BatchReport::default(), Metrics::default());
         let mut work = GrantSync::default();
         let mut part_of_work = Vec::new();
         for record in records {
-            let Some(decoded) = self.read(record, &mut report, &mut metrics) else { continue };
+            let Some(decoded) = self.inbox.read(record, &mut report, &mut metrics) else { continue };
             let asked = asks(&record.body);
             match add(&mut work, decoded, asked) {
                 Route::Here => part_of_work.push(record),
                 Route::OtherQueue(request) => {
-                    let sent = self.forward(*request).await;
-                    answer_sent(record, sent, &mut report);
+                    let sent = self.outbox.enroll([(*request, 0)]).await.map(drop);
+                    report.forwarded(record, "request-enrollment", sent);
                 }
                 Route::Nowhere => report.refuse_unroutable(record, &mut metrics),
             }
         }
         let mut granted = GrantReport::default();
         if !part_of_work.is_empty() {
-            let synced = self.within(deadline_ms, self.sync_grants(&work, &mut metrics)).await;
+            let synced = self.ctx.within(deadline_ms, self.granter.sync(&work, &mut metrics)).await;
             let in_time = synced.is_some();
             granted = synced.unwrap_or_default();
             report.changes += granted.writes;
@@ -48,28 +79,7 @@ impl Engine {
                 report.defer(part_of_work.into_iter(), true);
             }
         }
-        self.return_to_queue(records, deadline_ms, &mut report, &mut metrics).await;
-        self.tell(&report, &metrics);
-        (report, granted)
-    }
-
-    /// Sends a request to the enroller's queue.
-    async fn forward(&self, request: EnrollmentRequest) -> Result<(), Box<LogEntry>> {
-        let line = LogEntry::about(
-            Some(request.account),
-            "request-enrollment",
-            "enrollments queue",
-            Outcome::Failed,
-            "enrollments_queue_url is not set",
-        );
-        let Some(queue) = &self.settings.enrollments_queue_url else {
-            return Err(Box::new(line.next("set enrollments_queue_url")));
-        };
-        let body = Message::Enrollment(request).to_json();
-        match self.aws.queues.send(queue, vec![Outgoing { body, delay_seconds: 0, fifo: None }]).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Box::new(line.failed_with(&error))),
-        }
+        (self.inbox.answer(records, deadline_ms, report, metrics).await, granted)
     }
 }
 

@@ -4,11 +4,12 @@
 //!
 //! No check keeps another from being made: a call that fails becomes a check that could not be made, with account,
 //! Region, cause and request id. Two things end it early, because whatever came after would be about something else:
-//! a caller of another account ends the whole examination, and an account whose role cannot be taken on is not looked
+//! a caller of another account ends the whole options, and an account whose role cannot be taken on is not looked
 //! at further.
 
 mod accounts;
 mod central;
+pub mod ports;
 
 use std::collections::BTreeSet;
 
@@ -18,8 +19,11 @@ use enroller_core::ids::{AccountId, AccountRegion, Region};
 use enroller_core::observed::Account;
 use futures::future::{join, join4};
 
-use crate::engine::Engine;
-use crate::inspect::DoctorPorts;
+use crate::assignments::Assignments;
+use crate::context::Context;
+use crate::ports::Ports;
+
+pub use ports::DoctorPorts;
 
 /// The bus that the templates make in the central account.
 pub const BUS: &str = "vpc-flow-logs-enroller";
@@ -38,42 +42,57 @@ pub enum Sample {
 
 /// What is looked at, and how far.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Examination {
+pub struct DoctorOptions {
     /// The accounts.
     pub sample: Sample,
     /// Name of the central account's bus.
     pub bus: String,
 }
 
-impl Default for Examination {
+impl Default for DoctorOptions {
     fn default() -> Self {
         Self { sample: Sample::Accounts(SAMPLE), bus: BUS.to_owned() }
     }
 }
 
-/// What all checks share.
-struct Examiner<'a> {
-    engine: &'a Engine,
-    inspection: &'a DoctorPorts,
+/// Checks a live installation: reads only.
+pub struct Doctor {
+    ctx: Context,
+    ports: Ports,
+    facts: DoctorPorts,
+    assignments: Assignments,
+}
+
+/// What all checks of a run share.
+struct Checker<'a> {
+    doctor: &'a Doctor,
     bus: &'a str,
 }
 
-impl Engine {
-    /// Makes all checks. Reads only; `self.settings.max_concurrency` accounts at once.
-    pub async fn examine(&self, inspection: &DoctorPorts, examination: &Examination) -> DoctorReport {
-        let examiner = Examiner { engine: self, inspection, bus: &examination.bus };
-        let caller = match inspection.identity.caller().await {
-            Ok(caller) => Check::new(CheckId::Caller, check_caller(&caller, self.settings.central_account)),
+impl Doctor {
+    /// A doctor that asks through these ports.
+    pub fn new(ctx: Context, ports: &Ports, facts: DoctorPorts) -> Self {
+        Self { assignments: Assignments::new(ctx.clone(), ports), ports: ports.clone(), facts, ctx }
+    }
+
+    /// Makes all checks, `max_concurrency` accounts at once.
+    pub async fn check(&self, options: &DoctorOptions) -> DoctorReport {
+        let checker = Checker { doctor: self, bus: &options.bus };
+        let caller = match self.facts.identity.caller().await {
+            Ok(caller) => Check::new(CheckId::Caller, check_caller(&caller, self.ctx.settings.central_account)),
             Err(error) => Check::could_not_look(CheckId::Caller, &error),
         };
         if caller.status() != Status::Ok {
             return DoctorReport::new(vec![caller]);
         }
-        let (organization, accounts) = join(inspection.identity.organization(), self.aws.organization.accounts()).await;
+        let (organization, accounts) =
+            join(self.facts.identity.organization(), self.ports.organization.accounts()).await;
         let management = organization.as_ref().ok().map(|organization| organization.management_account);
         let mut checks = vec![caller];
         checks.push(match &organization {
-            Ok(found) => Check::new(CheckId::Organization, check_organization(found, &self.settings.organization_id)),
+            Ok(found) => {
+                Check::new(CheckId::Organization, check_organization(found, &self.ctx.settings.organization_id))
+            }
             Err(error) => Check::could_not_look(CheckId::Organization, error),
         });
         let in_scope = match &accounts {
@@ -84,13 +103,13 @@ impl Engine {
             Ok(accounts) => Check::new(CheckId::AccountListing, check_listing(accounts.len(), in_scope.len())),
             Err(error) => Check::could_not_look(CheckId::AccountListing, error),
         });
-        let sample = spread(&in_scope.iter().copied().collect::<Vec<_>>(), examination.sample);
+        let sample = spread(&in_scope.iter().copied().collect::<Vec<_>>(), options.sample);
         let wanted = accounts.is_ok().then_some(&in_scope);
         let (destinations, events, queues, members) = join4(
-            examiner.destinations(wanted),
-            examiner.events(management),
-            examiner.queues(in_scope.len()),
-            join(examiner.management(management), examiner.accounts(&sample)),
+            checker.destinations(wanted),
+            checker.events(management),
+            checker.queues(in_scope.len()),
+            join(checker.management(management), checker.accounts(&sample)),
         )
         .await;
         checks.extend([destinations, events, queues, members.0, members.1].into_iter().flatten());
@@ -98,25 +117,25 @@ impl Engine {
     }
 
     fn in_scope(&self, accounts: &[Account]) -> BTreeSet<AccountId> {
-        let in_scope = accounts.iter().filter(|account| self.settings.account_in_scope(account).is_ok());
+        let in_scope = accounts.iter().filter(|account| self.ctx.settings.account_in_scope(account).is_ok());
         in_scope.map(|account| account.id).collect()
     }
 }
 
-impl Examiner<'_> {
+impl Checker<'_> {
     fn central(&self, region: &Region) -> AccountRegion {
-        AccountRegion { account: self.engine.settings.central_account, region: region.clone() }
+        AccountRegion { account: self.doctor.ctx.settings.central_account, region: region.clone() }
     }
 
     /// ARN of the central account's bus in a Region.
     fn bus_arn(&self, region: &Region) -> String {
-        let central = self.engine.settings.central_account;
+        let central = self.doctor.ctx.settings.central_account;
         format!("arn:{}:events:{region}:{central}:event-bus/{}", region.partition(), self.bus)
     }
 
     /// The Region in which Organizations tells of accounts.
     fn organizations_region(&self) -> Option<Region> {
-        self.engine.settings.partition().organizations_region().parse().ok()
+        self.doctor.ctx.settings.partition().organizations_region().parse().ok()
     }
 }
 

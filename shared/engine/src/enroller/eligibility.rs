@@ -7,8 +7,7 @@ use enroller_core::ids::{AccountId, Region};
 use enroller_core::scope::OutOfScope;
 use enroller_core::settings::GrantMode;
 
-use super::{AccountWork, Placed};
-use crate::engine::Engine;
+use super::{AccountWork, Assigned, Enroller};
 use crate::ports::AwsResult;
 
 /// How long a warm enroller believes what Organizations said of an account, in milliseconds.
@@ -17,7 +16,7 @@ const FRESH_MS: u64 = 300_000;
 /// How long it believes that there is no such account: a new one may be missing for a moment.
 const UNKNOWN_FRESH_MS: u64 = 15_000;
 
-/// An account's standing.
+/// Whether we may change an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Eligibility {
     /// A member, and in scope.
@@ -30,10 +29,10 @@ pub(super) enum Eligibility {
 
 /// What is remembered of accounts, and since when.
 #[derive(Default)]
-pub(crate) struct EligibilityCache(Mutex<BTreeMap<AccountId, (u64, Eligibility)>>);
+pub(super) struct EligibilityCache(Mutex<BTreeMap<AccountId, (u64, Eligibility)>>);
 
-impl Engine {
-    /// An account's standing.
+impl Enroller {
+    /// Whether we may change an account.
     ///
     /// Requests that carry their destinations come from the onboarder or a backfill, which have asked Organizations.
     /// Otherwise an account that a statement of ours lists was a member when it was granted, so Organizations is asked
@@ -41,9 +40,9 @@ impl Engine {
     pub(super) async fn eligibility(
         &self,
         work: &AccountWork,
-        assigned: &[(Region, Placed)],
+        assigned: &[(Region, Assigned)],
     ) -> AwsResult<Eligibility> {
-        let settings = &self.settings;
+        let settings = &self.ctx.settings;
         let named_is_enough =
             settings.excluded_organizational_units.is_empty() && settings.grant_mode == GrantMode::AccountList;
         for (region, assigned) in assigned {
@@ -51,24 +50,26 @@ impl Engine {
             if assigned.is_err() || self.named_shard(work, region).is_some() {
                 continue;
             }
-            let listed = named_is_enough && self.is_listed(work.account, region).await;
+            let listed = named_is_enough && self.assignments.is_listed(work.account, region).await;
             if !listed {
-                return self.ask_standing(work.account).await;
+                return self.ask_organizations(work.account).await;
             }
         }
         Ok(Eligibility::Member)
     }
 
-    async fn ask_standing(&self, account: AccountId) -> AwsResult<Eligibility> {
-        let now_ms = self.clock.now_ms();
+    async fn ask_organizations(&self, account: AccountId) -> AwsResult<Eligibility> {
+        let now_ms = self.ctx.clock.now_ms();
         if let Some(eligibility) = self.eligibility.recall(account, now_ms) {
             return Ok(eligibility);
         }
-        let eligibility = match self.aws.organization.account(account).await? {
+        let eligibility = match self.organization.account(account).await? {
             None => Eligibility::Unknown,
-            Some(account) => {
-                self.settings.account_in_scope(&account).map_or_else(Eligibility::OutOfScope, |()| Eligibility::Member)
-            }
+            Some(account) => self
+                .ctx
+                .settings
+                .account_in_scope(&account)
+                .map_or_else(Eligibility::OutOfScope, |()| Eligibility::Member),
         };
         self.eligibility.remember(account, now_ms, eligibility.clone());
         Ok(eligibility)

@@ -1,6 +1,7 @@
 //! The `enrollments` queue: events and requests about member accounts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use enroller_core::error::Disposition;
 use enroller_core::event::{Decoded, Trigger};
@@ -10,13 +11,12 @@ use enroller_core::message::{GrantRequest, Message, SyncRequest};
 use enroller_core::metrics::Metrics;
 use futures::stream::{StreamExt, iter};
 
-use super::{BatchReport, Record, Route};
-use crate::engine::Engine;
-use crate::ports::{Outgoing, RegionDestinations};
-use crate::reconcile::{AccountReport, AccountWork, ReconcileError};
-
-/// The message group of the grants queue: one, so that there is one writer.
-pub const GRANTS_GROUP: &str = "grants";
+use super::{AccountReport, AccountWork, Enroller};
+use crate::batch::{BatchReport, Inbox, Record, Route};
+use crate::context::Context;
+use crate::outbox::Outbox;
+use crate::ports::{AwsResult, Queues, RegionDestinations};
+use crate::reconcile_error::ReconcileError;
 
 /// Two questions about the same account's grant within this many milliseconds are one.
 const ASK_ONCE_MS: u64 = 20_000;
@@ -34,14 +34,52 @@ struct Unit {
     since_ms: Option<u64>,
 }
 
-impl Engine {
-    /// Works through a batch of the `enrollments` queue until `deadline_ms`, epoch milliseconds.
-    pub async fn enroll_batch(&self, records: &[Record], deadline_ms: u64) -> BatchReport {
+impl Enroller {
+    /// Reconciles unless and until time runs out. No change is begun after that; a call that still hangs then is
+    /// dropped, which is safe: the next run looks at what is there.
+    pub async fn reconcile_until(&self, work: &AccountWork, deadline_ms: u64) -> AccountReport {
+        let report = self.ctx.within(deadline_ms, self.reconcile(work, deadline_ms)).await;
+        report.unwrap_or_else(|| AccountReport::out_of_time(work))
+    }
+}
+
+/// Works through the `enrollments` queue.
+pub struct EnrollmentQueue {
+    ctx: Context,
+    enroller: Enroller,
+    inbox: Inbox,
+    outbox: Outbox,
+}
+
+impl EnrollmentQueue {
+    /// Hands the queue's messages to this enroller.
+    pub fn new(enroller: Enroller, queues: &Arc<dyn Queues>, outbox: Outbox) -> Self {
+        let ctx = enroller.ctx.clone();
+        Self { inbox: Inbox::new(ctx.clone(), queues), ctx, enroller, outbox }
+    }
+
+    /// What it shares with the other workers.
+    pub fn context(&self) -> &Context {
+        &self.ctx
+    }
+
+    /// The enroller behind it.
+    pub fn enroller(&self) -> &Enroller {
+        &self.enroller
+    }
+
+    /// Where it sends messages.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Works through a batch until `deadline_ms`, in epoch milliseconds.
+    pub async fn batch(&self, records: &[Record], deadline_ms: u64) -> BatchReport {
         let (mut report, mut metrics) = (BatchReport::default(), Metrics::default());
         let mut units = BTreeMap::new();
         let mut for_other_queue = Vec::new();
         for (index, record) in records.iter().enumerate() {
-            let Some(decoded) = self.read(record, &mut report, &mut metrics) else { continue };
+            let Some(decoded) = self.inbox.read(record, &mut report, &mut metrics) else { continue };
             match route(decoded, index, &mut units) {
                 Route::Here => {}
                 Route::OtherQueue(message) => for_other_queue.push((record, message)),
@@ -49,27 +87,18 @@ impl Engine {
             }
         }
         for (record, message) in for_other_queue {
-            let sent = self.ask_onboarder(&message, record.id.clone()).await;
-            answer_sent(record, sent, &mut report);
+            let sent = self.outbox.grant(message.to_json(), record.id.clone()).await;
+            report.forwarded(record, "ask-onboarder", sent);
         }
         let work = iter(units.into_values()).map(|unit| async {
-            let account_report = self.reconcile_until(&unit.work, deadline_ms).await;
+            let account_report = self.enroller.reconcile_until(&unit.work, deadline_ms).await;
             (unit, account_report)
         });
-        let done: Vec<_> = work.buffer_unordered(self.settings.max_concurrency).collect().await;
+        let done: Vec<_> = work.buffer_unordered(self.ctx.settings.max_concurrency).collect().await;
         for (unit, account_report) in done {
             self.answer_unit(records, &unit, account_report, &mut report, &mut metrics).await;
         }
-        self.return_to_queue(records, deadline_ms, &mut report, &mut metrics).await;
-        self.tell(&report, &metrics);
-        report
-    }
-
-    /// Reconciles unless and until time runs out. No change is begun after that; a call that still hangs then is given
-    /// up, which is safe: the next run looks at what is there.
-    pub async fn reconcile_until(&self, work: &AccountWork, deadline_ms: u64) -> AccountReport {
-        let report = self.within(deadline_ms, self.reconcile(work, deadline_ms)).await;
-        report.unwrap_or_else(|| AccountReport::out_of_time(work))
+        self.inbox.answer(records, deadline_ms, report, metrics).await
     }
 
     async fn answer_unit(
@@ -86,16 +115,13 @@ impl Engine {
                 account.add(&at, ReconcileError::NotVisible(vpc));
             }
         }
-        account.measure(unit.since_ms, self.clock.now_ms(), metrics);
+        account.measure(unit.since_ms, self.ctx.clock.now_ms(), metrics);
         report.changes += account.changes();
-        if account.needs_grant() {
-            let reason = "an enrollment waits for the account's grant".to_owned();
-            let message = Message::Grant(GrantRequest { account: unit.work.account, reason });
-            // Many VPCs of a new account ask for one grant; a later try has to get through, though.
-            let asked = format!("{}-{}", unit.work.account, self.clock.now_ms() / ASK_ONCE_MS);
-            if let Err(line) = self.ask_onboarder(&message, asked).await {
-                report.decisions.push(*line);
-            }
+        if account.needs_grant()
+            && let Err(error) = self.ask_for_grant(unit.work.account).await
+        {
+            let line = LogEntry::about(None, "ask-onboarder", "grants queue", Outcome::Failed, "");
+            report.decisions.push(line.failed_with(&error));
         }
         let errors = || account.account_regions.iter().flat_map(|at| &at.errors);
         let retry = errors().any(|errors| errors.disposition().is_retryable());
@@ -107,37 +133,12 @@ impl Engine {
         report.decisions.extend(account.account_regions.into_iter().flat_map(|at| at.decisions));
     }
 
-    /// Sends a message to the one writer of grants. SQS drops a second one with the same `once` for five minutes.
-    ///
-    /// # Errors
-    ///
-    /// The line that tells of the failure.
-    pub async fn ask_onboarder(&self, message: &Message, once: String) -> Result<(), Box<LogEntry>> {
-        let line =
-            LogEntry::about(None, "ask-onboarder", "grants queue", Outcome::Failed, "grants_queue_url is not set");
-        let Some(queue) = &self.settings.grants_queue_url else {
-            return Err(Box::new(line.next("set grants_queue_url, or grant the account by hand")));
-        };
-        let fifo = Some((GRANTS_GROUP.to_owned(), once));
-        let outgoing = Outgoing { body: message.to_json(), delay_seconds: 0, fifo };
-        match self.aws.queues.send(queue, vec![outgoing]).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Box::new(line.failed_with(&error))),
-        }
-    }
-}
-
-/// The answer to a record that was sent on to the other function's queue.
-pub(super) fn answer_sent(record: &Record, sent: Result<(), Box<LogEntry>>, report: &mut BatchReport) {
-    match sent {
-        Ok(()) => {
-            let cause = "it belongs to the other function, and was sent on to its queue";
-            report.decisions.push(LogEntry::about(None, "forward", record.id.clone(), Outcome::Done, cause));
-        }
-        Err(line) => {
-            report.decisions.push(*line);
-            report.defer(std::iter::once(record), true);
-        }
+    /// Asks the granter for an account's grant.
+    async fn ask_for_grant(&self, account: AccountId) -> AwsResult<()> {
+        let reason = "an enrollment waits for the account's grant".to_owned();
+        // Many VPCs of a new account ask for one grant; a later try has to get through, though.
+        let once = format!("{account}-{}", self.ctx.clock.now_ms() / ASK_ONCE_MS);
+        self.outbox.grant(Message::Grant(GrantRequest { account, reason }).to_json(), once).await
     }
 }
 

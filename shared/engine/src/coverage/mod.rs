@@ -1,25 +1,20 @@
 //! Looking at accounts without changing them: what a plan and a coverage report are made of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use enroller_core::ids::{AccountRegion, Region};
 use enroller_core::names::DestinationName;
 use enroller_core::observed::{Account, Observed};
-use enroller_core::plan::{Plan, plan};
+use enroller_core::plan::{Desired, Plan, plan};
 use enroller_core::scope::OutOfScope;
 use futures::future::join_all;
 
-use crate::engine::Engine;
-use crate::reconcile::{ReconcileError, observe};
-
-/// Where an account is granted, and where its filter will belong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GrantedOn {
-    /// The destination that lets it in now.
-    pub now: Option<DestinationName>,
-    /// The destination it will be granted on.
-    pub planned: DestinationName,
-}
+use crate::assignments::GrantedOn;
+use crate::context::Context;
+use crate::observe::Observer;
+use crate::ports::{MemberSessions, Ports};
+use crate::reconcile_error::ReconcileError;
 
 /// One place as it was found.
 #[derive(Debug)]
@@ -43,22 +38,34 @@ pub struct AccountSnapshot {
     pub account_regions: Vec<AccountRegionSnapshot>,
 }
 
-impl Engine {
-    /// Looks at one account in these Regions.
-    pub async fn survey(
+/// Inspects accounts. It changes nothing and holds no port that could, but for the reads of the member ports.
+pub struct Inspector {
+    ctx: Context,
+    sessions: Arc<dyn MemberSessions>,
+    observer: Observer,
+}
+
+impl Inspector {
+    /// An inspector through these ports.
+    pub fn new(ctx: Context, ports: &Ports) -> Self {
+        Self { ctx, sessions: Arc::clone(&ports.sessions), observer: Observer::new(ports) }
+    }
+
+    /// Inspects one account in these Regions.
+    pub async fn inspect(
         &self,
         account: &Account,
         regions: &BTreeSet<Region>,
         grants: &BTreeMap<Region, GrantedOn>,
     ) -> AccountSnapshot {
         let mut survey = AccountSnapshot { account: account.clone(), left_out: None, account_regions: Vec::new() };
-        if let Err(reason) = self.settings.account_in_scope(account) {
+        if let Err(reason) = self.ctx.settings.account_in_scope(account) {
             survey.left_out = Some(reason);
             return survey;
         }
         let at = |region: &Region| AccountRegion { account: account.id, region: region.clone() };
         let now = |region| grants.get(region).and_then(|grant| grant.now.clone());
-        survey.account_regions = match self.aws.sessions.assume(account.id).await {
+        survey.account_regions = match self.sessions.assume(account.id).await {
             Err(error) => {
                 let failed = |region| AccountRegionSnapshot {
                     at: at(region),
@@ -69,7 +76,8 @@ impl Engine {
             }
             Ok(()) => {
                 let looks = regions.iter().map(async |region| {
-                    let planned = grants.get(region).map_or(&self.settings.destination_name, |grant| &grant.planned);
+                    let planned =
+                        grants.get(region).map_or(self.ctx.settings.destination_name.base(), |grant| &grant.planned);
                     let found = self.found(&at(region), planned).await;
                     AccountRegionSnapshot { at: at(region), granted_on: now(region), found }
                 });
@@ -84,8 +92,8 @@ impl Engine {
         at: &AccountRegion,
         destination: &DestinationName,
     ) -> Result<(Observed, Plan), ReconcileError> {
-        let desired = self.desired(at, destination);
-        let observed = observe(self, &desired).await?;
+        let desired = Desired::new(&self.ctx.settings, at, destination);
+        let observed = self.observer.observe(&desired).await?;
         let plan = plan(&desired, &observed);
         Ok((observed, plan))
     }

@@ -17,7 +17,7 @@ use futures::future::{join, join_all, join4};
 use futures::stream::{StreamExt, iter};
 use serde_json::Value;
 
-use super::Examiner;
+use super::Checker;
 use crate::ports::AwsResult;
 
 /// The bus that AWS services send to.
@@ -26,11 +26,11 @@ const DEFAULT_BUS: &str = "default";
 /// The inline policy of the filter role in the templates.
 const FILTER_ROLE_POLICY: &str = "Deliver";
 
-impl Examiner<'_> {
+impl Checker<'_> {
     /// The management account, where alone accounts that come and go are told of.
     pub(super) async fn management(&self, management: Option<AccountId>) -> Vec<Check> {
         let (Some(account), Some(region)) = (management, self.organizations_region()) else { return Vec::new() };
-        if let Err(error) = self.engine.aws.sessions.assume(account).await {
+        if let Err(error) = self.doctor.ports.sessions.assume(account).await {
             let finding = format!("the management account cannot be entered: {error}");
             let remedy = "deploy the member stack there as well (StackSets leave it out), or look at its default bus \
                           and trail in the console";
@@ -49,15 +49,15 @@ impl Examiner<'_> {
 
     /// Each of these accounts, several at once.
     pub(super) async fn accounts(&self, accounts: &[AccountId]) -> Vec<Check> {
-        let concurrency = self.engine.settings.max_concurrency.max(1);
+        let concurrency = self.doctor.ctx.settings.max_concurrency.max(1);
         let checks: Vec<Vec<Check>> =
             iter(accounts).map(|account| self.account(*account)).buffer_unordered(concurrency).collect().await;
         checks.into_iter().flatten().collect()
     }
 
     async fn account(&self, account: AccountId) -> Vec<Check> {
-        let settings = &self.engine.settings;
-        let entered = self.engine.aws.sessions.assume(account).await;
+        let settings = &self.doctor.ctx.settings;
+        let entered = self.doctor.ports.sessions.assume(account).await;
         let verdict = check_member_role(settings, entered.as_ref().copied());
         let mut role = Check::new(CheckId::MemberRole, verdict).of(account);
         role.request_id = entered.err().and_then(|error| error.request_id);
@@ -65,7 +65,7 @@ impl Examiner<'_> {
             return vec![role];
         }
         let (enabled, delivery, filter) =
-            (self.engine.aws.ec2.enabled_regions(account), self.delivery_role(account), self.filter_role(account));
+            (self.doctor.ports.ec2.enabled_regions(account), self.delivery_role(account), self.filter_role(account));
         let (enabled, (delivery, filter)) = join(enabled, join(delivery, filter)).await;
         let regions = match &enabled {
             Ok(enabled) => settings.regions.intersection(enabled).cloned().collect(),
@@ -87,7 +87,7 @@ impl Examiner<'_> {
     }
 
     async fn at(&self, at: AccountRegion) -> Vec<Check> {
-        let (settings, aws) = (&self.engine.settings, &self.engine.aws);
+        let (settings, aws) = (&self.doctor.ctx.settings, &self.doctor.ports);
         let needed = member_events(settings, &at);
         let remedy = "update the member stack (StackSet) in this account and Region";
         let (rules, trail, filters, slots) = join4(
@@ -113,22 +113,22 @@ impl Examiner<'_> {
     /// central account itself they send it straight home, because EventBridge does not pass an event through three buses
     /// of one account (user guide, "Sending and receiving events between AWS accounts").
     async fn forwarded(&self, id: CheckId, at: &AccountRegion, needed: &[RequiredEvent], remedy: &str) -> Check {
-        let settings = &self.engine.settings;
+        let settings = &self.doctor.ctx.settings;
         let own = at.account == settings.central_account;
         let way = EventTarget::Bus(self.bus_arn(if own { &settings.home_region } else { &at.region }));
-        let rules = self.inspection.buses.rules_towards(at, DEFAULT_BUS, way.arn()).await;
+        let rules = self.doctor.facts.buses.rules_towards(at, DEFAULT_BUS, way.arn()).await;
         answered(id, &rules, |rules| check_route(rules, needed, &way, remedy)).at(at)
     }
 
     /// Asks trail after trail until one is logging.
     async fn trail(&self, id: CheckId, at: &AccountRegion) -> Check {
-        let trails = match self.inspection.trails.trails(at).await {
+        let trails = match self.doctor.facts.trails.trails(at).await {
             Ok(trails) => trails,
             Err(error) => return Check::could_not_look(id, &error).at(at),
         };
         let mut unseen: Option<AwsError> = None;
         for trail in &trails {
-            match self.inspection.trails.is_logging(at, &trail.arn).await {
+            match self.doctor.facts.trails.is_logging(at, &trail.arn).await {
                 Ok(true) => return Check::new(id, check_trails(&trails, Some(trail), None)).at(at),
                 Ok(false) => {}
                 Err(error) => unseen = Some(error),
@@ -139,7 +139,7 @@ impl Examiner<'_> {
     }
 
     async fn delivery_role(&self, account: AccountId) -> Check {
-        let settings = &self.engine.settings;
+        let settings = &self.doctor.ctx.settings;
         let (partition, group) = (settings.partition(), &settings.log_group_name);
         let wanted = ServiceRole {
             service: "vpc-flow-logs.amazonaws.com",
@@ -153,7 +153,7 @@ impl Examiner<'_> {
 
     /// Only where filters need it.
     async fn filter_role(&self, account: AccountId) -> Option<Check> {
-        let settings = &self.engine.settings;
+        let settings = &self.doctor.ctx.settings;
         match settings.grant_mode {
             GrantMode::AccountList => return None,
             GrantMode::Organization => {}
@@ -182,7 +182,7 @@ impl Examiner<'_> {
     }
 
     async fn role_facts(&self, account: AccountId, name: &RoleName, policy: &str) -> AwsResult<Option<RoleFacts>> {
-        let roles = &self.engine.aws.roles;
+        let roles = &self.doctor.ports.roles;
         let Some(role) = roles.role(account, name).await? else { return Ok(None) };
         let policy: Option<Value> = roles.inline_policy(account, name, policy).await?;
         Ok(Some(RoleFacts { trust: role.trust, policy }))

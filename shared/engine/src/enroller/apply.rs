@@ -8,11 +8,11 @@ use enroller_core::ids::{AccountRegion, FlowLogId, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::plan::{Action, Desired, Plan, Step, VpcPlan};
 
-use super::Limits;
-use super::report::{AccountRegionReport, ReconcileError, VpcResult, error_entry};
+use super::report::{AccountRegionReport, VpcResult};
 use super::role::RoleOnce;
-use crate::engine::Engine;
+use super::{Enroller, Limits};
 use crate::ports::AwsResult;
+use crate::reconcile_error::ReconcileError;
 
 /// The most flow logs one DeleteFlowLogs call takes (EC2 API reference).
 const MAX_DELETED_PER_CALL: usize = 1_000;
@@ -28,7 +28,7 @@ pub(super) enum Flow {
 
 /// One place being worked on, over all its rounds.
 pub(super) struct AccountRegionRun<'a> {
-    pub(super) engine: &'a Engine,
+    pub(super) enroller: &'a Enroller,
     pub(super) at: AccountRegion,
     pub(super) desired: Desired<'a>,
     role: &'a RoleOnce,
@@ -44,9 +44,9 @@ pub(super) struct AccountRegionRun<'a> {
 }
 
 impl<'a> AccountRegionRun<'a> {
-    pub(super) fn new(engine: &'a Engine, desired: Desired<'a>, role: &'a RoleOnce, limits: Limits<'a>) -> Self {
+    pub(super) fn new(enroller: &'a Enroller, desired: Desired<'a>, role: &'a RoleOnce, limits: Limits<'a>) -> Self {
         Self {
-            engine,
+            enroller,
             at: desired.at.clone(),
             desired,
             role,
@@ -79,7 +79,7 @@ impl<'a> AccountRegionRun<'a> {
         }
         let mut flow = Flow::Settled;
         for step in &plan.steps {
-            if self.engine.clock.now_ms() >= self.limits.deadline_ms {
+            if self.enroller.ctx.clock.now_ms() >= self.limits.deadline_ms {
                 return Err(ReconcileError::OutOfTime);
             }
             if !self.limits.approved.includes(&step.action) {
@@ -137,7 +137,7 @@ impl<'a> AccountRegionRun<'a> {
 
     /// Ensures the delivery role. Gives the number of changes, which is 0 where another Region of this run made them.
     pub(super) async fn ensure_role(&mut self) -> AwsResult<usize> {
-        let (outcome, lines) = self.role.ensure(self.engine, self.at.account).await;
+        let (outcome, lines) = self.role.ensure(self.enroller, self.at.account).await;
         let changes = lines.iter().filter(|line| line.outcome == Outcome::Done).count();
         self.changes += changes;
         self.decisions.extend(lines);
@@ -146,7 +146,7 @@ impl<'a> AccountRegionRun<'a> {
 
     async fn step(&mut self, step: &Step) -> Result<Flow, ReconcileError> {
         let (at, group) = (&self.at.clone(), &self.desired.settings.log_group_name);
-        let logs = &self.engine.aws.logs;
+        let logs = &self.enroller.logs;
         match &step.action {
             Action::EnsureDeliveryRole => self.ensure_role().await.map(|_| Flow::Settled).map_err(ReconcileError::Aws),
             Action::CreateLogGroup { kms_key } => {
@@ -217,7 +217,7 @@ impl<'a> AccountRegionRun<'a> {
     }
 
     pub(super) fn fail(&mut self, action: &str, resource: &str, errors: ReconcileError) {
-        self.decisions.push(error_entry(&self.at, action, resource.to_owned(), &errors));
+        self.decisions.push(errors.entry(&self.at, action, resource.to_owned()));
         self.errors.push(errors);
     }
 
@@ -243,7 +243,7 @@ impl<'a> AccountRegionRun<'a> {
 
     /// One call for all; where one id that is gone made AWS refuse the whole call, one call each.
     async fn delete_chunk(&self, ids: &[FlowLogId]) -> Vec<(FlowLogId, AwsResult<()>)> {
-        let ec2 = &self.engine.aws.ec2;
+        let ec2 = &self.enroller.ec2;
         let error = match ec2.delete_flow_logs(&self.at, ids).await {
             Ok(deleted) => return deleted,
             Err(error) => error,

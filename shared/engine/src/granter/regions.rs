@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use enroller_core::arn::Arn;
-use enroller_core::error::{AwsError, Code};
+use enroller_core::error::inline_chain;
 use enroller_core::grants::{
     GrantInputs, GrantPlan, PolicyState, RegionGrants, RevocationGuard, ShardNaming, plan_grants,
 };
@@ -12,9 +11,7 @@ use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::metrics::{Metric, Metrics};
 use enroller_core::settings::GrantMode;
 
-use super::{GrantReport, GrantSync, Membership};
-use crate::chain::chain;
-use crate::engine::Engine;
+use super::{GrantPlanner, GrantReport, GrantSync, GranterError, Membership};
 use crate::ports::AwsResult;
 
 /// One Region on its way: what was planned, then what came of it.
@@ -31,7 +28,7 @@ pub(super) struct RegionSync {
     pub(super) writes: usize,
     pub(super) conflicts: usize,
     pub(super) decisions: Vec<LogEntry>,
-    pub(super) error: Option<AwsError>,
+    pub(super) error: Option<GranterError>,
 }
 
 impl RegionSync {
@@ -104,20 +101,21 @@ impl RegionSync {
     }
 }
 
-impl Engine {
+impl GrantPlanner {
     /// Reads a Region's shards and plans for them.
     pub(super) async fn plan_region(&self, region: &Region, members: &Membership, work: &GrantSync) -> RegionSync {
         let mut sync = RegionSync::new(region);
         if let Err(error) = self.look_at(&mut sync, members, work).await {
-            sync.error = Some(error);
+            sync.error = Some(error.into());
         }
         sync
     }
 
     async fn look_at(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) -> AwsResult<()> {
-        let grants = self.region_grants(&sync.region).await?;
+        let grants = self.assignments.region_grants(&sync.region).await?;
         sync.departed = self.departed(&grants, members, work).await?;
-        self.plan_for(sync, &grants, members, work)
+        self.plan_for(sync, &grants, members, work);
+        Ok(())
     }
 
     /// Puts the plan for what was just read in place of the last one, and tells what needs a person.
@@ -127,18 +125,17 @@ impl Engine {
         grants: &RegionGrants,
         members: &Membership,
         work: &GrantSync,
-    ) -> AwsResult<()> {
-        let (target, role) = self.destination_parts()?;
+    ) {
         let organization = self.organization_to_grant(sync, grants, work);
         let plan = plan_grants(&GrantInputs {
             observed: grants,
             organization,
             wanted: &members.wanted,
             departed: &sync.departed,
-            target,
-            role,
+            target: &self.target,
+            role: &self.role,
             guard: RevocationGuard {
-                max_share_percent: self.settings.revocation_limit_percent,
+                max_share_percent: self.ctx.settings.revocation_limit_percent,
                 overridden: work.allow_mass_revocation,
             },
             consolidate: false,
@@ -157,13 +154,12 @@ impl Engine {
                 sync.warn(
                     None,
                     "plan-grants",
-                    &chain(problem),
+                    &inline_chain(problem),
                     "the cause says what to mend; nothing of it was changed",
                 );
             }
         }
         sync.plan = Some(plan);
-        Ok(())
     }
 
     /// The organization to name in the policies, in organization mode. A policy that lists accounts keeps listing
@@ -174,9 +170,9 @@ impl Engine {
         grants: &RegionGrants,
         work: &GrantSync,
     ) -> Option<&'a OrganizationId> {
-        let organization = match self.settings.grant_mode {
+        let organization = match self.ctx.settings.grant_mode {
             GrantMode::AccountList => return None,
-            GrantMode::Organization => &self.settings.organization_id,
+            GrantMode::Organization => &self.ctx.settings.organization_id,
         };
         let lists_accounts = match grants.shards().get(&ShardNaming::FIRST).map(|shard| &shard.policy) {
             Some(PolicyState::Parsed(policy)) => policy.organization().is_none() && !policy.accounts().is_empty(),
@@ -212,18 +208,5 @@ impl Engine {
             departed.extend(self.confirm_departed(unlisted.collect()).await?);
         }
         Ok(departed)
-    }
-
-    /// The stream and role behind every destination; only the onboarder needs these settings, and refuses to start
-    /// without them.
-    fn destination_parts(&self) -> AwsResult<(&Arn, &Arn)> {
-        match (&self.settings.destination_target_arn, &self.settings.destination_role_arn) {
-            (Some(target), Some(role)) => Ok((target, role)),
-            (None, _) | (_, None) => Err(AwsError::without_answer(
-                "logs:DescribeDestinations",
-                Code::InvalidParameter,
-                "destination_target_arn and destination_role_arn are not set",
-            )),
-        }
     }
 }

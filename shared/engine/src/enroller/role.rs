@@ -7,7 +7,7 @@ use enroller_core::policy::delivery_role::{permissions, trust_policy};
 use enroller_core::policy::equivalent;
 use futures::lock::Mutex;
 
-use crate::engine::Engine;
+use super::Enroller;
 use crate::ports::AwsResult;
 
 /// The outcome of ensuring the role, shared by the Regions of one run.
@@ -16,13 +16,13 @@ pub(super) struct RoleOnce(Mutex<Option<AwsResult<()>>>);
 
 impl RoleOnce {
     /// Ensures the role unless a Region of this run did; the lines are returned to the one that did.
-    pub(super) async fn ensure(&self, engine: &Engine, account: AccountId) -> (AwsResult<()>, Vec<LogEntry>) {
+    pub(super) async fn ensure(&self, enroller: &Enroller, account: AccountId) -> (AwsResult<()>, Vec<LogEntry>) {
         let mut done = self.0.lock().await;
         if let Some(outcome) = &*done {
             return (outcome.clone(), Vec::new());
         }
         let mut lines = Vec::new();
-        let outcome = ensure_role(engine, account, &mut lines).await;
+        let outcome = ensure_role(enroller, account, &mut lines).await;
         *done = Some(outcome.clone());
         (outcome, lines)
     }
@@ -30,8 +30,8 @@ impl RoleOnce {
 
 /// Makes the role, or puts right what differs. A role of that name without our tag is used as it is: it may serve
 /// others too.
-async fn ensure_role(engine: &Engine, account: AccountId, lines: &mut Vec<LogEntry>) -> AwsResult<()> {
-    let (settings, roles) = (&engine.settings, &engine.aws.roles);
+async fn ensure_role(enroller: &Enroller, account: AccountId, lines: &mut Vec<LogEntry>) -> AwsResult<()> {
+    let (settings, roles) = (&enroller.ctx.settings, &enroller.roles);
     let (name, policy) = (&settings.delivery_role_name, settings.delivery_role_policy_name.as_str());
     let trust = trust_policy(settings.partition(), account);
     let document = permissions(settings.partition(), account, &settings.log_group_name);

@@ -8,10 +8,9 @@ use enroller_core::log::LogEntry;
 use enroller_core::observed::Account;
 use futures::future::join_all;
 
-use super::{GrantReport, GrantSync};
-use crate::engine::Engine;
+use super::{GrantPlanner, GrantReport, GrantSync, GranterError};
+use crate::assignments::GrantedOn;
 use crate::ports::AwsResult;
-use crate::survey::GrantedOn;
 
 /// The organization and the grants as they would be after a sync.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ pub struct GrantPreview {
     /// All accounts of the organization.
     pub accounts: Vec<Account>,
     /// What would be written in each Region, or why it could not be read.
-    pub regions: BTreeMap<Region, AwsResult<GrantPlan>>,
+    pub regions: BTreeMap<Region, Result<GrantPlan, GranterError>>,
     /// What needs a person.
     pub decisions: Vec<LogEntry>,
 }
@@ -47,7 +46,7 @@ impl GrantPreview {
     }
 }
 
-impl Engine {
+impl GrantPlanner {
     /// All accounts of the organization, from a listing of the last minute if there is one.
     ///
     /// # Errors
@@ -57,15 +56,15 @@ impl Engine {
         Ok(self.listing(false).await?.into_values().collect())
     }
 
-    /// What [`sync_grants`](Self::sync_grants) would do with this work; changes nothing and sends nothing.
+    /// What [`Granter::sync`](super::Granter::sync) would do with this work; changes nothing and sends nothing.
     ///
     /// # Errors
     ///
     /// The organization could not be listed completely.
-    pub async fn preview_grants(&self, work: &GrantSync) -> AwsResult<GrantPreview> {
+    pub async fn preview(&self, work: &GrantSync) -> AwsResult<GrantPreview> {
         let mut report = GrantReport::default();
         let members = self.membership(work, &mut report).await?;
-        let regions = work.regions(&self.settings).iter();
+        let regions = work.regions(&self.ctx.settings).iter();
         let planned = regions.map(|region| self.plan_region(region, &members, work));
         let mut preview = GrantPreview { accounts: Vec::new(), regions: BTreeMap::new(), decisions: report.decisions };
         for region in join_all(planned).await {

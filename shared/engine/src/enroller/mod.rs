@@ -8,13 +8,14 @@
 //! - One Region's or VPC's failure never stops another.
 
 mod apply;
+pub mod batch;
 mod create;
 mod eligibility;
-mod observe;
 mod report;
 mod role;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use enroller_core::error::{Disposition, Wait};
 use enroller_core::ids::{AccountId, AccountRegion, Region};
@@ -23,22 +24,21 @@ use enroller_core::plan::{Action, Desired, Plan, plan};
 use enroller_core::scope::OutOfScope;
 use futures::future::join_all;
 
-use crate::engine::Engine;
-use crate::ports::{AwsResult, RegionDestinations};
+use crate::assignments::Assignments;
+use crate::context::Context;
+use crate::observe::Observer;
+use crate::ports::{AwsResult, Ec2, Logs, MemberSessions, Organization, Ports, RegionDestinations, Roles};
+use crate::reconcile_error::ReconcileError;
 
 pub use create::GAP;
-pub use observe::{observe, region_is_enabled};
-pub use report::{AccountRegionReport, AccountReport, ReconcileError, VpcResult};
+pub use report::{AccountRegionReport, AccountReport, VpcResult};
 
 use apply::{AccountRegionRun, Flow};
-use eligibility::Eligibility;
+use eligibility::{Eligibility, EligibilityCache};
 use role::RoleOnce;
 
-pub(crate) use eligibility::EligibilityCache;
-pub(crate) use report::error_entry;
-
 /// Where an account is granted in one Region, or why that is not known.
-type Placed = AwsResult<Option<DestinationName>>;
+type Assigned = AwsResult<Option<DestinationName>>;
 
 /// How often a place is looked at again when AWS's answers did not fit what was seen a moment before.
 const MAX_ROUNDS: usize = 4;
@@ -89,15 +89,48 @@ impl<'a> Approved<'a> {
     }
 }
 
-impl Engine {
+/// Reconciles member accounts: makes what is missing in them, and nothing in the central account.
+pub struct Enroller {
+    ctx: Context,
+    sessions: Arc<dyn MemberSessions>,
+    ec2: Arc<dyn Ec2>,
+    logs: Arc<dyn Logs>,
+    roles: Arc<dyn Roles>,
+    organization: Arc<dyn Organization>,
+    observer: Observer,
+    assignments: Assignments,
+    eligibility: EligibilityCache,
+}
+
+impl Enroller {
+    /// An enroller that remembers nothing yet.
+    pub fn new(ctx: Context, ports: &Ports) -> Self {
+        Self {
+            sessions: Arc::clone(&ports.sessions),
+            ec2: Arc::clone(&ports.ec2),
+            logs: Arc::clone(&ports.logs),
+            roles: Arc::clone(&ports.roles),
+            organization: Arc::clone(&ports.organization),
+            observer: Observer::new(ports),
+            assignments: Assignments::new(ctx.clone(), ports),
+            eligibility: EligibilityCache::default(),
+            ctx,
+        }
+    }
+
+    /// What it shares with the other workers.
+    pub fn context(&self) -> &Context {
+        &self.ctx
+    }
+
     /// Brings an account to its desired state in the given Regions, and says what came of it. No change is begun after
     /// `deadline_ms`, epoch milliseconds.
     pub async fn reconcile(&self, work: &AccountWork, deadline_ms: u64) -> AccountReport {
-        if let Some(reason) = self.settings.account_listed_out(work.account) {
+        if let Some(reason) = self.ctx.settings.account_listed_out(work.account) {
             return AccountReport::left_alone(work, &reason);
         }
         let (enrolled, stray): (BTreeSet<_>, BTreeSet<_>) =
-            work.regions.iter().cloned().partition(|region| self.settings.region_in_scope(region).is_ok());
+            work.regions.iter().cloned().partition(|region| self.ctx.settings.region_in_scope(region).is_ok());
         let mut report = AccountReport::default();
         for region in stray {
             let at = AccountRegion { account: work.account, region };
@@ -132,10 +165,10 @@ impl Engine {
             match assignments {
                 Ok(Some(name)) => destinations.push((at(&region), name)),
                 Ok(None) => {
-                    report.account_regions.push(AccountRegionReport::failed(at(&region), ReconcileError::NotGranted))
+                    report.account_regions.push(AccountRegionReport::failed(at(&region), ReconcileError::NotGranted));
                 }
                 Err(error) => {
-                    report.account_regions.push(AccountRegionReport::failed(at(&region), ReconcileError::Aws(error)))
+                    report.account_regions.push(AccountRegionReport::failed(at(&region), ReconcileError::Aws(error)));
                 }
             }
         }
@@ -152,7 +185,7 @@ impl Engine {
         destinations: Vec<(AccountRegion, DestinationName)>,
         deadline_ms: u64,
     ) -> Vec<AccountRegionReport> {
-        if let Err(error) = self.aws.sessions.assume(work.account).await {
+        if let Err(error) = self.sessions.assume(work.account).await {
             let account_regions = destinations.into_iter().map(|(at, _)| at);
             return account_regions
                 .map(|at| AccountRegionReport::failed(at, ReconcileError::Aws(error.clone())))
@@ -166,19 +199,19 @@ impl Engine {
         join_all(account_regions).await
     }
 
-    /// The destination that a request names for a Region, if it is a shard of ours by its name. Whoever could forge a
-    /// request must not send an account's records to another destination of the central account.
+    /// The destination that a request names for a Region, if it is a shard by its name. Whoever could forge a request
+    /// must not send an account's records to another destination of the central account.
     fn named_shard<'a>(&self, work: &'a AccountWork, region: &Region) -> Option<&'a DestinationName> {
-        let ours = |name: &&DestinationName| self.naming().is_ok_and(|naming| naming.index_of(name).is_some());
-        work.destinations.get(region).filter(ours)
+        let naming = &self.ctx.settings.destination_name;
+        work.destinations.get(region).filter(|name| naming.index_of(name).is_some())
     }
 
     /// Where the account is granted in each Region: as the request says, or as the policies do.
-    async fn assign_all(&self, work: &AccountWork, regions: &BTreeSet<Region>) -> Vec<(Region, Placed)> {
+    async fn assign_all(&self, work: &AccountWork, regions: &BTreeSet<Region>) -> Vec<(Region, Assigned)> {
         let assigned = regions.iter().map(async |region| {
             let assigned = match self.named_shard(work, region) {
                 Some(name) => Ok(Some(name.clone())),
-                None => self.destination_of(work.account, region).await,
+                None => self.assignments.destination_of(work.account, region).await,
             };
             (region.clone(), assigned)
         });
@@ -194,14 +227,14 @@ impl Engine {
         role: &RoleOnce,
         limits: Limits<'_>,
     ) -> AccountRegionReport {
-        let begun_ms = self.clock.now_ms();
+        let begun_ms = self.ctx.clock.now_ms();
         let report = self.rounds(&at, &name, role, limits).await;
         let refused = |errors: &ReconcileError| errors.disposition() == Disposition::RetryLater(Wait::Grant);
         if !report.errors.iter().any(refused) {
             return report;
         }
-        self.forget_assignment(&at.region, begun_ms).await;
-        match self.destination_of(at.account, &at.region).await {
+        self.assignments.forget_assignment(&at.region, begun_ms).await;
+        match self.assignments.destination_of(at.account, &at.region).await {
             Ok(Some(current)) if current != name => self.rounds(&at, &current, role, limits).await.after(report),
             // Granted there, says the policy, and refused all the same: a fresh grant takes a moment to work.
             Ok(Some(_)) => report,
@@ -217,7 +250,7 @@ impl Engine {
         role: &RoleOnce,
         limits: Limits<'_>,
     ) -> AccountRegionReport {
-        let mut run = AccountRegionRun::new(self, self.desired(at, name), role, limits);
+        let mut run = AccountRegionRun::new(self, Desired::new(&self.ctx.settings, at, name), role, limits);
         for _ in 0..MAX_ROUNDS {
             let plan = match self.look(&run.desired).await {
                 Ok(plan) => plan,
@@ -232,22 +265,9 @@ impl Engine {
         run.finish(Some(ReconcileError::DidNotConverge))
     }
 
-    /// What should be in a place, given the destination of its account.
-    pub fn desired(&self, at: &AccountRegion, destination: &DestinationName) -> Desired<'_> {
-        Desired {
-            settings: &self.settings,
-            at: at.clone(),
-            destination: enroller_core::arn::Arn::destination(&at.region, self.settings.central_account, destination),
-        }
-    }
-
-    /// Observes a place and plans for it; changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// What stands in the way of looking, or of doing anything there.
-    pub async fn look(&self, desired: &Desired<'_>) -> Result<Plan, ReconcileError> {
-        let plan = plan(desired, &observe(self, desired).await?);
+    /// Observes an account-Region and plans for it; changes nothing.
+    async fn look(&self, desired: &Desired<'_>) -> Result<Plan, ReconcileError> {
+        let plan = plan(desired, &self.observer.observe(desired).await?);
         match &plan.blocked {
             Some(blocked) => Err(ReconcileError::Blocked(blocked.clone())),
             None => Ok(plan),

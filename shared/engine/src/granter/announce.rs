@@ -1,16 +1,16 @@
 //! Handing accounts to the enroller.
 
-use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use enroller_core::ids::AccountId;
 use enroller_core::log::{LogEntry, Outcome};
-use enroller_core::message::{EnrollmentRequest, Message};
+use enroller_core::message::EnrollmentRequest;
 
 use super::regions::RegionSync;
-use super::{GrantReport, GrantSync, Membership};
-use crate::engine::Engine;
-use crate::ports::{Outgoing, RegionDestinations};
+use super::{GrantReport, GrantSync, Granter, Membership};
+use crate::outbox::Outbox;
+use crate::ports::RegionDestinations;
 
 /// An account handed over so recently, in milliseconds, is not handed over again by another message about it.
 const ANNOUNCED_MS: u64 = 60_000;
@@ -27,10 +27,11 @@ const GRANTED_DELAY_SECONDS: u32 = 5;
 /// messages have a life of their own, while one kept back here would block the whole FIFO group.
 const UNKNOWN_DELAY_SECONDS: u32 = 60;
 
-impl Engine {
+impl Granter {
     /// Sends a request for every account that is about to be granted and every one that is said to have arrived.
     pub(super) async fn announce(
         &self,
+        outbox: &Outbox,
         work: &GrantSync,
         members: &Membership,
         planned: &[RegionSync],
@@ -45,28 +46,22 @@ impl Engine {
         let granted = plans().flat_map(|(_, plan)| plan.granted.iter().chain(&plan.on_several_shards));
         let wanted = |id: &AccountId| members.wanted.contains(id) || report.unknown.contains(id);
         let due: BTreeSet<AccountId> = granted.chain(&work.joined).filter(|id| wanted(id)).copied().collect();
-        let now_ms = self.clock.now_ms();
-        let due = self.memory.not_announced(due, &work.joined, now_ms);
+        let now_ms = self.context().clock.now_ms();
+        let due = self.announced.not_announced(due, &work.joined, now_ms);
         if due.is_empty() {
             return;
         }
-        let Some(queue) = &self.settings.enrollments_queue_url else {
-            let line =
-                LogEntry::about(None, "request-enrollment", "enrollments queue", Outcome::Failed, "it is not set");
-            report.decisions.push(line.next("set enrollments_queue_url, or run a backfill for the granted accounts"));
-            return;
-        };
         let message = |account: &AccountId| {
             let assigned = plans()
                 .filter_map(|(region, plan)| Some((region.region.clone(), plan.assignments.get(account)?.clone())));
             self.request(*account, assigned.collect(), work, report.unknown.contains(account), now_ms)
         };
-        match self.aws.queues.send(queue, due.iter().map(message).collect()).await {
+        match outbox.enroll(due.iter().map(message)).await {
             Ok(sent) => {
                 report.announced = sent;
-                self.memory.announced(due, now_ms);
+                self.announced.announced(due, now_ms);
             }
-            Err(error) => report.fail("request-enrollment", queue, error),
+            Err(error) => report.fail("request-enrollment", "enrollments queue", error.into()),
         }
     }
 
@@ -77,23 +72,23 @@ impl Engine {
         work: &GrantSync,
         unknown: bool,
         now_ms: u64,
-    ) -> Outgoing {
+    ) -> (EnrollmentRequest, u32) {
         let request = EnrollmentRequest {
             account,
-            regions: self.settings.regions.iter().cloned().collect(),
+            regions: self.context().settings.regions.iter().cloned().collect(),
             destinations,
             reason: work.reason.clone(),
             run_id: None,
             requested_at_ms: Some(now_ms),
         };
         let delay_seconds = if unknown { UNKNOWN_DELAY_SECONDS } else { GRANTED_DELAY_SECONDS };
-        Outgoing { body: Message::Enrollment(request).to_json(), delay_seconds, fifo: None }
+        (request, delay_seconds)
     }
 }
 
 /// When an account was handed over.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Announced {
+struct Announced {
     at_ms: u64,
     /// Whether its grant could not be written since.
     waits: bool,
@@ -105,7 +100,12 @@ impl Announced {
     }
 }
 
-impl super::Memory {
+/// The accounts last announced, so that one that was granted together with others is not announced again by its own
+/// message.
+#[derive(Default)]
+pub(super) struct AnnouncementCache(Mutex<BTreeMap<AccountId, Announced>>);
+
+impl AnnouncementCache {
     /// Those that have to be handed over. One that is said to have arrived may be there for a second time, whatever
     /// became of the first.
     fn not_announced(
@@ -114,7 +114,7 @@ impl super::Memory {
         joined: &BTreeSet<AccountId>,
         now_ms: u64,
     ) -> BTreeSet<AccountId> {
-        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut announced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         announced.retain(|_, it| now_ms.saturating_sub(it.at_ms) < it.lasts_ms());
         let recently = |id: &AccountId| {
             announced.get(id).is_some_and(|it| !joined.contains(id) || now_ms.saturating_sub(it.at_ms) < ANNOUNCED_MS)
@@ -123,14 +123,14 @@ impl super::Memory {
     }
 
     fn announced(&self, accounts: BTreeSet<AccountId>, at_ms: u64) {
-        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut announced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         announced.extend(accounts.into_iter().map(|account| (account, Announced { at_ms, waits: false })));
     }
 
     /// Remembers of the accounts that were handed over which of them still wait for a grant.
     pub(super) fn settle_grants(&self, regions: &[RegionSync]) {
         let waiting: BTreeSet<AccountId> = regions.iter().flat_map(RegionSync::ungranted).collect();
-        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut announced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (account, it) in &mut *announced {
             it.waits = waiting.contains(account);
         }

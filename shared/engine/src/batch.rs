@@ -8,20 +8,16 @@
 //! - Records about the same account are worked on once, together.
 //! - Before the deadline, what is not done is handed back.
 
-mod backfills;
-mod enrollments;
-mod grants;
-
-pub use enrollments::GRANTS_GROUP;
-
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use enroller_core::event::{Classified, Decoded, decode};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::metrics::{Metric, Metrics};
 use futures::stream::{StreamExt, iter};
 
-use crate::engine::Engine;
+use crate::context::Context;
+use crate::ports::{AwsResult, Queues};
 
 /// One message of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,24 +54,39 @@ impl BatchReport {
     }
 
     /// Makes records come back after a while that grows with their receives.
-    fn defer<'a>(&mut self, records: impl Iterator<Item = &'a Record>, soon: bool) {
+    pub(crate) fn defer<'a>(&mut self, records: impl Iterator<Item = &'a Record>, soon: bool) {
         for record in records {
             self.fail(record, wait_seconds(record.receive_count, soon));
         }
     }
 
     /// A person should see what claims to be for us and is not right: it goes to the dead-letter queue, at once.
-    fn refuse(&mut self, record: &Record, line: LogEntry, metrics: &mut Metrics) {
+    pub(crate) fn refuse(&mut self, record: &Record, line: LogEntry, metrics: &mut Metrics) {
         metrics.add(Metric::EventsRefused, 1.0);
         self.refused += 1;
         self.fail(record, 0);
         self.decisions.push(line);
     }
 
-    fn refuse_unroutable(&mut self, record: &Record, metrics: &mut Metrics) {
+    pub(crate) fn refuse_unroutable(&mut self, record: &Record, metrics: &mut Metrics) {
         let cause = "a backfill-request belongs on the queue of backfill, which this is not";
         let line = LogEntry::about(None, "read-event", record.id.clone(), Outcome::Refused, cause);
         self.refuse(record, line.next("send it to the queue that backfill_queue_url names"), metrics);
+    }
+
+    /// Reports that a message was sent on to the other function's queue, or that it could not be.
+    pub(crate) fn forwarded(&mut self, record: &Record, action: &str, sent: AwsResult<()>) {
+        match sent {
+            Ok(()) => {
+                let cause = "it belongs to the other function, and was sent on to its queue";
+                self.decisions.push(LogEntry::about(None, "forward", record.id.clone(), Outcome::Done, cause));
+            }
+            Err(error) => {
+                let line = LogEntry::about(error.account, action, record.id.clone(), Outcome::Failed, "");
+                self.decisions.push(line.failed_with(&error));
+                self.defer(std::iter::once(record), true);
+            }
+        }
     }
 
     fn fail(&mut self, record: &Record, seconds: u32) {
@@ -85,7 +96,7 @@ impl BatchReport {
 }
 
 /// Whose work a message is.
-enum Route<M> {
+pub(crate) enum Route<M> {
     /// It was added to the function's own work.
     Here,
     /// It is the other function's, to be sent on.
@@ -108,10 +119,21 @@ pub fn wait_seconds(receive_count: u32, soon: bool) -> u32 {
     if soon { seconds / 3 } else { seconds }
 }
 
-impl Engine {
+/// The receiving end of a queue: decodes its messages and answers them.
+pub struct Inbox {
+    ctx: Context,
+    queues: Arc<dyn Queues>,
+}
+
+impl Inbox {
+    /// An inbox that changes visibility through these queues.
+    pub fn new(ctx: Context, queues: &Arc<dyn Queues>) -> Self {
+        Self { ctx, queues: Arc::clone(queues) }
+    }
+
     /// Decodes a record; ignored and refused ones become a line, a count and nothing else.
-    fn read(&self, record: &Record, report: &mut BatchReport, metrics: &mut Metrics) -> Option<Decoded> {
-        let (outcome, subject, reason) = match decode(&record.body, &self.event_context()) {
+    pub(crate) fn read(&self, record: &Record, report: &mut BatchReport, metrics: &mut Metrics) -> Option<Decoded> {
+        let (outcome, subject, reason) = match decode(&record.body, &self.ctx.event_context()) {
             Classified::Act(decoded) => return Some(*decoded),
             Classified::Ignore(it) => (Outcome::Ignored, it.subject, it.reason),
             Classified::Refuse(it) => (Outcome::Refused, it.subject, it.reason),
@@ -128,12 +150,20 @@ impl Engine {
         None
     }
 
-    /// Writes everything that is to be told about a batch.
-    fn tell(&self, report: &BatchReport, metrics: &Metrics) {
-        for decision in &report.decisions {
-            self.log.entry(decision);
+    /// Answers a batch: returns what is not done to the queue and logs everything.
+    pub(crate) async fn answer(
+        &self,
+        records: &[Record],
+        deadline_ms: u64,
+        mut report: BatchReport,
+        mut metrics: Metrics,
+    ) -> BatchReport {
+        self.return_to_queue(records, deadline_ms, &mut report, &mut metrics).await;
+        for entry in &report.decisions {
+            self.ctx.log.entry(entry);
         }
-        self.log.metrics(metrics);
+        self.ctx.log.metrics(&metrics);
+        report
     }
 
     /// Hides the messages that must come back until their next try. Where that fails, or time is up, the queue's own
@@ -155,10 +185,10 @@ impl Engine {
             Some((record, queue, receipt, *report.hidden.get(&record.id)?))
         });
         let calls = iter(hidden).map(|(record, queue, receipt, seconds)| async move {
-            if self.clock.now_ms() >= deadline_ms {
+            if self.ctx.clock.now_ms() >= deadline_ms {
                 return None;
             }
-            let error = self.aws.queues.change_visibility(queue, receipt, seconds).await.err()?;
+            let error = self.queues.change_visibility(queue, receipt, seconds).await.err()?;
             let line = LogEntry::about(None, "defer-message", record.id.clone(), Outcome::Failed, "");
             Some(line.failed_with(&error))
         });

@@ -7,9 +7,7 @@ use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::observed::{Account, AccountState};
 use futures::lock::Mutex;
 
-use super::announce::Announced;
-use super::{GrantReport, GrantSync};
-use crate::engine::Engine;
+use super::{GrantPlanner, GrantReport, GrantSync};
 use crate::ports::AwsResult;
 
 /// How long a listing of the organization is used again, in milliseconds. Accounts that join together make as many
@@ -19,15 +17,12 @@ const LISTING_FRESH_MS: u64 = 60_000;
 /// How long the word about one account counts for more than a listing, in milliseconds.
 const GONE_MS: u64 = 900_000;
 
-/// What a warm onboarder remembers.
+/// What a warm granter remembers of the organization.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub(super) struct MembershipCache {
     listing: Mutex<Option<(u64, BTreeMap<AccountId, Account>)>>,
-    /// When Organizations said of a departed account that it is closed or no member.
+    /// When Organizations said of a departed account that it is closed or not a member.
     gone: Mutex<BTreeMap<AccountId, u64>>,
-    /// The accounts last handed to the enroller, so that one that was granted together with others is not handed over
-    /// again by its own message.
-    pub(super) announced: std::sync::Mutex<BTreeMap<AccountId, Announced>>,
 }
 
 /// The organization as far as grants are concerned.
@@ -41,13 +36,13 @@ pub struct Membership {
     pub departed: BTreeSet<AccountId>,
 }
 
-impl Engine {
+impl GrantPlanner {
     /// Lists the organization and looks up, one by one, what messages name and the listing lacks.
     pub(super) async fn membership(&self, work: &GrantSync, report: &mut GrantReport) -> AwsResult<Membership> {
         let mut accounts = self.listing(work.sync).await?;
         let arrived = work.joined.iter().chain(&work.requested);
         // One that left and has come back is asked about too, because only that word takes back the last one.
-        let gone: BTreeSet<AccountId> = self.memory.gone.lock().await.keys().copied().collect();
+        let gone: BTreeSet<AccountId> = self.cache.gone.lock().await.keys().copied().collect();
         let unsure = |id: &&AccountId| !accounts.contains_key(id) || gone.contains(id);
         let missing: BTreeSet<AccountId> = arrived.filter(unsure).copied().collect();
         let arrivals = self.describe(&missing).await?;
@@ -93,7 +88,7 @@ impl Engine {
             membership.departed.insert(account.id);
         }
         let named = work.joined.contains(&account.id) || work.requested.contains(&account.id);
-        match self.settings.account_in_scope(account) {
+        match self.ctx.settings.account_in_scope(account) {
             Ok(()) => {
                 membership.wanted.insert(account.id);
             }
@@ -114,8 +109,8 @@ impl Engine {
         described: &BTreeMap<AccountId, Option<Account>>,
         departed: &BTreeSet<AccountId>,
     ) {
-        let now_ms = self.clock.now_ms();
-        let mut gone = self.memory.gone.lock().await;
+        let now_ms = self.ctx.clock.now_ms();
+        let mut gone = self.cache.gone.lock().await;
         gone.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < GONE_MS);
         for (id, account) in described {
             match account {
@@ -131,7 +126,7 @@ impl Engine {
             }
         }
         accounts.retain(|id, _| !gone.contains_key(id));
-        if let Some((_, remembered)) = &mut *self.memory.listing.lock().await {
+        if let Some((_, remembered)) = &mut *self.cache.listing.lock().await {
             remembered.clone_from(accounts);
         }
     }
@@ -140,7 +135,7 @@ impl Engine {
     async fn describe(&self, ids: &BTreeSet<AccountId>) -> AwsResult<BTreeMap<AccountId, Option<Account>>> {
         let mut described = BTreeMap::new();
         for id in ids {
-            described.insert(*id, self.aws.organization.account(*id).await?);
+            described.insert(*id, self.organization.account(*id).await?);
         }
         Ok(described)
     }
@@ -155,15 +150,15 @@ impl Engine {
     }
 
     pub(super) async fn listing(&self, anew: bool) -> AwsResult<BTreeMap<AccountId, Account>> {
-        let mut listing = self.memory.listing.lock().await;
-        let now_ms = self.clock.now_ms();
+        let mut listing = self.cache.listing.lock().await;
+        let now_ms = self.ctx.clock.now_ms();
         if let Some((at_ms, accounts)) = &*listing
             && !anew
             && now_ms.saturating_sub(*at_ms) < LISTING_FRESH_MS
         {
             return Ok(accounts.clone());
         }
-        let accounts = self.aws.organization.accounts().await?;
+        let accounts = self.organization.accounts().await?;
         let accounts: BTreeMap<AccountId, Account> =
             accounts.into_iter().map(|account| (account.id, account)).collect();
         *listing = Some((now_ms, accounts.clone()));

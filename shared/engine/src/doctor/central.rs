@@ -15,20 +15,20 @@ use enroller_core::ids::{AccountId, AccountRegion, Region};
 use enroller_core::settings::GrantMode;
 use futures::future::join_all;
 
-use super::Examiner;
+use super::Checker;
 use crate::ports::AwsResult;
 
 const STACKS: &str = "update the central stacks, which make buses, rules and queues";
 
-impl Examiner<'_> {
+impl Checker<'_> {
     /// Destinations, their policies and grants, in every enrolled Region. `in_scope` is absent where the accounts
     /// could not be listed.
     pub(super) async fn destinations(&self, in_scope: Option<&BTreeSet<AccountId>>) -> Vec<Check> {
-        let regions = &self.engine.settings.regions;
+        let regions = &self.doctor.ctx.settings.regions;
         let found: Vec<AwsResult<RegionGrants>> =
-            join_all(regions.iter().map(|region| self.engine.region_grants(region))).await;
+            join_all(regions.iter().map(|region| self.doctor.assignments.region_grants(region))).await;
         let first = found.iter().flatten().find_map(|grants| grants.shards().values().next());
-        let expected = Expected::of(&self.engine.settings, first);
+        let expected = Expected::of(&self.doctor.ctx.settings, first);
         let of_region = |(region, found): (&Region, &AwsResult<RegionGrants>)| match found {
             Ok(grants) => self.of_region(grants, &expected, in_scope),
             Err(error) => vec![Check::could_not_look(CheckId::Destination, error).within(region)],
@@ -42,7 +42,7 @@ impl Examiner<'_> {
         expected: &Expected,
         in_scope: Option<&BTreeSet<AccountId>>,
     ) -> Vec<Check> {
-        let settings = &self.engine.settings;
+        let settings = &self.doctor.ctx.settings;
         let check = |id, verdict| Check::new(id, verdict).within(grants.region());
         if grants.shards().is_empty() {
             return vec![check(CheckId::Destination, check_absent(settings))];
@@ -64,7 +64,7 @@ impl Examiner<'_> {
 
     /// Buses of the central account and the rules on them, in every Region where events come in.
     pub(super) async fn events(&self, management: Option<AccountId>) -> Vec<Check> {
-        let settings = &self.engine.settings;
+        let settings = &self.doctor.ctx.settings;
         let mut regions: BTreeSet<Region> = settings.regions.clone();
         regions.insert(settings.home_region.clone());
         regions.extend(self.organizations_region());
@@ -73,9 +73,9 @@ impl Examiner<'_> {
     }
 
     async fn bus_of(&self, region: &Region, management: Option<AccountId>) -> Vec<Check> {
-        let settings = &self.engine.settings;
+        let settings = &self.doctor.ctx.settings;
         let at = self.central(region);
-        let bus = match self.inspection.buses.bus(&at, self.bus).await {
+        let bus = match self.doctor.facts.buses.bus(&at, self.bus).await {
             Ok(Some(bus)) => bus,
             Ok(None) => {
                 let verdict = CheckResult::failed(format!("there is no bus {}", self.bus), STACKS);
@@ -125,7 +125,7 @@ impl Examiner<'_> {
         name: &str,
     ) -> Option<Check> {
         let way = way?;
-        let check = match self.inspection.buses.rules_towards(at, self.bus, way.arn()).await {
+        let check = match self.doctor.facts.buses.rules_towards(at, self.bus, way.arn()).await {
             Ok(rules) => Check::new(CheckId::BusRules, check_route(&rules, needed, &way, STACKS)),
             Err(error) => Check::could_not_look(CheckId::BusRules, &error),
         };
@@ -134,7 +134,7 @@ impl Examiner<'_> {
 
     /// The functions' queues and their dead-letter queues.
     pub(super) async fn queues(&self, accounts: usize) -> Vec<Check> {
-        let settings = &self.engine.settings;
+        let settings = &self.doctor.ctx.settings;
         let queues = [
             ("enrollments_queue_url", &settings.enrollments_queue_url, Purpose::Requests),
             ("grants_queue_url", &settings.grants_queue_url, Purpose::Grants),
@@ -171,7 +171,7 @@ impl Examiner<'_> {
 
     /// The queue, or the check that says why there is none.
     async fn look_at(&self, id: CheckId, url: &str) -> (Option<Check>, Option<QueueFacts>) {
-        let check = match self.inspection.queues.queue(url).await {
+        let check = match self.doctor.facts.queues.queue(url).await {
             Ok(Some(queue)) => return (None, Some(queue)),
             Ok(None) => Check::new(id, CheckResult::failed(format!("there is no queue {url}"), STACKS)),
             Err(error) => Check::could_not_look(id, &error),

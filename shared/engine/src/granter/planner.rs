@@ -1,0 +1,43 @@
+//! Planning grants: reads the organization and the destinations, and writes nothing.
+
+use std::sync::Arc;
+
+use enroller_core::arn::Arn;
+use enroller_core::settings::DestinationParts;
+
+use super::members::MembershipCache;
+use crate::assignments::Assignments;
+use crate::context::Context;
+use crate::ports::{Organization, Ports};
+
+/// Plans the grants of every Region. It cannot write them.
+pub struct GrantPlanner {
+    pub(super) ctx: Context,
+    pub(super) organization: Arc<dyn Organization>,
+    pub(super) assignments: Assignments,
+    pub(super) cache: MembershipCache,
+    /// The stream that every destination delivers to.
+    pub(super) target: Arn,
+    /// The role that every destination delivers with.
+    pub(super) role: Arn,
+}
+
+impl GrantPlanner {
+    /// A planner that remembers nothing yet.
+    pub fn new(ctx: Context, ports: &Ports, parts: DestinationParts) -> Self {
+        let DestinationParts { target, role } = parts;
+        let assignments = Assignments::new(ctx.clone(), ports);
+        let cache = MembershipCache::default();
+        Self { organization: Arc::clone(&ports.organization), assignments, cache, target, role, ctx }
+    }
+
+    /// What it shares with the other workers.
+    pub fn context(&self) -> &Context {
+        &self.ctx
+    }
+
+    /// Which destination each account is granted on.
+    pub fn assignments(&self) -> &Assignments {
+        &self.assignments
+    }
+}

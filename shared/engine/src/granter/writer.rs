@@ -1,0 +1,55 @@
+//! The port that writes destinations, and the permit that only the granter can show.
+
+use async_trait::async_trait;
+use enroller_core::arn::Arn;
+use enroller_core::ids::Region;
+use enroller_core::names::DestinationName;
+
+use crate::ports::AwsResult;
+
+/// Shown with every write of a destination. Only the granter can make one, so that a second writer does not compile:
+///
+/// ```compile_fail
+/// use enroller_engine::granter::WriterPermit;
+/// let permit = WriterPermit(());
+/// ```
+///
+/// What stands in the way there is the private field and nothing else, for the type itself can be named:
+///
+/// ```
+/// use enroller_engine::granter::WriterPermit;
+/// fn needs(_: &WriterPermit) {}
+/// let _: fn(&WriterPermit) = needs;
+/// ```
+#[derive(Debug)]
+pub struct WriterPermit(());
+
+impl WriterPermit {
+    pub(super) const fn new() -> Self {
+        Self(())
+    }
+}
+
+/// The destinations of the central account (CloudWatch Logs), written. PutDestinationPolicy replaces the whole document
+/// and has no condition, so two writers would lose each other's accounts.
+#[async_trait]
+pub trait DestinationWriter: Send + Sync {
+    /// Makes a destination or changes its target and role.
+    async fn put_destination(
+        &self,
+        permit: &WriterPermit,
+        region: &Region,
+        name: &DestinationName,
+        target: &Arn,
+        role: &Arn,
+    ) -> AwsResult<()>;
+    /// Replaces a destination's access policy. `force` accepts the switch from accounts to the organization.
+    async fn put_policy(
+        &self,
+        permit: &WriterPermit,
+        region: &Region,
+        name: &DestinationName,
+        policy: &str,
+        force: bool,
+    ) -> AwsResult<()>;
+}

@@ -1,0 +1,59 @@
+//! Messages to the functions' queues.
+
+use std::sync::Arc;
+
+use enroller_core::message::{EnrollmentRequest, Message};
+use enroller_core::settings::QueueUrls;
+
+use crate::ports::{AwsResult, Outgoing, Queues};
+
+/// The message group of the grants queue: one, so that there is one writer.
+pub const GRANTS_GROUP: &str = "grants";
+
+/// Sends messages to the functions.
+#[derive(Clone)]
+pub struct Outbox {
+    queues: Arc<dyn Queues>,
+    urls: QueueUrls,
+}
+
+impl Outbox {
+    /// An outbox for these queues.
+    pub fn new(queues: &Arc<dyn Queues>, urls: QueueUrls) -> Self {
+        Self { queues: Arc::clone(queues), urls }
+    }
+
+    /// Sends requests to the enroller, each visible after so many seconds. Returns how many were sent.
+    ///
+    /// # Errors
+    ///
+    /// One of them could not be sent.
+    pub async fn enroll(&self, requests: impl IntoIterator<Item = (EnrollmentRequest, u32)>) -> AwsResult<usize> {
+        let outgoing = |(request, delay_seconds)| {
+            let body = Message::Enrollment(request).to_json();
+            Outgoing { body, delay_seconds, fifo: None }
+        };
+        self.queues.send(&self.urls.enrollments, requests.into_iter().map(outgoing).collect()).await
+    }
+
+    /// Puts a body on the enroller's queue, visible after so many seconds.
+    ///
+    /// # Errors
+    ///
+    /// It could not be sent.
+    pub async fn enroll_again(&self, body: String, delay_seconds: u32) -> AwsResult<()> {
+        let outgoing = Outgoing { body, delay_seconds, fifo: None };
+        self.queues.send(&self.urls.enrollments, vec![outgoing]).await.map(drop)
+    }
+
+    /// Sends a body to the granter, the one writer of grants. SQS drops a second one with the same `once` for five
+    /// minutes.
+    ///
+    /// # Errors
+    ///
+    /// It could not be sent.
+    pub async fn grant(&self, body: String, once: String) -> AwsResult<()> {
+        let fifo = Some((GRANTS_GROUP.to_owned(), once));
+        self.queues.send(&self.urls.grants, vec![Outgoing { body, delay_seconds: 0, fifo }]).await.map(drop)
+    }
+}
