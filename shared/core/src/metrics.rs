@@ -50,6 +50,25 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::VpcsEnrolled,
+        Self::VpcsRepaired,
+        Self::VpcsFailed,
+        Self::StepsFailed,
+        Self::VpcsBroken,
+        Self::SecondsToEnrolled,
+        Self::GrantsAdded,
+        Self::GrantsFailed,
+        Self::GrantsRevoked,
+        Self::RevocationsWithheld,
+        Self::PolicyBytes,
+        Self::PolicyConflicts,
+        Self::EventsIgnored,
+        Self::EventsRefused,
+        Self::MessagesDeferred,
+    ];
+
     /// The metric's name in CloudWatch.
     pub const fn name(self) -> &'static str {
         match self {
