@@ -36,7 +36,9 @@ pub(crate) enum Command {
     Coverage(CoverageArgs),
     Grants(GrantsArgs),
     Doctor(DoctorArgs),
+    #[cfg(feature = "sim")]
     Demo(DemoArgs),
+    #[cfg(feature = "sim")]
     Sim(SimArgs),
     ExplainEvent(ExplainEventArgs),
     Settings(SettingsCommandArgs),
@@ -256,12 +258,15 @@ pub(crate) struct ConnectionArgs {
     pub(crate) settings: SettingsArgs,
     /// Work on a simulated organization in this process: enrolled once, with some things gone wrong since; --set changes
     /// its settings, the environment does not
+    #[cfg(feature = "sim")]
     #[arg(long, conflicts_with = "config")]
     pub(crate) sim: bool,
     /// With --sim: accounts of the organization
+    #[cfg(feature = "sim")]
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = count(2, 10_000), requires = "sim")]
     pub(crate) sim_accounts: usize,
     /// With --sim: VPCs of each account in each Region, beside its default VPC
+    #[cfg(feature = "sim")]
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = count(0, 1_000), requires = "sim")]
     pub(crate) sim_vpcs: usize,
 }

@@ -144,6 +144,7 @@ impl Configuration {
     }
 
     /// What flags alone say, by setting; whether the values are allowed is left to whoever uses them.
+    #[cfg(feature = "sim")]
     pub(crate) fn of_flags(flags: &[Assignment]) -> Result<Vec<(&'static str, String)>, ConfigurationError> {
         let Self { values, problems } = Self::gather(None, |_| None, flags)?;
         match problems.is_empty() {

@@ -16,6 +16,7 @@ mod args;
 mod backfill;
 mod configuration;
 mod coverage;
+#[cfg(feature = "sim")]
 mod demo;
 mod doctor;
 mod explain;
@@ -26,7 +27,9 @@ mod plan;
 mod progress;
 mod reference;
 mod session;
+#[cfg(feature = "sim")]
 mod sim;
+#[cfg(feature = "sim")]
 mod simulated;
 
 use std::process::ExitCode;
@@ -52,7 +55,9 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Coverage(args) => wait_for(coverage::run(args)),
         Command::Grants(args) => wait_for(grants::run(args)),
         Command::Doctor(args) => wait_for(doctor::run(args)),
+        #[cfg(feature = "sim")]
         Command::Demo(args) => wait_for(demo::run(args)),
+        #[cfg(feature = "sim")]
         Command::Sim(args) => wait_for(sim::run(args)),
         Command::ExplainEvent(args) => explain::run(args),
         Command::Settings(args) => reference::run(args),

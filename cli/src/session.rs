@@ -20,11 +20,10 @@ use enroller_engine::doctor::{Doctor, DoctorPorts};
 use enroller_engine::enroller::Enroller;
 use enroller_engine::granter::{DestinationWriter, GrantPlanner, Granter};
 use enroller_engine::ports::{DecisionLog, Ports};
-use enroller_lab::Operator;
-use enroller_sim::Sim;
 
 use crate::args::ConnectionArgs;
 use crate::configuration::Configuration;
+#[cfg(feature = "sim")]
 use crate::simulated;
 
 /// What a command works with.
@@ -34,7 +33,8 @@ pub(crate) struct Session {
     writer: Arc<dyn DestinationWriter>,
     doctor_ports: DoctorPorts,
     /// The simulated AWS, whose time does not pass by itself.
-    sim: Option<Sim>,
+    #[cfg(feature = "sim")]
+    sim: Option<enroller_sim::Sim>,
 }
 
 /// Commands print what came of their work themselves, from the reports.
@@ -48,17 +48,25 @@ impl DecisionLog for NullLog {
 impl Session {
     /// Connects as the arguments say.
     pub(crate) async fn open(args: &ConnectionArgs) -> anyhow::Result<Self> {
+        #[cfg(feature = "sim")]
         if args.sim {
             let mut lab = simulated::organization(args.sim_accounts, args.sim_vpcs).await?;
             simulated::reconfigure(&mut lab, &Configuration::of_flags(&args.settings.set)?)?;
-            let Operator { context, ports, writer, doctor_ports } = lab.operator(Arc::new(NullLog));
+            let enroller_lab::Operator { context, ports, writer, doctor_ports } = lab.operator(Arc::new(NullLog));
             return Ok(Self { context, ports, writer, doctor_ports, sim: Some(lab.sim) });
         }
         let settings = Configuration::load(&args.settings)?.settings()?;
         let connection = Connection::connect(Arc::new(settings.clone())).await;
         let context = Context::new(settings, Arc::new(Time::system()), Arc::new(NullLog));
         let (ports, writer) = (connection.ports(), connection.destination_writer());
-        Ok(Self { context, ports, writer, doctor_ports: connection.doctor_ports(), sim: None })
+        Ok(Self {
+            context,
+            ports,
+            writer,
+            doctor_ports: connection.doctor_ports(),
+            #[cfg(feature = "sim")]
+            sim: None,
+        })
     }
 
     /// The settings that the command works with.
@@ -94,10 +102,12 @@ impl Session {
 
     /// Lets time pass.
     pub(crate) async fn pause(&self, time: Duration) {
-        match &self.sim {
-            Some(sim) => sim.advance(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-            None => tokio::time::sleep(time).await,
+        #[cfg(feature = "sim")]
+        if let Some(sim) = &self.sim {
+            sim.advance(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+            return;
         }
+        tokio::time::sleep(time).await;
     }
 
     /// The Regions of a selection.
@@ -112,7 +122,10 @@ impl Session {
 
     /// Whether the AWS behind it is the simulated one.
     pub(crate) fn is_simulated(&self) -> bool {
-        self.sim.is_some()
+        #[cfg(feature = "sim")]
+        return self.sim.is_some();
+        #[cfg(not(feature = "sim"))]
+        return false;
     }
 }
 
