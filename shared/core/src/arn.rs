@@ -1,4 +1,4 @@
-//! ARNs, always built from a partition.
+//! ARNs, always built with the right partition.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{AccountId, Invalid, Partition, Region};
 use crate::names::{DestinationName, LogGroupName, RoleName};
 
-/// An Amazon Resource Name, taken apart.
+/// A parsed Amazon Resource Name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Arn {
@@ -20,11 +20,11 @@ pub struct Arn {
 }
 
 impl Arn {
-    /// The cloud the resource is in.
+    /// The partition the resource is in.
     pub fn partition(&self) -> Partition {
         self.partition
     }
-    /// The service's name space: `logs`, `iam`, `firehose`.
+    /// The service's namespace: `logs`, `iam`, `firehose`.
     pub fn service(&self) -> &str {
         &self.service
     }
@@ -51,17 +51,17 @@ impl Arn {
         }
     }
 
-    /// An IAM role without a path.
+    /// The ARN of an IAM role without a path.
     pub fn role(partition: Partition, account: AccountId, name: &RoleName) -> Self {
         Self::new(partition, "iam", None, account, format!("role/{name}"))
     }
 
-    /// A log group, in the form without the trailing `:*` that tagging and flow logs want.
+    /// The ARN of a log group without the trailing `:*`, the form that tagging and flow logs require.
     pub fn log_group(region: &Region, account: AccountId, name: &LogGroupName) -> Self {
         Self::new(region.partition(), "logs", Some(region), account, format!("log-group:{name}"))
     }
 
-    /// A CloudWatch Logs destination.
+    /// The ARN of a CloudWatch Logs destination.
     pub fn destination(region: &Region, account: AccountId, name: &DestinationName) -> Self {
         Self::new(region.partition(), "logs", Some(region), account, format!("destination:{name}"))
     }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn resources_of_every_kind_of_service_are_taken_apart() {
+    fn resources_of_every_kind_of_service_are_parsed() {
         for (text, service, region, account, resource) in [
             ("arn:aws:s3:::bucket/key", "s3", None, None, "bucket/key"),
             ("arn:aws:iam::111122223333:role/a/b", "iam", None, Some("111122223333"), "role/a/b"),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_is_a_text_in_json() {
+    fn an_arn_is_a_string_in_json() {
         let text = "\"arn:aws:iam::111122223333:role/Writer\"";
         let arn: Arn = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&arn).unwrap(), text);

@@ -1,14 +1,14 @@
-//! AWS errors, sorted by their *code* into what to do about them: one table, [`AwsError::disposition`].
+//! AWS errors and what to do about each: one table keyed by the error *code*, [`AwsError::disposition`].
 //!
-//! EC2 and STS model no error types, and several codes of CloudWatch Logs are missing from its model, so the code
-//! is the only thing that can be relied upon. A message is read in exactly one place, [`is_organization_policy`],
-//! because AWS gives a service control policy's deny no code of its own.
+//! EC2 and STS model no error types, and the model of CloudWatch Logs lacks several codes, so only the code is
+//! reliable. A message is read in exactly one function, [`is_organization_policy`], because AWS gives a deny by a
+//! service control policy no code of its own.
 
 use std::fmt;
 
 use crate::ids::{AccountId, Region};
 
-/// Declares [`Code`] from the texts AWS sends, so that a known code is spelled exactly once.
+/// Declares [`Code`] from the texts AWS sends, so that each known code is spelled exactly once.
 macro_rules! codes {
     ($($name:ident = $($text:literal)|+;)*) => {
         /// An AWS error code. Codes with one meaning share a variant.
@@ -16,15 +16,15 @@ macro_rules! codes {
         #[allow(missing_docs, reason = "the name is the code")]
         pub enum Code {
             $($name,)*
-            /// No answer came back: a connection that failed or a call that timed out.
+            /// No response arrived: the connection failed or the call timed out.
             NoAnswer,
-            /// An answer that could not be understood.
+            /// A response that could not be parsed.
             Unparsable,
-            /// A code this version does not know.
+            /// A code that this version does not know, as AWS sent it.
             Other(String),
         }
         impl Code {
-            /// The code AWS sent, understood.
+            /// Parses a code as AWS sends it; an unknown one becomes [`Code::Other`].
             pub fn parse(text: &str) -> Self {
                 match text {
                     $($($text)|+ => Self::$name,)*
@@ -65,8 +65,8 @@ codes! {
         | "SubscriptionRequiredException";
     CredentialsRejected = "AuthFailure" | "UnrecognizedClientException" | "InvalidClientTokenId"
         | "InvalidAccessKeyId";
-    // What a wrong clock looks like: STS and EC2 send the first, the JSON services the second, whether the time of the
-    // request or its signature is wrong; only the message tells ("Signature expired: … is now earlier than …").
+    // A wrong clock looks like this. STS and EC2 send the first code and the JSON services the second, whether the time
+    // or the signature is wrong. Only the message distinguishes them ("Signature expired: … is now earlier than …").
     SignatureRefused = "SignatureDoesNotMatch" | "InvalidSignatureException" | "RequestTimeTooSkewed"
         | "RequestInTheFuture";
     RegionDisabled = "RegionDisabledException";
@@ -97,46 +97,46 @@ impl fmt::Display for Code {
 /// Why a later try is likely to succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Wait {
-    /// The member role is missing or does not trust us yet: the member stack usually lands after the account.
+    /// The member role is missing or does not trust the enroller yet: the member stack usually arrives after the account.
     MemberRole,
-    /// The account is still being set up by AWS, or blocked by it.
+    /// AWS is still setting the account up, or has blocked it.
     Account,
-    /// The account's credentials are refused: the Region is disabled or the account is not ready.
+    /// AWS rejects the account's credentials: the Region is disabled or the account is not ready.
     Credentials,
-    /// The request's signature is refused, mostly because of the clock of the machine that made it; another one, or the
-    /// same one later, has a better clock.
+    /// AWS rejects the request's signature, usually because the calling machine's clock is wrong. Another machine, or
+    /// the same one later, may have the right time.
     Clock,
-    /// The account's grant is not in force on its destination yet.
+    /// The account's grant has not taken effect on its destination yet.
     Grant,
-    /// A new IAM role is not known everywhere yet.
+    /// A new IAM role has not propagated everywhere yet.
     RolePropagation,
-    /// The VPC is gone or not visible yet; the next look decides.
+    /// The VPC is gone or not visible yet; the next observation shows which.
     Vpc,
 }
 
-/// Why nothing is done, on purpose.
+/// Why the enroller deliberately does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Skip {
     /// The account has not enabled the Region.
     RegionDisabled,
-    /// A service control policy denies it, which is a decision of the organization.
+    /// A service control policy denies the call, which is the organization's decision.
     OrganizationPolicy,
 }
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
-    /// What was to be made is there already: success.
+    /// The resource to be created exists already: success.
     AlreadyThere,
-    /// What was to be read or removed is not there.
+    /// The resource to be read or removed does not exist.
     Absent,
-    /// Throttled, transient or aborted: the same call may work in seconds.
+    /// Throttled, transient or aborted: the same call may succeed within seconds.
     RetrySoon,
-    /// Something has to happen first; minutes.
+    /// Something else has to happen first, which takes minutes.
     RetryLater(Wait),
-    /// Nothing to do, and no failure.
+    /// There is nothing to do, and this is not a failure.
     Skip(Skip),
-    /// A person has to act; the text says how.
+    /// A person has to act; the text is the next step.
     Terminal(&'static str),
 }
 
@@ -153,7 +153,7 @@ impl Disposition {
         }
     }
 
-    /// Whether the same request is worth handing back to the queue.
+    /// Whether the message should return to the queue, because the same request may succeed later.
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::RetrySoon | Self::RetryLater(_) => true,
@@ -161,55 +161,61 @@ impl Disposition {
         }
     }
 
-    /// What a person should know or do.
+    /// What an operator should know or do, as shown with the error.
     pub const fn next_step(self) -> &'static str {
         match self {
-            Self::AlreadyThere | Self::Absent => "nothing",
-            Self::RetrySoon => "nothing: it is tried again in seconds",
+            Self::AlreadyThere | Self::Absent => "no action needed",
+            Self::RetrySoon => "no action needed: retried within seconds",
             Self::RetryLater(Wait::MemberRole) => {
-                "deploy the member stack to this account (StackSet); it is tried again until the message expires"
+                "deploy the member stack to this account (StackSet); retried until the message expires"
             }
-            Self::RetryLater(Wait::Account) => "wait until AWS has activated the account; it is tried again",
-            Self::RetryLater(Wait::Credentials) => "enable the Region in the account or take it off the settings",
+            Self::RetryLater(Wait::Account) => "wait until AWS has activated the account; retried automatically",
+            Self::RetryLater(Wait::Credentials) => {
+                "enable the Region in the account, or remove it from the setting `regions`"
+            }
             Self::RetryLater(Wait::Clock) => {
-                "check the clock of the machine that made the call, and its access keys; it is tried again"
+                "check the clock and the access keys of the machine that made the call; retried automatically"
             }
             Self::RetryLater(Wait::Grant) => {
-                "nothing at first: the onboarder grants the account; if it stays, check that the member role allows logs:PutSubscriptionFilter on the destination"
+                "no action yet: the account's grant is pending. If this persists, check that the member role allows logs:PutSubscriptionFilter on the destination"
             }
             Self::RetryLater(Wait::RolePropagation) => {
-                "check that the role exists and trusts the service named in the message; it is tried again"
+                "check that the role exists and trusts the service named in the message; retried automatically"
             }
-            Self::RetryLater(Wait::Vpc) => "nothing: the VPC is looked for again",
-            Self::Skip(Skip::RegionDisabled) => "nothing, or take the Region off the settings",
-            Self::Skip(Skip::OrganizationPolicy) => "nothing, or exempt the member role in the service control policy",
+            Self::RetryLater(Wait::Vpc) => "no action needed: the VPC is checked again",
+            Self::Skip(Skip::RegionDisabled) => {
+                "no action needed; to stop checking the Region, remove it from the setting `regions`"
+            }
+            Self::Skip(Skip::OrganizationPolicy) => {
+                "no action needed if intended; otherwise exempt the member role in the service control policy"
+            }
             Self::Terminal(step) => step,
         }
     }
 }
 
-/// An AWS call that failed, with everything a person needs to pursue it.
+/// An AWS call that failed, with what is needed to investigate it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{operation} failed with {code_text}: {message}{}", .request_id.as_deref().map(|id| format!(" (request {id})")).unwrap_or_default())]
 pub struct AwsError {
     /// The action as IAM names it: `ec2:CreateFlowLogs`.
     pub operation: &'static str,
-    /// The code, understood.
+    /// The parsed code.
     pub code: Code,
-    /// The code as AWS wrote it.
+    /// The code as AWS sent it.
     pub code_text: String,
-    /// AWS's message, or the transport's.
+    /// The message of AWS, or of the transport where there was no response.
     pub message: String,
-    /// AWS's request id, where an answer came back.
+    /// AWS's request id, absent where there was no response.
     pub request_id: Option<String>,
     /// The account the call was made in.
     pub account: Option<AccountId>,
-    /// The Region it was made in.
+    /// The Region the call was made in.
     pub region: Option<Region>,
 }
 
 impl AwsError {
-    /// An error AWS answered with.
+    /// An error response from AWS.
     pub fn answered(operation: &'static str, code: &str, message: impl Into<String>) -> Self {
         Self {
             operation,
@@ -222,13 +228,13 @@ impl AwsError {
         }
     }
 
-    /// A call that got no answer, or none that could be understood; `code` is `NoAnswer` or `Unparsable`.
+    /// A call that got no response, or an unparsable one; `code` is [`Code::NoAnswer`] or [`Code::Unparsable`].
     pub fn without_answer(operation: &'static str, code: Code, message: impl Into<String>) -> Self {
         let code_text = code.to_string();
         Self { operation, code, code_text, message: message.into(), request_id: None, account: None, region: None }
     }
 
-    /// The same error, knowing where the call was made.
+    /// Adds the account and the Region the call was made in.
     #[must_use]
     pub fn at(mut self, account: AccountId, region: &Region) -> Self {
         self.account = Some(account);
@@ -236,7 +242,7 @@ impl AwsError {
         self
     }
 
-    /// What to do: the one table. No wildcard arm over codes, so that a new code forces a decision.
+    /// What to do about this error. There is no wildcard arm over codes, so that a new code forces a decision.
     pub fn disposition(&self) -> Disposition {
         use Disposition::{Absent, AlreadyThere, RetryLater, RetrySoon, Terminal};
         match &self.code {
@@ -254,20 +260,22 @@ impl AwsError {
             Code::QueueNotFound => Terminal("check the queue URLs in the function's settings"),
             Code::Quota => self.quota(),
             Code::InvalidParameter | Code::Validation => self.invalid(),
-            Code::BadPolicy => Terminal("this is a defect: report the message, which quotes the refused policy"),
-            Code::NoOrganization => Terminal("run the enroller in an account of an organization"),
-            Code::Unparsable => Terminal("check AWS_ENDPOINT_URL: the answer was not AWS's"),
-            Code::Other(_) => Terminal("look the code up in the AWS documentation of the call and report it"),
+            Code::BadPolicy => Terminal("this is a bug: report it with the message, which quotes the rejected policy"),
+            Code::NoOrganization => Terminal("run the enroller in an account that belongs to an organization"),
+            Code::Unparsable => Terminal("check AWS_ENDPOINT_URL: the response did not come from AWS"),
+            Code::Other(_) => Terminal(
+                "look the code up in AWS's documentation of the call, and report it as unknown to the enroller",
+            ),
         }
     }
 
     fn denied(&self) -> Disposition {
         match self.operation {
-            // A role that is missing and one that does not trust us look the same from outside.
+            // From outside, a missing role looks the same as one that does not trust the caller.
             "sts:AssumeRole" => Disposition::RetryLater(Wait::MemberRole),
             _ if is_organization_policy(&self.message) => Disposition::Skip(Skip::OrganizationPolicy),
-            // Sent where the destination's policy does not name the account (CloudWatch Logs, cross-account
-            // subscriptions), which right after a grant passes by itself.
+            // AWS sends this where the destination's policy does not list the account (CloudWatch Logs, cross-account
+            // subscriptions). Right after a grant it resolves by itself.
             "logs:PutSubscriptionFilter" => Disposition::RetryLater(Wait::Grant),
             _ => Disposition::Terminal("allow this action in the role that made the call (see its template)"),
         }
@@ -276,31 +284,30 @@ impl AwsError {
     fn quota(&self) -> Disposition {
         Disposition::Terminal(match self.operation {
             "logs:PutSubscriptionFilter" => {
-                "the log group's subscription filters are used up (5, not adjustable): remove one, or set another log group name"
+                "the log group has reached its quota of subscription filters (5, not adjustable): remove one, or set another log_group_name"
             }
-            "ec2:CreateFlowLogs" => "the VPC's flow log subscriptions are used up: remove some",
-            _ => "ask AWS for a higher quota",
+            "ec2:CreateFlowLogs" => "the VPC has reached its quota of flow logs: remove some",
+            _ => "request a higher quota from AWS",
         })
     }
 
     fn invalid(&self) -> Disposition {
         match self.operation {
             // `Unable to assume given IAM role`, `Could not deliver test message` and `Make sure you have given
-            // CloudWatch Logs permission to assume the provided role` come with these codes while a role spreads.
+            // CloudWatch Logs permission to assume the provided role` come with these codes while a role propagates.
             // The enroller builds the rest of these requests from validated types.
             "ec2:CreateFlowLogs" | "logs:PutDestination" | "logs:PutSubscriptionFilter" => {
                 Disposition::RetryLater(Wait::RolePropagation)
             }
-            _ => Disposition::Terminal(
-                "check the settings that this call is built from; AWS's message names the parameter",
-            ),
+            _ => Disposition::Terminal("check the settings behind this call; AWS's message names the parameter"),
         }
     }
 }
 
-/// Whether a denial comes from a service control policy. AWS sends `UnauthorizedOperation` or
-/// `AccessDeniedException` like for any denial, and only the message says "…with an explicit deny in a service
-/// control policy".
+/// Whether a denial comes from a service control policy.
+///
+/// AWS sends `UnauthorizedOperation` or `AccessDeniedException` as for any denial. Only the message differs: "…with an
+/// explicit deny in a service control policy".
 pub fn is_organization_policy(message: &str) -> bool {
     message.contains("service control policy")
 }
@@ -323,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_that_is_refused_is_waited_for_because_clocks_are_put_right() {
+    fn a_rejected_signature_is_retried_because_clocks_get_corrected() {
         for (operation, code) in [
             ("sts:AssumeRole", "SignatureDoesNotMatch"),
             ("logs:PutSubscriptionFilter", "InvalidSignatureException"),
@@ -335,13 +342,13 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_of_cloudwatch_logs_is_not_taken_for_throttling() {
+    fn a_quota_of_cloudwatch_logs_is_not_mistaken_for_throttling() {
         assert!(matches!(of("logs:PutSubscriptionFilter", "LimitExceededException"), Disposition::Terminal(_)));
         assert_eq!(of("logs:PutSubscriptionFilter", "ThrottlingException"), Disposition::RetrySoon);
     }
 
     #[test]
-    fn a_service_control_policy_is_a_decision_and_no_failure() {
+    fn a_service_control_policy_is_a_decision_not_a_failure() {
         let message =
             "You are not authorized to perform this operation with an explicit deny in a service control policy";
         let error = AwsError::answered("ec2:DescribeVpcs", "UnauthorizedOperation", message);
@@ -358,28 +365,28 @@ mod tests {
     }
 
     #[test]
-    fn every_disposition_says_in_one_word_what_it_is_whether_to_try_again_and_what_a_person_does() {
+    fn every_disposition_has_a_label_a_retry_rule_and_a_next_step() {
         for (operation, code, label, again, step) in [
-            ("logs:CreateLogGroup", "ResourceAlreadyExistsException", "already-there", false, "nothing"),
-            ("logs:DeleteLogGroup", "ResourceNotFoundException", "absent", false, "nothing"),
-            ("ec2:DescribeVpcs", "RequestLimitExceeded", "retry-soon", true, "tried again in seconds"),
+            ("logs:CreateLogGroup", "ResourceAlreadyExistsException", "already-there", false, "no action needed"),
+            ("logs:DeleteLogGroup", "ResourceNotFoundException", "absent", false, "no action needed"),
+            ("ec2:DescribeVpcs", "RequestLimitExceeded", "retry-soon", true, "retried within seconds"),
             ("sts:AssumeRole", "AccessDenied", "retry-later", true, "deploy the member stack"),
             ("ec2:DescribeVpcs", "OptInRequired", "retry-later", true, "until AWS has activated the account"),
             ("ec2:DescribeVpcs", "AuthFailure", "retry-later", true, "enable the Region"),
             ("sts:AssumeRole", "SignatureDoesNotMatch", "retry-later", true, "check the clock"),
-            ("logs:PutSubscriptionFilter", "AccessDeniedException", "retry-later", true, "the onboarder grants"),
+            ("logs:PutSubscriptionFilter", "AccessDeniedException", "retry-later", true, "grant is pending"),
             ("logs:PutDestination", "InvalidParameterException", "retry-later", true, "check that the role exists"),
-            ("ec2:CreateFlowLogs", "InvalidVpcId.NotFound", "retry-later", true, "the VPC is looked for again"),
-            ("sts:AssumeRole", "RegionDisabledException", "skipped", false, "take the Region off"),
+            ("ec2:CreateFlowLogs", "InvalidVpcId.NotFound", "retry-later", true, "the VPC is checked again"),
+            ("sts:AssumeRole", "RegionDisabledException", "skipped", false, "remove it from the setting"),
             ("sqs:SendMessage", "QueueDoesNotExist", "terminal", false, "check the queue URLs"),
             (
                 "logs:PutSubscriptionFilter",
                 "LimitExceededException",
                 "terminal",
                 false,
-                "subscription filters are used",
+                "quota of subscription filters",
             ),
-            ("ec2:CreateFlowLogs", "FlowLogsLimitExceeded", "terminal", false, "flow log subscriptions are used up"),
+            ("ec2:CreateFlowLogs", "FlowLogsLimitExceeded", "terminal", false, "quota of flow logs"),
             ("iam:CreateRole", "LimitExceeded", "terminal", false, "a higher quota"),
         ] {
             let found = of(operation, code);
@@ -389,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_shown_by_its_name_or_as_aws_wrote_it() {
+    fn a_code_is_shown_by_its_name_or_as_aws_sent_it() {
         assert_eq!(format!("{:>10}", Code::NoAnswer), "  NoAnswer");
         assert_eq!(Code::parse("SomethingNew").to_string(), "SomethingNew");
         let unanswered = AwsError::without_answer("ec2:DescribeVpcs", Code::NoAnswer, "timed out");

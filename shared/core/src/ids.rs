@@ -1,15 +1,15 @@
-//! Identifiers of AWS things, as types that cannot hold anything else.
+//! Identifiers of AWS resources, as validated types.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A value that is not what it claims to be, with what would have been right.
+/// A value that failed validation, with what would have been accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?} is not {what}: expected {expected}")]
 pub struct Invalid {
-    /// What the value was meant to be, with its article: "an account id".
+    /// What the value should have been, with its article: "an account id".
     pub what: &'static str,
     /// The rejected value, cut to 80 characters because it may come from an untrusted event.
     pub value: String,
@@ -18,13 +18,13 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// A rejection of `value`; see the fields for the wording.
+    /// A rejection of `value`, which is cut to 80 characters; see the fields for the wording.
     pub fn new(what: &'static str, value: &str, expected: &'static str) -> Self {
         Self { what, value: value.chars().take(80).collect(), expected }
     }
 }
 
-/// Implements the traits every validated string shares: display, parsing and serde through the parser.
+/// Implements what every validated string shares: `as_str`, `Display`, `Debug`, and the conversions serde goes through.
 macro_rules! string_newtype {
     ($name:ident) => {
         impl $name {
@@ -64,7 +64,7 @@ pub(crate) use string_newtype;
 pub struct AccountId(u64);
 
 impl AccountId {
-    /// How many digits an account id has.
+    /// The number of digits in an account id.
     pub const DIGITS: usize = 12;
 }
 
@@ -104,7 +104,7 @@ impl From<AccountId> for String {
     }
 }
 
-/// One of AWS's separate clouds. Nothing crosses a partition: no role, no event, no ARN.
+/// An AWS partition. Roles, events and ARNs never cross its border.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Partition {
@@ -126,7 +126,7 @@ impl Partition {
         }
     }
 
-    /// The Region in which AWS Organizations of this partition is called and signed for.
+    /// The Region of this partition's AWS Organizations endpoint, for which requests are also signed.
     ///
     /// Source: botocore `endpoints.json`; AWS General Reference, "AWS Organizations endpoints and quotas".
     pub const fn organizations_region(self) -> &'static str {
@@ -156,14 +156,14 @@ impl FromStr for Partition {
     }
 }
 
-/// A Region's code, such as `eu-west-1`. That it is well formed does not say that an account has it enabled.
+/// A Region's code, such as `eu-west-1`. It is well formed, but an account may not have it enabled.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Region(Box<str>);
 string_newtype!(Region);
 
 impl Region {
-    /// The partition this Region belongs to, which its prefix tells.
+    /// The partition of this Region, taken from its prefix.
     pub fn partition(&self) -> Partition {
         if self.0.starts_with("cn-") {
             Partition::AwsCn
@@ -185,7 +185,7 @@ impl FromStr for Region {
                 area.len() == 2
                     && letters(area)
                     && (1..=2).contains(&account_regions.len())
-                    // The isolated partitions (`us-iso-east-1`) are none of those in [`Partition`].
+                    // [`Partition`] does not include the isolated partitions (`us-iso-east-1`).
                     && account_regions.iter().all(|part| letters(part) && !part.starts_with("iso"))
                     && (1..=2).contains(&number.len())
                     && number.bytes().all(|b| b.is_ascii_digit())
@@ -261,7 +261,7 @@ impl FromStr for OrganizationId {
     }
 }
 
-/// A root (`r-…`) or organizational unit (`ou-…-…`): whatever an account can hang below.
+/// A root (`r-…`) or organizational unit (`ou-…-…`): any parent of an account.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ParentId(Box<str>);
@@ -283,12 +283,12 @@ impl FromStr for ParentId {
     }
 }
 
-/// A place where things are enrolled: an account and a Region.
+/// An account in a Region: the unit of enrollment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountRegion {
     /// The member account.
     pub account: AccountId,
-    /// The Region in it.
+    /// The Region.
     pub region: Region,
 }
 
@@ -328,8 +328,8 @@ mod tests {
     }
 
     #[test]
-    fn every_id_is_taken_up_to_its_limits_and_shown_as_it_was_written() {
-        fn taken<T: FromStr<Err = Invalid> + fmt::Display + fmt::Debug>(good: &[&str], bad: &[&str]) {
+    fn every_id_is_accepted_up_to_its_limits_and_shown_as_written() {
+        fn accepted<T: FromStr<Err = Invalid> + fmt::Display + fmt::Debug>(good: &[&str], bad: &[&str]) {
             for text in good {
                 let id: T = text.parse().unwrap();
                 assert_eq!((id.to_string(), format!("{id:?}")), ((*text).to_owned(), (*text).to_owned()));
@@ -341,14 +341,14 @@ mod tests {
         }
         let (ten, thirty_two) = (format!("o-{}", "a".repeat(10)), format!("o-{}", "1".repeat(32)));
         let (nine, thirty_three) = (format!("o-{}", "a".repeat(9)), format!("o-{}", "1".repeat(33)));
-        taken::<OrganizationId>(&[&ten, &thirty_two], &[&nine, &thirty_three, "exampleorg1", "o-exampleörg1"]);
-        taken::<AccountId>(&["000000000000", "999999999999"], &["99999999999", " 99999999999"]);
-        taken::<VpcId>(
+        accepted::<OrganizationId>(&[&ten, &thirty_two], &[&nine, &thirty_three, "exampleorg1", "o-exampleörg1"]);
+        accepted::<AccountId>(&["000000000000", "999999999999"], &["99999999999", " 99999999999"]);
+        accepted::<VpcId>(
             &["vpc-01234567", "vpc-0123456789abcdef0"],
             &["vpc-0123456789abcdef", "fl-01234567", "vpc-0123456G"],
         );
-        taken::<FlowLogId>(&["fl-89abcdef", "fl-0123456789abcdef0"], &["fl-0123456", "vpc-01234567", "fl-0123456g"]);
-        taken::<Region>(
+        accepted::<FlowLogId>(&["fl-89abcdef", "fl-0123456789abcdef0"], &["fl-0123456", "vpc-01234567", "fl-0123456g"]);
+        accepted::<Region>(
             &["eu-west-1", "us-gov-west-1", "ap-southeast-12", "mx-centralcentralcentra-1"],
             &[
                 "eur-west-1",
@@ -360,7 +360,7 @@ mod tests {
                 "us-isob-1",
             ],
         );
-        taken::<ParentId>(
+        accepted::<ParentId>(
             &["r-ab12", "ou-ab12-abcdefgh", &format!("r-{}", "a".repeat(32)), &format!("ou-ab12-{}", "a".repeat(32))],
             &[
                 "r-ab1",
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_is_written_as_in_arns_and_has_its_home_of_organizations() {
+    fn a_partition_is_written_as_in_arns_and_has_an_organizations_region() {
         for (partition, text, region) in [
             (Partition::Aws, "aws", "us-east-1"),
             (Partition::AwsCn, "aws-cn", "cn-northwest-1"),
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_told_with_account_and_region() {
+    fn an_account_region_is_shown_with_both() {
         let at = AccountRegion { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
         assert_eq!(at.to_string(), "111122223333 in eu-west-1");
     }
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejection_says_what_would_be_right_and_is_short() {
+    fn a_rejection_says_what_is_expected_and_is_short() {
         let error = "x".repeat(500).parse::<VpcId>().unwrap_err();
         assert!(error.to_string().len() < 200);
         assert!(error.to_string().contains("vpc- and 8 or 17 hexadecimal digits"));

@@ -1,4 +1,4 @@
-//! What came of it: decision lines for people and log queries, outcomes per VPC, metrics for alarms.
+//! Log entries: one for each decision, for people and for log queries.
 
 use serde::Serialize;
 
@@ -11,28 +11,28 @@ use crate::ids::{AccountId, AccountRegion, Region};
 pub enum Outcome {
     /// A change was made.
     Done,
-    /// It is there already, so nothing was changed.
+    /// The resource exists already, so nothing was changed.
     Unchanged,
-    /// Not ours to act on, or out of scope, on purpose.
+    /// Out of scope or unmanaged, so deliberately left alone.
     Ignored,
-    /// A message or event that claims to be for us but is malformed or forged; never tried again.
+    /// A malformed or forged message or event. It is never retried.
     Refused,
-    /// AWS or the organization does not allow it here, which is no failure.
+    /// AWS or the organization does not allow it here. This is not a failure.
     Skipped,
-    /// Handed back to the queue.
+    /// The message returned to the queue.
     RetryLater,
     /// A person has to act.
     Failed,
 }
 
-/// One decision, one line in the logs. The keys are stable: log queries and alarms may rely on them.
+/// One decision, logged as one line of JSON. The keys are stable: log queries and alarms may rely on them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LogEntry {
-    /// The account it is about.
+    /// The account the entry is about, if any.
     pub account: Option<AccountId>,
-    /// The Region it is about.
+    /// The Region the entry is about, if any.
     pub region: Option<Region>,
-    /// The resource: a VPC, log group, filter, destination, role, event or message.
+    /// The VPC, log group, filter, destination, role, event or message.
     pub resource: String,
     /// What was to be done.
     pub action: String,
@@ -49,7 +49,7 @@ pub struct LogEntry {
 }
 
 impl LogEntry {
-    /// A decision about a place.
+    /// An entry about something in an account-Region.
     pub fn at(
         at: &AccountRegion,
         action: &str,
@@ -61,7 +61,7 @@ impl LogEntry {
         Self { region: Some(at.region.clone()), ..decision }
     }
 
-    /// A decision about something that has no place, or only an account.
+    /// An entry about something without a Region, and perhaps without an account.
     pub fn about(
         account: Option<AccountId>,
         action: &str,
@@ -81,7 +81,7 @@ impl LogEntry {
         }
     }
 
-    /// The same decision, ended by an AWS error: outcome, cause, request id and next step follow from the error.
+    /// Turns the entry into that of a failed call: outcome, cause, request id and next step follow from the error.
     #[must_use]
     pub fn failed_with(mut self, error: &AwsError) -> Self {
         let disposition = error.disposition();
@@ -92,7 +92,7 @@ impl LogEntry {
         self
     }
 
-    /// The same decision with what a person should do.
+    /// Adds what a person should do.
     #[must_use]
     pub fn next(mut self, step: impl Into<String>) -> Self {
         self.next_step = Some(step.into());
@@ -100,7 +100,7 @@ impl LogEntry {
     }
 }
 
-/// How a decision ends that an error ended.
+/// The outcome of a decision that failed with an AWS error of this disposition.
 pub const fn outcome_of(disposition: Disposition) -> Outcome {
     match disposition {
         Disposition::AlreadyThere | Disposition::Absent => Outcome::Unchanged,
@@ -116,7 +116,7 @@ mod tests {
     use crate::error::Code;
 
     #[test]
-    fn a_line_tells_where_what_why_and_what_to_do() {
+    fn an_entry_has_account_region_action_cause_and_next_step() {
         let at = AccountRegion { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
         let line = LogEntry::at(&at, "create-flow-log", "vpc-0123456789abcdef0", Outcome::Done, "it has none");
         insta::assert_json_snapshot!(line, @r#"

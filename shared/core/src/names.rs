@@ -1,4 +1,4 @@
-//! Names that people choose, held to the patterns AWS enforces.
+//! Names chosen in the settings, validated against the patterns that AWS enforces.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! What AWS says is there. Texts that the enroller only compares are kept as AWS wrote them.
+//! The observed state: resources as AWS returns them. Texts that the enroller only compares are kept as AWS wrote them.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::ids::{AccountId, FlowLogId, Invalid, ParentId, VpcId};
 /// Tags of a resource, by key.
 pub type Tags = BTreeMap<String, String>;
 
-/// Which traffic a flow log records.
+/// The traffic that a flow log records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum TrafficType {
@@ -22,7 +22,7 @@ pub enum TrafficType {
 }
 
 impl TrafficType {
-    /// The value as CreateFlowLogs takes it.
+    /// The value of CreateFlowLogs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::All => "ALL",
@@ -48,16 +48,16 @@ impl std::str::FromStr for TrafficType {
     }
 }
 
-/// A VPC as DescribeVpcs shows it to the account.
+/// A VPC as DescribeVpcs returns it to the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vpc {
     /// Its id.
     pub id: VpcId,
-    /// The account that owns it. Shared-in VPCs are visible too, and not ours to log.
+    /// The account that owns it. VPCs shared by other accounts are visible, too, but only their owner can log them.
     pub owner: AccountId,
-    /// Made by AWS when the account or Region was set up.
+    /// Whether it is a default VPC, created by AWS when the account or Region was set up.
     pub is_default: bool,
-    /// Its tags; AWS does not show the owner's tags to participants.
+    /// Its tags. AWS does not return the owner's tags to participants of a shared VPC.
     pub tags: Tags,
 }
 
@@ -70,103 +70,104 @@ pub enum FlowLogTarget {
     Other(String),
 }
 
-/// How the last delivery of a flow log went. `FlowLogStatus` says ACTIVE even when nothing arrives.
+/// The result of a flow log's last delivery. `FlowLogStatus` is ACTIVE even when nothing arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// Nothing has been delivered or tried yet.
+    /// No delivery has been attempted yet.
     Unknown,
-    /// The last delivery worked.
+    /// The last delivery succeeded.
     Success,
-    /// It failed; AWS's message is `Rate limited`, `Access error` or `Unknown error`, with or without a suffix.
+    /// The last delivery failed. AWS's message is `Rate limited`, `Access error` or `Unknown error`, with or without a
+    /// suffix.
     Failed(String),
 }
 
-/// A flow log as DescribeFlowLogs shows it.
+/// A flow log as DescribeFlowLogs returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowLog {
     /// Its id.
     pub id: FlowLogId,
-    /// What it watches: a VPC, subnet, network interface or transit gateway.
+    /// What it records: a VPC, subnet, network interface or transit gateway.
     pub resource: String,
-    /// Which traffic it records; absent for transit gateways.
+    /// The traffic it records; absent for transit gateways.
     pub traffic_type: Option<TrafficType>,
     /// Where it delivers.
     pub target: FlowLogTarget,
-    /// ARN of the role it delivers with.
+    /// The ARN of the role it delivers with.
     pub delivery_role: Option<String>,
-    /// Longest aggregation interval, in seconds: 60 or 600.
+    /// The longest aggregation interval in seconds: 60 or 600.
     pub interval: u32,
-    /// Its format, `${field} ${field}`; absent means AWS's default format.
+    /// The format, `${field} ${field}`; absent for AWS's default format.
     pub format: Option<String>,
-    /// How the last delivery went.
+    /// The result of its last delivery.
     pub delivery: Delivery,
     /// Its tags.
     pub tags: Tags,
 }
 
-/// A log group's class; only STANDARD can carry a subscription filter.
+/// A log group's class. Only STANDARD supports subscription filters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogGroupClass {
-    /// Can be subscribed to.
+    /// STANDARD.
     Standard,
-    /// INFREQUENT_ACCESS, DELIVERY or one that came later.
+    /// INFREQUENT_ACCESS, DELIVERY or one this version does not know.
     Other(String),
 }
 
-/// A log group as DescribeLogGroups shows it.
+/// A log group as DescribeLogGroups returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogGroup {
-    /// Days that events are kept; absent means for ever.
+    /// The days that events are kept; absent means for ever.
     pub retention_days: Option<u32>,
-    /// ARN of the KMS key that new events are encrypted with.
+    /// The ARN of the KMS key that new events are encrypted with; absent means AWS's default encryption.
     pub kms_key: Option<String>,
-    /// Its class, fixed at creation.
+    /// The class, which is fixed at creation.
     pub class: LogGroupClass,
-    /// Its tags, looked up only where a setting differs from the desired one; `None` when not looked up.
+    /// The tags, fetched only where retention or key differ from the settings; `None` if not fetched.
     pub tags: Option<Tags>,
 }
 
-/// A subscription filter as DescribeSubscriptionFilters shows it.
+/// A subscription filter as DescribeSubscriptionFilters returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionFilter {
-    /// Its name; PutSubscriptionFilter with the same name replaces it.
+    /// The filter's name. PutSubscriptionFilter with the same name replaces the filter.
     pub name: String,
-    /// Which events pass; the empty pattern passes all.
+    /// The filter pattern; an empty one passes all events.
     pub pattern: String,
-    /// ARN of the destination.
+    /// The ARN of the destination.
     pub destination: String,
-    /// ARN of the role it delivers with, which organization-wide destinations demand.
+    /// The ARN of the role it delivers with, which a destination requires whose policy names an organization.
     pub role: Option<String>,
 }
 
-/// Everything the planner looks at in one account and Region.
+/// Everything the planner needs to know about one account-Region.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
     /// The VPCs visible to the account.
     pub vpcs: Vec<Vpc>,
     /// The flow logs of the account.
     pub flow_logs: Vec<FlowLog>,
-    /// The log group of the settings, if it exists.
+    /// The log group named in the settings, if it exists.
     pub log_group: Option<LogGroup>,
-    /// The subscription filters on it.
+    /// The log group's subscription filters.
     pub filters: Vec<SubscriptionFilter>,
 }
 
-/// An account's place in its life, as Organizations' `State` tells it.
+/// An account's state, from `State` of Organizations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AccountState {
-    /// Being set up by AWS.
+    /// AWS is setting it up.
     PendingActivation,
-    /// In normal use: the only state in which accounts are enrolled.
+    /// It is in use. Accounts are enrolled in this state only.
     Active,
-    /// Restricted by AWS; its grant is kept.
+    /// AWS has restricted it. Its grant is kept.
     Suspended,
-    /// Being closed; resources still work, so its grant is kept.
+    /// It is being closed. Its resources still work, so its grant is kept.
     PendingClosure,
-    /// Closed; listed for some 90 days more. Its grant goes.
+    /// It is closed, and listed for some 90 days more. Its grant is removed.
     Closed,
-    /// A state this version does not know: kept as it is, never enrolled and never revoked.
+    /// A state that this version does not know. The account is neither enrolled nor revoked.
     Unknown,
 }
 
@@ -178,21 +179,21 @@ impl std::fmt::Display for AccountState {
             Self::Suspended => "SUSPENDED",
             Self::PendingClosure => "PENDING_CLOSURE",
             Self::Closed => "CLOSED",
-            Self::Unknown => "not known to this version",
+            Self::Unknown => "unknown to this version",
         })
     }
 }
 
-/// A member account as Organizations lists it.
+/// A member account as Organizations returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// Its id.
     pub id: AccountId,
-    /// Its name, for people.
+    /// The account's name, as shown to operators.
     pub name: String,
-    /// Its place in its life.
+    /// The account's state.
     pub state: AccountState,
-    /// The roots and organizational units above it, outermost first; empty when not known.
+    /// The roots and organizational units above it, outermost first; empty if unknown.
     pub parents: Vec<ParentId>,
 }
 
@@ -201,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_traffic_type_is_written_as_the_api_takes_it_and_read_in_any_letters() {
+    fn a_traffic_type_is_written_as_in_the_api_and_read_in_any_case() {
         for (kind, text) in
             [(TrafficType::All, "ALL"), (TrafficType::Accept, "ACCEPT"), (TrafficType::Reject, "REJECT")]
         {

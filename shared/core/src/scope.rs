@@ -9,17 +9,17 @@ use crate::settings::Settings;
 /// Why something is not enrolled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutOfScope {
-    /// The account is on the list of excluded ones.
+    /// The setting `excluded_accounts` lists the account.
     AccountExcluded,
-    /// An OU above the account is on the list.
+    /// The setting `excluded_organizational_units` lists this root or OU above the account.
     UnitExcluded(ParentId),
-    /// The account is not in normal use.
+    /// The account is not active.
     State(AccountState),
-    /// The Region is not enrolled.
+    /// The setting `regions` does not list the Region.
     Region,
-    /// The VPC carries the opt-out tag.
+    /// The VPC has the opt-out tag, given as `key=value`.
     OptedOut(String),
-    /// The VPC belongs to another account that shares it.
+    /// The VPC is shared by this account, which owns it.
     SharedIn(AccountId),
 }
 
@@ -30,21 +30,21 @@ impl fmt::Display for OutOfScope {
             Self::UnitExcluded(unit) => write!(f, "its organizational unit {unit} is excluded by the settings"),
             Self::State(state) => write!(f, "the account's state is {state}"),
             Self::Region => f.write_str("the Region is not enrolled"),
-            Self::OptedOut(tag) => write!(f, "excluded by its tag {tag}"),
-            Self::SharedIn(owner) => write!(f, "shared in by {owner}, which alone can log it"),
+            Self::OptedOut(tag) => write!(f, "the VPC's tag {tag} excludes it"),
+            Self::SharedIn(owner) => write!(f, "the VPC is shared by {owner}, and only its owner can log it"),
         }
     }
 }
 
 impl Settings {
-    /// Whether events and requests of an account are acted on at all.
+    /// Whether the settings exclude an account by its id.
     ///
-    /// Only the account list can be checked without asking Organizations; OUs are, by [`Settings::account_in_scope`].
+    /// This needs no call of Organizations. [`Settings::account_in_scope`] also checks OUs and the account's state.
     pub fn account_listed_out(&self, account: AccountId) -> Option<OutOfScope> {
         self.excluded_accounts.contains(&account).then_some(OutOfScope::AccountExcluded)
     }
 
-    /// Whether an account is to be granted and enrolled.
+    /// Whether an account should be granted and enrolled; the error is the reason why not.
     pub fn account_in_scope(&self, account: &Account) -> Result<(), OutOfScope> {
         if let Some(reason) = self.account_listed_out(account.id) {
             return Err(reason);
@@ -61,14 +61,15 @@ impl Settings {
         excluded.map_or(Ok(()), |unit| Err(OutOfScope::UnitExcluded(unit.clone())))
     }
 
-    /// Whether a Region is enrolled.
+    /// Whether a Region is enrolled; the error is the reason why not.
     pub fn region_in_scope(&self, region: &Region) -> Result<(), OutOfScope> {
         if self.regions.contains(region) { Ok(()) } else { Err(OutOfScope::Region) }
     }
 
-    /// Whether a VPC seen by `account` is to have a flow log, and of which traffic.
+    /// The traffic type of the flow log that a VPC visible to `account` should have; the error is the reason why it should
+    /// have none.
     ///
-    /// A traffic type tag whose value is no traffic type counts as absent: a slip must not stop the logging.
+    /// A traffic type tag with an invalid value counts as absent: a typo must not stop the logging.
     pub fn vpc_in_scope(&self, account: AccountId, vpc: &Vpc) -> Result<TrafficType, OutOfScope> {
         if vpc.owner != account {
             return Err(OutOfScope::SharedIn(vpc.owner));
@@ -79,7 +80,7 @@ impl Settings {
         Ok(self.wished_traffic_type(vpc).and_then(Result::ok).unwrap_or(self.traffic_type))
     }
 
-    /// What a VPC's traffic type tag asks for; an error where its value is no traffic type.
+    /// The traffic type in a VPC's tag; `None` without the tag, and an error where its value is not a traffic type.
     pub fn wished_traffic_type(&self, vpc: &Vpc) -> Option<Result<TrafficType, Invalid>> {
         vpc.tags.get(&self.traffic_type_tag).map(|value| value.parse())
     }
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_active_account_is_in_scope_wherever_it_hangs() {
+    fn an_active_account_is_in_scope_under_any_parent() {
         let settings = with(&EXCLUDED).unwrap();
         for parents in [&[][..], &["r-ab12"], &["r-ab12", "ou-ab12-workload"]] {
             assert_eq!(settings.account_in_scope(&account(AccountState::Active, parents)), Ok(()), "{parents:?}");
@@ -119,13 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn an_account_in_no_normal_use_is_out_of_scope_with_its_state() {
+    fn an_account_that_is_not_active_is_out_of_scope_with_its_state() {
         for (state, text) in [
             (AccountState::PendingActivation, "the account's state is PENDING_ACTIVATION"),
             (AccountState::Suspended, "the account's state is SUSPENDED"),
             (AccountState::PendingClosure, "the account's state is PENDING_CLOSURE"),
             (AccountState::Closed, "the account's state is CLOSED"),
-            (AccountState::Unknown, "the account's state is not known to this version"),
+            (AccountState::Unknown, "the account's state is unknown to this version"),
         ] {
             let reason = with(&[]).unwrap().account_in_scope(&account(state, &[])).unwrap_err();
             assert_eq!(reason, OutOfScope::State(state));
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vpc_tells_by_its_tags_whether_and_what_it_records() {
+    fn a_vpcs_tags_choose_whether_and_what_it_records() {
         let settings = with(&[("traffic_type", "ACCEPT"), ("opt_out_tag", "logging=none")]).unwrap();
         let opted_out = Err(OutOfScope::OptedOut("logging=none".to_owned()));
         for (tags, expected) in [
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_in_a_traffic_type_tag_can_be_told() {
+    fn a_typo_in_a_traffic_type_tag_can_be_reported() {
         let settings = with(&[]).unwrap();
         assert_eq!(settings.wished_traffic_type(&vpc(&[])), None);
         let slip = settings.wished_traffic_type(&vpc(&[("vpc-flow-logs-traffic-type", "some")])).unwrap().unwrap_err();
@@ -189,8 +190,8 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_in_vpc_is_its_owners_whatever_its_tags() {
+    fn a_shared_vpc_is_left_to_its_owner_whatever_its_tags() {
         let reason = with(&[]).unwrap().vpc_in_scope("777788889999".parse().unwrap(), &vpc(&[])).unwrap_err();
-        assert_eq!(reason.to_string(), "shared in by 123456789012, which alone can log it");
+        assert_eq!(reason.to_string(), "the VPC is shared by 123456789012, and only its owner can log it");
     }
 }
