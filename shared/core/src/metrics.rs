@@ -10,42 +10,44 @@ use serde_json::{Map, Value, json};
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "VpcFlowLogsEnroller";
 
-/// EMF takes at most this many values of one metric in a document.
+/// EMF accepts at most this many values of one metric in a document.
 const VALUES_PER_DOCUMENT: usize = 100;
 
-/// What is measured. Each says which failure it makes visible.
+/// A metric and the failure that it makes visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
-    /// VPCs that got their flow log, new ones and ones whose flow log somebody deleted. Stays at zero while VPCs are created: events do not arrive.
+    /// VPCs that got their flow log, new ones and ones whose flow log was deleted. Stays at zero while VPCs are created:
+    /// events do not arrive.
     VpcsEnrolled,
-    /// VPCs whose flow log was replaced or whose filter or log group was put right. High: somebody keeps
-    /// undoing enrollments.
+    /// VPCs whose flow log was replaced, or whose filter or log group was repaired. High: something keeps undoing
+    /// enrollments.
     VpcsRepaired,
     /// VPCs that should be covered and are not, by class of failure. The one to alarm on.
     VpcsFailed,
-    /// Steps that failed, by class: also those, like retention, without which a VPC is covered all the same.
+    /// Steps that failed, by class, including those (like retention) without which a VPC is still covered.
     StepsFailed,
     /// VPCs whose flow log exists but does not deliver, as AWS reports it.
     VpcsBroken,
-    /// Seconds from the event to the VPC being covered. Grows: throttling, a backlog, roles that come late.
+    /// Seconds from the event until the VPC is covered. Grows: throttling, a backlog, or roles that arrive late.
     SecondsToEnrolled,
     /// Grants added. Zero while accounts join: account events do not arrive.
     GrantsAdded,
-    /// Grant runs and parts of them that failed, by class; not zero: some account may wait for its grant.
+    /// Grant runs, or parts of them, that failed, by class. Not zero: an account may be waiting for its grant.
     GrantsFailed,
     /// Grants removed, each on evidence.
     GrantsRevoked,
-    /// Removals the mass-revocation guard withheld: Organizations answered something implausible, or many left.
+    /// Removals that the mass-revocation guard held back: Organizations answered something implausible, or many accounts
+    /// left.
     RevocationsWithheld,
-    /// Bytes of a shard's policy, of 5,120. Close to it with no new shard appearing: new accounts cannot be granted.
+    /// Bytes of a shard's policy, of 5,120. Close to it without a new shard: new accounts cannot be granted.
     PolicyBytes,
-    /// Policies that were not, when read back, what was written: somebody else writes them too.
+    /// Policies that differed, when read back, from what was written: another principal writes them too.
     PolicyConflicts,
-    /// Events that are legal and not for us. All events: a rule is too wide.
+    /// Legal events that need no action. All of them: a rule is too wide.
     EventsIgnored,
-    /// Messages refused as malformed or forged. Not zero: somebody puts events on the bus that AWS did not make.
+    /// Messages rejected as malformed or forged. Not zero: something puts events on the bus that AWS did not create.
     EventsRefused,
-    /// Messages handed back to the queue. Grows: roles or grants are missing, or AWS throttles.
+    /// Messages returned to the queue. Grows: roles or grants are missing, or AWS throttles.
     MessagesDeferred,
 }
 
@@ -115,20 +117,22 @@ impl Metric {
     }
 }
 
-/// Further dimensions of a value, besides the function: `[("Class", "retry-later")]`.
+/// The dimensions of a value besides the function: `[("Class", "retry-later")]`.
 type Dimensions = Vec<(&'static str, String)>;
 
-/// What was measured in one invocation.
+/// The metrics of one invocation.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metrics(BTreeMap<Dimensions, BTreeMap<Metric, Vec<f64>>>);
 
 impl Metrics {
-    /// Adds a value: counts add up, samples (seconds, bytes) are kept one by one.
+    /// Adds a value. Counts are summed; samples (seconds, bytes) are kept one by one.
     pub fn add(&mut self, metric: Metric, value: f64) {
         self.add_with(metric, Vec::new(), value);
     }
 
-    /// Adds a value under further dimensions; it counts for the function as a whole too. Keep their number of values small: each combination is billed.
+    /// Adds a value under further dimensions. It also counts for the function as a whole.
+    ///
+    /// Keep the number of values a dimension can take small: each combination is billed.
     pub fn add_with(&mut self, metric: Metric, dimensions: Dimensions, value: f64) {
         let values = self.0.entry(dimensions).or_default().entry(metric).or_default();
         match values.first_mut() {
@@ -137,7 +141,7 @@ impl Metrics {
         }
     }
 
-    /// Adds everything another invocation or task measured.
+    /// Adds everything that another invocation or task measured.
     pub fn merge(&mut self, other: Self) {
         for (dimensions, metrics) in other.0 {
             for (metric, values) in metrics {
@@ -153,7 +157,7 @@ impl Metrics {
         self.0.values().filter_map(|metrics| metrics.get(&metric)).flatten().sum()
     }
 
-    /// The EMF documents, one a line. `timestamp_ms` is epoch milliseconds.
+    /// The EMF documents, one a line. `timestamp_ms` is in milliseconds since 1970-01-01 UTC.
     pub fn to_emf(&self, function: &str, timestamp_ms: u64) -> Vec<String> {
         let mut lines = Vec::new();
         for (dimensions, metrics) in &self.0 {
@@ -176,8 +180,8 @@ fn emf_document<'a>(
     dimensions: &Dimensions,
     metrics: impl Iterator<Item = (Metric, &'a [f64])>,
 ) -> String {
-    // CloudWatch adds nothing up over dimensions, and an alarm cannot search: what is counted by class is published
-    // for the function as a whole too.
+    // CloudWatch does not aggregate over dimensions, and an alarm cannot search. So what is counted by class is also
+    // published for the function as a whole.
     let mut sets = vec![vec!["Function"]];
     let mut members = Map::from_iter([("Function".to_owned(), Value::from(function))]);
     if !dimensions.is_empty() {
@@ -207,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_carries_directive_dimensions_and_values() {
+    fn a_document_has_directive_dimensions_and_values() {
         let mut metrics = Metrics::default();
         metrics.add(Metric::VpcsEnrolled, 2.0);
         metrics.add(Metric::VpcsEnrolled, 1.0);
@@ -230,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_several_measured_adds_up_and_samples_stay_apart() {
+    fn merged_counts_add_up_and_samples_stay_apart() {
         let measured = |enrolled: f64, class: &str, seconds: f64| {
             let mut metrics = Metrics::default();
             metrics.add_with(Metric::VpcsFailed, vec![("Class", class.to_owned())], enrolled);

@@ -1,5 +1,6 @@
-//! The settings, from whatever can be looked up by name: environment variables in the functions, a file and flags
-//! in the command line tool. Every bad value is refused at once, with its name, the value and what would be right.
+//! The settings, read from anything that can be looked up by name: environment variables in the functions, and a file
+//! and flags in the command line tool. All invalid values are reported together, each with its name, the value and
+//! what is expected.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,22 +18,22 @@ pub(crate) mod tests;
 
 pub use read::KEYS;
 
-/// AWS's default flow log format, version 2, which DescribeFlowLogs also reports for flow logs without a format.
+/// AWS's default flow log format, version 2. DescribeFlowLogs also reports it for flow logs without a format.
 ///
 /// Source: VPC user guide, "Flow log records".
 pub const AWS_DEFAULT_FORMAT: &str = "${version} ${account-id} ${interface-id} ${srcaddr} ${dstaddr} ${srcport} \
      ${dstport} ${protocol} ${packets} ${bytes} ${start} ${end} ${action} ${log-status}";
 
-/// The format used unless set: AWS's default fields and what tells records of many accounts apart after message
-/// extraction has dropped the CloudWatch Logs envelope.
+/// The default of `log_format`: AWS's default fields, and those that distinguish the records of many accounts once
+/// message extraction has dropped the CloudWatch Logs envelope.
 pub const DEFAULT_FORMAT: &str = "${version} ${account-id} ${vpc-id} ${subnet-id} ${instance-id} ${interface-id} \
      ${region} ${az-id} ${type} ${srcaddr} ${dstaddr} ${pkt-srcaddr} ${pkt-dstaddr} ${srcport} ${dstport} ${protocol} \
      ${tcp-flags} ${packets} ${bytes} ${start} ${end} ${action} ${flow-direction} ${traffic-path} ${log-status}";
 
-/// Fields a format must carry, because nothing downstream can add them again.
+/// Fields that a format must have, because nothing downstream can add them.
 const REQUIRED_FIELDS: [&str; 3] = ["account-id", "vpc-id", "region"];
 
-/// One tag, key and value.
+/// A resource tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
     /// 1 to 128 characters, not starting with `aws:`.
@@ -54,37 +55,37 @@ impl fmt::Display for Tag {
     }
 }
 
-/// How accounts are let in on a destination.
+/// How member accounts are authorized on the destinations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrantMode {
-    /// Each account is named in the policy; large organizations need several destinations.
+    /// The policy lists each account, so that large organizations need several destinations in a Region.
     AccountList,
-    /// The policy names the organization; every subscription filter then needs a role.
+    /// The policy authorizes the organization. Every subscription filter then needs a role.
     Organization,
 }
 
-/// Who makes the role that flow logs are delivered with.
+/// Who creates the role that flow logs are delivered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryRoleMaker {
-    /// The member stack, so the enroller needs no IAM permissions.
+    /// The member stack, so that the enroller needs no IAM permissions.
     MemberStack,
-    /// The enroller, where it finds that the role is needed and missing.
+    /// The enroller, where the role is needed and missing.
     Enroller,
 }
 
-/// Where the KMS key of new log groups is; `{region}` and `{account}` stand for the place of the group, because a
-/// key must be of its Region.
+/// The ARN of the KMS key for new log groups. `{region}` and `{account}` stand for the log group's Region and account,
+/// because the key must be in the same Region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KmsKey(String);
 
 impl KmsKey {
-    /// The key's ARN for one place.
+    /// The key's ARN for a log group in this Region and account.
     pub fn arn(&self, region: &Region, account: AccountId) -> String {
         self.0.replace("{region}", region.as_str()).replace("{account}", &account.to_string())
     }
 }
 
-/// Everything that can be set. See [`KEYS`] for names, defaults and meanings.
+/// All settings. See [`KEYS`] for names, defaults and meanings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each field is described in KEYS, where users read it")]
 pub struct Settings {
@@ -124,14 +125,46 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads all settings, or says everything that is wrong with them.
+    /// Reads all settings.
     ///
-    /// `lookup` is asked for each key of [`KEYS`]; empty text counts as absent.
+    /// `lookup` is called with each key of [`KEYS`]. An empty value counts as absent.
+    ///
+    /// # Errors
+    ///
+    /// Every problem at once: required settings that are missing, invalid values, and combinations that do not fit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use enroller_core::settings::Settings;
+    ///
+    /// let settings = Settings::from_lookup(|key| {
+    ///     let value = match key {
+    ///         "central_account" => "111122223333",
+    ///         "organization_id" => "o-exampleorg1",
+    ///         "home_region" => "eu-west-1",
+    ///         "regions" => "eu-west-1, us-east-1",
+    ///         _ => return None,
+    ///     };
+    ///     Some(value.to_owned())
+    /// })?;
+    /// assert_eq!(settings.regions.len(), 2);
+    /// assert_eq!(settings.retention_days, Some(30)); // a default
+    ///
+    /// let error = Settings::from_lookup(|key| (key == "home_region").then(|| "Ireland".to_owned())).unwrap_err();
+    /// assert_eq!(error.0.len(), 4); // three settings are missing, and one is invalid
+    /// assert!(error.to_string().contains(r#"home_region = "Ireland": expected a code such as eu-west-1"#));
+    /// # Ok::<(), enroller_core::settings::SettingsError>(())
+    /// ```
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         read::read(&lookup)
     }
 
-    /// The settings of a function: key `log_group_name` is looked up as `ENROLLER_LOG_GROUP_NAME`.
+    /// Reads the settings of a function: key `log_group_name` is looked up as `ENROLLER_LOG_GROUP_NAME`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Settings::from_lookup`].
     pub fn from_environment(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         Self::from_lookup(|key| lookup(&environment_name(key)))
     }
@@ -170,7 +203,7 @@ impl Settings {
         set("backfill_queue_url", &self.backfill_queue_url, "URL of backfill's own queue")
     }
 
-    /// The organization whose grant stands in for those of its accounts, in organization mode.
+    /// The organization that is granted as a whole; `None` unless `grant_mode` is `organization`.
     pub fn granted_organization(&self) -> Option<&OrganizationId> {
         match self.grant_mode {
             GrantMode::AccountList => None,
@@ -178,22 +211,23 @@ impl Settings {
         }
     }
 
-    /// The partition all accounts and Regions are in.
+    /// The partition of all accounts and Regions.
     pub fn partition(&self) -> Partition {
         self.home_region.partition()
     }
 
-    /// ARN of the role the enroller takes on in a member account.
+    /// The ARN of the role the enroller assumes in a member account.
     pub fn member_role(&self, account: AccountId) -> Arn {
         Arn::role(self.partition(), account, &self.member_role_name)
     }
 
-    /// ARN of the role flow logs are delivered with.
+    /// The ARN of the role that a member account's flow logs are delivered with.
     pub fn delivery_role(&self, account: AccountId) -> Arn {
         Arn::role(self.partition(), account, &self.delivery_role_name)
     }
 
-    /// ARN of the role subscription filters deliver with, which only organization mode needs.
+    /// The ARN of the role that a member account's subscription filters deliver with; `None` unless `grant_mode` is
+    /// `organization`.
     pub fn filter_role(&self, account: AccountId) -> Option<Arn> {
         match self.grant_mode {
             GrantMode::AccountList => None,
@@ -202,19 +236,19 @@ impl Settings {
     }
 }
 
-/// The environment variable of a key.
+/// The environment variable of a key: `ENROLLER_` and the key in capitals.
 pub fn environment_name(key: &str) -> String {
     format!("ENROLLER_{}", key.to_uppercase())
 }
 
-/// One setting that cannot be used.
+/// A setting that is missing or invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingProblem {
     /// The key, as in [`KEYS`].
     pub key: &'static str,
-    /// The value that was given, if any.
+    /// The invalid value; `None` where the setting is missing.
     pub value: Option<String>,
-    /// What would be right.
+    /// What would be accepted.
     pub expected: String,
 }
 
@@ -270,7 +304,10 @@ pub struct SettingsError(pub Vec<SettingProblem>);
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} setting(s) cannot be used", self.0.len())?;
+        match self.0.len() {
+            1 => f.write_str("1 setting is missing or invalid")?,
+            count => write!(f, "{count} settings are missing or invalid")?,
+        }
         for problem in &self.0 {
             write!(f, "\n  {problem} (environment: {})", environment_name(problem.key))?;
         }

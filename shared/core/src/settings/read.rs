@@ -11,13 +11,13 @@ use crate::arn::Arn;
 use crate::grants::ShardNaming;
 use crate::ids::{Invalid, Region};
 
-/// Every key with its default and its meaning: the reference that help texts and documents are made from.
+/// Every key with its default and its meaning: the source of help texts and of docs/configuration.md.
 pub const KEYS: &[(&str, &str, &str)] = &[
     ("central_account", "", "account that owns the destinations and this software"),
     ("organization_id", "", "the organization, o-…"),
     ("home_region", "", "Region of the functions, queues, stream and bucket; enabled by default in every account"),
     ("regions", "", "enrolled Regions, separated by commas"),
-    ("log_group_name", "vpc-flow-logs", "log group made in each account and Region"),
+    ("log_group_name", "vpc-flow-logs", "log group created in each account and Region"),
     ("destination_name", "VPCFlowLogsDestination", "destination of each Region; further shards add -2, -3, …"),
     ("destination_target_arn", "", "Firehose or Kinesis stream behind every destination (account-onboarder)"),
     ("destination_role_arn", "", "role CloudWatch Logs writes to the stream with (account-onboarder)"),
@@ -28,28 +28,32 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     (
         "delivery_role_policy_name",
         "Permissions-Policy-For-VPCFlowLogs",
-        "its inline policy, where the enroller makes it",
+        "its inline policy, where the enroller creates it",
     ),
-    ("delivery_role_maker", "member-stack", "who makes the delivery role: member-stack or enroller"),
-    ("member_role_name", "VpcFlowLogsEnrollerMember", "role the enroller takes on in each account"),
+    ("delivery_role_maker", "member-stack", "who creates the delivery role: member-stack or enroller"),
+    ("member_role_name", "VpcFlowLogsEnrollerMember", "role the enroller assumes in each account"),
     ("member_stack_name", "vpc-flow-logs-enroller-member", "member stack or stack set whose completion enrolls"),
-    ("external_id", "", "external id the member role asks for, 2 to 1224 characters"),
-    ("traffic_type", "ALL", "ALL, ACCEPT or REJECT"),
+    ("external_id", "", "external id the member role requires, 2 to 1224 characters"),
+    ("traffic_type", "ALL", "traffic that flow logs record: ALL, ACCEPT or REJECT"),
     ("aggregation_interval", "600", "longest aggregation interval in seconds: 60 or 600"),
-    ("log_format", "account, VPC and Region besides AWS's default fields", "flow log fields, ${field} ${field}"),
+    ("log_format", "account, VPC and Region besides AWS's default fields", "flow log fields: ${field} ${field} …"),
     ("retention_days", "30", "days the log group keeps events, or never-expire"),
-    ("kms_key_arn", "", "KMS key of new log groups; may hold {region} and {account}"),
-    ("excluded_accounts", "", "accounts left alone, separated by commas"),
-    ("excluded_organizational_units", "", "roots or OUs left alone, with everything below them"),
+    ("kms_key_arn", "", "KMS key of new log groups; may contain {region} and {account}"),
+    ("excluded_accounts", "", "accounts that are never changed, separated by commas"),
+    (
+        "excluded_organizational_units",
+        "",
+        "roots or OUs that are never changed, with everything below them; separated by commas",
+    ),
     ("opt_out_tag", "vpc-flow-logs=off", "a VPC with this tag is not enrolled"),
     ("traffic_type_tag", "vpc-flow-logs-traffic-type", "a VPC's own traffic type, in this tag's value"),
-    ("ownership_tag", "managed-by=vpc-flow-logs-enroller", "marks what the enroller made; nothing else is changed"),
-    ("grant_mode", "account-list", "account-list or organization"),
+    ("ownership_tag", "managed-by=vpc-flow-logs-enroller", "marks what the enroller created; nothing else is changed"),
+    ("grant_mode", "account-list", "how destination policies authorize accounts: account-list or organization"),
     ("revocation_limit_percent", "10", "largest share of all grants one run may remove, 0 to 100"),
-    ("max_concurrency", "16", "accounts worked on at once, 1 to 256"),
+    ("max_concurrency", "16", "accounts processed at once, 1 to 256"),
     ("enrollments_queue_url", "", "queue of the vpc-enroller (functions)"),
     ("grants_queue_url", "", "FIFO queue of the account-onboarder (functions)"),
-    ("backfill_queue_url", "", "queue on which backfill goes on when its time runs out (backfill)"),
+    ("backfill_queue_url", "", "queue on which backfill continues when its time runs out (backfill)"),
 ];
 
 /// Retention periods CloudWatch Logs accepts, in days (PutRetentionPolicy).
@@ -70,7 +74,8 @@ impl Reader<'_> {
         self.problems.push(SettingProblem { key, value, expected: expected.into() });
     }
 
-    /// A value, its default where it is absent, or nothing and a problem.
+    /// The parsed value, or that of the default where it is absent. `None` means that it has neither, or that a problem was
+    /// recorded.
     fn get<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let default = KEYS.iter().find(|(name, ..)| *name == key).map_or("", |(_, default, _)| default);
         let value = match self.text(key) {
@@ -140,7 +145,7 @@ fn interval(text: &str) -> Result<u32, String> {
     }
 }
 
-/// `None` is "never expire".
+/// Days of retention; `None` means never expire.
 fn retention(text: &str) -> Result<Option<u32>, String> {
     if text == "never-expire" {
         return Ok(None);
@@ -159,21 +164,22 @@ fn log_format(text: &str) -> Result<String, String> {
     if missing.is_empty() {
         Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
     } else {
-        Err(format!("a format that also carries {}, which nothing downstream can add", missing.join(", ")))
+        Err(format!("a format that also has {}, which nothing downstream can add", missing.join(", ")))
     }
 }
 
-/// DescribeLogGroups reports the key's own ARN, so an alias would never compare equal (AssociateKmsKey wants the key).
+/// An alias is rejected: DescribeLogGroups reports the key's own ARN, so an alias would never compare equal
+/// (AssociateKmsKey requires the key).
 fn kms_key(text: &str) -> Result<KmsKey, String> {
     let is_key = |arn: &Arn| arn.service() == "kms" && arn.resource().starts_with("key/");
-    // A Region of each partition, because the partition must fit the Region that is put in.
+    // A Region of each partition, because the ARN's partition must match the Region filled in.
     let mut filled = ["us-east-1", "us-gov-west-1", "cn-north-1"]
         .into_iter()
         .map(|region| text.replace("{region}", region).replace("{account}", "111122223333"));
     if filled.any(|text| text.parse::<Arn>().is_ok_and(|arn| is_key(&arn))) {
         Ok(KmsKey(text.to_owned()))
     } else {
-        Err("the ARN of a KMS key (no alias), in which {region} and {account} may stand".to_owned())
+        Err("the ARN of a KMS key (not an alias), which may contain {region} and {account}".to_owned())
     }
 }
 
@@ -212,7 +218,7 @@ pub(super) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Settings, 
     }
 }
 
-/// Asks for every setting before giving up, so that all problems are reported at once.
+/// Reads every setting before failing, so that all problems are reported at once.
 #[expect(clippy::too_many_lines, reason = "one line per setting; splitting would hide which are missing")]
 fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
     let central_account = r.required("central_account", "12 digits", parsed);
@@ -296,14 +302,14 @@ fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
     })
 }
 
-/// What each setting allows alone but the whole does not.
+/// Rejects combinations of settings that are each valid alone.
 fn check_together(r: &mut Reader<'_>, settings: &Settings) {
     let partition = settings.home_region.partition();
     if settings.regions.is_empty() {
         r.refuse("regions", r.text("regions"), "at least one Region");
     }
     if let Some(stray) = settings.regions.iter().find(|region| region.partition() != partition) {
-        let expected = format!("Regions of partition {partition} only, like the home Region's");
+        let expected = format!("Regions of partition {partition} only, the home Region's");
         r.refuse("regions", Some(stray.to_string()), expected);
     }
     for (key, arn) in [
@@ -314,21 +320,21 @@ fn check_together(r: &mut Reader<'_>, settings: &Settings) {
             r.refuse(key, Some(arn.to_string()), format!("an ARN of partition {partition}"));
         }
     }
-    // A role that is not of the central account can neither be passed to CloudWatch Logs nor trusted by it.
+    // A role outside the central account cannot be passed to CloudWatch Logs there.
     let usable = |arn: &Arn| arn.account() == Some(settings.central_account) && arn.resource().starts_with("role/");
     if let Some(arn) = settings.destination_role_arn.as_ref().filter(|arn| !usable(arn)) {
-        r.refuse("destination_role_arn", Some(arn.to_string()), "a role of the central account");
+        r.refuse("destination_role_arn", Some(arn.to_string()), "the ARN of a role in the central account");
     }
     if let Some(key) = &settings.kms_key_arn {
-        // The key's own account may be any; its Region may not.
+        // The key may belong to any account, but must be in the log group's Region.
         let filled = |region: &Region| key.arn(region, settings.central_account).parse::<Arn>();
         let fits = |region: &Region| filled(region).is_ok_and(|arn| arn.region() == Some(region));
         if let Some(region) = settings.regions.iter().find(|region| !fits(region)) {
-            let expected = format!("a key of every enrolled Region, and this is none of {region}: write {{region}}");
+            let expected = format!("a key in every enrolled Region, but this one is not in {region}: write {{region}}");
             r.refuse("kms_key_arn", r.text("kms_key_arn"), expected);
         }
     }
     if settings.opt_out_tag == settings.ownership_tag {
-        r.refuse("opt_out_tag", Some(settings.opt_out_tag.to_string()), "another tag than ownership_tag");
+        r.refuse("opt_out_tag", Some(settings.opt_out_tag.to_string()), "a tag other than ownership_tag");
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// A complete, minimal set of values, changed as a test likes.
+/// The required settings with minimal values, overridden by `changes`.
 pub(crate) fn with(changes: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     let mut values: BTreeMap<&str, &str> = BTreeMap::from([
         ("central_account", "111122223333"),
@@ -36,7 +36,7 @@ fn the_defaults_are_the_documented_ones() {
 fn nothing_set_names_every_required_setting_at_once() {
     let error = Settings::from_environment(|_| None).unwrap_err();
     insta::assert_snapshot!(error, @r#"
-    4 setting(s) cannot be used
+    4 settings are missing or invalid
       central_account is not set: expected 12 digits (environment: ENROLLER_CENTRAL_ACCOUNT)
       organization_id is not set: expected an organization id, o-… (environment: ENROLLER_ORGANIZATION_ID)
       home_region is not set: expected a code such as eu-west-1 (environment: ENROLLER_HOME_REGION)
@@ -45,13 +45,13 @@ fn nothing_set_names_every_required_setting_at_once() {
 }
 
 #[test]
-fn each_bad_value_is_refused_with_its_name_the_value_and_what_would_be_right() {
+fn each_bad_value_is_refused_with_its_name_and_what_is_expected() {
     for (key, bad, expected) in [
         ("central_account", "12", "12 digits"),
         ("regions", "eu-west-1,mars", "not \"mars\""),
         ("regions", "cn-north-1", "partition aws only"),
         ("log_group_name", "aws/x", "not starting with aws/"),
-        // The name of the second shard would be too long, and no Region could be read.
+        // The name of a further shard would be too long.
         ("destination_name", &"d".repeat(502), "at most 501 characters"),
         ("traffic_type", "SOME", "ALL, ACCEPT or REJECT"),
         ("aggregation_interval", "61", "60 or 600"),
@@ -59,10 +59,10 @@ fn each_bad_value_is_refused_with_its_name_the_value_and_what_would_be_right() {
         ("log_format", "${srcaddr}", "account-id, vpc-id, region"),
         ("log_format", "srcaddr", "${field}"),
         ("kms_key_arn", "alias/x", "KMS key"),
-        ("kms_key_arn", "arn:aws:kms:{region}:{account}:alias/logs", "no alias"),
-        ("kms_key_arn", "arn:aws:kms:eu-west-1:{account}:key/logs", "none of us-east-1"),
+        ("kms_key_arn", "arn:aws:kms:{region}:{account}:alias/logs", "not an alias"),
+        ("kms_key_arn", "arn:aws:kms:eu-west-1:{account}:key/logs", "not in us-east-1"),
         ("destination_target_arn", "arn:aws:s3:::bucket", "firehose or kinesis"),
-        ("destination_role_arn", "arn:aws:iam::444455556666:role/Writer", "central account"),
+        ("destination_role_arn", "arn:aws:iam::444455556666:role/Writer", "a role in the central account"),
         ("grant_mode", "everyone", "account-list or organization"),
         ("delivery_role_maker", "me", "member-stack or enroller"),
         ("opt_out_tag", "novalue", "key=value"),
@@ -81,7 +81,7 @@ fn each_bad_value_is_refused_with_its_name_the_value_and_what_would_be_right() {
 }
 
 #[test]
-fn a_kms_key_is_of_the_place_of_its_log_group() {
+fn a_kms_key_is_in_the_region_of_its_log_group() {
     let settings = with(&[("kms_key_arn", "arn:aws:kms:{region}:{account}:key/logs")]).unwrap();
     let region = "us-east-1".parse().unwrap();
     let arn = settings.kms_key_arn.unwrap().arn(&region, "444455556666".parse().unwrap());
@@ -99,7 +99,7 @@ fn a_kms_key_may_be_of_any_partition() {
 }
 
 #[test]
-fn a_value_at_its_limit_is_taken_and_one_past_it_is_not() {
+fn a_value_at_its_limit_is_accepted_and_one_past_it_is_not() {
     let (key, value) = (format!("{}=v", "k".repeat(128)), format!("k={}", "é".repeat(256)));
     let (long_key, long_value) = (format!("{}=v", "k".repeat(129)), format!("k={}", "é".repeat(257)));
     for (name, good, bad) in [
