@@ -1,8 +1,8 @@
-//! The messages the product sends itself over its queues.
+//! The messages that the product's functions and commands send each other over its queues.
 //!
-//! They are the only bodies on the queues that are not EventBridge envelopes. Each carries its `kind` and a
-//! `version`, because a queue can hold messages of the release before this one (or, after a rollback, of the one
-//! after it) for as long as its retention lasts.
+//! They are the only bodies on the queues that are not EventBridge envelopes. Each has a `kind` and a `version`,
+//! because for as long as its retention lasts a queue can hold messages of the previous release (or, after a rollback,
+//! of the next one).
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::backfill::BackfillRequest;
 use crate::ids::{AccountId, Region};
 use crate::names::DestinationName;
 
-/// The version of the messages that this release writes and the only one it reads.
+/// The version of the messages that this release writes, and the only one it reads.
 pub const VERSION: u64 = 1;
 
 const ENROLLMENT: &str = "enrollment-request";
@@ -29,17 +29,17 @@ pub struct EnrollmentRequest {
     pub account: AccountId,
     /// The Regions to reconcile it in; never empty.
     pub regions: Vec<Region>,
-    /// Where the account was placed when the message was sent, so that the enroller need not ask DescribeDestinations
-    /// (5 a second for the whole organization). A Region that is missing here is looked up.
+    /// The account's destination in each Region when the message was sent. It saves calls of DescribeDestinations (5 a
+    /// second for the whole organization). A Region that is missing here is looked up.
     #[serde(default)]
     pub destinations: BTreeMap<Region, DestinationName>,
-    /// Why, for people and logs.
+    /// The reason, for people and logs.
     #[serde(default)]
     pub reason: String,
     /// The sweep this request belongs to, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
-    /// When it was asked for, in milliseconds since 1970-01-01 UTC.
+    /// When the request was made, in milliseconds since 1970-01-01 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_at_ms: Option<u64>,
 }
@@ -49,38 +49,38 @@ pub struct EnrollmentRequest {
 pub struct GrantRequest {
     /// The account to be granted.
     pub account: AccountId,
-    /// Why, for people and logs.
+    /// The reason, for people and logs.
     #[serde(default)]
     pub reason: String,
 }
 
-/// "Compare every grant with the organization": what `backfill` and people ask of `account-onboarder`.
+/// "Compare every grant with the organization": what `backfill` and operators ask of `account-onboarder`.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct SyncRequest {
-    /// Why, for people and logs.
+    /// The reason, for people and logs.
     #[serde(default)]
     pub reason: String,
     /// The sweep this request belongs to, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
-    /// Lets one run revoke more than the guard's share of all grants.
+    /// Whether this run may revoke more than the guard's share of all grants.
     #[serde(default)]
     pub allow_mass_revocation: bool,
 }
 
-/// "Go on with this backfill": what `backfill` asks of itself when its time runs out.
+/// "Continue this backfill": what `backfill` sends to itself when its time runs out.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct BackfillContinuation {
-    /// What the run was asked for. Unlike the message's own fields, an unknown one in here is refused: passing over a
-    /// selector of a later release would choose more accounts than were meant.
+    /// The run's request. Unlike the message's own fields, an unknown field in it is refused: ignoring a selector of a
+    /// later release would select more accounts than intended.
     pub request: BackfillRequest,
-    /// The run.
+    /// The run's id.
     pub run_id: String,
-    /// The last account, by id, that was queued.
+    /// The account queued last; accounts are queued in the order of their ids.
     pub after: AccountId,
 }
 
-/// Any message the product sends itself.
+/// A message of the product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// See [`EnrollmentRequest`].
@@ -93,10 +93,10 @@ pub enum Message {
     Backfill(BackfillContinuation),
 }
 
-/// Why a body that says it is one of our messages is not acted on. Sending it again would not help.
+/// Why a body that claims to be one of the product's messages is refused. Sending it again would not help.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
-    /// The `kind` is none of ours.
+    /// The `kind` is unknown, or not one of this release.
     #[error("{0:?} is not a kind of message that this release knows")]
     UnknownKind(String),
     /// The `version` is missing or belongs to another release.
@@ -104,19 +104,19 @@ pub enum MessageError {
     UnknownVersion {
         /// The message's kind.
         kind: String,
-        /// The version as it stands in the message, as JSON.
+        /// The version in the message, as JSON.
         version: String,
     },
-    /// A field is missing or holds what it must not.
+    /// A field is missing or has an invalid value.
     #[error("the {kind} is malformed")]
     Malformed {
         /// The message's kind.
         kind: String,
-        /// What is wrong with it.
+        /// What is wrong.
         #[source]
         source: serde_json::Error,
     },
-    /// It names no Region, so nothing could be done and the sender would believe that it was.
+    /// It names no Region. Nothing could be done, while the sender would believe that it was.
     #[error("the {ENROLLMENT} for {0} names no Region")]
     NoRegions(AccountId),
 }
@@ -124,7 +124,7 @@ pub enum MessageError {
 impl Message {
     /// The body to send: one JSON object with `kind`, `version` and the request's fields.
     pub fn to_json(&self) -> String {
-        // The requests are structs of strings, numbers and string-keyed maps, which always become JSON objects.
+        // The requests are structs of strings, numbers and string-keyed maps, which always serialize to JSON objects.
         let (kind, mut body) = match self {
             Self::Enrollment(request) => (ENROLLMENT, json!(request)),
             Self::Grant(request) => (GRANT, json!(request)),
@@ -136,18 +136,18 @@ impl Message {
         body.to_string()
     }
 
-    /// Whether a body says it is one of ours. EventBridge lets nobody choose an envelope's members, so a body with a
-    /// `kind` and no `detail` was put on the queue by something that may write to the queue itself.
+    /// Whether a body claims to be one of the product's messages. EventBridge lets no sender choose an envelope's members,
+    /// so a body with a `kind` and no `detail` was sent by a principal that may write to the queue.
     pub fn claims(body: &Value) -> bool {
         let has = |name| body.get(name).is_some_and(|value| !value.is_null());
         body.get("kind").is_some_and(Value::is_string) && !has("detail") && !has("detail-type")
     }
 
-    /// Reads a body that [`claims`](Self::claims) to be one of ours; members it does not know are passed over.
+    /// Reads a body that [`claims`](Self::claims) to be one of the product's messages. Unknown members are ignored.
     ///
     /// # Errors
     ///
-    /// When kind or version are unknown, or a field is missing or malformed.
+    /// The kind or the version is unknown, or a field is missing or malformed.
     pub fn from_value(body: &Value) -> Result<Self, MessageError> {
         let kind = body.get("kind").and_then(Value::as_str).unwrap_or_default();
         if ![ENROLLMENT, GRANT, SYNC, BACKFILL].contains(&kind) {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn optional_fields_may_be_missing_and_unknown_ones_are_passed_over() {
+    fn optional_fields_may_be_missing_and_unknown_ones_are_ignored() {
         let body = json!({"kind": GRANT, "version": 1, "account": "111122223333", "colour": "blue"});
         let Message::Grant(request) = Message::from_value(&body).unwrap() else { panic!("not a grant request") };
         assert_eq!(request.reason, "");
@@ -251,7 +251,7 @@ mod tests {
             (json!({"kind": BACKFILL, "version": 1, "request": {}, "run_id": "r"}), "missing field `after`"),
             (
                 json!({"kind": BACKFILL, "version": 1, "request": {"tags": []}, "run_id": "r", "after": "111122223333"}),
-                "tags = []: no such field",
+                "tags = []: unknown field",
             ),
         ] {
             let error = Message::from_value(&body).unwrap_err();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_not_taken_for_one_of_our_messages() {
+    fn an_event_is_not_mistaken_for_a_message_of_the_product() {
         for body in [json!({"kind": "x", "detail": {}}), json!({"source": "aws.ec2"}), json!({"kind": 1}), json!([])] {
             assert!(!Message::claims(&body), "{body}");
         }

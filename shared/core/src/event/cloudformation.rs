@@ -1,7 +1,7 @@
-//! The member stack: once it stands, its account can be enrolled in its Region.
+//! The member stack: once it is deployed, its account can be enrolled in its Region.
 //!
-//! These are CloudFormation's own events, not CloudTrail records. That the stack is ready is a hint: its event rule can
-//! take a minute to work, and the sweep covers what the hint misses.
+//! These are CloudFormation's own events, not CloudTrail records. Such an event is only a hint: the stack's event rule
+//! can take a minute to work, and the sweep covers what the hint misses.
 
 use super::envelope::Envelope;
 use super::json::{cut, parsed, path, text_at};
@@ -12,7 +12,7 @@ use crate::ids::AccountRegion;
 pub(super) fn decode(envelope: &Envelope<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
     let detail = &envelope.detail;
     if text_at(detail, &["eventName"]).is_some() || path(detail, &["status-details", "status"]).is_none() {
-        return Err(Rejection::ignore("This event of CloudFormation is not about a stack's status"));
+        return Err(Rejection::ignore("This CloudFormation event is not about a stack's status"));
     }
     let stack = path(detail, &["stack-id"]).ok_or_else(|| Rejection::refuse("the event names no stack"))?;
     let stack: Arn = parsed(stack)?;
@@ -29,12 +29,12 @@ pub(super) fn decode(envelope: &Envelope<'_>, context: &EventContext) -> Result<
         let status = cut(&status, 80);
         return Err(Rejection::ignore_about(
             name,
-            format!("The member stack reached {status}, which makes nothing ready"),
+            format!("The member stack reached {status}, which does not make the account ready"),
         ));
     }
     let AccountRegion { account, region } = envelope.at()?;
     if stack.account() != Some(account) || stack.region() != Some(&region) {
-        return Err(Rejection::refuse(format!("the stack {stack} is not of {account} in {region}")));
+        return Err(Rejection::refuse(format!("the stack {stack} is not in {account}, {region}")));
     }
     Ok(Trigger::Enroll {
         account,
@@ -68,7 +68,7 @@ mod tests {
     const FROM_SET: &str = "StackSet-enroller-member-466df9e0-0dff-08e3-8e2f-5088487c4896";
 
     #[test]
-    fn a_member_stack_that_stands_makes_its_account_ready() {
+    fn a_deployed_member_stack_makes_its_account_ready() {
         for name in ["enroller-member", FROM_SET] {
             for status in ["CREATE_COMPLETE", "UPDATE_COMPLETE", "update_complete"] {
                 let Trigger::Enroll { account: target, region, resource, .. } = acted(&stack(HERE, name, status))
@@ -97,9 +97,9 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_of_another_place_or_no_stack_is_refused() {
+    fn a_stack_of_another_account_or_region_or_no_stack_is_refused() {
         for at in ["eu-west-1:444455556666", "eu-west-2:111122223333"] {
-            assert!(refused(&stack(at, FROM_SET, "CREATE_COMPLETE")).contains("is not of 111122223333 in eu-west-1"));
+            assert!(refused(&stack(at, FROM_SET, "CREATE_COMPLETE")).contains("is not in 111122223333, eu-west-1"));
         }
         let mut event = stack(HERE, FROM_SET, "CREATE_COMPLETE");
         let namesake = json!(format!("arn:aws:events:{HERE}:stack/enroller-member/1"));

@@ -1,4 +1,4 @@
-//! Control Tower's lifecycle events. When it tries an enrollment again, the event is UpdateManagedAccount.
+//! Control Tower's lifecycle events. When Control Tower retries an enrollment, the event is UpdateManagedAccount.
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ pub(super) fn decode(record: &Record<'_>) -> Result<Trigger, Rejection> {
                 unit,
             ))
         }
-        _ => Err(Rejection::ignore(format!("{} of Control Tower brings no account", record.short_name()))),
+        _ => Err(Rejection::ignore(format!("{} of Control Tower adds no account", record.short_name()))),
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_id_that_is_none_is_refused_and_a_failure_is_ignored() {
+    fn an_invalid_account_id_is_refused_and_a_failure_is_ignored() {
         for id in [json!("XXXXXXXXXXXX"), json!(null), json!(7), json!("1111222233334")] {
             refused(&managed_account("CreateManagedAccount", &id, "SUCCEEDED"));
         }
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registered_unit_calls_for_a_sync() {
+    fn a_registered_unit_triggers_a_sync() {
         let details = json!({"registerOrganizationalUnitStatus": {"state": "SUCCEEDED",
             "organizationalUnit": {"organizationalUnitName": "Test", "organizationalUnitId": "ou-exam-11111111"}}});
         let event = service_event("controltower", "RegisterOrganizationalUnit").service_details(details);

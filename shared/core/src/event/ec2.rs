@@ -1,8 +1,8 @@
 //! VPCs and flow logs.
 //!
-//! CloudTrail writes EC2 calls in two styles: older ones (CreateVpc) plainly in camelCase, newer ones (CreateFlowLogs,
-//! DeleteFlowLogs) inside `XxxRequest` and `XxxResponse`, with lists as `{"tag":1,"content":…}`. CreateDefaultVpc was
-//! never seen by whoever documents these, so both are read for every call.
+//! CloudTrail writes EC2 calls in two styles: older ones (CreateVpc) in plain camelCase, newer ones (CreateFlowLogs,
+//! DeleteFlowLogs) inside `XxxRequest` and `XxxResponse`, with lists as `{"tag":1,"content":…}`. No public sample of
+//! CreateDefaultVpc exists, so both styles are read for every call.
 
 use serde_json::Value;
 
@@ -18,10 +18,10 @@ pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trig
         "DeleteFlowLogs" => flow_logs_deleted(record, context),
         "DeleteVpc" => {
             let vpc = text_at(&record.request, &["vpcId"]).unwrap_or_default().into_owned();
-            Err(Rejection::ignore_about(vpc, "DeleteVpc leaves no VPC behind that would have to be covered"))
+            Err(Rejection::ignore_about(vpc, "DeleteVpc leaves no VPC to cover"))
         }
         "CreateFlowLogs" => Err(Rejection::ignore("CreateFlowLogs undoes no enrollment")),
-        _ => Err(Rejection::ignore(format!("{} neither makes a VPC nor deletes a flow log", record.short_name()))),
+        _ => Err(Rejection::ignore(format!("{} neither creates a VPC nor deletes a flow log", record.short_name()))),
     }
 }
 
@@ -44,11 +44,11 @@ fn created(record: &Record<'_>, wrapper: &str, context: &EventContext) -> Result
             return Err(Rejection::refuse(format!("{vpc} belongs to {owner}, but the event is from {account}")));
         }
     }
-    Ok(Trigger::Enroll { account, region, resource: vpc.to_string(), cause: format!("{name} made {vpc}") })
+    Ok(Trigger::Enroll { account, region, resource: vpc.to_string(), cause: format!("{name} created {vpc}") })
 }
 
-/// The event names no VPC, and which flow logs were ours cannot be told from ids: the whole account and Region is
-/// looked at again. That also makes a call whose answer lists every id as `unsuccessful` harmless.
+/// The event names no VPC, and ids do not show which flow logs were managed, so the whole account-Region is checked.
+/// That also makes a call harmless whose response lists every id as `unsuccessful`.
 fn flow_logs_deleted(record: &Record<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
     let AccountRegion { account, region } = at(record, context)?;
     let request = field(&record.request, "DeleteFlowLogsRequest").unwrap_or(&record.request);
@@ -68,7 +68,7 @@ fn flow_logs_deleted(record: &Record<'_>, context: &EventContext) -> Result<Trig
     Ok(Trigger::Repair { account, region, resource, cause })
 }
 
-/// Ids as a text, a list, `{"tag":1,"content":ID}`, `{"item":…}` or `{"items":[{"flowLogId":ID}]}`.
+/// Ids as a string, a list, `{"tag":1,"content":ID}`, `{"item":…}` or `{"items":[{"flowLogId":ID}]}`.
 fn collect(value: &Value, ids: &mut Vec<FlowLogId>) -> Result<(), Rejection> {
     match value {
         Value::Array(values) => values.iter().try_for_each(|value| collect(value, ids)),
@@ -76,7 +76,7 @@ fn collect(value: &Value, ids: &mut Vec<FlowLogId>) -> Result<(), Rejection> {
             .into_iter()
             .filter_map(|name| field(value, name))
             .try_for_each(|value| collect(value, ids)),
-        // CloudTrail writes an empty list as an empty text.
+        // CloudTrail writes an empty list as an empty string.
         _ if text(value).is_some_and(|text| text.is_empty()) => Ok(()),
         _ => {
             ids.push(parsed(value)?);
@@ -97,7 +97,7 @@ mod tests {
             account: account(MEMBER),
             region: "eu-west-1".parse().unwrap(),
             resource: VPC.to_owned(),
-            cause: format!("{name} made {VPC}"),
+            cause: format!("{name} created {VPC}"),
         }
     }
 
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vpc_that_is_none_or_somebody_elses_is_refused() {
+    fn an_invalid_vpc_or_one_of_another_account_is_refused() {
         for (response, reason) in [
             (json!(null), "names no VPC"),
             (json!({"vpc": null}), "names no VPC"),
@@ -187,7 +187,9 @@ mod tests {
             assert!(reason.contains(name), "{reason}");
         }
         let reason = |name| ignored(&call("ec2", name).request(json!({"vpcId": VPC})).build());
-        assert!(reason("DeleteVpc").contains("leaves no VPC behind") && reason("CreateFlowLogs").contains("undoes no"));
+        assert!(
+            reason("DeleteVpc").contains("leaves no VPC to cover") && reason("CreateFlowLogs").contains("undoes no")
+        );
         let state = json!({"source": "aws.ec2", "detail-type": "EC2 Instance State-change Notification",
             "account": MEMBER, "detail": {"instance-id": "i-0", "state": "running"}});
         assert!(ignored(&state).contains("EC2 Instance State-change Notification"));

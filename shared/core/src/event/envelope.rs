@@ -15,10 +15,10 @@ use crate::names::RoleName;
 const SERVICE_EVENT: &str = "AwsServiceEvent";
 const API_CALL: &str = "AwsApiCall";
 
-/// Puts a raw CloudTrail record into the envelope that EventBridge would deliver it in.
+/// Puts a raw CloudTrail record into the envelope in which EventBridge would deliver it.
 ///
-/// The account is the record's `recipientAccountId`; a record without one gets an envelope without one, because
-/// nothing else in a record says in whose account it happened.
+/// The account is the record's `recipientAccountId`. A record without it gets an envelope without an account, because
+/// nothing else in a record names the account it happened in.
 pub fn wrap_cloudtrail(record: Value) -> Value {
     let member = |name| text_at(&record, &[name]);
     let host = member("eventSource").unwrap_or_default();
@@ -45,9 +45,9 @@ pub fn wrap_cloudtrail(record: Value) -> Value {
 /// An EventBridge event.
 pub(super) struct Envelope<'a> {
     root: &'a Value,
-    /// What EventBridge vouches for: only AWS can send a source that begins with `aws.`.
+    /// EventBridge guarantees it: only AWS can send a source that begins with `aws.`.
     pub(super) source: &'a str,
-    /// What the service said, taken out of its text form where a pipe or an input transformer put it into one.
+    /// The service's own part, parsed where a pipe or an input transformer turned it into a string.
     pub(super) detail: Cow<'a, Value>,
 }
 
@@ -56,7 +56,9 @@ impl<'a> Envelope<'a> {
         let Some(source) = field(root, "source").and_then(Value::as_str) else {
             return Err(match field(root, "detail") {
                 Some(_) => Rejection::refuse("the event names no source"),
-                None => Rejection::ignore("This is neither an EventBridge event nor a message of the enroller"),
+                None => {
+                    Rejection::ignore("This is neither an EventBridge event nor one of the enroller's own messages")
+                }
             });
         };
         Ok(Self { root, source, detail: section(root, "detail") })
@@ -81,7 +83,7 @@ impl<'a> Envelope<'a> {
         Some(cut(&text(resources.first()?)?, 512))
     }
 
-    /// The two places that name the account the event is from.
+    /// The two fields that name the account the event is from.
     fn accounts(&self) -> [Option<&Value>; 2] {
         [field(self.root, "account"), field(&self.detail, "recipientAccountId")]
     }
@@ -100,19 +102,19 @@ impl<'a> Envelope<'a> {
         self.regions().into_iter().flatten().find_map(|value| parsed(value).ok())
     }
 
-    /// Refuses an event that names two accounts or two Regions. Values that cannot be read are passed over here: the
-    /// documented samples of organization events carry placeholders.
+    /// Refuses an event that names two accounts or two Regions. Values that cannot be read are skipped here: the
+    /// documented samples of organization events contain placeholders.
     pub(super) fn consistent(&self) -> Result<(), Rejection> {
         agree::<AccountId>("accounts", self.accounts())?;
         agree::<Region>("Regions", self.regions())
     }
 
-    /// The account the event is from, which it must name and never wrongly.
+    /// The account the event is from. An event without one, or with an invalid one, is refused.
     pub(super) fn acting_account(&self) -> Result<AccountId, Rejection> {
         first("account", self.accounts())
     }
 
-    /// Where an event of a member account happened.
+    /// The account-Region of a member account's event.
     pub(super) fn at(&self) -> Result<AccountRegion, Rejection> {
         self.consistent()?;
         Ok(AccountRegion { account: self.acting_account()?, region: first("Region", self.regions())? })
@@ -136,8 +138,8 @@ fn first<T: FromStr<Err = Invalid>>(what: &str, values: [Option<&Value>; 2]) -> 
     values.into_iter().next().ok_or_else(|| Rejection::refuse(format!("the event names no {what}")))
 }
 
-/// What wrote a CloudTrail record. Membership events of Organizations have no documented type, so an unknown one is
-/// held against nobody.
+/// The type of a CloudTrail record. Membership events of Organizations have no documented type, so unknown types are
+/// accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     ApiCall,
@@ -160,14 +162,17 @@ impl<'a> Record<'a> {
         let detail: &Value = &envelope.detail;
         let Some(name) = text_at(detail, &["eventName"]) else {
             let detail_type = cut(&envelope.detail_type(), 80);
-            return Err(Rejection::ignore(format!("{detail_type:?} of {} is no CloudTrail event", envelope.source)));
+            return Err(Rejection::ignore(format!("{detail_type:?} of {} is not a CloudTrail event", envelope.source)));
         };
         let service = envelope.source.strip_prefix("aws.").unwrap_or(envelope.source);
         if let Some(host) = text_at(detail, &["eventSource"])
             && !matches!(host.strip_prefix(service), Some(".amazonaws.com" | ".amazonaws.com.cn"))
         {
             let host = cut(&host, 80);
-            return Err(Rejection::refuse(format!("the source {} does not agree with {host:?}", envelope.source)));
+            return Err(Rejection::refuse(format!(
+                "the source {} does not match the eventSource {host:?}",
+                envelope.source
+            )));
         }
         envelope.consistent()?;
         if let Some(code) = field(detail, "errorCode") {
@@ -186,7 +191,7 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The event's name, cut for a sentence.
+    /// The event's name, cut to fit into a sentence.
     pub(super) fn short_name(&self) -> String {
         cut(&self.name, 80)
     }
@@ -208,27 +213,27 @@ impl<'a> Record<'a> {
         match self.kind() {
             Kind::ApiCall | Kind::Unknown => Ok(()),
             Kind::ServiceEvent => {
-                Err(Rejection::ignore(format!("{} is here a service event, not the API call", self.name)))
+                Err(Rejection::ignore(format!("{} is a service event here, not the API call", self.name)))
             }
         }
     }
 
-    /// Ignores API calls that carry the name of a service event: asking for something does not make it so.
+    /// Ignores API calls that carry the name of a service event: a request is not yet a result.
     pub(super) fn must_be_service_event(&self) -> Result<(), Rejection> {
         match self.kind() {
             Kind::ServiceEvent | Kind::Unknown => Ok(()),
             Kind::ApiCall => {
-                Err(Rejection::ignore(format!("{} is here an API call, not the service event", self.name)))
+                Err(Rejection::ignore(format!("{} is an API call here, not the service event", self.name)))
             }
         }
     }
 
-    /// The part of a service event that tells how something ended; anything but SUCCEEDED is ignored.
+    /// The part of a service event that reports a result. Any state but SUCCEEDED is ignored.
     pub(super) fn succeeded(&self, status: &str) -> Result<&Value, Rejection> {
         self.must_be_service_event()?;
         let status = field(&self.service_details, status).unwrap_or(&self.service_details);
         let Some(state) = text_at(status, &["state"]) else {
-            return Err(Rejection::refuse(format!("{} does not say how it ended", self.name)));
+            return Err(Rejection::refuse(format!("{} does not report its state", self.name)));
         };
         if state.eq_ignore_ascii_case("SUCCEEDED") {
             return Ok(status);
@@ -238,10 +243,10 @@ impl<'a> Record<'a> {
         Err(Rejection::ignore(format!("{} reports {}{why}, so nothing changed", self.name, cut(&state, 80))))
     }
 
-    /// Ignores what the enroller did itself: its own changes come back as events.
+    /// Ignores the enroller's own changes, which come back as events.
     ///
-    /// Only a session of the member role *in the account the event is from* is the enroller's; a role of that name
-    /// elsewhere is somebody else's.
+    /// Only a session of the member role *in the account the event is from* belongs to the enroller. A role of that name
+    /// in another account does not.
     pub(super) fn must_be_by_others(&self, role: &RoleName, account: AccountId) -> Result<(), Rejection> {
         let identity = section(&self.envelope.detail, "userIdentity");
         let issuer = path(&identity, &["sessionContext", "sessionIssuer"]).unwrap_or(&Value::Null);
@@ -316,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_contradicts_itself_or_names_no_place_is_refused() {
+    fn an_event_that_contradicts_itself_or_lacks_account_or_region_is_refused() {
         for (event, reason) in [
             (create_vpc().top("account", json!(OTHER)), "two accounts"),
             (create_vpc().top("region", json!("eu-west-2")), "two Regions"),
@@ -326,8 +331,8 @@ mod tests {
             (create_vpc().top("region", json!("Ireland")), "is not a Region"),
             (create_vpc().without("account").without_detail("recipientAccountId"), "names no account"),
             (create_vpc().without("region").without_detail("awsRegion"), "names no Region"),
-            (create_vpc().detail("eventSource", json!("logs.amazonaws.com")), "does not agree"),
-            (create_vpc().detail("eventSource", json!("ec2.amazonaws.com.evil.example")), "does not agree"),
+            (create_vpc().detail("eventSource", json!("logs.amazonaws.com")), "does not match"),
+            (create_vpc().detail("eventSource", json!("ec2.amazonaws.com.evil.example")), "does not match"),
         ] {
             let refusal = refused(&event.build());
             assert!(refusal.contains(reason), "{refusal}");
@@ -343,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn details_passed_on_as_text_are_read() {
+    fn details_forwarded_as_strings_are_read() {
         let plain = create_vpc().build();
         let mut event = plain.clone();
         for name in ["responseElements", "requestParameters", "userIdentity"] {
@@ -380,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_an_unknown_or_unnamed_type_is_held_against_nobody() {
+    fn an_event_of_an_unknown_or_missing_type_is_accepted() {
         acted(&create_vpc().detail("eventType", json!("AwsConsoleAction")).build());
         acted(&create_vpc().without_detail("eventType").without("detail-type").build());
         acted(&create_vpc().without_detail("eventType").build());

@@ -1,4 +1,4 @@
-//! What the product would do with an event, said to people.
+//! Explains what the product would do with an event.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -6,35 +6,35 @@ use serde_json::Value;
 use super::{Classified, EventContext, Subject, Trigger, decode, decode_value, wrap_cloudtrail};
 use crate::ids::{AccountId, Region};
 
-/// What the product would do with one event. As JSON, the members come in this order.
+/// What the product would do with one event. In JSON, the members have this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// Where the event was read from, as the caller named it.
+    /// Where the event was read from, as given by the caller.
     pub source: String,
     /// `enroll`, `repair`, `grant`, `revoke`, `sync`, `backfill` or `ignore`.
     pub decision: &'static str,
-    /// The account that would be acted on, or that an ignored event is from.
+    /// The account that would be acted on, or that an ignored event comes from.
     pub account: Option<AccountId>,
-    /// The Region likewise; absent for grants, which concern every enrolled Region.
+    /// Likewise the Region. It is absent for grants, which concern every enrolled Region.
     pub region: Option<Region>,
     /// The resource the event names.
     pub resource: Option<String>,
-    /// Why, as a sentence; that of a refusal begins with `refused: `.
+    /// The reason, as a sentence. That of a refusal begins with `refused: `.
     pub reason: String,
 }
 
-/// Explains every event in a JSON value, one by one.
+/// Explains each event in a JSON value.
 ///
-/// Taken apart are Lambda's `Records` (of SQS or SNS), CloudTrail files and arrays; raw CloudTrail records are put into
-/// an envelope first. A body from SQS or SNS is explained as the functions would decide it.
+/// Lambda's `Records` (of SQS or SNS), CloudTrail files and arrays are split into their events. Raw CloudTrail records
+/// are put into an envelope first. A body from SQS or SNS is explained as the functions would decide it.
 pub fn explain(source: &str, value: &Value, context: &EventContext) -> Vec<Explanation> {
     let records = match value {
         Value::Array(items) => return items.iter().flat_map(|item| explain(source, item, context)).collect(),
         _ => value.get("Records").and_then(Value::as_array),
     };
     match records {
-        Some(records) => records.iter().map(|record| told(source, record_decision(record, context))).collect(),
-        None => vec![told(source, record_decision(value, context))],
+        Some(records) => records.iter().map(|record| explanation(source, record_decision(record, context))).collect(),
+        None => vec![explanation(source, record_decision(value, context))],
     }
 }
 
@@ -53,7 +53,7 @@ fn is_raw(record: &Value) -> bool {
     record.get("eventName").is_some() && record.get("detail").is_none() && record.get("source").is_none()
 }
 
-fn told(source: &str, decision: Classified) -> Explanation {
+fn explanation(source: &str, decision: Classified) -> Explanation {
     let (decision, subject, reason) = match decision {
         Classified::Act(decoded) => acted(decoded.trigger),
         Classified::Ignore(ignored) => ("ignore", ignored.subject, ignored.reason),
@@ -74,7 +74,7 @@ fn acted(trigger: Trigger) -> (&'static str, Subject, String) {
         Trigger::Request(request) => {
             let regions = request.regions.iter().map(Region::as_str).collect::<Vec<_>>().join(", ");
             let region = if let [region] = request.regions.as_slice() { Some(region.clone()) } else { None };
-            let reason = format!("An enrollment was asked for in {regions}: {}", request.reason);
+            let reason = format!("An enrollment in {regions} was requested: {}", request.reason);
             ("enroll", Subject { region, ..only(request.account) }, reason)
         }
         Trigger::Grant { account, cause } => ("grant", only(account), cause),
@@ -84,7 +84,7 @@ fn acted(trigger: Trigger) -> (&'static str, Subject, String) {
             ("sync", Subject { account, region: None, resource }, cause)
         }
         Trigger::Backfill(continuation) => {
-            let reason = format!("Backfill {} goes on after account {}", continuation.run_id, continuation.after);
+            let reason = format!("Backfill {} continues after account {}", continuation.run_id, continuation.after);
             ("backfill", Subject::default(), reason)
         }
     }
@@ -106,12 +106,12 @@ mod tests {
         let lines = explain("event.json", &create_vpc().build(), &context());
         assert_eq!(
             serde_json::to_string(&lines).unwrap(),
-            r#"[{"source":"event.json","decision":"enroll","account":"111122223333","region":"eu-west-1","resource":"vpc-0123456789abcdef0","reason":"CreateVpc made vpc-0123456789abcdef0"}]"#
+            r#"[{"source":"event.json","decision":"enroll","account":"111122223333","region":"eu-west-1","resource":"vpc-0123456789abcdef0","reason":"CreateVpc created vpc-0123456789abcdef0"}]"#
         );
     }
 
     #[test]
-    fn every_container_is_taken_apart() {
+    fn every_container_is_split_into_its_events() {
         let event = create_vpc().build();
         let raw = event["detail"].clone();
         let delete = delete_flow_logs().build();
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_event_gives_a_line_too() {
+    fn a_body_that_is_not_an_event_gives_a_line_too() {
         let lines = explain("-", &json!({"Records": [{"eventSource": "aws:sqs", "body": "Message Body"}]}), &context());
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].decision, "ignore");
@@ -158,7 +158,7 @@ mod tests {
         let request = json!({"kind": "enrollment-request", "version": 1, "account": MEMBER, "regions": ["eu-west-1"], "reason": "granted"});
         let line = explain("-", &request, &context()).remove(0);
         assert_eq!((line.decision, line.region.as_ref().map(Region::as_str)), ("enroll", Some("eu-west-1")));
-        assert_eq!(line.reason, "An enrollment was asked for in eu-west-1: granted");
+        assert_eq!(line.reason, "An enrollment in eu-west-1 was requested: granted");
 
         let request = json!({"kind": "grant-request", "version": 1, "account": MEMBER});
         assert_eq!(decisions(&request), ["grant"]);
@@ -168,12 +168,12 @@ mod tests {
     fn only_a_record_without_an_envelope_is_put_into_one() {
         let reason = |value: Value| explain("-", &value, &context()).remove(0).reason;
         assert_eq!(reason(json!({"detail": {"eventName": "CreateVpc"}})), "refused: the event names no source");
-        assert_eq!(reason(json!({})), "This is neither an EventBridge event nor a message of the enroller");
+        assert_eq!(reason(json!({})), "This is neither an EventBridge event nor one of the enroller's own messages");
         assert_eq!(decisions(&create_vpc().top("eventName", json!("DeleteVpc")).build()), ["enroll"]);
     }
 
     #[test]
-    fn an_ignored_event_still_tells_what_it_is_about() {
+    fn an_ignored_event_still_names_its_subject() {
         let event = call("logs", "DeleteLogGroup").request(json!({"logGroupName": "theirs"})).build();
         let line = explain("-", &event, &context()).remove(0);
         assert_eq!(

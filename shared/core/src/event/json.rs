@@ -1,4 +1,4 @@
-//! Reading JSON that others wrote: CloudTrail writes one value in several ways, depending on service and age.
+//! Reading JSON of AWS services. CloudTrail writes the same value in several ways, depending on service and age.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::ids::Invalid;
 
-/// The member `name`, spelled exactly or, failing that, in another case; `null` counts as absent, because CloudTrail
-/// writes it for "nothing".
+/// The member `name`, matched exactly or, failing that, ignoring case. `null` counts as absent, because CloudTrail
+/// writes it for a missing value.
 pub(super) fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let members = value.as_object()?;
     members
@@ -22,7 +22,7 @@ pub(super) fn path<'a>(value: &'a Value, names: &[&str]) -> Option<&'a Value> {
     names.iter().try_fold(value, |value, name| field(value, name))
 }
 
-/// A scalar as text. CloudTrail turns EC2 texts that look like numbers or booleans into those.
+/// A scalar as text. CloudTrail turns strings of EC2 that look like numbers or booleans into those.
 pub(super) fn text(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text)),
@@ -37,8 +37,8 @@ pub(super) fn text_at<'a>(value: &'a Value, names: &[&str]) -> Option<Cow<'a, st
     path(value, names).and_then(text)
 }
 
-/// A validated value. An account id written as a number is taken only with all its 12 digits: padding a shorter one
-/// would guess an account, and a wrong account is worse than an event that the sweep makes up for.
+/// A validated value. An account id written as a number is accepted only with all of its 12 digits: padding a shorter
+/// one would guess an account, and a wrong account is worse than a lost event, which the sweep compensates for.
 pub(super) fn parsed<T: FromStr<Err = Invalid>>(value: &Value) -> Result<T, Invalid> {
     match text(value) {
         Some(text) => text.parse(),
@@ -46,7 +46,7 @@ pub(super) fn parsed<T: FromStr<Err = Invalid>>(value: &Value) -> Result<T, Inva
     }
 }
 
-/// A member that should be an object but may have been passed on as a text that holds one.
+/// A member that should be an object but may have been forwarded as a string containing one.
 pub(super) fn section<'a>(value: &'a Value, name: &str) -> Cow<'a, Value> {
     match field(value, name) {
         Some(Value::String(text)) => Cow::Owned(serde_json::from_str(text).unwrap_or(Value::Null)),
@@ -55,7 +55,7 @@ pub(super) fn section<'a>(value: &'a Value, name: &str) -> Cow<'a, Value> {
     }
 }
 
-/// Cuts text from an untrusted event to a length that logs can carry.
+/// Cuts text from an untrusted event to a length fit for logs.
 pub(super) fn cut(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -71,7 +71,7 @@ mod tests {
     use crate::ids::AccountId;
 
     #[test]
-    fn null_is_absent_and_the_case_of_a_member_is_forgiven() {
+    fn null_is_absent_and_the_case_of_a_member_is_ignored() {
         let value = json!({"a": null, "FlowLogId": 1, "b": {"C": true}});
         assert_eq!(field(&value, "a"), None);
         assert_eq!(field(&value, "flowLogId"), Some(&json!(1)));

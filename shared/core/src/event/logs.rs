@@ -1,4 +1,4 @@
-//! Log groups and subscription filters: what undoes an enrollment on our log group.
+//! Log groups and subscription filters: what undoes an enrollment on the managed log group.
 
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ fn changed(record: &Record<'_>, context: &EventContext, of_filter: bool) -> Resu
         let group = cut(&group, 512);
         return Err(Rejection::ignore_about(
             group.clone(),
-            format!("{name} is about the log group {group:?}, not ours"),
+            format!("{name} is about the log group {group:?}, which is not the managed one"),
         ));
     }
     if of_filter {
@@ -33,7 +33,10 @@ fn changed(record: &Record<'_>, context: &EventContext, of_filter: bool) -> Resu
             .ok_or_else(|| Rejection::refuse(format!("{name} names no subscription filter")))?;
         if filter != context.filter.as_str() {
             let filter = cut(&filter, 512);
-            return Err(Rejection::ignore_about(group, format!("{name}: the filter {filter:?} is not ours")));
+            return Err(Rejection::ignore_about(
+                group,
+                format!("{name} is about the filter {filter:?}, which is not the managed one"),
+            ));
         }
     }
     record.must_be_by_others(&context.member_role, at.account)?;
@@ -43,8 +46,8 @@ fn changed(record: &Record<'_>, context: &EventContext, of_filter: bool) -> Resu
     Ok(Trigger::Repair { account, region, resource: group, cause })
 }
 
-/// The log group's name, however the call named it. The ARN of a group in another place is given whole, so that it
-/// never equals a name.
+/// The log group's name, from whichever parameter has it. The ARN of a group in another account or Region is returned
+/// whole, so that it never equals a name.
 fn group(request: &Value, at: &AccountRegion) -> Option<String> {
     let identifier =
         ["logGroupName", "logGroupIdentifier", "logGroupArn"].into_iter().find_map(|name| text_at(request, &[name]))?;
@@ -74,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_undoes_an_enrollment_on_our_group_is_repaired() {
+    fn what_undoes_an_enrollment_on_the_log_group_is_repaired() {
         for name in ["DeleteLogGroup", "PutRetentionPolicy", "DeleteRetentionPolicy"] {
             repaired(name, json!({"logGroupName": GROUP}));
         }
@@ -99,7 +102,11 @@ mod tests {
             ("DeleteLogGroup", json!({"logGroupName": "/team/vpc-flow-logs"}), "/team/vpc-flow-logs"),
             ("DeleteLogGroup", json!({"logGroupIdentifier": elsewhere}), OTHER),
             ("PutRetentionPolicy", json!({"logGroupName": "VPC-flow-logs"}), "VPC-flow-logs"),
-            ("PutSubscriptionFilter", json!({"logGroupName": GROUP, "filterName": "theirs"}), "\"theirs\" is not ours"),
+            (
+                "PutSubscriptionFilter",
+                json!({"logGroupName": GROUP, "filterName": "theirs"}),
+                "\"theirs\", which is not the managed one",
+            ),
             ("DeleteSubscriptionFilter", json!({"logGroupName": "other", "filterName": "AllTraffic"}), "other"),
             ("CreateLogGroup", json!({"logGroupName": GROUP}), "CreateLogGroup"),
         ] {

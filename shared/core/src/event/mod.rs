@@ -2,28 +2,28 @@
 //!
 //! # Flow
 //!
-//! A queue's body is an EventBridge envelope or one of our own [messages](crate::message). [`decode`] turns it into a
-//! [`Trigger`], which says *where to look*, never what to do: whoever handles it observes AWS and reconciles.
+//! A message body is an EventBridge envelope or one of the product's own [messages](crate::message). [`decode`] turns
+//! it into a [`Trigger`], which says *where to look*, never what to do: its handler observes AWS and reconciles.
 //!
-//! | source | decided in |
+//! | source | decoded in |
 //! |---|---|
 //! | `aws.ec2`: VPCs and flow logs | `ec2` |
 //! | `aws.logs`: log groups and subscription filters | `logs` |
 //! | `aws.cloudformation`: the member stack is ready | `cloudformation` |
-//! | `aws.organizations`: accounts come, move and go | `organizations` |
+//! | `aws.organizations`: accounts join, move and leave | `organizations` |
 //! | `aws.controltower`: its lifecycle events | `control_tower` |
 //! | `aws.events`, `aws.scheduler`: the sweep | here |
 //!
 //! # Guarantees
 //!
 //! Nothing here panics, whatever the input. An event is recognised by `source` and `eventName`, never by its
-//! `detail-type` alone, which is undocumented for some events and worded differently in China. The account that is
-//! acted on never comes from `userIdentity`, which names the caller and may be of another account.
+//! `detail-type` alone, which is undocumented for some events and worded differently in China. The account to act on
+//! never comes from `userIdentity`, which names the caller and may belong to another account.
 //!
 //! # Assumptions
 //!
-//! EventBridge lets nobody but AWS send events whose source begins with `aws.`, so an envelope with such a source is
-//! what AWS says; one that contradicts itself is refused all the same.
+//! EventBridge lets only AWS send events whose source begins with `aws.`, so an envelope with such a source comes from
+//! AWS. One that contradicts itself is refused nevertheless.
 
 mod cloudformation;
 mod control_tower;
@@ -53,23 +53,23 @@ pub use explain::{Explanation, explain};
 
 use envelope::{Envelope, Record};
 
-/// What makes an event ours.
+/// The names by which events that concern the installation are recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventContext {
-    /// The log group whose changes call for a repair.
+    /// The log group whose changes trigger a repair.
     pub log_group: LogGroupName,
-    /// The subscription filter on it whose changes call for a repair.
+    /// The log group's subscription filter whose changes trigger a repair.
     pub filter: FilterName,
-    /// The role the enroller assumes in members: what was done with it was done by the enroller.
+    /// The role the enroller assumes in member accounts. Calls made with it are the enroller's own.
     pub member_role: RoleName,
-    /// Name of the member stack or of the StackSet that deploys it.
+    /// The name of the member stack, or of the StackSet that deploys it.
     pub member_stack: String,
-    /// The organization; where it is not known, a handshake of any organization counts.
+    /// The organization. If it is `None`, a handshake of any organization counts.
     pub organization: Option<OrganizationId>,
 }
 
 impl EventContext {
-    /// What the settings make ours.
+    /// The names in these settings.
     pub fn from_settings(settings: &Settings) -> Self {
         Self {
             log_group: settings.log_group_name.clone(),
@@ -84,61 +84,61 @@ impl EventContext {
 /// Where to look, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {
-    /// A VPC came into being, or an account became ready in a Region.
+    /// A VPC was created, or an account became ready in a Region.
     Enroll {
         /// The member account.
         account: AccountId,
-        /// The Region in it.
+        /// The Region of the event.
         region: Region,
         /// The VPC's id, or the member stack's name.
         resource: String,
         /// What happened, as a sentence.
         cause: String,
     },
-    /// Something of an enrollment was undone.
+    /// Part of an enrollment was undone.
     Repair {
         /// The member account.
         account: AccountId,
-        /// The Region in it.
+        /// The Region of the event.
         region: Region,
-        /// The log group's name, or the flow logs' ids joined by commas.
+        /// The log group's name, or the flow logs' ids separated by commas.
         resource: String,
         /// What happened, as a sentence.
         cause: String,
     },
-    /// The product itself asks for an account to be reconciled.
+    /// Another function or the command line tool requests that an account be reconciled.
     Request(EnrollmentRequest),
-    /// An account belongs to the organization from now on.
+    /// An account joined the organization, or is to be granted for another reason.
     Grant {
         /// The account.
         account: AccountId,
         /// What happened, as a sentence.
         cause: String,
     },
-    /// An account may have left the organization or been closed: to be confirmed before its grant goes.
+    /// An account may have left the organization or been closed. This must be confirmed before its grant is removed.
     Revoke {
         /// The account.
         account: AccountId,
         /// What happened, as a sentence.
         cause: String,
     },
-    /// Every grant is to be compared with the organization.
+    /// Every grant is to be compared with the organization's accounts.
     Sync {
         /// What happened, as a sentence.
         cause: String,
-        /// What it happened to: an account, an organizational unit, a schedule.
+        /// What it happened to: an account, an organizational unit or a schedule.
         resource: Option<String>,
-        /// Lets this run revoke more than the guard's share of all grants.
+        /// Whether this run may revoke more than the guard's share of all grants.
         allow_mass_revocation: bool,
         /// The sweep it belongs to, if any.
         run_id: Option<String>,
     },
-    /// A backfill goes on.
+    /// A backfill continues.
     Backfill(BackfillContinuation),
 }
 
 impl Trigger {
-    /// A sync that an event calls for: the revocation guard stays on.
+    /// A sync caused by an event, for which the revocation guard stays on.
     fn sync(cause: String, resource: Option<String>) -> Self {
         Self::Sync { cause, resource, allow_mass_revocation: false, run_id: None }
     }
@@ -160,59 +160,59 @@ impl From<Message> for Trigger {
     }
 }
 
-/// A trigger and what identifies the event it came from.
+/// A trigger, and the id and time of its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
-    /// Where to look.
+    /// Where to look, and why.
     pub trigger: Trigger,
-    /// CloudTrail's `eventID`, which survives forwarding and replay, or else the envelope's `id`. Absent for our own
-    /// messages.
+    /// CloudTrail's `eventID`, which survives forwarding and replay, or else the envelope's `id`. Absent for the product's
+    /// own messages.
     pub event_id: Option<String>,
-    /// When it happened, in milliseconds since 1970-01-01 UTC; absent where no RFC 3339 time is given.
+    /// When the event happened, in milliseconds since 1970-01-01 UTC; absent where it has no RFC 3339 time.
     pub occurred_at_ms: Option<u64>,
 }
 
-/// Which account, Region and resource an event is about, as far as they could be read.
+/// The account, Region and resource of an event, as far as they could be read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Subject {
     /// The account the event is from.
     pub account: Option<AccountId>,
     /// The Region the event is from.
     pub region: Option<Region>,
-    /// The resource it names.
+    /// The resource the event names.
     pub resource: Option<String>,
 }
 
-/// A legitimate body that calls for nothing.
+/// A legitimate body that needs no action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ignored {
-    /// Why, as a sentence.
+    /// The reason, as a sentence.
     pub reason: String,
-    /// What it is about.
+    /// The event's account, Region and resource.
     pub subject: Subject,
 }
 
-/// A body that claims to be for us but is malformed or contradicts itself. Trying again would not help.
+/// A body that is malformed, forged or contradicts itself. Retrying would not help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Why, as a sentence.
+    /// The reason, as a sentence.
     pub reason: String,
-    /// What it is about.
+    /// The event's account, Region and resource.
     pub subject: Subject,
 }
 
-/// What a body calls for.
+/// The decision about a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Classified {
-    /// Something to do.
+    /// It triggers work.
     Act(Box<Decoded>),
-    /// Nothing to do.
+    /// It needs no action.
     Ignore(Ignored),
-    /// Nothing may be done on this body's word.
+    /// It cannot be trusted, so nothing is done.
     Refuse(Refused),
 }
 
-/// Why no trigger comes of an event.
+/// Why an event gives no trigger.
 #[derive(Debug)]
 enum Rejection {
     Ignore { reason: String, resource: Option<String> },
@@ -232,7 +232,7 @@ impl Rejection {
         Self::Refuse { reason: reason.into() }
     }
 
-    /// The decision, with texts from the event cut to what a log line can carry.
+    /// The decision, with texts from the event cut to a length fit for a log entry.
     fn decision(self, account: Option<AccountId>, region: Option<Region>) -> Classified {
         match self {
             Self::Ignore { reason, resource } => {
@@ -256,10 +256,46 @@ impl From<Invalid> for Rejection {
     }
 }
 
-/// Detail-type of a schedule's event.
+/// The `detail-type` of a schedule's event.
 const SCHEDULED: &str = "Scheduled Event";
 
-/// Decides what a queue's body calls for.
+/// Decides what to do about the body of a queue's message.
+///
+/// # Examples
+///
+/// ```
+/// use enroller_core::event::{Classified, EventContext, Trigger, decode};
+/// # use enroller_core::settings::Settings;
+/// # let settings = Settings::from_lookup(|key| {
+/// #     let value = match key {
+/// #         "central_account" => "111122223333",
+/// #         "organization_id" => "o-exampleorg1",
+/// #         "home_region" | "regions" => "eu-west-1",
+/// #         _ => return None,
+/// #     };
+/// #     Some(value.to_owned())
+/// # })?;
+///
+/// let context = EventContext::from_settings(&settings);
+/// let body = r#"{
+///     "source": "aws.ec2", "account": "444455556666", "region": "eu-west-1",
+///     "detail-type": "AWS API Call via CloudTrail",
+///     "detail": {
+///         "eventSource": "ec2.amazonaws.com", "eventName": "CreateVpc",
+///         "responseElements": {"vpc": {"vpcId": "vpc-0123456789abcdef0"}}
+///     }
+/// }"#;
+/// let Classified::Act(decoded) = decode(body, &context) else { panic!("not acted on") };
+/// let Trigger::Enroll { account, resource, .. } = decoded.trigger else { panic!("not an enrollment") };
+/// assert_eq!((account.to_string().as_str(), resource.as_str()), ("444455556666", "vpc-0123456789abcdef0"));
+///
+/// let Classified::Ignore(ignored) = decode(&body.replace("Create", "Delete"), &context) else { panic!() };
+/// assert_eq!(ignored.reason, "DeleteVpc leaves no VPC to cover");
+///
+/// let Classified::Refuse(refused) = decode("hello", &context) else { panic!() };
+/// assert!(refused.reason.starts_with("the body is not JSON"));
+/// # Ok::<(), enroller_core::settings::SettingsError>(())
+/// ```
 pub fn decode(body: &str, context: &EventContext) -> Classified {
     match parse(body) {
         Ok(value) => decode_value(&value, context),
@@ -267,8 +303,8 @@ pub fn decode(body: &str, context: &EventContext) -> Classified {
     }
 }
 
-/// Decides what an EventBridge envelope or one of our own messages calls for; either may be wrapped in one SNS
-/// notification.
+/// Decides what to do about an EventBridge envelope or one of the product's own messages. Either may be wrapped in one
+/// SNS notification.
 pub fn decode_value(value: &Value, context: &EventContext) -> Classified {
     match sns_message(value).map(parse) {
         None => decode_bare(value, context),
@@ -277,7 +313,7 @@ pub fn decode_value(value: &Value, context: &EventContext) -> Classified {
     }
 }
 
-/// serde_json limits nesting to 128 levels, so a hostile body cannot exhaust the stack here.
+/// serde_json limits nesting to 128 levels, so that a hostile body cannot exhaust the stack.
 fn parse(body: &str) -> Result<Value, Rejection> {
     serde_json::from_str(body).map_err(|error| Rejection::refuse(format!("the body is not JSON: {error}")))
 }
@@ -321,7 +357,7 @@ fn own_message(value: &Value) -> Classified {
     }
 }
 
-/// Whether an event is that of a schedule, whichever service keeps it.
+/// Whether an event comes from a schedule of EventBridge or EventBridge Scheduler.
 pub fn is_schedule(value: &Value) -> bool {
     let is = |name, text: &str| value.get(name).and_then(Value::as_str).is_some_and(|it| it.eq_ignore_ascii_case(text));
     (is("source", "aws.events") || is("source", "aws.scheduler")) && is("detail-type", SCHEDULED)
@@ -336,7 +372,7 @@ fn trigger(envelope: &Envelope<'_>, context: &EventContext) -> Result<Trigger, R
         "aws.controltower" => control_tower::decode(&Record::read(envelope)?),
         "aws.events" | "aws.scheduler" => schedule(envelope),
         other => {
-            Err(Rejection::ignore(format!("No event of the source {:?} concerns enrollment", json::cut(other, 80))))
+            Err(Rejection::ignore(format!("Events of the source {:?} do not concern enrollment", json::cut(other, 80))))
         }
     }
 }
@@ -410,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_other_sources_with_our_names_are_ignored() {
+    fn events_of_other_sources_with_known_names_are_ignored() {
         for source in ["com.example", "aws.s3", "aws.EC2", "ec2"] {
             let event = create_vpc().top("source", json!(source)).build();
             assert!(ignored(&event).contains(source), "{source}");
@@ -418,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_at_all_is_ignored_and_what_is_no_json_is_refused() {
+    fn what_is_not_an_event_is_ignored_and_what_is_not_json_is_refused() {
         for value in [json!(null), json!(7), json!([]), json!({}), json!({"messageType": "CONTROL_MESSAGE"})] {
             ignored(&value);
         }
@@ -439,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn duplicate_keys_and_what_archives_add_do_not_matter() {
+    fn duplicate_keys_and_fields_added_by_archives_do_not_matter() {
         let body = create_vpc().top("replay-name", json!("archive")).build().to_string();
         let body = body.replacen("{", "{\"source\":\"com.example\",", 1);
         assert!(matches!(decode(&body, &context()), Classified::Act(_)));

@@ -1,8 +1,8 @@
-//! Accounts that come, move and go.
+//! Accounts that join, move and leave.
 //!
 //! Organizations' events appear in the management account only, except AcceptHandshake and LeaveOrganization, which
-//! appear in the member that acts. AccountJoinedOrganization and AccountDepartedOrganization have no published schema:
-//! their account id is searched for, and where none is found the whole organization is compared.
+//! appear in the member account that makes the call. AccountJoinedOrganization and AccountDepartedOrganization have no
+//! published schema. Their account id is searched for, and where none is found the whole organization is compared.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,8 @@ pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trig
         "AcceptHandshake" => handshake(record, context),
         "MoveAccount" => {
             let account = called_on(record)?;
-            let cause = format!("MoveAccount put {account} under another parent, which may change its scope");
+            let cause =
+                format!("MoveAccount moved {account} to another parent, which may change whether it is in scope");
             Ok(Trigger::sync(cause, Some(account.to_string())))
         }
         "RemoveAccountFromOrganization" => {
@@ -40,7 +41,7 @@ pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trig
             let account = record.envelope.acting_account()?;
             Ok(revoke(account, format!("LeaveOrganization: {account} left the organization")))
         }
-        _ => Err(not_yet_a_fact(record)),
+        _ => Err(only_requested(record)),
     }
 }
 
@@ -52,19 +53,19 @@ fn revoke(account: AccountId, cause: String) -> Trigger {
     Trigger::Revoke { account, cause }
 }
 
-fn not_yet_a_fact(record: &Record<'_>) -> Rejection {
-    let asked_for = |names: &[&str]| text_at(&record.request, names).map(|id| cut(&id, 80)).unwrap_or_default();
+fn only_requested(record: &Record<'_>) -> Rejection {
+    let requested = |names: &[&str]| text_at(&record.request, names).map(|id| cut(&id, 80)).unwrap_or_default();
     match &*record.name {
         name @ ("CreateAccount" | "CreateGovCloudAccount") => Rejection::ignore(format!(
-            "{name} only asks for an account; CreateAccountResult tells whether there is one"
+            "{name} only requests an account; CreateAccountResult reports whether it was created"
         )),
         "CloseAccount" => Rejection::ignore_about(
-            asked_for(&["accountId"]),
-            "CloseAccount only asks for a closure; CloseAccountResult tells when it is done",
+            requested(&["accountId"]),
+            "CloseAccount only requests a closure; CloseAccountResult reports its completion",
         ),
         "InviteAccountToOrganization" => Rejection::ignore_about(
-            asked_for(&["target", "id"]),
-            "InviteAccountToOrganization is only an invitation; AccountJoinedOrganization tells when it is accepted",
+            requested(&["target", "id"]),
+            "InviteAccountToOrganization is only an invitation; AccountJoinedOrganization reports its acceptance",
         ),
         _ => Rejection::ignore(format!("{} changes no membership", record.short_name())),
     }
@@ -75,7 +76,7 @@ fn account_in(record: &Record<'_>, value: &Value) -> Result<AccountId, Rejection
     Ok(parsed(account.ok_or_else(|| Rejection::refuse(format!("{} names no account", record.name)))?)?)
 }
 
-/// The account an API call was about.
+/// The account that an API call names in its request.
 fn called_on(record: &Record<'_>) -> Result<AccountId, Rejection> {
     record.must_be_call()?;
     account_in(record, &record.request)
@@ -98,15 +99,15 @@ fn membership(
     let name = &record.name;
     match found.iter().copied().collect::<Vec<_>>().as_slice() {
         [account] => Ok(trigger(*account, format!("{name}: {account} {what}{how}"))),
-        // None, or several of which any may be meant: the organization itself is asked.
-        _ => Ok(Trigger::sync(format!("{name} does not tell which account {what}{how}"), None)),
+        // No account, or several of which any may be meant, so the whole organization is compared.
+        _ => Ok(Trigger::sync(format!("{name} does not name the account that {what}{how}"), None)),
     }
 }
 
-/// Deeper than any event nests its account, and shallow enough for any stack.
+/// Deeper than any event nests its account id, and shallow enough for any stack.
 const MAX_DEPTH: usize = 6;
 
-/// Collects what stands under `accountId`. The identity of the caller is left out: it is the management account.
+/// Collects the values of `accountId`. The caller's identity is skipped: it is the management account.
 fn search(value: &Value, depth: usize, found: &mut BTreeSet<AccountId>) -> Result<(), Rejection> {
     if depth == 0 {
         return Ok(());
@@ -127,13 +128,13 @@ fn search(value: &Value, depth: usize, found: &mut BTreeSet<AccountId>) -> Resul
     }
 }
 
-/// An accepted invitation, seen in the account that accepted it. Other handshakes (enabling all features) change no
-/// membership.
+/// An accepted invitation, recorded in the account that accepted it. Other handshakes (enabling all features) change
+/// no membership.
 fn handshake(record: &Record<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
     record.must_be_call()?;
     let account = record.envelope.acting_account()?;
     let Some(action) = text_at(&record.response, &["handshake", "action"]) else {
-        let cause = format!("AcceptHandshake in {account} does not tell what was accepted");
+        let cause = format!("AcceptHandshake in {account} does not name what was accepted");
         return Ok(Trigger::sync(cause, Some(account.to_string())));
     };
     if !action.eq_ignore_ascii_case("invite") {

@@ -40,7 +40,7 @@ fn a_created_account_is_granted_and_a_closed_one_revoked() {
 }
 
 #[test]
-fn a_result_that_is_no_success_is_ignored_with_its_reason() {
+fn a_failed_result_is_ignored_with_its_reason() {
     for (state, why) in [("FAILED", "EMAIL_ALREADY_EXISTS"), ("IN_PROGRESS", "IN_PROGRESS"), ("failed", "failed")] {
         let status = json!({"state": state, "accountId": OTHER, "failureReason": "EMAIL_ALREADY_EXISTS"});
         for (name, member) in
@@ -67,7 +67,7 @@ fn a_result_without_a_state_or_a_proper_account_is_refused() {
 }
 
 #[test]
-fn the_envelope_of_an_organization_event_may_hold_placeholders() {
+fn the_envelope_of_an_organization_event_may_have_placeholders() {
     let status = json!({"state": "SUCCEEDED", "accountId": OTHER});
     for envelope in [json!("XXXXXXXXXXXX"), json!(null), json!(7)] {
         let event = result("CreateAccountResult", "createAccountStatus", &status).top("account", envelope);
@@ -92,7 +92,7 @@ fn a_call_with_the_name_of_a_lifecycle_event_is_ignored_and_the_reverse() {
 }
 
 #[test]
-fn membership_events_are_read_wherever_they_carry_the_account() {
+fn membership_events_are_read_wherever_they_have_the_account() {
     let bare = |name| service_event("organizations", name).detail("userIdentity", json!({"accountId": MANAGEMENT}));
     let joined = || bare("AccountJoinedOrganization");
     for event in [
@@ -115,7 +115,7 @@ fn membership_events_are_read_wherever_they_carry_the_account() {
 }
 
 #[test]
-fn a_membership_event_that_does_not_tell_the_account_calls_for_a_sync() {
+fn a_membership_event_that_does_not_name_the_account_triggers_a_sync() {
     for name in ["AccountJoinedOrganization", "AccountDepartedOrganization"] {
         let event = service_event("organizations", name);
         for details in
@@ -161,7 +161,7 @@ fn an_accepted_invitation_grants_the_account_that_accepted() {
 }
 
 #[test]
-fn moves_call_for_a_sync_and_removals_for_a_revocation() {
+fn moves_trigger_a_sync_and_removals_a_revocation() {
     let about =
         |name, id| call("organizations", name).request(json!({"accountId": id})).without_detail("recipientAccountId");
     assert_eq!(synced(about("MoveAccount", json!(OTHER))), Some(OTHER.to_owned()));
@@ -177,11 +177,11 @@ fn moves_call_for_a_sync_and_removals_for_a_revocation() {
 }
 
 #[test]
-fn what_is_only_asked_for_is_not_yet_a_fact() {
+fn what_is_only_requested_is_ignored() {
     for (name, request, reason) in [
-        ("CreateAccount", json!({"email": "****"}), "only asks for an account"),
-        ("CreateGovCloudAccount", json!(null), "only asks for an account"),
-        ("CloseAccount", json!({"accountId": OTHER}), "only asks for a closure"),
+        ("CreateAccount", json!({"email": "****"}), "only requests an account"),
+        ("CreateGovCloudAccount", json!(null), "only requests an account"),
+        ("CloseAccount", json!({"accountId": OTHER}), "only requests a closure"),
         ("InviteAccountToOrganization", json!({"target": {"id": OTHER}}), "only an invitation"),
         ("DescribeAccount", json!({"accountId": OTHER}), "changes no membership"),
     ] {
