@@ -1,4 +1,4 @@
-//! Whether a change is part of a plan that a person has seen.
+//! Whether a change is part of a plan that an operator has approved.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,10 @@ use super::{Action, Plan};
 use crate::ids::{FlowLogId, VpcId};
 
 impl Plan {
-    /// Whether carrying out `action` stays within this plan.
+    /// Whether applying `action` stays within this plan.
     ///
-    /// Part of a step is within it: what somebody else did since need not be done. Anything else is not, neither
-    /// another VPC, nor another flow log to delete, nor the same step with other values.
+    /// Part of a step does: another principal may have done the rest since. Anything else does not: another VPC, another
+    /// flow log to delete, or the same step with other values.
     pub fn includes(&self, action: &Action) -> bool {
         match action {
             Action::CreateFlowLogs { spec, vpcs, replaces } => {
@@ -41,7 +41,7 @@ impl Plan {
     fn deletes(&self, id: &FlowLogId) -> bool {
         self.steps.iter().any(|step| match &step.action {
             Action::DeleteFlowLogs { flow_logs } => flow_logs.contains_key(id),
-            // A replaced flow log that an interrupted run left behind is deleted by a step of its own the next time.
+            // A replaced flow log that an interrupted run left behind is deleted by its own step in the next run.
             Action::CreateFlowLogs { replaces, .. } => replaces.values().any(|ids| ids.contains(id)),
             _ => false,
         })

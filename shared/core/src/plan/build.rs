@@ -1,4 +1,4 @@
-//! Putting a plan together, in the order that loses nothing.
+//! Building a plan, in the order that loses no record.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,49 @@ use super::flow_logs::{FlowLogPlans, plan_flow_logs};
 use super::{Action, Blocked, Desired, FILTER_SLOTS, Plan, Step, VpcPlan};
 use crate::observed::{LogGroup, LogGroupClass, Observed};
 
-/// Plans one account and Region. `observed` must hold the log group's tags where
-/// [`Desired::needs_group_tags`] asks for them; without them the group counts as somebody else's.
+/// Plans the changes of one account-Region.
+///
+/// `observed` must have the log group's tags where [`Desired::needs_group_tags`] is true. Without them the group counts
+/// as unmanaged.
+///
+/// # Examples
+///
+/// ```
+/// use enroller_core::ids::AccountRegion;
+/// use enroller_core::observed::{Observed, Tags, Vpc};
+/// use enroller_core::plan::{Desired, plan};
+/// # use enroller_core::settings::Settings;
+/// # let settings = Settings::from_lookup(|key| {
+/// #     let value = match key {
+/// #         "central_account" => "111122223333",
+/// #         "organization_id" => "o-exampleorg1",
+/// #         "home_region" | "regions" => "eu-west-1",
+/// #         _ => return None,
+/// #     };
+/// #     Some(value.to_owned())
+/// # })?;
+///
+/// let at = AccountRegion { account: "444455556666".parse()?, region: "eu-west-1".parse()? };
+/// let desired = Desired {
+///     settings: &settings,
+///     destination: "arn:aws:logs:eu-west-1:111122223333:destination:VPCFlowLogsDestination".parse()?,
+///     at: at.clone(),
+/// };
+/// // An account-Region with a VPC and nothing else.
+/// let vpc = Vpc {
+///     id: "vpc-0123456789abcdef0".parse()?,
+///     owner: at.account,
+///     is_default: false,
+///     tags: Tags::new(),
+/// };
+/// let observed = Observed { vpcs: vec![vpc], ..Observed::default() };
+///
+/// let plan = plan(&desired, &observed);
+/// let steps: Vec<&str> = plan.steps.iter().map(|step| step.action.label()).collect();
+/// assert_eq!(steps, ["create-log-group", "set-retention", "put-subscription-filter", "create-flow-logs"]);
+/// assert_eq!(plan.steps[3].why, "1 VPC has no managed flow log");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Plan {
     let flow_logs = plan_flow_logs(desired, observed);
     let mut plan = Plan {
@@ -17,7 +58,7 @@ pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Plan {
         notes: flow_logs.notes.clone(),
         blocked: None,
     };
-    // Without a VPC to cover, a log group and a filter would only be clutter in somebody's account.
+    // Without a VPC to cover, a log group and a filter would only clutter the account.
     if !plan.vpcs.values().any(wants_coverage) {
         plan.steps.extend(flow_logs.deletions);
         return plan;
@@ -45,8 +86,8 @@ fn wants_coverage(vpc: &VpcPlan) -> bool {
     }
 }
 
-/// The role is looked at only where it can be missing or wrong: before the first flow log that delivers with it to the
-/// log group, and where AWS says that delivery is refused. A second run then costs no IAM call.
+/// The role is checked only where it can be missing or wrong: before the first flow log that delivers with it to the
+/// log group, and where AWS reports an access error. So a second run costs no IAM call.
 fn delivery_role(desired: &Desired<'_>, flow_logs: &FlowLogPlans) -> Option<Step> {
     if !desired.makes_delivery_role() {
         return None;
@@ -55,7 +96,7 @@ fn delivery_role(desired: &Desired<'_>, flow_logs: &FlowLogPlans) -> Option<Step
     let why = if flow_logs.access_error {
         format!("a flow log reports an access error, so role {role} is checked")
     } else if flow_logs.untried_role {
-        format!("no flow log of ours delivers to {} with role {role} yet", desired.settings.log_group_name)
+        format!("no managed flow log delivers to {} with role {role} yet", desired.settings.log_group_name)
     } else {
         return None;
     };
@@ -78,7 +119,7 @@ fn log_group(desired: &Desired<'_>, observed: Option<&LogGroup>, plan: &mut Plan
     }
     if !group.tags.as_ref().is_some_and(|tags| desired.settings.ownership_tag.is_on(tags)) {
         plan.notes.push(format!(
-            "log group {name} was not made by the enroller ({} is missing): its retention and key are left as they are",
+            "log group {name} was not created by the enroller (it lacks the tag {}): its retention and key are not changed",
             desired.settings.ownership_tag
         ));
         return;
@@ -89,7 +130,10 @@ fn log_group(desired: &Desired<'_>, observed: Option<&LogGroup>, plan: &mut Plan
         plan.steps.push(Step { action: Action::SetRetention { days: wanted }, why });
     }
     if let Some(key) = desired.kms_key().filter(|key| group.kms_key.as_ref() != Some(key)) {
-        let why = format!("the log group's key is {}", group.kms_key.as_deref().unwrap_or("AWS's own"));
+        let why = match &group.kms_key {
+            Some(found) => format!("the log group's KMS key is {found}, not {key}"),
+            None => "the log group has no KMS key".to_owned(),
+        };
         plan.steps.push(Step { action: Action::AssociateKmsKey { key }, why });
     }
 }
@@ -118,8 +162,8 @@ fn filter(desired: &Desired<'_>, observed: &Observed, plan: &mut Plan) {
             let taken = observed.filters.len();
             if taken >= FILTER_SLOTS {
                 plan.notes.push(format!(
-                    "the log group carries {taken} subscription filters of others, and CloudWatch Logs allows \
-                     {FILTER_SLOTS}: AWS will probably refuse ours"
+                    "the log group has {taken} unmanaged subscription filters, and CloudWatch Logs allows {FILTER_SLOTS}: \
+                    AWS will probably reject the managed one"
                 ));
             }
             format!("subscription filter {} does not exist", wanted.name)

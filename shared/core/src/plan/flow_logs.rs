@@ -1,4 +1,4 @@
-//! Which flow logs to make, replace and delete.
+//! Which flow logs to create, replace and delete.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +13,9 @@ pub(super) struct FlowLogPlans {
     pub(super) creations: Vec<Step>,
     pub(super) deletions: Vec<Step>,
     pub(super) notes: Vec<String>,
-    /// Flow logs are made, and none of ours has delivered with this role to this log group before.
+    /// Flow logs are created, and no managed one delivers with the delivery role to the log group yet.
     pub(super) untried_role: bool,
-    /// A flow log that delivers with this role to this log group is refused.
+    /// A flow log that delivers with the delivery role to the log group reports an access error.
     pub(super) access_error: bool,
 }
 
@@ -39,15 +39,15 @@ pub(super) fn plan_flow_logs(desired: &Desired<'_>, observed: &Observed) -> Flow
         let verdict = match desired.settings.vpc_in_scope(desired.at.account, vpc) {
             Err(reason) => {
                 if let Some(log) = ours.first() {
-                    // Deleting it would let a tag, which many may set, switch off the recording of evidence.
-                    plans.notes.push(format!("{}: {reason}, but flow log {} made before stays", vpc.id, log.id));
+                    // Deleting it would allow a tag, which many principals may set, to stop the recording of evidence.
+                    plans.notes.push(format!("{}: {reason}, but its flow log {} is kept", vpc.id, log.id));
                 }
                 VpcPlan::OutOfScope(reason)
             }
             Ok(traffic_type) => {
-                if let Some(Err(slip)) = desired.settings.wished_traffic_type(vpc) {
+                if let Some(Err(typo)) = desired.settings.wished_traffic_type(vpc) {
                     let tag = &desired.settings.traffic_type_tag;
-                    plans.notes.push(format!("{}: tag {tag} is passed over: {slip}", vpc.id));
+                    plans.notes.push(format!("{}: tag {tag} is ignored: {typo}", vpc.id));
                 }
                 plans.access_error |= here().any(|log| is_access_error(&log.delivery) && tries_role(desired, log));
                 let spec = desired.flow_log(traffic_type);
@@ -61,14 +61,14 @@ pub(super) fn plan_flow_logs(desired: &Desired<'_>, observed: &Observed) -> Flow
     plans.untried_role = !wanted.is_empty() && !tried;
     plans.creations = creations(wanted);
     if !redundant.is_empty() {
-        let why = "the VPC has a right flow log besides".to_owned();
+        let why = "the VPC has another, correct flow log".to_owned();
         plans.deletions.push(Step { action: Action::DeleteFlowLogs { flow_logs: redundant }, why });
     }
     plans
 }
 
-/// Whether a flow log delivers to the log group with the role. The role's policy names the group, so what happens to
-/// this flow log tells how the role will do.
+/// Whether a flow log delivers to the log group with the delivery role. The role's policy names the group, so the
+/// delivery of this flow log shows whether the role works.
 fn tries_role(desired: &Desired<'_>, log: &FlowLog) -> bool {
     let role = desired.settings.delivery_role(desired.at.account).to_string();
     log.delivery_role.as_ref() == Some(&role)
@@ -92,7 +92,7 @@ fn one_vpc(
     redundant: &mut BTreeMap<FlowLogId, VpcId>,
 ) -> VpcPlan {
     let differs = |log: &FlowLog| differences(desired, &spec, log);
-    // The lowest id and nothing that changes, so that two runs at once never delete each other's choice.
+    // The lowest id, and nothing that can change, so that two concurrent runs never delete each other's choice.
     let right_of = |logs: &[&FlowLog]| -> Option<FlowLog> {
         logs.iter().filter(|log| differs(log).is_empty()).min_by_key(|log| &log.id).map(|log| (*log).clone())
     };
@@ -100,7 +100,7 @@ fn one_vpc(
     let covered = if own.is_some() { VpcPlan::Covered } else { VpcPlan::CoveredByOthers };
     if let Some(right) = own.or_else(|| right_of(others)) {
         return match right.delivery {
-            // Until it delivers, the others of ours may be all that records.
+            // Until it delivers, the VPC's other managed flow logs may be the only ones that record.
             Delivery::Failed(message) => VpcPlan::Broken { flow_log: right.id, message },
             Delivery::Success | Delivery::Unknown => {
                 let besides = ours.iter().filter(|log| log.id != right.id);
@@ -124,12 +124,7 @@ fn creations(wanted: Wanted) -> Vec<Step> {
         let vpcs: Vec<_> = vpcs.into_iter().collect();
         for chunk in vpcs.chunks(MAX_FLOW_LOGS_PER_CALL) {
             let replaces: BTreeMap<_, _> = chunk.iter().filter(|(_, old)| !old.is_empty()).cloned().collect();
-            let new = chunk.len() - replaces.len();
-            let why = match (new, replaces.len()) {
-                (new, 0) => format!("{new} VPC(s) without a flow log of ours"),
-                (0, changed) => format!("{changed} VPC(s) whose flow log differs from the settings"),
-                (new, changed) => format!("{new} VPC(s) without a flow log of ours, {changed} whose differs"),
-            };
+            let why = reason(chunk.len() - replaces.len(), replaces.len());
             let vpcs = chunk.iter().map(|(vpc, _)| vpc.clone()).collect();
             steps.push(Step { action: Action::CreateFlowLogs { spec: spec.clone(), vpcs, replaces }, why });
         }
@@ -137,7 +132,22 @@ fn creations(wanted: Wanted) -> Vec<Step> {
     steps
 }
 
-/// What tells a flow log from the desired one, for people; empty when nothing does.
+/// How many VPCs get their first managed flow log, and how many a replacement.
+fn reason(new: usize, replaced: usize) -> String {
+    let new = match new {
+        0 => None,
+        1 => Some("1 VPC has no managed flow log".to_owned()),
+        _ => Some(format!("{new} VPCs have no managed flow log")),
+    };
+    let replaced = match replaced {
+        0 => None,
+        1 => Some("the flow log of 1 VPC differs from the settings".to_owned()),
+        _ => Some(format!("the flow logs of {replaced} VPCs differ from the settings")),
+    };
+    new.into_iter().chain(replaced).collect::<Vec<_>>().join("; ")
+}
+
+/// How a flow log differs from the desired one, as shown to operators; empty if it does not.
 fn differences(desired: &Desired<'_>, spec: &FlowLogSpec, log: &FlowLog) -> Vec<String> {
     let mut found = Vec::new();
     let mut compare = |what: &str, is: &str, should: &str| {

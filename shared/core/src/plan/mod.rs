@@ -1,13 +1,13 @@
-//! The planner: from what should be and what is, to the ordered changes between, each with its reason.
+//! The planner: compares the desired state with the observed one and returns ordered changes, each with its reason.
 //!
 //! # Guarantees
 //!
 //! - Pure and total: the same inputs give the same plan.
-//! - Planning on the result of a plan gives no steps. (Only the look at a delivery role that AWS reports as refused
-//!   comes again until deliveries work.)
+//! - Planning again after a plan was applied gives no steps. The only exception is the check of a delivery role for
+//!   which AWS reports access errors: it is repeated until deliveries work.
 //! - Steps are in the order in which no record is lost: delivery role, log group, its settings, **filter before
 //!   flow log**, and a replaced flow log is deleted only after its successor exists.
-//! - Nothing without the ownership tag is changed, save the one subscription filter of our name.
+//! - Nothing without the ownership tag is changed, except the one subscription filter with the configured name.
 
 mod approval;
 mod build;
@@ -27,34 +27,34 @@ use crate::settings::{DeliveryRoleMaker, Settings};
 
 pub use build::plan;
 
-/// The most resource ids one CreateFlowLogs call takes for VPCs (EC2 API reference).
+/// The maximum number of VPC ids in one call of CreateFlowLogs (EC2 API reference).
 pub const MAX_FLOW_LOGS_PER_CALL: usize = 300;
 
-/// Subscription filters a log group can carry (CloudWatch Logs quotas; not adjustable). Only used to warn in a plan:
-/// AWS decides, and its LimitExceededException is what stops an enrollment.
+/// The maximum number of subscription filters on a log group (CloudWatch Logs quotas; not adjustable). It only causes
+/// a note in a plan: AWS decides, and its LimitExceededException is what stops an enrollment.
 pub const FILTER_SLOTS: usize = 5;
 
-/// What should be in one account and Region.
+/// The desired state of one account-Region.
 #[derive(Debug, Clone)]
 pub struct Desired<'a> {
-    /// The settings all places share.
+    /// The settings, which are the same for all account-Regions.
     pub settings: &'a Settings,
     /// The account and Region.
     pub at: AccountRegion,
-    /// The destination on which the account is granted.
+    /// The destination on which the account is granted in this Region.
     pub destination: Arn,
 }
 
-/// A flow log as it should be made.
+/// The properties of a flow log to create.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowLogSpec {
-    /// Which traffic.
+    /// The traffic to record.
     pub traffic_type: TrafficType,
-    /// Longest aggregation interval in seconds.
+    /// The longest aggregation interval in seconds, 60 or 600.
     pub interval: u32,
-    /// Its format.
+    /// The fields to record: `${field} ${field} …`.
     pub format: String,
-    /// ARN of the delivery role.
+    /// The role that flow logs are delivered with.
     pub delivery_role: Arn,
 }
 
@@ -75,7 +75,7 @@ impl<'a> Desired<'a> {
         }
     }
 
-    /// The subscription filter the log group should carry.
+    /// The subscription filter the log group should have.
     pub fn filter(&self) -> SubscriptionFilter {
         SubscriptionFilter {
             name: self.settings.filter_name.to_string(),
@@ -85,13 +85,13 @@ impl<'a> Desired<'a> {
         }
     }
 
-    /// ARN of the KMS key the log group should use.
+    /// The ARN of the KMS key the log group should use, if any.
     pub fn kms_key(&self) -> Option<String> {
         self.settings.kms_key_arn.as_ref().map(|key| key.arn(&self.at.region, self.at.account))
     }
 
-    /// Whether the log group's settings differ from the desired ones, so that its tags have to be looked up: only a
-    /// group of our own is changed, because shorter retention destroys what somebody else kept.
+    /// Whether the log group's settings differ from the desired ones, so that its tags have to be fetched. Only a managed
+    /// group is changed, because a shorter retention deletes events that another owner wants to keep.
     pub fn needs_group_tags(&self, observed: &Observed) -> bool {
         observed.log_group.as_ref().is_some_and(|group| group.tags.is_none() && self.group_differs(group))
     }
@@ -109,44 +109,44 @@ impl<'a> Desired<'a> {
     }
 }
 
-/// One change.
+/// A change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Make sure that the delivery role exists and is as it should be. IAM is global: once per account.
+    /// Create or repair the delivery role. IAM is global, so this is done once per account.
     EnsureDeliveryRole,
-    /// Make the log group, tagged as ours.
+    /// Create the log group, with the ownership tag.
     CreateLogGroup {
-        /// ARN of the KMS key, if any.
+        /// The ARN of the KMS key, if any.
         kms_key: Option<String>,
     },
-    /// Set how long the log group keeps events, in days; `None` keeps them for ever.
+    /// Set how long the log group keeps events.
     SetRetention {
-        /// Days, one of the values CloudWatch Logs takes.
+        /// Days, one of the values CloudWatch Logs accepts; `None` keeps events for ever.
         days: Option<u32>,
     },
     /// Encrypt new events of the log group with this key.
     AssociateKmsKey {
-        /// ARN of the key.
+        /// The ARN of the key.
         key: String,
     },
-    /// Make or replace our subscription filter.
+    /// Create or replace the managed subscription filter.
     PutFilter {
-        /// The filter as it should be.
+        /// The desired filter.
         filter: SubscriptionFilter,
     },
-    /// Make flow logs, in one call.
+    /// Create flow logs, in one call.
     CreateFlowLogs {
-        /// How each should be.
+        /// The properties they share.
         spec: FlowLogSpec,
-        /// For which VPCs, at most [`MAX_FLOW_LOGS_PER_CALL`].
+        /// The VPCs, at most [`MAX_FLOW_LOGS_PER_CALL`].
         vpcs: Vec<VpcId>,
-        /// Flow logs of ours to delete once the VPC's new one exists. Only where AWS refuses the twin
-        /// (FlowLogAlreadyExists) are they deleted first.
+        /// Managed flow logs to delete once the VPC's new one exists. They are deleted first only where AWS rejects the new
+        /// one as a duplicate (FlowLogAlreadyExists).
         replaces: BTreeMap<VpcId, BTreeSet<FlowLogId>>,
     },
-    /// Delete flow logs of ours whose VPC has a right one besides.
+    /// Delete managed flow logs whose VPC has another, correct one.
     DeleteFlowLogs {
-        /// Which.
+        /// The flow logs, with the VPC of each.
         flow_logs: BTreeMap<FlowLogId, VpcId>,
     },
 }
@@ -169,41 +169,41 @@ impl Action {
 /// A change with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What to do.
+    /// The change.
     pub action: Action,
-    /// Why, for people.
+    /// The reason, as shown to operators.
     pub why: String,
 }
 
 /// What the plan means for one VPC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VpcPlan {
-    /// Its flow log is as it should be.
+    /// Its managed flow log is correct.
     Covered(FlowLogId),
-    /// Its flow log, ours or an equal one of somebody else, is as it should be but AWS reports that delivery fails.
+    /// It has a correct flow log, managed or not, but AWS reports that its delivery fails.
     Broken {
         /// The flow log.
         flow_log: FlowLogId,
-        /// AWS's message.
+        /// AWS's error message.
         message: String,
     },
-    /// Somebody else's flow log delivers the same to the same group; AWS would refuse a twin.
+    /// An unmanaged flow log with the same properties delivers to the log group. AWS would reject a duplicate.
     CoveredByOthers(FlowLogId),
     /// It gets a flow log.
     Enroll,
-    /// Its flow log is replaced.
+    /// Its managed flow log is replaced.
     Replace {
-        /// What differs, for people.
+        /// What differs from the settings, as shown to operators.
         differences: String,
     },
-    /// It is left alone.
+    /// It is out of scope and left alone.
     OutOfScope(OutOfScope),
 }
 
-/// Why nothing can be done in a place.
+/// Why nothing can be done in an account-Region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Blocked {
-    /// The log group's class cannot be subscribed to and cannot be changed.
+    /// The log group has this class, which has no subscription filters. A log group's class cannot be changed.
     LogGroupClass(String),
 }
 
@@ -212,23 +212,23 @@ impl fmt::Display for Blocked {
         match self {
             Self::LogGroupClass(class) => write!(
                 f,
-                "the log group exists with class {class}, which takes no subscription filter: set another log group name"
+                "the log group has class {class}, which does not support subscription filters: set another log_group_name"
             ),
         }
     }
 }
 
-/// The ordered changes for one account and Region.
+/// The ordered changes of one account-Region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The account and Region.
     pub at: AccountRegion,
-    /// The changes, in the order in which they are safe.
+    /// The changes, in the order in which they must be applied.
     pub steps: Vec<Step>,
-    /// What becomes of each visible VPC.
+    /// The result for each visible VPC.
     pub vpcs: BTreeMap<VpcId, VpcPlan>,
-    /// What a person should know though nothing is done about it.
+    /// What an operator should know although the plan does nothing about it.
     pub notes: Vec<String>,
-    /// Why nothing can be done, if so; there are no steps then.
+    /// Why nothing can be done, if so. There are no steps then.
     pub blocked: Option<Blocked>,
 }

@@ -1,4 +1,4 @@
-//! The planner, told as scenarios: what AWS says is there, and the steps that follow.
+//! The planner by scenario: what AWS returns, and the steps that follow.
 
 mod enrolling;
 mod log_group;
@@ -13,7 +13,7 @@ use crate::settings::tests::with;
 
 const OWN_TAG: (&str, &str) = ("managed-by", "vpc-flow-logs-enroller");
 
-/// An account and Region, the settings it is held against, and what AWS says is there.
+/// An account-Region: the settings, and what AWS returns.
 struct Scenario {
     settings: Settings,
     observed: Observed,
@@ -35,19 +35,19 @@ impl Scenario {
         scenario
     }
 
-    /// The same place, now held against other settings.
+    /// The same account-Region with other settings.
     fn with_settings(mut self, changes: &[(&str, &str)]) -> Self {
         self.settings = with(changes).unwrap();
         self
     }
 
-    /// The same place after something happened there.
+    /// The same account-Region after a change.
     fn after(mut self, change: impl FnOnce(&mut Observed)) -> Self {
         change(&mut self.observed);
         self
     }
 
-    /// A flow log of ours on a VPC as it should be.
+    /// A correct managed flow log of a VPC.
     fn right_flow_log(&self, number: u32, vpc_number: u32) -> FlowLog {
         right_flow_log(&self.desired(), flow_log_id(number), vpc_id(vpc_number).as_str())
     }
@@ -66,24 +66,24 @@ impl Scenario {
         plan(&self.desired(), &self.observed)
     }
 
-    /// Steps with their reasons, notes and what blocks, a line each.
+    /// Steps with their reasons, notes and what blocks, one a line.
     fn story(&self) -> String {
         story(&self.plan())
     }
 
-    /// What the plan says of one VPC.
+    /// What the plan means for one VPC.
     fn verdict(&self, number: u32) -> VpcPlan {
         self.plan().vpcs.remove(&vpc_id(number)).unwrap()
     }
 }
 
-/// The log group as the enroller leaves it with settings that name no key. Its tags were not asked for.
+/// The log group as the enroller leaves it with settings that name no key. Its tags were not fetched.
 pub(crate) fn right_log_group(settings: &Settings) -> LogGroup {
     let (retention_days, class) = (settings.retention_days, LogGroupClass::Standard);
     LogGroup { retention_days, kms_key: None, class, tags: None }
 }
 
-/// A flow log of ours on a VPC without tags, as it should be.
+/// A correct managed flow log of a VPC without tags.
 pub(crate) fn right_flow_log(desired: &Desired<'_>, id: FlowLogId, vpc: &str) -> FlowLog {
     let spec = desired.flow_log(desired.settings.traffic_type);
     FlowLog {

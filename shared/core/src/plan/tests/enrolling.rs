@@ -8,7 +8,7 @@ fn a_fresh_region_gets_log_group_then_filter_then_flow_logs() {
     create-log-group: log group vpc-flow-logs does not exist
     set-retention Some(30): a new log group keeps events for ever
     put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
-    create-flow-logs ALL [vpc-00000001, vpc-00000002]: 2 VPC(s) without a flow log of ours
+    create-flow-logs ALL [vpc-00000001, vpc-00000002]: 2 VPCs have no managed flow log
     "#);
 }
 
@@ -22,7 +22,7 @@ fn a_covered_region_needs_nothing() {
 #[test]
 fn a_new_vpc_in_a_covered_region_gets_a_flow_log_and_nothing_else_changes() {
     let scenario = Scenario::covered_region(1).after(|there| there.vpcs.push(vpc(2)));
-    insta::assert_snapshot!(scenario.story(), @"create-flow-logs ALL [vpc-00000002]: 1 VPC(s) without a flow log of ours");
+    insta::assert_snapshot!(scenario.story(), @"create-flow-logs ALL [vpc-00000002]: 1 VPC has no managed flow log");
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_region_without_vpcs_stays_empty() {
 }
 
 #[test]
-fn a_region_with_only_opted_out_and_shared_in_vpcs_stays_empty() {
+fn a_region_with_only_opted_out_and_shared_vpcs_stays_empty() {
     let scenario = Scenario::fresh_region(2).after(|there| {
         there.vpcs[0].tags = tags(&[("vpc-flow-logs", "off")]);
         there.vpcs[1].owner = "777788889999".parse().unwrap();
@@ -42,13 +42,13 @@ fn a_region_with_only_opted_out_and_shared_in_vpcs_stays_empty() {
 }
 
 #[test]
-fn opting_out_later_keeps_the_flow_log_and_says_so() {
+fn opting_out_later_keeps_the_flow_log_and_is_noted() {
     let scenario = Scenario::covered_region(1).after(|there| there.vpcs[0].tags = tags(&[("vpc-flow-logs", "off")]));
-    insta::assert_snapshot!(scenario.story(), @"note: vpc-00000001: excluded by its tag vpc-flow-logs=off, but flow log fl-00000001 made before stays");
+    insta::assert_snapshot!(scenario.story(), @"note: vpc-00000001: the VPC's tag vpc-flow-logs=off excludes it, but its flow log fl-00000001 is kept");
 }
 
 #[test]
-fn a_shared_in_vpc_is_left_to_its_owner() {
+fn a_shared_vpc_is_left_to_its_owner() {
     let scenario = Scenario::covered_region(1).after(|there| {
         there.vpcs.push(Vpc { owner: "777788889999".parse().unwrap(), ..vpc(2) });
     });
@@ -64,13 +64,13 @@ fn a_vpc_with_a_traffic_type_of_its_own_takes_a_second_call() {
     create-log-group: log group vpc-flow-logs does not exist
     set-retention Some(30): a new log group keeps events for ever
     put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
-    create-flow-logs ALL [vpc-00000001, vpc-00000003]: 2 VPC(s) without a flow log of ours
-    create-flow-logs REJECT [vpc-00000002]: 1 VPC(s) without a flow log of ours
+    create-flow-logs ALL [vpc-00000001, vpc-00000003]: 2 VPCs have no managed flow log
+    create-flow-logs REJECT [vpc-00000002]: 1 VPC has no managed flow log
     "#);
 }
 
 #[test]
-fn a_traffic_type_that_is_none_counts_as_absent_and_is_noted() {
+fn an_invalid_traffic_type_counts_as_absent_and_is_noted() {
     let scenario = Scenario::fresh_region(1).after(|there| {
         there.vpcs[0].tags = tags(&[("vpc-flow-logs-traffic-type", "everything")]);
     });
@@ -78,13 +78,13 @@ fn a_traffic_type_that_is_none_counts_as_absent_and_is_noted() {
     create-log-group: log group vpc-flow-logs does not exist
     set-retention Some(30): a new log group keeps events for ever
     put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
-    create-flow-logs ALL [vpc-00000001]: 1 VPC(s) without a flow log of ours
-    note: vpc-00000001: tag vpc-flow-logs-traffic-type is passed over: "everything" is not a traffic type: expected ALL, ACCEPT or REJECT
+    create-flow-logs ALL [vpc-00000001]: 1 VPC has no managed flow log
+    note: vpc-00000001: tag vpc-flow-logs-traffic-type is ignored: "everything" is not a traffic type: expected ALL, ACCEPT or REJECT
     "#);
 }
 
 #[test]
-fn more_vpcs_than_one_call_takes_are_spread_over_calls() {
+fn more_vpcs_than_one_call_accepts_are_spread_over_calls() {
     let plan = Scenario::fresh_region(700).plan();
     let calls: Vec<(usize, &str)> = plan
         .steps
@@ -98,43 +98,43 @@ fn more_vpcs_than_one_call_takes_are_spread_over_calls() {
     [
         (
             300,
-            "300 VPC(s) without a flow log of ours",
+            "300 VPCs have no managed flow log",
         ),
         (
             300,
-            "300 VPC(s) without a flow log of ours",
+            "300 VPCs have no managed flow log",
         ),
         (
             100,
-            "100 VPC(s) without a flow log of ours",
+            "100 VPCs have no managed flow log",
         ),
     ]
     "#);
 }
 
 #[test]
-fn the_enroller_makes_the_delivery_role_only_where_the_settings_say_so() {
+fn the_enroller_creates_the_delivery_role_only_if_set() {
     let fresh = Scenario::fresh_region(1).with_settings(&[("delivery_role_maker", "enroller")]);
     insta::assert_snapshot!(fresh.story(), @r#"
-    ensure-delivery-role: no flow log of ours delivers to vpc-flow-logs with role PublishFlowLogs yet
+    ensure-delivery-role: no managed flow log delivers to vpc-flow-logs with role PublishFlowLogs yet
     create-log-group: log group vpc-flow-logs does not exist
     set-retention Some(30): a new log group keeps events for ever
     put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
-    create-flow-logs ALL [vpc-00000001]: 1 VPC(s) without a flow log of ours
+    create-flow-logs ALL [vpc-00000001]: 1 VPC has no managed flow log
     "#);
 }
 
 #[test]
-fn the_delivery_role_is_not_looked_at_where_flow_logs_already_deliver_with_it() {
+fn the_delivery_role_is_not_checked_where_flow_logs_deliver_with_it() {
     let enroller = [("delivery_role_maker", "enroller")];
     let covered = Scenario::covered_region(1).with_settings(&enroller);
     insta::assert_snapshot!(covered.story(), @"nothing");
     let one_more = covered.after(|there| there.vpcs.push(vpc(2)));
-    insta::assert_snapshot!(one_more.story(), @"create-flow-logs ALL [vpc-00000002]: 1 VPC(s) without a flow log of ours");
+    insta::assert_snapshot!(one_more.story(), @"create-flow-logs ALL [vpc-00000002]: 1 VPC has no managed flow log");
 }
 
 #[test]
-fn a_delivery_role_or_log_group_of_another_name_is_looked_at_before_flow_logs_use_it() {
+fn a_new_delivery_role_or_log_group_name_has_the_role_checked() {
     for change in [("delivery_role_name", "OtherRole"), ("log_group_name", "other-group")] {
         let plan = Scenario::covered_region(1).with_settings(&[("delivery_role_maker", "enroller"), change]).plan();
         assert_eq!(plan.steps[0].action, Action::EnsureDeliveryRole, "{change:?}: {}", story(&plan));
@@ -142,14 +142,14 @@ fn a_delivery_role_or_log_group_of_another_name_is_looked_at_before_flow_logs_us
 }
 
 #[test]
-fn an_equal_flow_log_of_somebody_else_covers_the_vpc() {
+fn an_equal_unmanaged_flow_log_covers_the_vpc() {
     let scenario = Scenario::covered_region(1).after(|there| there.flow_logs[0].tags = Tags::new());
     insta::assert_snapshot!(scenario.story(), @"nothing");
     assert_eq!(scenario.verdict(1), VpcPlan::CoveredByOthers(flow_log_id(1)));
 }
 
 #[test]
-fn a_foreign_flow_log_to_elsewhere_or_of_other_settings_is_no_reason_to_skip() {
+fn an_unmanaged_flow_log_that_differs_does_not_cover_the_vpc() {
     let differences: [fn(&mut FlowLog); 5] = [
         |log| log.target = FlowLogTarget::Other("arn:aws:s3:::somebodys-bucket".to_owned()),
         |log| log.target = FlowLogTarget::LogGroup("somebodys-group".to_owned()),
@@ -164,7 +164,7 @@ fn a_foreign_flow_log_to_elsewhere_or_of_other_settings_is_no_reason_to_skip() {
         });
         assert_eq!(
             scenario.story(),
-            "create-flow-logs ALL [vpc-00000001]: 1 VPC(s) without a flow log of ours",
+            "create-flow-logs ALL [vpc-00000001]: 1 VPC has no managed flow log",
             "{:?}",
             scenario.observed.flow_logs
         );

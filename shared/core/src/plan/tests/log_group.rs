@@ -1,8 +1,8 @@
-//! The log group: ours is kept as the settings say, somebody else's is left as it is.
+//! The log group: a managed one follows the settings, an unmanaged one is not changed.
 
 use super::*;
 
-/// The log group's tags are looked up where the planner asks for them, as the engine does.
+/// Fetches the log group's tags where the planner needs them, as the engine does.
 fn with_tags(scenario: Scenario, found: Tags) -> Scenario {
     assert!(scenario.desired().needs_group_tags(&scenario.observed));
     scenario.after(|there| there.log_group.as_mut().unwrap().tags = Some(found))
@@ -11,7 +11,7 @@ fn with_tags(scenario: Scenario, found: Tags) -> Scenario {
 const KMS: (&str, &str) = ("kms_key_arn", "arn:aws:kms:{region}:{account}:key/logs");
 
 #[test]
-fn a_log_group_as_it_should_be_needs_no_look_at_its_tags() {
+fn the_tags_of_a_correct_log_group_are_not_needed() {
     let scenario = Scenario::covered_region(1);
     assert!(!scenario.desired().needs_group_tags(&scenario.observed));
     let fresh = Scenario::fresh_region(1);
@@ -37,21 +37,21 @@ fn events_kept_for_ever_take_no_step_on_a_new_log_group() {
     insta::assert_snapshot!(scenario.story(), @r#"
     create-log-group: log group vpc-flow-logs does not exist
     put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
-    create-flow-logs ALL [vpc-00000001]: 1 VPC(s) without a flow log of ours
+    create-flow-logs ALL [vpc-00000001]: 1 VPC has no managed flow log
     "#);
 }
 
 #[test]
-fn retention_and_key_of_our_own_log_group_are_put_right() {
+fn retention_and_key_of_a_managed_log_group_are_repaired() {
     let scenario = Scenario::covered_region(1).with_settings(&[("retention_days", "never-expire"), KMS]);
     insta::assert_snapshot!(with_tags(scenario, tags(&[OWN_TAG])).story(), @r#"
     set-retention None: retention is 30 days, not for ever
-    associate-kms-key arn:aws:kms:eu-west-1:444455556666:key/logs: the log group's key is AWS's own
+    associate-kms-key arn:aws:kms:eu-west-1:444455556666:key/logs: the log group has no KMS key
     "#);
     let another_key = Scenario::covered_region(1)
         .with_settings(&[KMS])
         .after(|there| there.log_group.as_mut().unwrap().kms_key = Some("arn:aws:kms:x".to_owned()));
-    insta::assert_snapshot!(with_tags(another_key, tags(&[OWN_TAG])).story(), @"associate-kms-key arn:aws:kms:eu-west-1:444455556666:key/logs: the log group's key is arn:aws:kms:x");
+    insta::assert_snapshot!(with_tags(another_key, tags(&[OWN_TAG])).story(), @"associate-kms-key arn:aws:kms:eu-west-1:444455556666:key/logs: the log group's KMS key is arn:aws:kms:x, not arn:aws:kms:eu-west-1:444455556666:key/logs");
 }
 
 #[test]
@@ -62,9 +62,9 @@ fn a_key_that_no_setting_names_stays() {
 }
 
 #[test]
-fn retention_and_key_of_somebody_elses_log_group_stay_and_are_noted() {
+fn retention_and_key_of_an_unmanaged_log_group_stay_and_are_noted() {
     let changed = || Scenario::covered_region(1).with_settings(&[("retention_days", "7"), KMS]);
-    insta::assert_snapshot!(with_tags(changed(), tags(&[("managed-by", "somebody")])).story(), @"note: log group vpc-flow-logs was not made by the enroller (managed-by=vpc-flow-logs-enroller is missing): its retention and key are left as they are");
+    insta::assert_snapshot!(with_tags(changed(), tags(&[("managed-by", "somebody")])).story(), @"note: log group vpc-flow-logs was not created by the enroller (it lacks the tag managed-by=vpc-flow-logs-enroller): its retention and key are not changed");
     assert_eq!(changed().story(), with_tags(changed(), Tags::new()).story(), "tags not looked up are no tags");
 }
 
@@ -78,11 +78,11 @@ fn a_log_group_that_cannot_be_subscribed_to_blocks_everything() {
             tags: None,
         });
     });
-    insta::assert_snapshot!(scenario.story(), @"blocked: the log group exists with class INFREQUENT_ACCESS, which takes no subscription filter: set another log group name");
+    insta::assert_snapshot!(scenario.story(), @"blocked: the log group has class INFREQUENT_ACCESS, which does not support subscription filters: set another log_group_name");
 }
 
 #[test]
-fn such_a_log_group_stands_in_nobodys_way_where_no_vpc_wants_it() {
+fn such_a_log_group_does_not_matter_where_no_vpc_needs_it() {
     let scenario = Scenario::fresh_region(0).after(|there| {
         there.log_group = Some(LogGroup {
             retention_days: None,

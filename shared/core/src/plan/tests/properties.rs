@@ -1,4 +1,4 @@
-//! What holds of every plan, whatever AWS shows and whatever is set.
+//! Properties of every plan, whatever AWS returns and whatever the settings are.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -147,12 +147,12 @@ fn rank(action: &Action) -> u8 {
     }
 }
 
-/// The steps but for the look at a delivery role, which comes again until AWS reports that deliveries work.
+/// The steps except the check of a delivery role, which is repeated until AWS reports that deliveries work.
 fn changes(plan: &Plan) -> Vec<&Step> {
     plan.steps.iter().filter(|step| step.action != Action::EnsureDeliveryRole).collect()
 }
 
-/// What nobody gave the enroller leave to change.
+/// What the enroller must not change.
 fn of_others(world: &World, desired: &Desired<'_>) -> World {
     let mut others = world.clone();
     let left_alone = |resource: &str| {
@@ -175,9 +175,9 @@ fn scenario(settings: &Settings) -> Scenario {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// [`World::apply`] asserts on the way that nothing is asked of AWS that it refuses or that loses records.
+    /// [`World::apply`] asserts that no step is a call that AWS rejects or that loses records.
     #[test]
-    fn one_plan_leads_to_where_everything_is_covered_and_nothing_is_left_to_do(
+    fn one_plan_covers_everything_and_leaves_nothing_to_do(
         settings in any_settings(),
         before in any_world(),
     ) {
@@ -221,7 +221,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_in_which_aws_lists_things_changes_no_step(settings in any_settings(), world in any_world()) {
+    fn the_order_in_which_aws_lists_resources_changes_no_step(settings in any_settings(), world in any_world()) {
         let scenario = scenario(&settings);
         let desired = scenario.desired();
         let forwards = world.observe(&desired);
@@ -248,7 +248,7 @@ proptest! {
         let third = plan(&desired, &after.observe(&desired));
         prop_assert_eq!(changes(&third), Vec::<&Step>::new(), "after {} and then {}", story(&first), story(&second));
 
-        // What stayed only because its successor did not deliver goes when it does, and then there is peace.
+        // What was kept only because its successor did not deliver is deleted once it does. Then nothing is left to do.
         after.delivery_works();
         let fourth = plan(&desired, &after.observe(&desired));
         prop_assert!(fourth.steps.iter().all(|step| rank(&step.action) == 5), "{}", story(&fourth));

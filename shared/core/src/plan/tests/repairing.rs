@@ -1,4 +1,4 @@
-//! What was undone or has changed is put right.
+//! What was undone or has changed is repaired.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn a_deleted_filter_is_put_again() {
 }
 
 #[test]
-fn a_filter_that_points_elsewhere_is_put_right() {
+fn a_filter_that_points_elsewhere_is_repaired() {
     let scenario = Scenario::covered_region(1).after(|there| {
         there.filters[0].destination = "arn:aws:logs:eu-west-1:777788889999:destination:Elsewhere".to_owned();
         there.filters[0].pattern = "REJECT".to_owned();
@@ -18,7 +18,7 @@ fn a_filter_that_points_elsewhere_is_put_right() {
 }
 
 #[test]
-fn a_filter_gets_the_role_that_organization_mode_demands() {
+fn a_filter_gets_the_role_that_organization_mode_requires() {
     let organization = [("grant_mode", "organization")];
     let without = Scenario::covered_region(1).with_settings(&organization);
     insta::assert_snapshot!(without.story(), @r#"put-subscription-filter AllTraffic: subscription filter AllTraffic differs: role is "none", not "arn:aws:iam::444455556666:role/VPCFlowLogsFilterRole""#);
@@ -31,7 +31,7 @@ fn a_filter_gets_the_role_that_organization_mode_demands() {
 }
 
 #[test]
-fn filters_of_others_are_left_alone_and_full_slots_are_foretold() {
+fn unmanaged_filters_stay_and_a_full_quota_is_noted() {
     let others = |count: usize| {
         Scenario::covered_region(1).after(|there| {
             let foreign = there.filters.remove(0);
@@ -43,12 +43,12 @@ fn filters_of_others_are_left_alone_and_full_slots_are_foretold() {
     insta::assert_snapshot!(others(FILTER_SLOTS - 1).story(), @"put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist");
     insta::assert_snapshot!(others(FILTER_SLOTS).story(), @r#"
     put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
-    note: the log group carries 5 subscription filters of others, and CloudWatch Logs allows 5: AWS will probably refuse ours
+    note: the log group has 5 unmanaged subscription filters, and CloudWatch Logs allows 5: AWS will probably reject the managed one
     "#);
 }
 
 #[test]
-fn a_filter_of_ours_is_changed_in_its_slot_even_where_all_are_taken() {
+fn the_managed_filter_is_changed_even_where_the_quota_is_full() {
     let scenario = Scenario::covered_region(1).after(|there| {
         there.filters[0].pattern = "REJECT".to_owned();
         let ours = there.filters[0].clone();
@@ -60,9 +60,9 @@ fn a_filter_of_ours_is_changed_in_its_slot_even_where_all_are_taken() {
 }
 
 #[test]
-fn a_deleted_flow_log_is_made_again() {
+fn a_deleted_flow_log_is_created_again() {
     let scenario = Scenario::covered_region(2).after(|there| there.flow_logs.retain(|log| log.id == flow_log_id(2)));
-    insta::assert_snapshot!(scenario.story(), @"create-flow-logs ALL [vpc-00000001]: 1 VPC(s) without a flow log of ours");
+    insta::assert_snapshot!(scenario.story(), @"create-flow-logs ALL [vpc-00000001]: 1 VPC has no managed flow log");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn changed_settings_replace_flow_logs_each_with_its_successor() {
         assert_eq!(scenario.verdict(1), VpcPlan::Replace { differences: difference.to_owned() });
     }
     let scenario = Scenario::covered_region(2).with_settings(&[("aggregation_interval", "60")]);
-    insta::assert_snapshot!(scenario.story(), @"create-flow-logs ALL [vpc-00000001, vpc-00000002] replacing {vpc-00000001: {fl-00000001}, vpc-00000002: {fl-00000002}}: 2 VPC(s) whose flow log differs from the settings");
+    insta::assert_snapshot!(scenario.story(), @"create-flow-logs ALL [vpc-00000001, vpc-00000002] replacing {vpc-00000001: {fl-00000001}, vpc-00000002: {fl-00000002}}: the flow logs of 2 VPCs differ from the settings");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn new_and_changed_vpcs_share_a_call() {
     let scenario = Scenario::covered_region(1)
         .with_settings(&[("aggregation_interval", "60")])
         .after(|there| there.vpcs.push(vpc(2)));
-    insta::assert_snapshot!(scenario.story(), @"create-flow-logs ALL [vpc-00000001, vpc-00000002] replacing {vpc-00000001: {fl-00000001}}: 1 VPC(s) without a flow log of ours, 1 whose differs");
+    insta::assert_snapshot!(scenario.story(), @"create-flow-logs ALL [vpc-00000001, vpc-00000002] replacing {vpc-00000001: {fl-00000001}}: 1 VPC has no managed flow log; the flow log of 1 VPC differs from the settings");
 }
 
 #[test]
@@ -109,31 +109,31 @@ fn a_replaced_flow_log_that_is_still_there_is_only_deleted() {
     let scenario = Scenario::covered_region(1);
     let old = FlowLog { interval: 60, ..scenario.right_flow_log(7, 1) };
     let scenario = scenario.after(|there| there.flow_logs.push(old));
-    insta::assert_snapshot!(scenario.story(), @"delete-flow-logs {fl-00000007: vpc-00000001}: the VPC has a right flow log besides");
+    insta::assert_snapshot!(scenario.story(), @"delete-flow-logs {fl-00000007: vpc-00000001}: the VPC has another, correct flow log");
     assert_eq!(scenario.verdict(1), VpcPlan::Covered(flow_log_id(1)));
 }
 
 #[test]
-fn of_two_equal_flow_logs_of_ours_the_first_stays() {
+fn of_two_equal_managed_flow_logs_the_first_stays() {
     let scenario = Scenario::covered_region(1);
     let twin = scenario.right_flow_log(7, 1);
     let scenario = scenario.after(|there| there.flow_logs.insert(0, twin));
-    insta::assert_snapshot!(scenario.story(), @"delete-flow-logs {fl-00000007: vpc-00000001}: the VPC has a right flow log besides");
+    insta::assert_snapshot!(scenario.story(), @"delete-flow-logs {fl-00000007: vpc-00000001}: the VPC has another, correct flow log");
 }
 
 #[test]
-fn a_flow_log_of_ours_goes_where_an_equal_one_of_somebody_else_delivers() {
+fn a_managed_flow_log_is_deleted_where_an_equal_unmanaged_one_delivers() {
     let scenario = Scenario::covered_region(1).after(|there| {
         let ours = FlowLog { id: flow_log_id(7), interval: 60, ..there.flow_logs[0].clone() };
         there.flow_logs[0].tags = Tags::new();
         there.flow_logs.push(ours);
     });
-    insta::assert_snapshot!(scenario.story(), @"delete-flow-logs {fl-00000007: vpc-00000001}: the VPC has a right flow log besides");
+    insta::assert_snapshot!(scenario.story(), @"delete-flow-logs {fl-00000007: vpc-00000001}: the VPC has another, correct flow log");
     assert_eq!(scenario.verdict(1), VpcPlan::CoveredByOthers(flow_log_id(1)));
 }
 
 #[test]
-fn a_flow_log_that_does_not_deliver_is_told_and_nothing_is_deleted_for_its_sake() {
+fn nothing_is_deleted_for_a_flow_log_that_does_not_deliver() {
     let scenario = Scenario::covered_region(1).after(|there| {
         let old = FlowLog { id: flow_log_id(7), interval: 60, ..there.flow_logs[0].clone() };
         there.flow_logs[0].delivery = Delivery::Failed("Rate limited".to_owned());
@@ -142,12 +142,12 @@ fn a_flow_log_that_does_not_deliver_is_told_and_nothing_is_deleted_for_its_sake(
     insta::assert_snapshot!(scenario.story(), @"nothing");
     let broken = VpcPlan::Broken { flow_log: flow_log_id(1), message: "Rate limited".to_owned() };
     assert_eq!(scenario.verdict(1), broken);
-    let of_somebody_else = scenario.after(|there| there.flow_logs[0].tags = Tags::new());
-    assert_eq!(of_somebody_else.verdict(1), broken);
+    let unmanaged = scenario.after(|there| there.flow_logs[0].tags = Tags::new());
+    assert_eq!(unmanaged.verdict(1), broken);
 }
 
 #[test]
-fn an_access_error_has_the_delivery_role_looked_at_by_whom_it_is_made() {
+fn an_access_error_has_the_delivery_role_checked_if_the_enroller_makes_it() {
     let refused = || {
         Scenario::covered_region(1).after(|there| {
             let message = "Access error (The log destination is not accessible)";
@@ -159,7 +159,7 @@ fn an_access_error_has_the_delivery_role_looked_at_by_whom_it_is_made() {
 }
 
 #[test]
-fn an_access_error_of_another_role_is_none_of_ours() {
+fn an_access_error_of_another_role_is_ignored() {
     let scenario = Scenario::covered_region(1).with_settings(&[("delivery_role_maker", "enroller")]).after(|there| {
         let mut theirs = FlowLog { id: flow_log_id(7), tags: Tags::new(), ..there.flow_logs[0].clone() };
         theirs.delivery_role = Some("arn:aws:iam::444455556666:role/Theirs".to_owned());

@@ -1,4 +1,4 @@
-//! One account and Region of AWS as far as a plan touches it: what each step does there, and what must never be asked.
+//! One account-Region of AWS, as far as a plan concerns it: the effect of each step, and calls that must never happen.
 
 use super::*;
 
@@ -6,7 +6,7 @@ use super::*;
 pub(super) struct World {
     pub(super) vpcs: Vec<Vpc>,
     pub(super) flow_logs: Vec<FlowLog>,
-    /// With its tags, which [`World::observe`] shows only where the planner asks for them.
+    /// With its tags, which [`World::observe`] returns only where the planner needs them.
     pub(super) log_group: Option<LogGroup>,
     pub(super) filters: Vec<SubscriptionFilter>,
 }
@@ -25,19 +25,19 @@ impl World {
     pub(super) fn apply(&mut self, desired: &Desired<'_>, steps: &[Step]) {
         for step in steps {
             match &step.action {
-                // Whether deliveries work again shows only minutes later: see [`World::delivery_works`].
+                // Deliveries work again only minutes later: see [`World::delivery_works`].
                 Action::EnsureDeliveryRole => {}
                 Action::CreateLogGroup { kms_key } => {
-                    assert_eq!(self.log_group, None, "AWS refuses a log group that exists");
+                    assert_eq!(self.log_group, None, "AWS rejects a log group that exists");
                     let tags = Some(tags(&[OWN_TAG]));
                     let class = LogGroupClass::Standard;
                     self.log_group = Some(LogGroup { retention_days: None, kms_key: kms_key.clone(), class, tags });
                 }
-                Action::SetRetention { days } => self.our_log_group().retention_days = *days,
-                Action::AssociateKmsKey { key } => self.our_log_group().kms_key = Some(key.clone()),
+                Action::SetRetention { days } => self.managed_log_group().retention_days = *days,
+                Action::AssociateKmsKey { key } => self.managed_log_group().kms_key = Some(key.clone()),
                 Action::PutFilter { filter } => {
-                    let group = self.log_group.as_ref().expect("AWS refuses a filter without its log group");
-                    assert_eq!(group.class, LogGroupClass::Standard, "AWS refuses a filter on other classes");
+                    let group = self.log_group.as_ref().expect("AWS rejects a filter without its log group");
+                    assert_eq!(group.class, LogGroupClass::Standard, "AWS rejects a filter on other classes");
                     self.filters.retain(|present| present.name != filter.name);
                     self.filters.push(filter.clone());
                 }
@@ -57,9 +57,9 @@ impl World {
         }
     }
 
-    fn our_log_group(&mut self) -> &mut LogGroup {
-        let group = self.log_group.as_mut().expect("the log group is made before it is changed");
-        assert!(is_ours(group.tags.as_ref().unwrap()), "somebody else's log group is left as it is");
+    fn managed_log_group(&mut self) -> &mut LogGroup {
+        let group = self.log_group.as_mut().expect("the log group is created before it is changed");
+        assert!(is_ours(group.tags.as_ref().unwrap()), "an unmanaged log group is not changed");
         group
     }
 
@@ -74,9 +74,9 @@ impl World {
         assert!(replaces.keys().all(|vpc| vpcs.contains(vpc)), "what is replaced gets a successor");
         assert!(self.filters.contains(&desired.filter()), "a record before the filter would be lost");
         for id in vpcs {
-            let vpc = self.vpcs.iter().find(|vpc| vpc.id == *id).expect("AWS refuses a VPC that is not there");
-            assert_eq!(vpc.owner, desired.at.account, "AWS refuses a shared-in VPC");
-            assert!(!self.has_right_flow_log(desired, vpc), "AWS refuses a twin");
+            let vpc = self.vpcs.iter().find(|vpc| vpc.id == *id).expect("AWS rejects a VPC that does not exist");
+            assert_eq!(vpc.owner, desired.at.account, "AWS rejects a shared VPC");
+            assert!(!self.has_right_flow_log(desired, vpc), "AWS rejects a duplicate");
             let number = self.flow_logs.iter().map(|log| log.id.clone()).collect::<BTreeSet<_>>().len() + 0x1000;
             self.flow_logs.push(FlowLog {
                 id: flow_log_id(u32::try_from(number).unwrap()),
@@ -97,14 +97,14 @@ impl World {
         }
     }
 
-    /// Deleting is right only for what is ours and only where a right flow log remains.
+    /// A flow log may be deleted only if it is managed and a correct one remains.
     fn delete_flow_log(&mut self, desired: &Desired<'_>, id: &FlowLogId, vpc: &VpcId) {
-        let position = self.flow_logs.iter().position(|log| log.id == *id).expect("what is deleted is there");
+        let position = self.flow_logs.iter().position(|log| log.id == *id).expect("what is deleted exists");
         let gone = self.flow_logs.remove(position);
-        assert!(is_ours(&gone.tags), "{id} is somebody else's");
+        assert!(is_ours(&gone.tags), "{id} is unmanaged");
         assert_eq!(gone.resource, vpc.as_str());
         let vpc = self.vpcs.iter().find(|there| there.id == *vpc).unwrap();
-        assert!(self.has_right_flow_log(desired, vpc), "{id} goes and leaves {} without a right flow log", vpc.id);
+        assert!(self.has_right_flow_log(desired, vpc), "deleting {id} leaves {} without a correct flow log", vpc.id);
     }
 
     pub(super) fn has_right_flow_log(&self, desired: &Desired<'_>, vpc: &Vpc) -> bool {
@@ -125,7 +125,7 @@ pub(super) fn is_ours(tags: &Tags) -> bool {
     tags.get(OWN_TAG.0).is_some_and(|value| value == OWN_TAG.1)
 }
 
-/// Which traffic of a VPC is wanted, if any, read from its tags in another way than the planner does.
+/// The traffic type a VPC's flow log should have, if any, read from its tags independently of the planner.
 pub(super) fn wanted_traffic_type(desired: &Desired<'_>, vpc: &Vpc) -> Option<TrafficType> {
     let tag = |key: &str| vpc.tags.get(key).map(|value| value.to_ascii_uppercase());
     if vpc.owner != desired.at.account || tag("vpc-flow-logs").as_deref() == Some("OFF") {
