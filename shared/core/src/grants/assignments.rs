@@ -1,4 +1,4 @@
-//! To which shard an account's subscription filter belongs.
+//! The shard that an account's subscription filter belongs to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,36 +7,36 @@ use crate::arn::Arn;
 use crate::ids::{AccountId, OrganizationId};
 use crate::names::DestinationName;
 
-/// Where each account's filter belongs in one Region.
+/// The destination of each account's filter in one Region.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ShardAssignments {
     named: BTreeMap<AccountId, DestinationName>,
-    /// Those of them that a statement of ours lists.
+    /// The accounts that a managed statement lists.
     listed: BTreeSet<AccountId>,
-    everyone_else: Option<DestinationName>,
+    organization_shard: Option<DestinationName>,
 }
 
 impl ShardAssignments {
     /// The destination for an account's filter; `None` where the account is not granted.
     pub fn get(&self, account: &AccountId) -> Option<&DestinationName> {
-        self.named.get(account).or(self.everyone_else.as_ref())
+        self.named.get(account).or(self.organization_shard.as_ref())
     }
 
-    /// The accounts that a policy names. In organization mode others are granted too.
+    /// The accounts that a policy names. In organization mode other accounts are granted, too.
     pub fn named(&self) -> &BTreeMap<AccountId, DestinationName> {
         &self.named
     }
 
-    /// Whether a statement of ours lists the account, and not only one of others.
+    /// Whether a managed statement lists the account, and not only an unmanaged one.
     pub fn is_listed(&self, account: &AccountId) -> bool {
         self.listed.contains(account)
     }
 
-    /// Takes the lowest shard that lists an account in our statement, else the lowest on which others let it in, else
-    /// the lowest unreadable one that mentions it.
+    /// Assigns an account to the lowest shard that lists it in the managed statement, else to the lowest on which an
+    /// unmanaged statement authorizes it, else to the lowest unreadable one that mentions it.
     pub(super) fn collect<'a>(
         holdings: impl Iterator<Item = (&'a DestinationName, &'a PolicyAccounts)> + Clone,
-        everyone_else: Option<DestinationName>,
+        organization_shard: Option<DestinationName>,
     ) -> Self {
         let kinds: [fn(&PolicyAccounts) -> &BTreeSet<AccountId>; 3] =
             [|h| &h.listed, |h| &h.by_others, |h| &h.mentioned];
@@ -49,12 +49,12 @@ impl ShardAssignments {
                 }
             }
         }
-        Self { named, listed, everyone_else }
+        Self { named, listed, organization_shard }
     }
 }
 
 impl RegionGrants {
-    /// Where filters belong as things stand. `organization` is given in organization mode only.
+    /// The assignments by the policies as they are. Pass `organization` in organization mode only.
     pub fn assignments(&self, organization: Option<&OrganizationId>) -> ShardAssignments {
         let holdings: Vec<_> = self
             .shards()
@@ -62,16 +62,16 @@ impl RegionGrants {
             .map(|shard| (&shard.name, PolicyAccounts::of(shard, &self.arn_of(&shard.name))))
             .collect();
         let first = self.shards().get(&ShardNaming::FIRST);
-        let everyone_else = first.filter(|first| {
-            organization.is_some_and(|organization| lets_in(first, organization, &self.arn_of(&first.name)))
+        let organization_shard = first.filter(|first| {
+            organization.is_some_and(|organization| authorizes(first, organization, &self.arn_of(&first.name)))
         });
-        let everyone_else = everyone_else.map(|first| first.name.clone());
-        ShardAssignments::collect(holdings.iter().map(|(name, holdings)| (*name, holdings)), everyone_else)
+        let organization_shard = organization_shard.map(|first| first.name.clone());
+        ShardAssignments::collect(holdings.iter().map(|(name, holdings)| (*name, holdings)), organization_shard)
     }
 }
 
-/// Whether a shard lets the whole organization in, or probably does.
-pub(super) fn lets_in(shard: &Shard, organization: &OrganizationId, arn: &Arn) -> bool {
+/// Whether a shard's policy authorizes the whole organization, or probably does because it is unreadable.
+pub(super) fn authorizes(shard: &Shard, organization: &OrganizationId, arn: &Arn) -> bool {
     match &shard.policy {
         PolicyState::Absent => false,
         PolicyState::Parsed(policy) => policy.allows_organization(organization, arn),
@@ -79,14 +79,14 @@ pub(super) fn lets_in(shard: &Shard, organization: &OrganizationId, arn: &Arn) -
     }
 }
 
-/// The accounts that have something to do with a shard.
+/// The accounts in a shard's policy.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PolicyAccounts {
-    /// Listed in our statement.
+    /// Listed in the managed statement.
     pub(super) listed: BTreeSet<AccountId>,
-    /// Let in by statements of others.
+    /// Authorized by unmanaged statements.
     pub(super) by_others: BTreeSet<AccountId>,
-    /// Occurring in a policy that cannot be read.
+    /// Occurring in a policy that cannot be parsed.
     pub(super) mentioned: BTreeSet<AccountId>,
 }
 
@@ -100,7 +100,7 @@ impl PolicyAccounts {
                 mentioned: BTreeSet::new(),
             },
             PolicyState::Unreadable { text, .. } => {
-                // The central account stands in every policy, in the ARN of the resource.
+                // Every policy contains the central account, in the resource's ARN.
                 let text = text.replace(&arn.to_string(), "");
                 let numbers = text.split(|c: char| !c.is_ascii_digit());
                 let mentioned = numbers.filter_map(|number| number.parse().ok()).collect();

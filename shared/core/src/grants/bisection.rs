@@ -1,15 +1,15 @@
-//! Which of the accounts that are to be granted AWS will not take.
+//! Finds the accounts that AWS rejects in a policy.
 
 use std::collections::BTreeSet;
 
 use crate::ids::AccountId;
 
-/// Finds the accounts that make AWS refuse a policy, by asking about halves: AWS refuses a document as a whole, does not
-/// say for which principal, and one account must not keep hundreds from being granted.
+/// Finds the accounts that make AWS reject a policy, by trying halves. AWS rejects a document as a whole and does not
+/// name the principal, and one account must not keep hundreds from being granted.
 ///
-/// Ask about [`Self::candidate`], say what the answer was, until there is none. For *k* refused accounts of *n* that
-/// takes some 2 *k* log *n* questions. What was accepted stays in every later candidate, so each question that is
-/// answered with yes leaves AWS with a better policy than before.
+/// Put a policy with [`Self::candidate`] and report the result with [`Self::accept`] or [`Self::refuse`], until there
+/// is no candidate. For *k* rejected accounts of *n* that takes some 2 *k* log *n* puts. Accepted accounts stay in every
+/// later candidate, so each put that succeeds leaves a better policy at AWS than before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrincipalBisection {
     accepted: BTreeSet<AccountId>,
@@ -18,41 +18,41 @@ pub struct PrincipalBisection {
 }
 
 impl PrincipalBisection {
-    /// For accounts that were refused together, while the policy without any of them was taken.
+    /// Starts with accounts that AWS rejected together, while it accepted the policy without them.
     pub fn new(together: &BTreeSet<AccountId>) -> Self {
         let mut bisection = Self { accepted: BTreeSet::new(), refused: BTreeSet::new(), open: Vec::new() };
         bisection.split(together.iter().copied().collect());
         bisection
     }
 
-    /// The accounts to ask about next, all at once; `None` when each is known.
+    /// The accounts to put next, all at once; `None` once the result of each is known.
     pub fn candidate(&self) -> Option<BTreeSet<AccountId>> {
         let part = self.open.last()?;
         Some(self.accepted.iter().chain(part).copied().collect())
     }
 
-    /// AWS took the candidate.
+    /// AWS accepted the candidate.
     pub fn accept(&mut self) {
         self.accepted.extend(self.open.pop().unwrap_or_default());
     }
 
-    /// AWS refused the candidate.
+    /// AWS rejected the candidate.
     pub fn refuse(&mut self) {
         let part = self.open.pop().unwrap_or_default();
         self.split(part);
     }
 
-    /// The accounts that were taken.
+    /// The accounts that AWS accepts, as far as known.
     pub fn accepted(&self) -> &BTreeSet<AccountId> {
         &self.accepted
     }
 
-    /// The accounts that AWS refuses.
+    /// The accounts that AWS rejects, as far as known.
     pub fn refused(&self) -> &BTreeSet<AccountId> {
         &self.refused
     }
 
-    /// One refused account is found; of several, each half is asked about.
+    /// A single rejected account is a result. Several are split into halves to try.
     fn split(&mut self, mut part: Vec<AccountId>) {
         if part.len() < 2 {
             self.refused.extend(part);
@@ -73,33 +73,33 @@ mod tests {
         numbers.into_iter().map(|number| format!("{number:012}").parse().unwrap()).collect()
     }
 
-    /// Asks until all is known; returns how many questions that took.
+    /// Tries candidates until all is known; returns the number of puts.
     fn ask(bisection: &mut PrincipalBisection, bad: &BTreeSet<AccountId>) -> usize {
-        let mut questions = 0;
+        let mut puts = 0;
         while let Some(candidate) = bisection.candidate() {
-            questions += 1;
+            puts += 1;
             if candidate.is_disjoint(bad) { bisection.accept() } else { bisection.refuse() }
         }
-        questions
+        puts
     }
 
     #[test]
-    fn one_account_that_was_refused_alone_needs_no_question() {
+    fn one_account_that_was_rejected_alone_needs_no_put() {
         let bisection = PrincipalBisection::new(&accounts([7]));
         assert_eq!((bisection.candidate(), bisection.refused()), (None, &accounts([7])));
     }
 
     #[test]
-    fn one_of_three_hundred_is_found_with_few_questions() {
+    fn one_of_three_hundred_is_found_with_few_puts() {
         let mut bisection = PrincipalBisection::new(&accounts(1..=300));
-        let questions = ask(&mut bisection, &accounts([123]));
-        assert!(questions <= 18, "{questions} questions");
+        let puts = ask(&mut bisection, &accounts([123]));
+        assert!(puts <= 18, "{puts} puts");
         assert_eq!(bisection.refused(), &accounts([123]));
     }
 
     proptest! {
         #[test]
-        fn every_account_is_taken_or_found_to_be_refused(
+        fn every_account_is_accepted_or_found_to_be_rejected(
             all in prop::collection::btree_set(1_u64..400, 1..200),
             picks in prop::collection::vec(any::<prop::sample::Index>(), 1..6),
         ) {

@@ -1,30 +1,31 @@
 //! Grants: which account may subscribe to which destination of a Region.
 //!
-//! A policy holds some 326 accounts, so a Region may need several destinations, its *shards*, all with the same
-//! target and role. The policies themselves are the record of who is where. [`plan_grants`] says what to write,
-//! [`verify`] whether it arrived, [`RegionGrants::placement`] to which destination an account's filter belongs.
+//! A policy has room for some 326 accounts, so a Region may need several destinations, its *shards*, all with the same
+//! target and role. The policies themselves record which account is on which shard. [`plan_grants`] plans what to
+//! write, [`verify`] checks that it arrived, and [`RegionGrants::assignments`] gives the destination of each account's
+//! filter.
 //!
 //! # Guarantees
 //!
-//! - ShardAssignments is stable: an account stays on the shard that lists it. A new one goes to the first shard with room.
-//! - No document exceeds [`MAX_POLICY_BYTES`](crate::policy::MAX_POLICY_BYTES), and statements of others stay.
-//! - An account is removed only on evidence that it departed, never because it is not wanted, and never more than
-//!   the [`RevocationGuard`] lets through at once.
-//! - Planning on the result of a plan writes nothing, but for revocations that were withheld and that the grants
-//!   added since make a smaller share.
+//! - Assignments are stable: an account stays on the shard that lists it. A new one goes to the first shard with room.
+//! - No document exceeds [`MAX_POLICY_BYTES`](crate::policy::MAX_POLICY_BYTES), and unmanaged statements are kept.
+//! - An account is removed only on evidence that it departed, never merely because it is not wanted, and never more at
+//!   once than the [`RevocationGuard`] allows.
+//! - Planning again after a plan was applied writes nothing. The only exception is revocations that were held back: the
+//!   grants added in between may make them a share that the guard allows.
 //!
 //! # Organization mode
 //!
 //! The first shard's policy names the organization instead of accounts. Accounts listed on other shards stay listed
-//! there, because their filters point there; all others, present and future, belong to the first shard. The way back
+//! there, because their filters point there. All others, present and future, belong to the first shard. The way back
 //! is not planned: as long as a policy names an organization, no account is listed on that shard, new ones go to
-//! others, and a problem is reported until somebody takes the statement out.
+//! other shards, and a problem is reported until an operator removes the statement.
 //!
 //! # Caveats
 //!
-//! A shard whose policy cannot be read is not written. An account whose id occurs anywhere in its text is taken to be
-//! granted there and is not placed a second time: its filter would be moved, and moved back when the policy is mended.
-//! An account that the text does not contain is certainly not granted by it, and is placed on another shard.
+//! A shard whose policy cannot be parsed is not written. An account whose id occurs anywhere in its text counts as
+//! granted there and is not assigned again: its filter would be moved, and moved back once the policy is fixed. An
+//! account that the text does not contain is certainly not granted by it, and is assigned to another shard.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +46,7 @@ pub use planner::plan_grants;
 pub use shards::{RegionGrants, ShardNaming};
 pub use verify::{Mismatch, verify};
 
-/// A destination of ours, as DescribeDestinations shows it.
+/// A destination that is one of the Region's shards, as DescribeDestinations returns it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shard {
     /// Its name.
@@ -58,24 +59,24 @@ pub struct Shard {
     pub policy: PolicyState,
 }
 
-/// What is known of a destination's access policy.
+/// The state of a destination's access policy.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PolicyState {
-    /// None was put yet: nobody may subscribe.
+    /// The destination has no policy yet, so no account may subscribe.
     Absent,
-    /// Read and understood.
+    /// It was parsed.
     Parsed(DestinationPolicy),
-    /// In force at AWS, but not understood here. Must not be replaced.
+    /// It is in force at AWS but could not be parsed. It must not be replaced.
     Unreadable {
-        /// The policy as AWS gave it.
+        /// The policy as AWS returned it.
         text: String,
-        /// What is wrong with it.
+        /// Why it could not be parsed.
         error: PolicyError,
     },
 }
 
 impl PolicyState {
-    /// Reads what DescribeDestinations gave as `accessPolicy`.
+    /// Parses `accessPolicy` of DescribeDestinations.
     pub fn read(access_policy: Option<&str>) -> Self {
         match access_policy {
             None | Some("") => Self::Absent,
@@ -87,37 +88,38 @@ impl PolicyState {
     }
 }
 
-/// Everything the planner looks at in one Region.
+/// The planner's inputs for one Region.
 #[derive(Debug, Clone)]
 pub struct GrantInputs<'a> {
-    /// The destinations that are there.
+    /// The existing destinations.
     pub observed: &'a RegionGrants,
-    /// Organization mode: the organization that the first shard's policy names. `None`: accounts are listed.
+    /// In organization mode, the organization that the first shard's policy should name. `None` lists accounts.
     ///
-    /// Set it only once every filter that points at the first shard has a role, or these filters stop delivering.
+    /// Set it only once every filter that points at the first shard has a role. Filters without one stop delivering.
     pub organization: Option<&'a OrganizationId>,
-    /// The accounts that are to be granted.
+    /// The accounts to grant.
     pub wanted: &'a BTreeSet<AccountId>,
-    /// The accounts known, on evidence, to have been closed or to have left. One that is also wanted is kept.
+    /// The accounts that, on evidence, were closed or left the organization. An account that is also wanted is kept.
     pub departed: &'a BTreeSet<AccountId>,
-    /// What every shard delivers to.
+    /// The stream that every shard should deliver to.
     pub target: &'a Arn,
-    /// The role every shard delivers with.
+    /// The role that every shard should deliver with.
     pub role: &'a Arn,
-    /// How many revocations pass.
+    /// Limits the number of revocations.
     pub guard: RevocationGuard,
-    /// Whether an account listed on several shards is taken off all but the first. Its filter may still point at
-    /// one of the others and would then lose records, so do this only when an earlier run reported the account in
+    /// Whether an account listed on several shards is removed from all but the first. Its filter may still point at
+    /// one of the others and would then lose records. So do this only when an earlier run reported the account in
     /// [`GrantPlan::on_several_shards`] and its filter was put again since: in the sweep, not on an event.
     pub consolidate: bool,
 }
 
-/// Stops a run that would take the grants of suspiciously many accounts.
+/// Stops a run that would remove the grants of suspiciously many accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RevocationGuard {
-    /// How many of all grants of a Region one run may remove, in percent, rounded down; one is always allowed.
+    /// The largest share of a Region's grants that one run may remove, in percent. The number of grants is rounded down,
+    /// and one is always allowed.
     pub max_share_percent: u8,
-    /// A person said that it is meant.
+    /// Whether an operator has allowed the run to remove more.
     pub overridden: bool,
 }
 
@@ -128,30 +130,30 @@ impl RevocationGuard {
     }
 }
 
-/// What to write in one Region, and what holds afterwards.
+/// What to write in one Region, and the state afterwards.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct GrantPlan {
-    /// The writes, first shard first. They do not depend on each other.
+    /// The writes, in the order of the shards' numbers. They do not depend on each other.
     pub writes: Vec<ShardWrite>,
-    /// Where each account's filter belongs after the writes.
+    /// The destination of each account's filter after the writes.
     pub assignments: ShardAssignments,
-    /// Wanted accounts that were granted nowhere and are now.
+    /// Wanted accounts that are granted by these writes and were not before.
     pub granted: BTreeSet<AccountId>,
-    /// Departed accounts that are taken off.
+    /// Departed accounts whose grants these writes remove.
     pub revoked: BTreeSet<AccountId>,
-    /// Departed accounts that the guard keeps on.
+    /// Departed accounts whose grants the guard keeps.
     pub withheld: BTreeSet<AccountId>,
-    /// Accounts found on several shards: their filters have to be put again, to the shard of [`Self::assignments`].
+    /// Accounts found on several shards. Their filters have to be put again, to the destination in [`Self::assignments`].
     pub on_several_shards: BTreeSet<AccountId>,
-    /// What needs a person.
+    /// What an operator has to resolve.
     pub problems: Vec<GrantProblem>,
     /// How full each shard is after the writes.
     pub usage: Vec<ShardUsage>,
 }
 
 impl GrantPlan {
-    /// Whether carrying out `write` stays within this plan, which a person has seen. Part of a write is within it: what
-    /// somebody else wrote since need not be written.
+    /// Whether applying `write` stays within this plan, which an operator has approved. Part of a write does: another
+    /// principal may have written the rest since.
     pub fn includes(&self, write: &ShardWrite) -> bool {
         let within = |planned: &ShardWrite| {
             planned.name == write.name
@@ -166,7 +168,7 @@ impl GrantPlan {
     }
 }
 
-/// One destination to write: PutDestination where `create` or `repoint` is set, then PutDestinationPolicy where
+/// A destination to write: with PutDestination if `create` or `repoint` is set, then with PutDestinationPolicy if
 /// `policy` is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShardWrite {
@@ -174,21 +176,21 @@ pub struct ShardWrite {
     pub name: DestinationName,
     /// Its ARN.
     pub arn: Arn,
-    /// What it is to deliver to.
+    /// The stream it should deliver to.
     pub target: Arn,
-    /// The role it is to deliver with.
+    /// The role it should deliver with.
     pub role: Arn,
-    /// It does not exist yet.
+    /// Whether it has to be created.
     pub create: bool,
-    /// It exists with another target or role. The name is ours in the central account, so this is mended.
+    /// Whether it exists with another target or role. Its name marks it as a shard, so this is repaired.
     pub repoint: bool,
     /// The policy to put. It is rendered where it is sent.
     pub policy: Option<DestinationPolicy>,
     /// Put the policy with `forceUpdate`, which AWS demands for the change from accounts to an organization.
     pub force: bool,
-    /// Accounts listed that were not.
+    /// Accounts that the policy lists and the stored one does not.
     pub added: BTreeSet<AccountId>,
-    /// Accounts no longer listed.
+    /// Accounts that the stored policy lists and this one does not.
     pub removed: BTreeSet<AccountId>,
 }
 
@@ -215,52 +217,54 @@ impl ShardWrite {
 pub struct ShardUsage {
     /// Its name.
     pub name: DestinationName,
-    /// How many accounts our statement lists.
+    /// The number of accounts in the managed statement.
     pub accounts: usize,
-    /// Bytes of the compact document, which is what a put is measured by; of the stored one where it is unreadable.
+    /// Bytes of the compact document, which is what AWS measures in a put; or of the stored one where it is unreadable.
     pub bytes: usize,
     /// Bytes left of [`MAX_POLICY_BYTES`](crate::policy::MAX_POLICY_BYTES).
     pub free_bytes: usize,
-    /// How many accounts more could be listed; 0 where none may be added.
+    /// How many more accounts could be listed; 0 where none may be added.
     pub room: usize,
 }
 
-/// Something about a Region's grants that the planner will not settle by itself.
+/// A problem with a Region's grants that the planner does not resolve by itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GrantProblem {
-    /// The policy is in force but cannot be read; the shard is not written.
-    #[error("{shard} is left alone: its policy cannot be read; mend it by hand")]
+    /// The policy is in force but cannot be parsed. The shard is not written.
+    #[error("{shard} is not changed: its policy cannot be parsed; fix it by hand")]
     UnreadablePolicy {
         /// The shard.
         shard: DestinationName,
-        /// What is wrong.
+        /// Why it cannot be parsed.
         #[source]
         error: PolicyError,
     },
-    /// The document that should be put is longer than AWS takes; the shard is not written.
-    #[error("{shard} is left alone: its policy would have {bytes} bytes; shorten the statements that are not ours")]
+    /// The document to put is longer than AWS accepts. The shard is not written.
+    #[error("{shard} is not changed: its policy would have {bytes} bytes; shorten its unmanaged statements")]
     PolicyTooLong {
         /// The shard.
         shard: DestinationName,
         /// The length the document would have.
         bytes: usize,
     },
-    /// A departed account is named by a statement that is not ours.
-    #[error("account {account} departed, but a statement on {shard} that is not ours still names it; remove it there")]
+    /// An unmanaged statement names a departed account.
+    #[error("account {account} departed, but an unmanaged statement on {shard} still names it; remove it there")]
     DepartedNamedByOthers {
         /// The account.
         account: AccountId,
         /// The shard.
         shard: DestinationName,
     },
-    /// Accounts are to be listed, but this policy names an organization, so that every filter on it needs a role.
-    #[error("no account is added to {shard}: its policy names an organization; filters on it need a role")]
+    /// Accounts should be listed, but this policy names an organization, so that every filter on it needs a role.
+    #[error("no account is added to {shard}: its policy names an organization, so filters on it need a role")]
     DemandsFilterRoles {
         /// The shard.
         shard: DestinationName,
     },
-    /// Our statement names another organization than the settings; replacing it would cut that one off.
-    #[error("{shard} is left alone: it names organization {found}; if that is outdated, allow the mass revocation")]
+    /// The managed statement names another organization than the settings. Replacing it would cut that one off.
+    #[error(
+        "{shard} is not changed: its policy names organization {found}; if that is outdated, allow the mass revocation"
+    )]
     OtherOrganization {
         /// The shard.
         shard: DestinationName,

@@ -1,8 +1,8 @@
-//! From the shards that are there to the writes that make them right.
+//! From the existing shards to the writes that make them correct.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::assignments::{PolicyAccounts, lets_in};
+use super::assignments::{PolicyAccounts, authorizes};
 use super::{
     GrantInputs, GrantPlan, GrantProblem, PolicyState, Shard, ShardAssignments, ShardNaming, ShardUsage, ShardWrite,
 };
@@ -11,10 +11,41 @@ use crate::ids::{AccountId, OrganizationId};
 use crate::names::DestinationName;
 use crate::policy::{DestinationPolicy, MAX_POLICY_BYTES};
 
-/// Plans one Region: what to write so that every wanted account is granted, on exactly one shard.
+/// Plans one Region: what to write so that every wanted account is granted on exactly one shard.
 ///
-/// The first shard is made when there is an account to put on it or when it is to name the organization, not before.
-/// A gap in the numbers stays until a new shard is needed, which takes the lowest free number.
+/// The first shard is created once there is an account for it, or once it should name the organization. A gap in the
+/// numbers stays until a new shard is needed, which takes the lowest free number.
+///
+/// # Examples
+///
+/// ```
+/// use std::collections::BTreeSet;
+///
+/// use enroller_core::grants::{GrantInputs, RegionGrants, RevocationGuard, ShardNaming, plan_grants};
+/// use enroller_core::ids::AccountId;
+///
+/// // A Region without destinations, and two accounts to grant.
+/// let naming = ShardNaming::new("VPCFlowLogsDestination".parse()?)?;
+/// let observed = RegionGrants::new("eu-west-1".parse()?, "111122223333".parse()?, naming, []);
+/// let wanted: BTreeSet<AccountId> = ["444455556666".parse()?, "777788889999".parse()?].into();
+///
+/// let plan = plan_grants(&GrantInputs {
+///     observed: &observed,
+///     organization: None,
+///     wanted: &wanted,
+///     departed: &BTreeSet::new(),
+///     target: &"arn:aws:firehose:eu-west-1:111122223333:deliverystream/flow-logs".parse()?,
+///     role: &"arn:aws:iam::111122223333:role/ToFirehose".parse()?,
+///     guard: RevocationGuard { max_share_percent: 10, overridden: false },
+///     consolidate: false,
+/// });
+/// assert_eq!(plan.writes.len(), 1);
+/// assert!(plan.writes[0].create);
+/// assert_eq!(plan.granted, wanted);
+/// assert_eq!(plan.usage[0].accounts, 2);
+/// assert!(plan.problems.is_empty());
+/// # Ok::<(), enroller_core::ids::Invalid>(())
+/// ```
 pub fn plan_grants(inputs: &GrantInputs<'_>) -> GrantPlan {
     let mut planner = Planner::observe(inputs);
     planner.revoke();
@@ -24,12 +55,12 @@ pub fn plan_grants(inputs: &GrantInputs<'_>) -> GrantPlan {
     }
     planner.leave_oversized_alone();
     if inputs.organization.is_none() {
-        planner.at();
+        planner.assign();
     }
     planner.finish()
 }
 
-/// A shard as it is to be.
+/// The desired state of a shard.
 struct Draft<'a> {
     name: DestinationName,
     arn: Arn,
@@ -66,7 +97,7 @@ impl<'a> Draft<'a> {
         self.policy.with_accounts(self.holdings.listed.clone()).with_organization(self.organization.clone())
     }
 
-    /// How many accounts more can be listed. None where filters need a role: those of listed accounts have none.
+    /// How many more accounts can be listed. It is 0 where filters need a role, because those of listed accounts have none.
     fn room(&self, organization_mode: bool) -> usize {
         if !self.writable || organization_mode || self.policy.demands_filter_roles(&self.arn) {
             return 0;
@@ -74,16 +105,16 @@ impl<'a> Draft<'a> {
         self.policy.capacity(&self.arn).saturating_sub(self.holdings.listed.len())
     }
 
-    /// The policy to put, if what is stored differs from it.
+    /// The policy to put, if the stored one differs from it.
     fn to_put(&self) -> Option<DestinationPolicy> {
         let planned = self.planned();
         let stored = self.before.is_some_and(|shard| matches!(shard.policy, PolicyState::Parsed(_)));
-        // A destination without a policy admits nobody, which needs no document to say so.
-        let says_something = stored || !planned.accounts().is_empty() || planned.organization().is_some();
-        (self.writable && says_something && planned.needs_put(&self.arn)).then_some(planned)
+        // A destination without a policy authorizes no account, so that a policy with no account need not be put.
+        let needs_document = stored || !planned.accounts().is_empty() || planned.organization().is_some();
+        (self.writable && needs_document && planned.needs_put(&self.arn)).then_some(planned)
     }
 
-    /// Back to what is there, because what should be there cannot be put.
+    /// Resets the draft to the stored state, because the desired one cannot be put.
     fn leave_alone(&mut self) {
         self.writable = false;
         self.holdings.listed.clone_from(self.policy.accounts());
@@ -147,8 +178,8 @@ impl<'a> Planner<'a> {
         self.plan.on_several_shards = on_several_shards;
     }
 
-    /// Lets the organization in on the first shard. Wanted accounts are its members and need not be listed there any
-    /// more; an account that is listed without being wanted stays, because nothing says that it is a member.
+    /// Authorizes the organization on the first shard. Wanted accounts are its members and need no longer be listed there.
+    /// A listed account that is not wanted stays, because nothing shows that it is a member.
     fn name_organization(&mut self, organization: &OrganizationId) {
         let observed = self.inputs.observed;
         let first = self.drafts.entry(ShardNaming::FIRST).or_insert_with(|| {
@@ -182,8 +213,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Puts every wanted account that is nowhere yet on the first shard with room, or on a new one.
-    fn at(&mut self) {
+    /// Assigns every wanted account without a shard to the first shard with room, or to a new one.
+    fn assign(&mut self) {
         for draft in self.drafts.values().filter(|draft| draft.policy.demands_filter_roles(&draft.arn)) {
             self.plan.problems.push(GrantProblem::DemandsFilterRoles { shard: draft.name.clone() });
         }
@@ -202,7 +233,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Adds a shard with the lowest free number. One always has room for hundreds of accounts: a name of 512
+    /// Adds a shard with the lowest free number. A new shard always has room for hundreds of accounts: a name of 512
     /// characters takes at most half of a document.
     fn add_shard(&mut self) -> u32 {
         let mut index = ShardNaming::FIRST;
@@ -217,15 +248,15 @@ impl<'a> Planner<'a> {
 
     fn assignments(&self) -> ShardAssignments {
         let holdings = self.drafts.values().map(|draft| (&draft.name, &draft.holdings));
-        ShardAssignments::collect(holdings, self.home_of_the_organization())
+        ShardAssignments::collect(holdings, self.organization_shard())
     }
 
-    fn home_of_the_organization(&self) -> Option<DestinationName> {
+    fn organization_shard(&self) -> Option<DestinationName> {
         let organization = self.inputs.organization?;
         let first = self.drafts.get(&ShardNaming::FIRST)?;
         let named = first.organization.as_ref() == Some(organization);
-        let let_in = || first.before.is_some_and(|before| lets_in(before, organization, &first.arn));
-        (named || let_in()).then(|| first.name.clone())
+        let authorized = || first.before.is_some_and(|before| authorizes(before, organization, &first.arn));
+        (named || authorized()).then(|| first.name.clone())
     }
 
     fn finish(mut self) -> GrantPlan {
@@ -246,7 +277,7 @@ impl<'a> Planner<'a> {
         let policy = draft.to_put();
         let create = draft.before.is_none();
         let aims_elsewhere = draft.before.is_some_and(|shard| shard.target != *target || shard.role != *role);
-        // Where the policy could not be read, nothing is touched, not even what PutDestination would change.
+        // Where the policy could not be parsed, nothing is changed, not even target and role.
         let repoint = draft.writable && aims_elsewhere;
         if policy.is_none() && !create && !repoint {
             return None;

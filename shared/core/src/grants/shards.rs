@@ -1,4 +1,4 @@
-//! The names of a Region's shards, and the shards that are there.
+//! The names of a Region's shards, and the existing shards.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::arn::Arn;
 use crate::ids::{AccountId, Invalid, Region};
 use crate::names::DestinationName;
 
-/// How shards are named: the first has the base name, the others a number behind it, from `-2`.
+/// How shards are named: the first has the base name, the others have it with a number appended, from `-2`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardNaming {
     base: DestinationName,
@@ -20,13 +20,13 @@ impl ShardNaming {
     /// The longest base name, in characters: a destination's name has at most 512, and `-4294967295` must fit.
     const LONGEST_BASE: usize = 512 - 11;
 
-    /// Names after `base`, which has at most 501 characters.
+    /// Names shards after `base`, which may have at most 501 characters.
     ///
-    /// Two installations in one central account need bases of which neither is the other's plus a number.
+    /// Two installations in one central account need base names of which neither is the other one plus a number.
     ///
     /// # Errors
     ///
-    /// The base is so long that no number fits behind it.
+    /// The base name is so long that a number cannot be appended.
     pub fn new(base: DestinationName) -> Result<Self, Invalid> {
         if base.as_str().chars().count() <= Self::LONGEST_BASE {
             Ok(Self { base })
@@ -40,7 +40,8 @@ impl ShardNaming {
         &self.base
     }
 
-    /// The shard's number, if the name is exactly one of ours. DescribeDestinations lists by prefix and shows more.
+    /// The number of the shard with this name; `None` if it is not a shard's name. DescribeDestinations lists by prefix and
+    /// returns other destinations, too.
     pub fn index_of(&self, name: &DestinationName) -> Option<u32> {
         let suffix = name.as_str().strip_prefix(self.base.as_str())?;
         if suffix.is_empty() {
@@ -71,7 +72,7 @@ pub struct RegionGrants {
 }
 
 impl RegionGrants {
-    /// Keeps of the destinations `found` in the central account those that are shards by their name.
+    /// Keeps those of the central account's destinations `found` that are shards by their name.
     pub fn new(
         region: Region,
         central: AccountId,
@@ -92,17 +93,17 @@ impl RegionGrants {
         &self.naming
     }
 
-    /// The shards, by their number.
+    /// The existing shards, by number.
     pub fn shards(&self) -> &BTreeMap<u32, Shard> {
         &self.shards
     }
 
-    /// The shard of this name.
+    /// The existing shard of this name.
     pub fn shard(&self, name: &DestinationName) -> Option<&Shard> {
         self.shards.get(&self.naming.index_of(name)?)
     }
 
-    /// The ARN of a shard of this Region, existing or not.
+    /// The ARN of a shard in this Region, whether it exists or not.
     pub fn arn_of(&self, name: &DestinationName) -> Arn {
         Arn::destination(&self.region, self.central, name)
     }

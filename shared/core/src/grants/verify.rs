@@ -1,4 +1,4 @@
-//! Whether a write arrived. AWS has no conditional put, so reading back is the only way to see another writer.
+//! Whether a write arrived. AWS has no conditional put, so reading back is the only way to detect another writer.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use crate::arn::Arn;
 use crate::ids::AccountId;
 use crate::policy::{DestinationPolicy, PolicyError};
 
-/// How a destination differs from what was just written: observe and plan again.
+/// How a destination differs from what was just written. Observe and plan again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
-    /// The destination is not there.
-    #[error("the destination is not there")]
+    /// The destination does not exist.
+    #[error("the destination does not exist")]
     Missing,
-    /// It delivers to something else.
+    /// It delivers to another stream.
     #[error("it delivers to {0}")]
     Target(Arn),
     /// It delivers with another role.
@@ -22,29 +22,29 @@ pub enum Mismatch {
     /// It has no policy.
     #[error("it has no access policy")]
     NoPolicy,
-    /// Its policy cannot be read.
-    #[error("its access policy cannot be read")]
+    /// Its policy cannot be parsed.
+    #[error("its access policy cannot be parsed")]
     Unreadable(#[source] PolicyError),
-    /// Our statement lists other accounts.
-    #[error("{} accounts written are not listed, {} are listed that were not written", missing.len(), unexpected.len())]
+    /// The managed statement lists other accounts.
+    #[error("{} of the accounts written are missing, and {} other accounts are listed", missing.len(), unexpected.len())]
     Accounts {
-        /// Written, but not there.
+        /// Written, but not listed.
         missing: BTreeSet<AccountId>,
-        /// There, but not written.
+        /// Listed, but not written.
         unexpected: BTreeSet<AccountId>,
     },
-    /// Our statement names another organization, or none, or one where none was written.
-    #[error("the organization it names is not the one written")]
+    /// The managed statement names another organization, or none, or one where none was written.
+    #[error("its organization is not the one written")]
     Organization,
-    /// Our statements stand there with another action or resource.
-    #[error("our statements are not as written")]
+    /// The managed statements have another action or resource.
+    #[error("the managed statements are not as written")]
     Statements,
-    /// Somebody else changed a statement of theirs in the meantime, and the write took it back or was overtaken.
-    #[error("the statements that are not ours have changed")]
+    /// Another principal changed an unmanaged statement in the meantime, and the write reverted it or was overwritten.
+    #[error("the unmanaged statements have changed")]
     ForeignStatements,
 }
 
-/// Compares what was written with what is there now, by meaning: order and form make no difference.
+/// Compares what was written with what was read back, by meaning: order and form make no difference.
 ///
 /// # Errors
 ///

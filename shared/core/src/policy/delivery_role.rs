@@ -6,24 +6,26 @@ use super::service_trust;
 use crate::ids::{AccountId, Partition};
 use crate::names::LogGroupName;
 
-/// Who may take on the delivery role: the flow logs service, on behalf of this account's flow logs only.
+/// The trust policy of the delivery role: only the flow logs service may assume it, on behalf of this account's flow
+/// logs only.
 ///
-/// Without the conditions the service could be talked into using the role for another account's flow log (VPC User
-/// Guide, "IAM role for publishing flow logs to CloudWatch Logs"). The Region is a wildcard because IAM is global:
-/// one role serves the flow logs of all Regions.
+/// The conditions prevent the service from using the role for another account's flow log (VPC User Guide, "IAM role
+/// for publishing flow logs to CloudWatch Logs"). The Region is a wildcard because IAM is global: one role serves the
+/// flow logs of all Regions.
 pub fn trust_policy(partition: Partition, account: AccountId) -> Value {
     let flow_logs = format!("arn:{partition}:ec2:*:{account}:vpc-flow-log/*");
     service_trust("vpc-flow-logs.amazonaws.com", account, &flow_logs)
 }
 
-/// What the delivery role may do: write to one log group, in every Region of its account.
+/// The permissions of the delivery role: write to one log group, in every Region of its account.
 ///
-/// `log-group:NAME:*` covers the group and its streams; the form without `:*` would not match the streams
-/// (terraform-aws-vpc 1262). DescribeLogGroups is asked for before a group is named and has to cover the account's
-/// groups. `logs:CreateLogGroup`, which the same page lists, is left out on purpose: the enroller makes the group,
-/// and a group that the flow logs service made again after somebody deleted it would have no retention and no
-/// subscription filter, while the flow log looks healthy. Without the permission the flow log shows `Access error`
-/// until the enroller has made the group again. terraform-aws-vpc grants the same four actions.
+/// `log-group:NAME:*` covers the group and its streams. The form without `:*` would not match the streams
+/// (terraform-aws-vpc 1262). DescribeLogGroups does not name a group, so it has to cover all of the account's groups.
+///
+/// `logs:CreateLogGroup`, which the same page lists, is deliberately left out. The enroller creates the group. If the
+/// flow logs service recreated a deleted group, the group would have no retention and no subscription filter, while the
+/// flow log would look healthy. Without the permission the flow log shows `Access error` until the enroller has created
+/// the group again. terraform-aws-vpc grants the same four actions.
 pub fn permissions(partition: Partition, account: AccountId, log_group: &LogGroupName) -> Value {
     json!({
         "Version": "2012-10-17",
@@ -74,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_role_writes_to_one_log_group_and_makes_none() {
+    fn the_role_writes_to_one_log_group_and_creates_none() {
         let allowed = permissions(Partition::Aws, "111122223333".parse().unwrap(), &"vpc-flow-logs".parse().unwrap());
         insta::assert_json_snapshot!(allowed, @r#"
         {

@@ -1,8 +1,8 @@
 //! The access policy of a CloudWatch Logs destination: which accounts may subscribe to it.
 //!
-//! The document is only ever put as a whole, without version or condition (CloudWatch Logs API reference,
-//! PutDestinationPolicy), so whatever somebody else wrote into it has to survive being read and written here. What
-//! is ours is known by `Sid`; every other statement and member is kept as the JSON value it was.
+//! AWS replaces the document as a whole, without a version or a condition (CloudWatch Logs API reference,
+//! PutDestinationPolicy), so what other principals wrote into it must survive reading and writing. Managed statements
+//! are recognised by their `Sid`. Every other statement and member is kept as the JSON value it was.
 
 use std::collections::BTreeSet;
 
@@ -13,52 +13,76 @@ use super::others;
 use crate::arn::Arn;
 use crate::ids::{AccountId, OrganizationId};
 
-/// The longest access policy PutDestinationPolicy takes, in bytes (not characters).
+/// The longest access policy PutDestinationPolicy accepts, in bytes (not characters).
 pub const MAX_POLICY_BYTES: usize = 5_120;
 
-/// `Sid` of the statement that lists accounts. Short, because its bytes are taken from the accounts.
+/// The `Sid` of the statement that lists accounts. It is short, because its bytes reduce the number of accounts.
 pub const ACCOUNTS_SID: &str = "VpcEnroller";
 
-/// `Sid` of the statement that names the organization.
+/// The `Sid` of the statement that names the organization.
 pub const ORGANIZATION_SID: &str = "VpcEnrollerOrganization";
 
-/// `Sid` of the statement that stands where no other is left; see [`DestinationPolicy::render`].
+/// The `Sid` of the statement in a policy that would otherwise have none; see [`DestinationPolicy::render`].
 pub const PLACEHOLDER_SID: &str = "VpcEnrollerNobody";
 
-/// What one more account adds to a document: its digits, two quotes and a comma.
+/// The bytes that each further account adds to a document: its digits, two quotes and a comma.
 const BYTES_PER_ACCOUNT: usize = AccountId::DIGITS + 3;
 
-/// A destination's access policy, taken apart into what is ours and what is not.
+/// A destination's access policy, parsed into managed and unmanaged statements.
+///
+/// # Examples
+///
+/// ```
+/// use enroller_core::arn::Arn;
+/// use enroller_core::policy::DestinationPolicy;
+///
+/// let destination: Arn = "arn:aws:logs:eu-west-1:111122223333:destination:VPCFlowLogsDestination".parse()?;
+/// let stored = r#"{
+///     "Version": "2012-10-17",
+///     "Statement": {"Sid": "ByHand", "Effect": "Allow", "Principal": {"AWS": "777788889999"},
+///                   "Action": "logs:PutSubscriptionFilter", "Resource": "*"}
+/// }"#;
+///
+/// let policy = DestinationPolicy::parse(stored)?.with_accounts(["444455556666".parse()?].into());
+/// let rendered = policy.render(&destination);
+/// assert_eq!(rendered.len(), policy.bytes(&destination));
+///
+/// let read_back = DestinationPolicy::parse(&rendered)?;
+/// assert_eq!(read_back.accounts(), policy.accounts());
+/// assert!(read_back.same_foreign_statements(&policy));
+/// assert!(!read_back.needs_put(&destination));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct DestinationPolicy {
     accounts: BTreeSet<AccountId>,
     organization: Option<OrganizationId>,
-    /// Our statements as they are stored, to see whether they still are what we would write.
+    /// The managed statements as stored, to detect whether they differ from what would be written.
     stored: Vec<Value>,
     others: Vec<Value>,
-    /// `Version`, `Id` and whatever else stands beside `Statement`.
+    /// `Version`, `Id` and any other members beside `Statement`.
     members: Map<String, Value>,
 }
 
-/// Why a policy cannot be read, and therefore must not be replaced.
+/// Why a policy cannot be parsed, and therefore must not be replaced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// Not JSON at all.
+    /// It is not JSON.
     #[error("the access policy is not JSON: {0}")]
     NotJson(String),
-    /// JSON, but not an object.
+    /// It is JSON, but not an object.
     #[error("the access policy is not a JSON object")]
     NotAnObject,
-    /// `Statement` is absent, or neither an object nor a list.
+    /// Its `Statement` is absent, or neither an object nor a list.
     #[error("the access policy has no Statement")]
     NoStatement,
-    /// An entry of `Statement` is not an object.
+    /// The entry of `Statement` with this number, counted from 1, is not an object.
     #[error("statement {0} of the access policy is not an object")]
     NotAStatement(usize),
-    /// It holds a number of which digits would be lost in writing it back: statements of others stay what they are.
-    #[error("the access policy holds {0}, a number of more digits than can be written back")]
+    /// It contains a number that would lose digits if written back, while unmanaged statements must stay unchanged.
+    #[error("the access policy contains {0}, a number with more digits than can be written back")]
     Number(String),
-    /// A statement with one of our Sids says what we never write: somebody edited it.
+    /// A statement with a managed Sid has content that the enroller never writes: another principal edited it.
     #[error("statement {sid} of the access policy was edited: {found}")]
     Edited {
         /// The statement's Sid.
@@ -69,20 +93,20 @@ pub enum PolicyError {
 }
 
 impl DestinationPolicy {
-    /// The policy of a destination that has none yet.
+    /// A policy without statements, for a destination that has no policy yet.
     pub fn empty() -> Self {
         let members = Map::from_iter([("Version".to_owned(), json!("2012-10-17"))]);
         Self { accounts: BTreeSet::new(), organization: None, stored: Vec::new(), others: Vec::new(), members }
     }
 
-    /// Reads a stored policy, leniently where IAM is: one statement or a list, one principal or a list, ids or root
-    /// ARNs. Several statements with our Sid are taken together.
+    /// Parses a stored policy, as leniently as IAM does: one statement or a list, one principal or a list, ids or root
+    /// ARNs. Several statements with the same managed Sid are merged.
     ///
     /// # Errors
     ///
-    /// What cannot be understood without guessing. A statement of ours that somebody turned into something else
-    /// (a Deny, another condition, principals that are no accounts) is among it: to write over it could grant what
-    /// somebody meant to refuse.
+    /// The policy cannot be parsed without guessing. That includes a managed statement that another principal turned into
+    /// something else (a Deny, another condition, principals that are not accounts): overwriting it could grant what that
+    /// principal meant to deny.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let document: Value = serde_json::from_str(text).map_err(|error| PolicyError::NotJson(error.to_string()))?;
         if let Some(number) = inexact_number(&document) {
@@ -114,7 +138,7 @@ impl DestinationPolicy {
             return Err(edited("its Effect is not Allow"));
         }
         let principals = elements.get("Principal").and_then(aws_principals);
-        let principals = principals.ok_or_else(|| edited("its Principal is something else than AWS accounts"))?;
+        let principals = principals.ok_or_else(|| edited("its Principal is not a list of AWS accounts"))?;
         match elements.get("Condition") {
             Some(condition) => {
                 let organization = match organization_condition(condition).as_deref() {
@@ -139,90 +163,90 @@ impl DestinationPolicy {
         Ok(())
     }
 
-    /// The accounts listed in our statement.
+    /// The accounts listed in the managed statement.
     pub fn accounts(&self) -> &BTreeSet<AccountId> {
         &self.accounts
     }
 
-    /// The organization named in our statement.
+    /// The organization named in the managed statement.
     pub fn organization(&self) -> Option<&OrganizationId> {
         self.organization.as_ref()
     }
 
-    /// How many statements are not ours.
+    /// The number of unmanaged statements.
     pub fn foreign_statements(&self) -> usize {
         self.others.len()
     }
 
-    /// Whether the statements that are not ours mean the same in both policies.
+    /// Whether the unmanaged statements mean the same in both policies.
     pub fn same_foreign_statements(&self, other: &Self) -> bool {
         equivalent_statements(&self.others, &other.others)
     }
 
-    /// This policy with exactly these accounts listed in our statement.
+    /// This policy with exactly these accounts listed in the managed statement.
     pub fn with_accounts(&self, accounts: BTreeSet<AccountId>) -> Self {
         Self { accounts, ..self.clone() }
     }
 
-    /// This policy with our statement naming this organization, or none.
+    /// This policy with this organization, or none, named in the managed statement.
     pub fn with_organization(&self, organization: Option<OrganizationId>) -> Self {
         Self { organization, ..self.clone() }
     }
 
-    /// The accounts that statements of others let subscribe to `destination`. They are theirs: not listed a second
-    /// time in ours, and not ours to revoke.
+    /// The accounts that unmanaged statements authorize to subscribe to `destination`. They are neither listed again in the
+    /// managed statement nor revoked.
     pub fn accounts_of_others(&self, destination: &Arn) -> BTreeSet<AccountId> {
         others::allowed_accounts(&self.others, destination)
     }
 
-    /// Whether AWS would let `account`, a member of `organization` if that is given, subscribe to `destination`.
+    /// Whether AWS would allow `account`, a member of `organization` if that is given, to subscribe to `destination`.
     ///
-    /// Conditions other than the organization's id count as not fulfilled where they allow and as fulfilled where
-    /// they deny.
+    /// A condition other than that on the organization's id counts as not met in a statement that allows, and as met in one
+    /// that denies.
     pub fn allows(&self, account: AccountId, organization: Option<&OrganizationId>, destination: &Arn) -> bool {
         let listed = || self.accounts.contains(&account) || self.accounts_of_others(destination).contains(&account);
         let member = || organization.is_some_and(|organization| self.allows_organization(organization, destination));
         (listed() || member()) && !others::denies(&self.others, account, destination)
     }
 
-    /// Whether any statement, ours or another's, lets every account of `organization` in.
+    /// Whether any statement, managed or not, authorizes every account of `organization`.
     pub fn allows_organization(&self, organization: &OrganizationId, destination: &Arn) -> bool {
         self.organization.as_ref() == Some(organization)
             || others::allow_organization(&self.others, organization, destination)
     }
 
-    /// Whether every subscription filter on `destination` needs a role: AWS demands one as soon as a policy names an
+    /// Whether every subscription filter on `destination` needs a role. AWS requires one as soon as a policy names an
     /// organization ("Role ARN is required when creating subscription filter against destination with Organization
     /// access policy", cloud-custodian PR 8246).
     pub fn demands_filter_roles(&self, destination: &Arn) -> bool {
         self.organization.is_some() || others::name_an_organization(&self.others, destination)
     }
 
-    /// The document to put, in its shortest form, accounts in ascending order.
+    /// The document to put, in its shortest form, with accounts in ascending order.
     ///
-    /// AWS has no DeleteDestinationPolicy, and a policy needs at least one statement. Where no statement is left, one
-    /// with the account that owns the destination takes its place: that account can write itself into the policy at
-    /// any time, so it gains nothing, and the statement does not count as a grant.
+    /// AWS has no DeleteDestinationPolicy, and a policy needs at least one statement. So a policy without other statements
+    /// gets one for the account that owns the destination. That account can add itself to the policy at any time, so it
+    /// gains nothing, and the statement does not count as a grant.
     pub fn render(&self, destination: &Arn) -> String {
         self.document(self.own_statements(destination))
     }
 
-    /// Length of [`Self::render`], in bytes.
+    /// The length of [`Self::render`], in bytes.
     pub fn bytes(&self, destination: &Arn) -> usize {
         self.render(destination).len()
     }
 
-    /// How many accounts our statement can list before the document exceeds [`MAX_POLICY_BYTES`].
+    /// The number of accounts that the managed statement can list before the document exceeds [`MAX_POLICY_BYTES`].
     pub fn capacity(&self, destination: &Arn) -> usize {
         let mut statements = vec![list_statement(ACCOUNTS_SID, &BTreeSet::new(), destination)];
         statements.extend(self.organization_statement(destination));
         let without_accounts = self.document(statements).len();
-        // The first account comes without a comma.
+        // The first account has no comma.
         (MAX_POLICY_BYTES + 1).saturating_sub(without_accounts) / BYTES_PER_ACCOUNT
     }
 
-    /// Whether what is stored says something else than [`Self::render`]: after `with_…`, or because our statement
-    /// lost its action or resource, or stands there twice.
+    /// Whether the stored statements differ from those of [`Self::render`]: after `with_…`, or because a managed statement
+    /// lost its action or resource, or exists twice.
     pub fn needs_put(&self, destination: &Arn) -> bool {
         !equivalent_statements(&self.stored, &self.own_statements(destination))
     }
@@ -259,7 +283,7 @@ impl DestinationPolicy {
     }
 }
 
-/// Principals are bare ids: AWS refuses ARNs here ("Principal section of policy contains ARN instead of account ID",
+/// Principals are bare ids: AWS rejects ARNs here ("Principal section of policy contains ARN instead of account ID",
 /// aws-cdk 2452).
 fn list_statement(sid: &str, accounts: &BTreeSet<AccountId>, destination: &Arn) -> Value {
     json!({

@@ -43,7 +43,7 @@ fn an_organization_is_one_statement_with_a_condition() {
 }
 
 #[test]
-fn where_no_statement_is_left_the_owner_stands_in_and_is_no_grant() {
+fn a_policy_without_statements_names_its_owner_which_is_not_a_grant() {
     let text = DestinationPolicy::empty().render(&arn());
     insta::assert_snapshot!(text, @r#"{"Statement":[{"Action":"logs:PutSubscriptionFilter","Effect":"Allow","Principal":{"AWS":["111122223333"]},"Resource":"arn:aws:logs:eu-west-1:111122223333:destination:VPCFlowLogsDestination","Sid":"VpcEnrollerNobody"}],"Version":"2012-10-17"}"#);
     let read = DestinationPolicy::parse(&text).unwrap();
@@ -55,7 +55,7 @@ fn where_no_statement_is_left_the_owner_stands_in_and_is_no_grant() {
 }
 
 #[test]
-fn what_others_wrote_is_written_back_as_it_was() {
+fn unmanaged_statements_are_written_back_unchanged() {
     let theirs = json!([
         {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::444455556666:root"}, "Action": ["logs:*"], "Resource": "é"},
         {"Sid": 5, "Odd": {"nested": [1, 2.5, null, true]}},
@@ -81,13 +81,13 @@ fn a_number_that_could_not_be_written_back_makes_a_policy_unreadable() {
     for lost in ["123456789012345678901", "-12345678901234567890", "6.934698245112694e276", "0.12345678901234567"] {
         let error = DestinationPolicy::parse(&with(lost)).unwrap_err();
         assert!(matches!(error, PolicyError::Number(_)), "{lost}: {error}");
-        // Beside the statements too.
+        // Also outside the statements.
         assert!(DestinationPolicy::parse(&format!(r#"{{"Id":{lost},"Statement":[]}}"#)).is_err(), "{lost}");
     }
 }
 
 #[test]
-fn our_statement_is_read_in_every_form_that_means_the_same() {
+fn the_managed_statement_is_read_in_every_form_that_means_the_same() {
     let statement = |principal: Value| {
         json!({"Sid": ACCOUNTS_SID, "Effect": "Allow", "Principal": {"AWS": principal},
         "Action": ["logs:PutSubscriptionFilter"], "Resource": [arn()]})
@@ -106,7 +106,7 @@ fn our_statement_is_read_in_every_form_that_means_the_same() {
 }
 
 #[test]
-fn our_statement_without_its_action_or_on_another_resource_is_put_again() {
+fn a_managed_statement_with_another_action_or_resource_is_put_again() {
     let policy = DestinationPolicy::empty().with_accounts(accounts([1]));
     let elsewhere = destination("eu-west-1", "Elsewhere");
     let stored = DestinationPolicy::parse(&policy.render(&elsewhere)).unwrap();
@@ -117,7 +117,7 @@ fn our_statement_without_its_action_or_on_another_resource_is_put_again() {
 }
 
 #[test]
-fn what_cannot_be_understood_is_an_error_that_names_it() {
+fn what_cannot_be_parsed_is_an_error_that_names_it() {
     let ours = |sid: &str, rest: Value| {
         let mut statement = json!({"Sid": sid, "Effect": "Allow", "Principal": {"AWS": ["111122223333"]}});
         for (name, value) in rest.as_object().unwrap() {
@@ -139,8 +139,8 @@ fn what_cannot_be_understood_is_an_error_that_names_it() {
         (r#"{"Statement":"x"}"#.to_owned(), "no Statement"),
         (r#"{"Statement":[{},3]}"#.to_owned(), "statement 2"),
         (ours(ACCOUNTS_SID, json!({"Effect": "Deny"})), "VpcEnroller of the access policy was edited: its Effect"),
-        (ours(ACCOUNTS_SID, json!({"Principal": {"Service": "x"}})), "something else than AWS accounts"),
-        (ours(ACCOUNTS_SID, json!({"Principal": {"AWS": [111_122_223_333_u64]}})), "something else than AWS accounts"),
+        (ours(ACCOUNTS_SID, json!({"Principal": {"Service": "x"}})), "not a list of AWS accounts"),
+        (ours(ACCOUNTS_SID, json!({"Principal": {"AWS": [111_122_223_333_u64]}})), "not a list of AWS accounts"),
         (ours(ACCOUNTS_SID, json!({"Principal": "*"})), "not an account"),
         (ours(ACCOUNTS_SID, json!({"Principal": {"AWS": ["AIDAEXAMPLE"]}})), "not an account"),
         (ours(ACCOUNTS_SID, json!({"Condition": {"Bool": {"aws:SecureTransport": "true"}}})), "its Condition"),
@@ -170,7 +170,7 @@ fn an_organization_that_is_named_twice_is_one_organization() {
 }
 
 #[test]
-fn statements_of_others_count_as_what_aws_makes_of_them() {
+fn unmanaged_statements_have_the_effect_they_have_in_aws() {
     let everyone_of = |id: &str| {
         json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": arn(),
         "Condition": {"StringEquals": {"aws:PrincipalOrgID": [id]}}})
@@ -225,7 +225,7 @@ fn statements_of_others_count_as_what_aws_makes_of_them() {
 }
 
 #[test]
-fn a_deny_of_others_keeps_out_whom_we_list() {
+fn an_unmanaged_deny_overrides_the_managed_statement() {
     let policy = with_statements(json!([foreign("Deny", json!({"AWS": "111111111111"}))]));
     let policy = policy.with_accounts(accounts([111_111_111_111, 2]));
     assert!(!policy.allows(account(111_111_111_111), None, &arn()));
@@ -294,7 +294,7 @@ fn any_foreign() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn reading_what_was_rendered_gives_the_same_grants_and_the_same_foreign_statements(
+    fn a_rendered_policy_is_read_back_with_the_same_statements(
         listed in prop::collection::btree_set(0u64..1_000_000_000_000, 0..20),
         organization_mode in any::<bool>(),
         theirs in prop::collection::vec(any_foreign(), 0..4),

@@ -1,4 +1,4 @@
-//! Reading IAM policy documents as people and services write them, and comparing what they mean.
+//! Reading IAM policy documents in any valid form, and comparing what they mean.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use crate::ids::AccountId;
 
 /// Whether two policy documents mean the same.
 ///
-/// BackfillCommand, repetition, one text instead of a list of one, an account id instead of its root ARN, the letter case of
-/// actions, condition operators and condition keys make no difference, and neither do `Sid` and `Id`, which grant
-/// nothing. An absent `Version` means `2008-10-17`, as it does to IAM (IAM User Guide, "IAM JSON policy elements:
-/// Version"). What is no policy document is compared as plain JSON.
+/// These make no difference: order, repetition, one string instead of a list of one, an account id instead of its root
+/// ARN, and the letter case of actions, condition operators and condition keys. Neither do `Sid` and `Id`, which grant
+/// nothing. An absent `Version` means `2008-10-17`, as in IAM (IAM User Guide, "IAM JSON policy elements: Version").
+/// A value that is not a policy document is compared as plain JSON.
 pub fn equivalent(a: &Value, b: &Value) -> bool {
     match (Document::read(a), Document::read(b)) {
         (Some(a), Some(b)) => a == b,
@@ -36,7 +36,7 @@ pub fn account_of(principal: &str) -> Option<AccountId> {
     if arn.service() == "iam" && arn.resource() == "root" { arn.account() } else { None }
 }
 
-/// One text or a list of texts; `None` for anything else.
+/// A string or a list of strings; `None` for anything else.
 pub(super) fn texts(value: &Value) -> Option<Vec<&str>> {
     match value {
         Value::String(text) => Some(vec![text]),
@@ -45,7 +45,7 @@ pub(super) fn texts(value: &Value) -> Option<Vec<&str>> {
     }
 }
 
-/// The AWS principals of a statement, where it has no others; everyone is `*`.
+/// The AWS principals of a statement, if it has no other kind of principal; `*` stands for everyone.
 pub(super) fn aws_principals(value: &Value) -> Option<Vec<&str>> {
     match value {
         Value::String(text) if text == "*" => Some(vec!["*"]),
@@ -54,7 +54,7 @@ pub(super) fn aws_principals(value: &Value) -> Option<Vec<&str>> {
     }
 }
 
-/// The values of `aws:PrincipalOrgID`, where that is the only thing a `Condition` asks for.
+/// The values of `aws:PrincipalOrgID`, if that is all a `Condition` requires.
 pub(super) fn organization_condition(condition: &Value) -> Option<Vec<&str>> {
     let (operator, keys) = only_entry(condition)?;
     let (key, values) = only_entry(keys)?;
@@ -64,8 +64,8 @@ pub(super) fn organization_condition(condition: &Value) -> Option<Vec<&str>> {
     if equals && key.eq_ignore_ascii_case("aws:PrincipalOrgID") { texts(values) } else { None }
 }
 
-/// The first number that may not be the one that was written: past 64 bits a number is read as a binary fraction, and
-/// of those only 15 digits are certain.
+/// The first number that may have lost digits: beyond 64 bits a number is read as a binary fraction, of which only 15
+/// digits are exact.
 pub(super) fn inexact_number(value: &Value) -> Option<&Number> {
     match value {
         Value::Number(number) => {
@@ -87,11 +87,11 @@ fn only_entry(value: &Value) -> Option<(&str, &Value)> {
     }
 }
 
-/// IAM's wildcards: `*` for any run of characters, `?` for one.
+/// Matches with IAM's wildcards: `*` for any number of characters, `?` for one.
 pub(super) fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // Behind the last star, and how far it has swallowed the text.
+    // The position after the last star, and how much of the text the star has consumed.
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -104,8 +104,8 @@ pub(super) fn glob(pattern: &str, text: &str) -> bool {
                 t += 1;
             }
             Some(_) | None => match retry {
-                Some((behind, swallowed)) => {
-                    (p, t) = (behind, swallowed + 1);
+                Some((after, consumed)) => {
+                    (p, t) = (after, consumed + 1);
                     retry = Some((p, t));
                 }
                 None => return false,
@@ -173,7 +173,7 @@ fn conditions(value: &Value) -> BTreeSet<Vec<String>> {
         for (key, values) in keys.as_object().into_iter().flatten() {
             let name = vec![operator.to_lowercase(), key.to_lowercase()];
             found.extend(each(values, |value| [name.as_slice(), &[text(value)]].concat()));
-            // Kept even without values: a condition that nothing fulfils is not the absence of a condition.
+            // Kept even without values: a condition that is never met is not the absence of a condition.
             found.insert(name);
         }
     }
@@ -189,7 +189,7 @@ fn each(value: &Value, read: impl Fn(&Value) -> Vec<String>) -> BTreeSet<Vec<Str
     }
 }
 
-/// A text as it is, `true` and `5` as IAM compares them: as texts.
+/// A string as it is; `true` and `5` as strings, which is how IAM compares them.
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_named_by_its_id_or_its_root_and_by_nothing_else() {
+    fn an_account_is_named_only_by_its_id_or_its_root() {
         let account = "111122223333".parse().ok();
         for (principal, expected) in [
             ("111122223333", account),
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn principals_are_those_of_aws_only_where_no_others_stand_beside_them() {
+    fn aws_principals_are_read_only_without_other_kinds() {
         for (principal, expected) in [
             (json!("*"), Some(vec!["*"])),
             (json!({"AWS": "*"}), Some(vec!["*"])),
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_names_an_organization_only_where_it_asks_for_nothing_else() {
+    fn a_condition_names_an_organization_only_if_it_requires_nothing_else() {
         let named = || Some(vec!["o-exampleorg1"]);
         for (condition, expected) in [
             (json!({"StringEquals": {"aws:PrincipalOrgID": "o-exampleorg1"}}), named()),

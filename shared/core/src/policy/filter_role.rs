@@ -1,5 +1,5 @@
 //! The role in a member account with which a subscription filter delivers to a destination whose policy names the
-//! organization instead of accounts. AWS refuses such a filter without a role (CloudWatch Logs User Guide, "(Only if
+//! organization instead of accounts. AWS rejects such a filter without a role (CloudWatch Logs User Guide, "(Only if
 //! using an organization) Create an IAM role").
 
 use serde_json::{Value, json};
@@ -8,17 +8,17 @@ use super::service_trust;
 use crate::ids::{AccountId, Partition};
 use crate::names::LogGroupName;
 
-/// Who may take on the filter role: CloudWatch Logs, on behalf of this account only.
+/// The trust policy of the filter role: only CloudWatch Logs may assume it, on behalf of this account only.
 ///
-/// AWS's example has no condition; these are the ones its page on confused deputies gives for subscriptions, for the
-/// sending account. That the service sends both keys for this role is UNVERIFIED. In China the service's name may
-/// be a Regional one, which is UNVERIFIED too.
+/// AWS's example has no condition. These are the conditions that its page on confused deputies gives for subscriptions,
+/// for the sending account. That the service sends both keys for this role is UNVERIFIED. In China the service's name
+/// may be a Regional one, which is UNVERIFIED, too.
 pub fn trust_policy(partition: Partition, account: AccountId) -> Value {
     service_trust("logs.amazonaws.com", account, &format!("arn:{partition}:logs:*:{account}:*"))
 }
 
-/// What the filter role may do: `logs:PutLogEvents` on the source log group, in every Region of its account. With
-/// that CloudWatch Logs checks that the sender itself wants the subscription.
+/// The permissions of the filter role: `logs:PutLogEvents` on the source log group, in every Region of its account. By
+/// them CloudWatch Logs checks that the sending account wants the subscription.
 pub fn permissions(partition: Partition, account: AccountId, log_group: &LogGroupName) -> Value {
     json!({
         "Version": "2012-10-17",

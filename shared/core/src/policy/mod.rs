@@ -5,7 +5,7 @@
 //! | access policy of a CloudWatch Logs destination | [`destination`] |
 //! | role that flow logs are delivered with | [`delivery_role`] |
 //! | role that subscription filters deliver with, needed where a policy names the organization | [`filter_role`] |
-//! | reading what others wrote, comparing meanings instead of texts | [`document`] |
+//! | reading policies of any author, comparing meanings instead of texts | [`document`] |
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ mod others;
 pub use destination::{DestinationPolicy, MAX_POLICY_BYTES, PolicyError};
 pub use document::equivalent;
 
-/// Trusts a service that acts for resources of this account whose ARNs match `sources`, and for nobody else's.
+/// A trust policy for a service that acts for resources of this account whose ARNs match `sources`, and for no others.
 fn service_trust(service: &str, account: AccountId, sources: &str) -> Value {
     json!({
         "Version": "2012-10-17",

@@ -1,4 +1,4 @@
-//! What statements that are not ours do to our senders. They are read and never written.
+//! The effect of unmanaged statements on member accounts. These statements are read and never changed.
 
 use std::collections::BTreeSet;
 
@@ -8,13 +8,13 @@ use super::document::{account_of, aws_principals, glob, organization_condition, 
 use crate::arn::Arn;
 use crate::ids::{AccountId, OrganizationId};
 
-/// The action a destination's policy grants. Account-level subscription policies would also need
-/// `logs:PutAccountPolicy`; the enroller makes none, so it grants none.
+/// The action that a destination's policy grants. Account-level subscription policies would also need
+/// `logs:PutAccountPolicy`. The enroller does not create any, so it does not grant that.
 pub(super) const ACTION: &str = "logs:PutSubscriptionFilter";
 
-/// The accounts that these statements let subscribe by naming them.
+/// The accounts that these statements authorize by naming them.
 ///
-/// Only what surely allows counts: a statement with a condition, or for another action or resource, lets nobody in.
+/// Only a statement that certainly allows counts, not one with a condition or for another action or resource.
 pub(super) fn allowed_accounts(statements: &[Value], destination: &Arn) -> BTreeSet<AccountId> {
     let mut accounts: BTreeSet<_> = about(statements, "Allow", destination)
         .filter(|statement| !statement.contains_key("Condition"))
@@ -25,17 +25,17 @@ pub(super) fn allowed_accounts(statements: &[Value], destination: &Arn) -> BTree
     accounts
 }
 
-/// Whether these statements let every account of `organization` in.
+/// Whether these statements authorize every account of `organization`.
 pub(super) fn allow_organization(statements: &[Value], organization: &OrganizationId, destination: &Arn) -> bool {
     organizations(statements, destination).any(|id| id == organization.as_str())
 }
 
-/// Whether senders are let in by organization, by its id or by a path in it.
+/// Whether these statements authorize accounts by organization, by its id or by a path in it.
 pub(super) fn name_an_organization(statements: &[Value], destination: &Arn) -> bool {
     about(statements, "Allow", destination).any(|statement| statement.contains_key("Condition"))
 }
 
-/// Whether these statements keep an account out. A condition is not evaluated: it may hold.
+/// Whether these statements deny an account. Conditions are not evaluated, because they may hold.
 pub(super) fn denies(statements: &[Value], account: AccountId, destination: &Arn) -> bool {
     about(statements, "Deny", destination).any(|statement| {
         statement.contains_key("NotPrincipal")
