@@ -1,4 +1,4 @@
-//! What a backfill is asked for, and which accounts that is.
+//! The request of a backfill, and the accounts it selects.
 
 mod read;
 mod selection;
@@ -17,24 +17,24 @@ use crate::settings::Settings;
 
 pub use selection::{LeftOut, Selection};
 
-/// The longest reason that is taken, in characters: it goes into every message of a run.
+/// The longest reason that is accepted, in characters: it goes into every message of a run.
 pub const MAX_REASON: usize = 500;
 
-/// What to backfill. Every field may be missing, and an empty one means all.
+/// What to backfill. Every field may be missing, and an empty selection means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct BackfillRequest {
     /// Only these accounts.
     pub accounts: BTreeSet<AccountId>,
-    /// Only accounts below these roots or OUs. With `accounts` given too, what is in either is chosen.
+    /// Only accounts below these roots or OUs. With `accounts` given too, accounts in either are selected.
     pub organizational_units: BTreeSet<ParentId>,
-    /// Not these accounts, nor those below these roots or OUs. Counts for more than the two above.
+    /// Not these accounts, nor those below these roots or OUs. This overrides the two selections above.
     pub exclude: BTreeSet<Exclusion>,
     /// Only these of the enrolled Regions.
     pub regions: BTreeSet<Region>,
-    /// Change nothing and send nothing; say what would be done.
+    /// Change nothing and send nothing, but report what would be done.
     pub dry_run: bool,
-    /// Why, for logs.
+    /// The reason, for logs; at most [`MAX_REASON`] characters.
     pub reason: String,
 }
 
@@ -43,14 +43,14 @@ impl BackfillRequest {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, at once: unknown fields, bad values, Regions that are not enrolled.
+    /// Every problem at once: unknown fields, invalid values, and Regions that are not enrolled.
     pub fn read(value: &Value, settings: &Settings) -> Result<Self, RequestError> {
         let (request, mut problems) = read::read(value);
         problems.extend(request.strays(settings));
         if problems.is_empty() { Ok(request) } else { Err(RequestError(problems)) }
     }
 
-    /// Checks a request that was read before against the settings of now.
+    /// Checks a request that was read earlier against the current settings.
     ///
     /// # Errors
     ///
@@ -60,14 +60,15 @@ impl BackfillRequest {
         if problems.is_empty() { Ok(()) } else { Err(RequestError(problems)) }
     }
 
-    /// The Regions to work on.
+    /// The Regions to enroll in: those of the request, or all enrolled ones.
     pub fn regions<'a>(&'a self, settings: &'a Settings) -> &'a BTreeSet<Region> {
         if self.regions.is_empty() { &settings.regions } else { &self.regions }
     }
 
     fn strays<'a>(&'a self, settings: &'a Settings) -> impl Iterator<Item = RequestProblem> + 'a {
         let enrolled: Vec<&str> = settings.regions.iter().map(Region::as_str).collect();
-        let wrong = format!("expected enrolled Regions ({}); add it to the regions setting first", enrolled.join(", "));
+        let wrong =
+            format!("expected enrolled Regions ({}); add it to the setting `regions` first", enrolled.join(", "));
         let strays = self.regions.difference(&settings.regions);
         strays.map(move |region| RequestProblem::new("regions", &Value::from(region.as_str()), &wrong))
     }
@@ -81,7 +82,7 @@ impl TryFrom<Value> for BackfillRequest {
     }
 }
 
-/// What not to backfill.
+/// An account or a unit not to backfill.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
 pub enum Exclusion {
@@ -109,14 +110,14 @@ impl fmt::Display for Exclusion {
     }
 }
 
-/// One thing in a request that cannot be used.
+/// A problem with one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestProblem {
     /// The field.
     pub field: String,
-    /// What it holds, as JSON, cut to 80 characters.
+    /// Its value as JSON, cut to 80 characters.
     pub value: String,
-    /// What is wrong with it, and what would be right.
+    /// What is wrong, or what was expected.
     pub wrong: String,
 }
 
@@ -133,13 +134,16 @@ impl fmt::Display for RequestProblem {
     }
 }
 
-/// Everything in a request that cannot be used.
+/// All problems of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestError(pub Vec<RequestProblem>);
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the backfill request cannot be used; {} problem(s)", self.0.len())?;
+        match self.0.len() {
+            1 => f.write_str("the backfill request is invalid: 1 problem")?,
+            count => write!(f, "the backfill request is invalid: {count} problems")?,
+        }
         for problem in &self.0 {
             write!(f, "\n  {problem}")?;
         }

@@ -1,4 +1,4 @@
-//! Reading a request: every field is looked at before anything is refused.
+//! Reading a request: every field is read before the request is refused.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -10,10 +10,10 @@ use crate::ids::Invalid;
 
 const FIELDS: [&str; 6] = ["accounts", "organizational_units", "exclude", "regions", "dry_run", "reason"];
 
-/// The most problems that are told of one request; nobody reads more, and a list of wrong ids may be long.
+/// The maximum number of problems reported for a request: a list of wrong ids may be long.
 const MAX_PROBLEMS: usize = 50;
 
-/// What could be read, and everything that could not.
+/// The fields that could be read, and the problems of those that could not.
 pub(super) fn read(value: &Value) -> (BackfillRequest, Vec<RequestProblem>) {
     let Value::Object(fields) = value else {
         let wrong = format!("expected an object with any of {}", FIELDS.join(", "));
@@ -22,7 +22,7 @@ pub(super) fn read(value: &Value) -> (BackfillRequest, Vec<RequestProblem>) {
     let mut reader = Reader { fields, problems: Vec::new() };
     for (field, value) in fields {
         if !FIELDS.contains(&field.as_str()) {
-            reader.refuse(field, value, format!("no such field; there are {}", FIELDS.join(", ")));
+            reader.refuse(field, value, format!("unknown field; expected one of {}", FIELDS.join(", ")));
         }
     }
     let request = BackfillRequest {
@@ -67,8 +67,8 @@ impl<'a> Reader<'a> {
                     read.insert(value);
                 }
                 Some(Err(invalid)) => self.refuse(field, item, format!("expected {}", invalid.expected)),
-                // A number has lost its leading zeros, so that the account it meant cannot be known.
-                None => self.refuse(field, item, "expected text in quotes"),
+                // A number has lost its leading zeros, so the intended account cannot be known.
+                None => self.refuse(field, item, "expected a string"),
             }
         }
         read
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
             None => String::new(),
             Some(Value::String(reason)) if reason.chars().count() <= MAX_REASON => reason.clone(),
             Some(other) => {
-                self.refuse("reason", other, format!("expected text of at most {MAX_REASON} characters"));
+                self.refuse("reason", other, format!("expected a string of at most {MAX_REASON} characters"));
                 String::new()
             }
         }

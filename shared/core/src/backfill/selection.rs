@@ -1,4 +1,4 @@
-//! Which accounts of the organization a request means.
+//! Which accounts of the organization a request selects.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,36 +9,37 @@ use crate::ids::{AccountId, ParentId};
 use crate::observed::Account;
 use crate::settings::Settings;
 
-/// An account that is not enrolled, and why.
+/// A selected account that is not enrolled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     /// The account.
     pub account: AccountId,
-    /// Why.
+    /// Why not.
     pub reason: String,
 }
 
-/// What a request means in an organization.
+/// What a request selects in an organization.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// The accounts to enroll, by id.
     pub chosen: Vec<Account>,
-    /// Accounts that the request means and that are not enrolled, by id.
+    /// Accounts that the request selects but that are not enrolled, by id.
     pub left_out: Vec<LeftOut>,
-    /// Roots, OUs and exclusions of the request that fit no account: they may be misspelt.
+    /// Roots, OUs and exclusions of the request that match no account. They may be misspelt.
     pub notes: Vec<String>,
 }
 
 impl BackfillRequest {
-    /// Which of the organization's accounts the request means.
+    /// Selects accounts of the organization.
     pub fn select(&self, settings: &Settings, accounts: impl IntoIterator<Item = Account>) -> Selection {
         let accounts: BTreeMap<AccountId, Account> =
             accounts.into_iter().map(|account| (account.id, account)).collect();
         let mut selection = Selection { notes: self.notes(&accounts), ..Selection::default() };
         let unknown = self.accounts.iter().filter(|id| !accounts.contains_key(id));
-        selection.left_out =
-            unknown.map(|id| LeftOut { account: *id, reason: "no account of the organization".to_owned() }).collect();
-        for account in accounts.into_values().filter(|account| self.means(account)) {
+        selection.left_out = unknown
+            .map(|id| LeftOut { account: *id, reason: "not an account of the organization".to_owned() })
+            .collect();
+        for account in accounts.into_values().filter(|account| self.selects(account)) {
             match self.verdict(settings, &account) {
                 Ok(()) => selection.chosen.push(account),
                 Err(reason) => selection.left_out.push(LeftOut { account: account.id, reason }),
@@ -48,24 +49,24 @@ impl BackfillRequest {
         selection
     }
 
-    /// Whether the request means this account, in scope or not.
+    /// Whether the request selects this account, in scope or not.
     pub fn includes(&self, account: &Account) -> bool {
-        self.means(account) && !self.exclude.iter().any(|exclusion| exclusion.fits(account))
+        self.selects(account) && !self.exclude.iter().any(|exclusion| exclusion.matches(account))
     }
 
-    /// Whether it means some accounts only.
+    /// Whether the request is limited to some of the accounts.
     pub fn narrows_accounts(&self) -> bool {
         !(self.accounts.is_empty() && self.organizational_units.is_empty() && self.exclude.is_empty())
     }
 
-    fn means(&self, account: &Account) -> bool {
+    fn selects(&self, account: &Account) -> bool {
         let everyone = self.accounts.is_empty() && self.organizational_units.is_empty();
         let below = account.parents.iter().any(|unit| self.organizational_units.contains(unit));
         everyone || below || self.accounts.contains(&account.id)
     }
 
     fn verdict(&self, settings: &Settings, account: &Account) -> Result<(), String> {
-        match self.exclude.iter().find(|exclusion| exclusion.fits(account)) {
+        match self.exclude.iter().find(|exclusion| exclusion.matches(account)) {
             Some(Exclusion::Account(_)) => Err("excluded by the request".to_owned()),
             Some(Exclusion::Unit(unit)) => Err(format!("its organizational unit {unit} is excluded by the request")),
             None => settings.account_in_scope(account).map_err(|reason| reason.to_string()),
@@ -76,13 +77,15 @@ impl BackfillRequest {
         let units: BTreeSet<&ParentId> = accounts.values().flat_map(|account| &account.parents).collect();
         let empty = self.organizational_units.iter().filter(|unit| !units.contains(unit));
         let empty = empty.map(|unit| format!("organizational_units: no account is below {unit}"));
-        let idle = self.exclude.iter().filter(|it| !accounts.values().any(|account| it.fits(account)));
-        empty.chain(idle.map(|exclusion| format!("exclude: {exclusion} fits no account of the organization"))).collect()
+        let idle = self.exclude.iter().filter(|it| !accounts.values().any(|account| it.matches(account)));
+        empty
+            .chain(idle.map(|exclusion| format!("exclude: {exclusion} matches no account of the organization")))
+            .collect()
     }
 }
 
 impl Exclusion {
-    fn fits(&self, account: &Account) -> bool {
+    fn matches(&self, account: &Account) -> bool {
         match self {
             Self::Account(id) => account.id == *id,
             Self::Unit(unit) => account.parents.contains(unit),

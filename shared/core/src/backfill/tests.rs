@@ -26,7 +26,7 @@ fn select(request: &Value, settings: &[(&str, &str)]) -> (Vec<String>, Vec<Strin
 }
 
 #[test]
-fn nothing_asked_for_means_every_account_in_use_by_id() {
+fn an_empty_request_means_every_active_account_by_id() {
     let (chosen, left_out, notes) = select(&json!({}), &[]);
     assert_eq!(chosen, ["111111111111", "333333333333"]);
     assert_eq!(left_out, ["222222222222: the account's state is SUSPENDED"]);
@@ -34,7 +34,7 @@ fn nothing_asked_for_means_every_account_in_use_by_id() {
 }
 
 #[test]
-fn accounts_and_units_add_up_and_exclusions_count_for_more() {
+fn accounts_and_units_add_up_and_exclusions_override_them() {
     for (request, chosen, left_out) in [
         (json!({"accounts": ["333333333333"]}), &["333333333333"][..], &[][..]),
         (json!({"organizational_units": ["ou-ab12-security"]}), &["111111111111"], &[]),
@@ -55,7 +55,7 @@ fn accounts_and_units_add_up_and_exclusions_count_for_more() {
         (
             json!({"accounts": ["333333333333", "444444444444"], "exclude": ["333333333333"]}),
             &[],
-            &["333333333333: excluded by the request", "444444444444: no account of the organization"],
+            &["333333333333: excluded by the request", "444444444444: not an account of the organization"],
         ),
     ] {
         let (found, reasons, notes) = select(&request, &[]);
@@ -80,7 +80,7 @@ fn what_the_settings_exclude_stays_out_even_when_named() {
 }
 
 #[test]
-fn what_fits_no_account_is_told() {
+fn what_matches_no_account_is_noted() {
     let request =
         json!({"organizational_units": ["ou-ab12-nobodyxx"], "exclude": ["444444444444", "ou-ab12-noneatall"]});
     let (chosen, _, notes) = select(&request, &[]);
@@ -89,35 +89,35 @@ fn what_fits_no_account_is_told() {
         notes,
         [
             "organizational_units: no account is below ou-ab12-nobodyxx",
-            "exclude: 444444444444 fits no account of the organization",
-            "exclude: ou-ab12-noneatall fits no account of the organization"
+            "exclude: 444444444444 matches no account of the organization",
+            "exclude: ou-ab12-noneatall matches no account of the organization"
         ]
     );
 }
 
 #[test]
-fn all_problems_are_told_at_once_with_field_value_and_what_would_be_right() {
+fn all_problems_are_reported_at_once_with_what_is_expected() {
     let request = json!({
         "accounts": ["12", 111_122_223_333_u64], "organizational_units": "ou-ab12-security", "exclude": ["all"],
         "regions": ["mars", "ap-southeast-2"], "dry_run": "yes", "reason": "x".repeat(501), "colour": "blue"
     });
     let error = BackfillRequest::read(&request, &with(&[]).unwrap()).unwrap_err();
     insta::assert_snapshot!(error, @r#"
-    the backfill request cannot be used; 9 problem(s)
-      colour = "blue": no such field; there are accounts, organizational_units, exclude, regions, dry_run, reason
+    the backfill request is invalid: 9 problems
+      colour = "blue": unknown field; expected one of accounts, organizational_units, exclude, regions, dry_run, reason
       accounts = "12": expected 12 digits
-      accounts = 111122223333: expected text in quotes
+      accounts = 111122223333: expected a string
       organizational_units = "ou-ab12-security": expected a list: ["…"]
       exclude = "all": expected an account (12 digits), r-xxxx or ou-xxxx-xxxxxxxx
       regions = "mars": expected a code such as eu-west-1
       dry_run = "yes": expected true or false
-      reason = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: expected text of at most 500 characters
-      regions = "ap-southeast-2": expected enrolled Regions (eu-west-1, us-east-1); add it to the regions setting first
+      reason = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: expected a string of at most 500 characters
+      regions = "ap-southeast-2": expected enrolled Regions (eu-west-1, us-east-1); add it to the setting `regions` first
     "#);
 }
 
 #[test]
-fn a_request_that_goes_on_is_checked_against_the_settings_of_now() {
+fn a_continued_request_is_checked_against_the_current_settings() {
     let both = with(&[("regions", "eu-west-1,us-east-1")]).unwrap();
     let one = with(&[("regions", "eu-west-1")]).unwrap();
     let request = BackfillRequest::read(&json!({"regions": ["us-east-1"]}), &both).unwrap();
@@ -134,7 +134,7 @@ fn a_request_works_on_its_regions_or_on_all() {
 }
 
 #[test]
-fn a_reason_may_have_five_hundred_characters_and_of_many_problems_fifty_are_told() {
+fn a_reason_has_at_most_500_characters_and_50_problems_are_reported() {
     let settings = with(&[]).unwrap();
     let reason = "é".repeat(MAX_REASON);
     assert_eq!(BackfillRequest::read(&json!({"reason": reason}), &settings).unwrap().reason, reason);
@@ -143,7 +143,7 @@ fn a_reason_may_have_five_hundred_characters_and_of_many_problems_fifty_are_told
 }
 
 #[test]
-fn what_is_no_object_is_refused_and_null_fields_count_as_missing() {
+fn only_an_object_is_accepted_and_null_fields_count_as_missing() {
     let settings = with(&[]).unwrap();
     for value in [json!([]), json!("all"), json!(1)] {
         let error = BackfillRequest::read(&value, &settings).unwrap_err();

@@ -1,4 +1,4 @@
-//! From what was seen in each place to rows.
+//! From inspected account-Regions to rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,54 +10,54 @@ use crate::plan::{Action, Plan, VpcPlan};
 use crate::scope::OutOfScope;
 use crate::settings::Settings;
 
-/// What to do about a VPC that the enroller can put right by itself.
+/// The next step for what the enroller can repair by itself.
 const RUN_BACKFILL: &str = "Run enroller backfill.";
 
-/// What to do about an account that is not granted.
-const GRANT: &str = "Run enroller backfill, which also has the account granted.";
+/// The next step for an account that is not granted.
+const GRANT: &str = "Run enroller backfill, which also requests a grant for the account.";
 
-/// What to do about a log group that cannot be subscribed to.
-const OTHER_LOG_GROUP: &str = "Set another log group name, or remove that log group, then run enroller backfill.";
+/// The next step for a log group whose class does not support subscription filters.
+const OTHER_LOG_GROUP: &str = "Set another log_group_name or delete the log group, then run enroller backfill.";
 
-/// Why a place could not be looked at, sorted by what that says of its VPCs.
+/// Why an account-Region could not be inspected, by what that means for its VPCs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailureClass {
-    /// AWS or the organization does not allow it there, which is no failure.
+    /// AWS or the organization does not allow it there. This is not a failure.
     Skipped,
-    /// It may work later by itself.
+    /// It may work later without action.
     Later,
     /// A person has to act.
     Failed,
 }
 
-/// Why a place could not be looked at.
+/// Why an account-Region could not be inspected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InspectionFailure {
-    /// What happened, as AWS or the enroller words it; neither a capital nor a full stop is expected.
+    /// What happened, as AWS or the enroller reports it, with or without a capital letter and a full stop.
     pub text: String,
-    /// What it says of the VPCs there.
+    /// What the failure means for the VPCs there.
     pub class: FailureClass,
-    /// AWS's request id, where an answer came back.
+    /// AWS's request id, absent if there was no response.
     pub request_id: Option<String>,
     /// What a person should do; empty where nothing.
     pub next_step: String,
 }
 
-/// What was seen in one account and Region.
+/// The result of inspecting one account-Region.
 #[derive(Debug, Clone)]
 pub struct InspectedRegion<'a> {
     /// The account.
     pub account: &'a Account,
-    /// The account and Region.
+    /// The account-Region.
     pub at: AccountRegion,
     /// The destination of the Region on which the account is granted, if any.
     pub granted_on: Option<DestinationName>,
-    /// What is there and what would be done about it, or why that is not known. Where the account is not granted, the
-    /// plan's destination is a guess, and what it says of the filter's destination is passed over.
+    /// The observed state and the plan for it, or why there are none. If the account is not granted, the plan's destination
+    /// is a guess, and what the plan has on the filter's destination is ignored.
     pub looked: Result<(&'a Observed, &'a Plan), &'a InspectionFailure>,
 }
 
-/// A report as it grows.
+/// Collects inspection results for a report.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
     rows: Vec<CoverageRow>,
@@ -67,7 +67,7 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Takes in a place that was looked at, or tried to. `settings` are those the plan was made with.
+    /// Adds an account-Region that was inspected, successfully or not. `settings` are those of its plan.
     pub fn add(&mut self, settings: &Settings, seen: &InspectedRegion<'_>) {
         self.accounts.insert(seen.account.id);
         self.account_regions += 1;
@@ -86,7 +86,7 @@ impl Survey {
         }
     }
 
-    /// Takes in an account, or one Region of it, that is left alone without a look.
+    /// Adds an account, or one Region of it, that is excluded without an inspection.
     pub fn leave_out(&mut self, account: &Account, region: Option<&Region>, why: &OutOfScope) {
         self.rows.push(CoverageRow {
             region: region.cloned(),
@@ -96,7 +96,7 @@ impl Survey {
         });
     }
 
-    /// The report. `generated_at` is RFC 3339 text in UTC; `unit_names` may lack any unit.
+    /// Returns the report. `generated_at` is RFC 3339 text in UTC. `unit_names` may lack any unit.
     pub fn finish(
         mut self,
         settings: &Settings,
@@ -117,7 +117,7 @@ impl Survey {
     }
 }
 
-/// What a row says of the account alone.
+/// A row with what is known from the account alone.
 fn row_of(account: &Account) -> CoverageRow {
     CoverageRow {
         account: account.id,
@@ -137,7 +137,9 @@ fn row_of(account: &Account) -> CoverageRow {
 fn not_seen(row: CoverageRow, failure: &InspectionFailure) -> CoverageRow {
     let (status, lead) = match failure.class {
         FailureClass::Skipped => (Status::Skipped, "Not enrolled here"),
-        FailureClass::Later | FailureClass::Failed => (Status::Unknown, "This place could not be looked at"),
+        FailureClass::Later | FailureClass::Failed => {
+            (Status::Unknown, "This account and Region could not be inspected")
+        }
     };
     let mut reason = format!("{lead}: {}", failure.text.trim_end_matches('.'));
     if let Some(request) = failure.request_id.as_deref().filter(|request| !failure.text.contains(*request)) {
@@ -146,13 +148,13 @@ fn not_seen(row: CoverageRow, failure: &InspectionFailure) -> CoverageRow {
     CoverageRow { status, reason: sentence(&reason), next_step: sentence(&failure.next_step), ..row }
 }
 
-/// A fault of the place that keeps all its flow logs from being of use.
+/// A fault of the account-Region, because of which none of its flow logs works.
 struct Fault {
     what: String,
     next_step: &'static str,
 }
 
-/// Judges the VPCs of one place.
+/// Judges the VPCs of one account-Region.
 struct Judge<'a> {
     log_group: &'a str,
     names: BTreeMap<&'a VpcId, &'a str>,
@@ -214,7 +216,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// A failing flow log, with the faults of the place besides, because mending one alone would not help.
+    /// A failing flow log, with the account-Region's faults, because fixing only one of them would not help.
     fn broken(&self, row: CoverageRow, log: Option<FlowLogId>, reason: String, next_step: &str) -> CoverageRow {
         let mut reason = sentence(&reason);
         for fault in &self.faults {
@@ -227,11 +229,14 @@ impl<'a> Judge<'a> {
         let others = self.flow_logs.get(vpc.as_str()).map_or(&[][..], Vec::as_slice);
         let (status, mut reason) = match others {
             [] => (Status::NotCovered, "It has no flow log.".to_owned()),
-            [one] => (Status::ForeignOnly, format!("Flow log {} of somebody else {}.", one.id, self.not_for_us())),
+            [one] => {
+                let text = format!("It has the unmanaged flow log {}, which does not {}.", one.id, self.deliver());
+                (Status::ForeignOnly, text)
+            }
             [first, rest @ ..] => {
                 let more = rest.len();
-                let text =
-                    format!("Flow logs of others, {} and {more} more, exist; none {}.", first.id, self.delivers());
+                let (id, deliver) = (&first.id, self.deliver());
+                let text = format!("It has the unmanaged flow logs {id} and {more} more, which do not {deliver}.");
                 (Status::ForeignOnly, text)
             }
         };
@@ -248,22 +253,18 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn delivers(&self) -> String {
-        format!("delivers to log group {} what the settings ask for", self.log_group)
+    fn deliver(&self) -> String {
+        format!("deliver to log group {} what the settings require", self.log_group)
     }
 
-    fn not_for_us(&self) -> String {
-        format!("exists, but does not deliver to log group {} what the settings ask for", self.log_group)
-    }
-
-    /// The first flow log of a VPC that is ours.
+    /// The first managed flow log of a VPC.
     fn own_flow_log(&self, vpc: &VpcId) -> Option<FlowLogId> {
         let here = self.flow_logs.get(vpc.as_str())?.iter();
         here.filter(|log| self.settings.ownership_tag.is_on(&log.tags)).map(|log| log.id.clone()).min()
     }
 }
 
-/// What is wrong with the place as a whole, what a person has to do something about first.
+/// What is wrong with the account-Region as a whole. What an operator has to resolve comes first.
 fn faults(settings: &Settings, granted: bool, observed: &Observed, plan: &Plan) -> Vec<Fault> {
     let mut faults = Vec::new();
     if !granted {
@@ -277,7 +278,7 @@ fn faults(settings: &Settings, granted: bool, observed: &Observed, plan: &Plan) 
     if observed.log_group.is_none() {
         let what = format!("log group {} does not exist", settings.log_group_name);
         faults.push(Fault { what, next_step: RUN_BACKFILL });
-        // A filter cannot be without its group, so naming it as well would say the same twice.
+        // A filter cannot exist without its group, so its absence goes without saying.
         return faults;
     }
     let filter_there = observed.filters.iter().any(|filter| filter.name == settings.filter_name.as_str());
@@ -288,18 +289,18 @@ fn faults(settings: &Settings, granted: bool, observed: &Observed, plan: &Plan) 
     faults
 }
 
-/// AWS has three messages (see [`Delivery::Failed`](crate::observed::Delivery::Failed)), and each wants another thing.
+/// The next step for each of AWS's three messages; see [`Delivery::Failed`](crate::observed::Delivery::Failed).
 fn next_step_of(message: &str) -> &'static str {
     if message.starts_with("Access error") {
         "Run enroller backfill, which checks the delivery role and its trust policy."
     } else if message.starts_with("Rate limited") {
-        "Ask AWS for a higher CloudWatch Logs quota in this account and Region."
+        "Request a higher CloudWatch Logs quota for this account and Region."
     } else {
-        "Run enroller backfill; if it stays, delete the flow log, which is then made anew, or ask AWS."
+        "Run enroller backfill. If this persists, delete the flow log, which is then created again, or contact AWS Support."
     }
 }
 
-/// The text with a capital and a full stop; empty text stays empty.
+/// The text as a sentence, with a capital letter and a full stop. Empty text stays empty.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let Some(first) = letters.next() else { return String::new() };

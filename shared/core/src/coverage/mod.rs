@@ -1,20 +1,19 @@
-//! The audit: what of the organization is covered, what is not, and why.
+//! The coverage report: which VPCs of the organization are covered, which are not, and why.
 //!
 //! # Flow
 //!
-//! A [`Survey`] takes in what was seen ([`Survey::add`]) and what is left alone without a look
-//! ([`Survey::leave_out`]), in any order, and ends in a [`CoverageReport`] whose rows are sorted.
+//! A [`Survey`] collects inspected account-Regions ([`Survey::add`]) and what is excluded without an inspection
+//! ([`Survey::leave_out`]), in any order. [`Survey::finish`] returns a [`CoverageReport`] whose rows are sorted.
 //!
 //! # Guarantees
 //!
-//! - Every visible VPC of every place that was looked at has exactly one row.
-//! - A place that could not be looked at has one row without a VPC, and so has an account that is left alone.
-//! - The same observations give the same report, whatever order they came in.
+//! - Every visible VPC of every inspected account-Region has exactly one row.
+//! - An account-Region that could not be inspected has one row without a VPC, and so has an excluded account.
+//! - The same observations give the same report, whatever their order.
 //!
 //! # Caveats
 //!
-//! Texts in a report (account names, tags, AWS's messages) are as untrusted as whoever wrote them: a renderer has to
-//! escape them.
+//! Texts in a report (account names, tags, AWS's messages) are untrusted, so a renderer has to escape them.
 
 mod builder;
 #[cfg(test)]
@@ -31,28 +30,29 @@ use crate::names::DestinationName;
 pub use builder::{FailureClass, InspectedRegion, InspectionFailure, Survey};
 pub use totals::Totals;
 
-/// How a VPC, or a place that could not be looked at, stands. In the order in which a person wants to see them.
+/// The status of a VPC, or of an account-Region that could not be inspected. In the order they are shown in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// Its enrollment exists but does not work as it should.
+    /// Its enrollment exists but does not work.
     Broken,
-    /// Nothing records its traffic for us.
+    /// It has no flow log.
     NotCovered,
-    /// Only flow logs of others exist, and none of them delivers to our log group what the settings ask for.
+    /// It has only unmanaged flow logs, and none of them delivers to the log group what the settings require.
     ForeignOnly,
-    /// The account and Region could not be looked at, so nothing is known of its VPCs.
+    /// The account-Region could not be inspected, so nothing is known about its VPCs.
     Unknown,
-    /// Its flow log, log group, filter and grant are as they should be, and AWS reports no failed delivery.
+    /// Its flow log, log group, filter and grant are correct, and AWS reports no failed delivery.
     Covered,
-    /// AWS or the organization does not allow it there: a Region that is not enabled, a service control policy.
+    /// AWS or the organization does not allow enrollment there: the Region is not enabled, or a service control policy
+    /// denies it.
     Skipped,
-    /// Left alone on purpose: by its tag, its owner, its account, organizational unit or Region.
+    /// It is deliberately not enrolled, because of its tag, owner, account, organizational unit or Region.
     Excluded,
 }
 
 impl Status {
-    /// All of them, in order.
+    /// All statuses, in order.
     pub const ALL: [Self; 7] = [
         Self::Broken,
         Self::NotCovered,
@@ -76,7 +76,7 @@ impl Status {
         }
     }
 
-    /// The name for people.
+    /// The name as shown to operators.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Broken => "Broken",
@@ -89,7 +89,7 @@ impl Status {
         }
     }
 
-    /// What it means, in a sentence for people.
+    /// What the status means, as a sentence for operators.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Broken => {
@@ -97,16 +97,18 @@ impl Status {
             }
             Self::NotCovered => "No flow log records this VPC.",
             Self::ForeignOnly => {
-                "Only flow logs of others exist, and none delivers what is asked for to our log group."
+                "Only unmanaged flow logs exist, and none delivers what the settings require to the log group."
             }
-            Self::Unknown => "The account and Region could not be looked at.",
+            Self::Unknown => "The account and Region could not be inspected.",
             Self::Covered => "Flow log, log group, filter and grant are in place, and AWS reports no failed delivery.",
-            Self::Skipped => "AWS or the organization does not allow it there.",
-            Self::Excluded => "Left alone on purpose: by tag, owner, account, organizational unit or Region.",
+            Self::Skipped => "AWS or the organization does not allow enrollment there.",
+            Self::Excluded => {
+                "Deliberately not enrolled, because of its tag, owner, account, organizational unit or Region."
+            }
         }
     }
 
-    /// Whether a person should do something about it.
+    /// Whether an operator should act.
     pub const fn is_problem(self) -> bool {
         match self {
             Self::Broken | Self::NotCovered | Self::ForeignOnly | Self::Unknown => true,
@@ -115,74 +117,74 @@ impl Status {
     }
 }
 
-/// One VPC, or one place or account where no VPC could or should be looked at.
+/// A VPC, or an account-Region or account whose VPCs could not or should not be inspected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CoverageRow {
     /// The account.
     pub account: AccountId,
-    /// Its name.
+    /// The account's name.
     pub account_name: String,
-    /// The roots and organizational units above the account, outermost first; empty where not known.
+    /// The roots and organizational units above the account, outermost first; empty if unknown.
     #[serde(rename = "organizational_units")]
     pub units: Vec<ParentId>,
-    /// The Region; absent for an account that is left alone everywhere.
+    /// The Region; absent for an account that is excluded in all Regions.
     pub region: Option<Region>,
-    /// The VPC; absent where none was looked at.
+    /// The VPC; absent if none was inspected.
     pub vpc: Option<VpcId>,
     /// The VPC's `Name` tag, or empty.
     pub name: String,
-    /// How it stands.
+    /// The status of the VPC, or of the account-Region or account.
     pub status: Status,
-    /// Why, in sentences for people; empty when covered.
+    /// The reason, in sentences for operators; empty if covered.
     pub reason: String,
-    /// The flow log that the status is about: the right one, the failing one, the one that differs, or the first of
-    /// others.
+    /// The flow log that the status is about: the correct one, the failing one, the one that differs, or the first
+    /// unmanaged one.
     pub flow_log: Option<FlowLogId>,
     /// The destination on which the account is granted in this Region.
     pub destination: Option<DestinationName>,
-    /// What a person should do; empty where nothing.
+    /// What an operator should do; empty if nothing.
     pub next_step: String,
 }
 
-/// What of an organization is covered, and what is not.
+/// Which VPCs of an organization are covered, and which are not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoverageReport {
     /// The organization.
     pub organization: OrganizationId,
-    /// When it was made, as RFC 3339 text in UTC.
+    /// When the report was generated, as RFC 3339 text in UTC.
     pub generated_at: String,
     /// The enrolled Regions.
     pub regions: BTreeSet<Region>,
-    /// Names of roots and organizational units, as far as they were looked up; empty is allowed.
+    /// Names of roots and organizational units, as far as they were fetched. A unit may be missing.
     pub unit_names: BTreeMap<ParentId, String>,
-    /// How many accounts were looked at, or tried to.
+    /// The number of accounts that were inspected, successfully or not.
     pub accounts: usize,
-    /// How many accounts and Regions were looked at, or tried to.
+    /// The number of account-Regions that were inspected, successfully or not.
     pub account_regions: usize,
-    /// How many of the places hold no VPC, and so have no row.
+    /// The number of inspected account-Regions without a VPC, which have no row.
     pub empty_account_regions: usize,
-    /// By account, Region and VPC.
+    /// The rows, sorted by account, Region and VPC.
     pub rows: Vec<CoverageRow>,
 }
 
 impl CoverageReport {
-    /// How many rows have each status.
+    /// The number of rows with each status.
     pub fn totals(&self) -> Totals {
         self.rows.iter().collect()
     }
 
-    /// How many rows of each account have each status.
+    /// The number of each account's rows with each status.
     pub fn by_account(&self) -> BTreeMap<AccountId, Totals> {
         self.grouped(|row| [row.account])
     }
 
-    /// How many rows of each Region have each status. Accounts that are left alone everywhere are in none.
+    /// The number of each Region's rows with each status. Accounts that are excluded in all Regions count in none.
     pub fn by_region(&self) -> BTreeMap<Region, Totals> {
         self.grouped(|row| row.region.clone())
     }
 
-    /// How many rows below each root and organizational unit have each status. What is in a unit counts for all units
-    /// above it too, so the totals of different units overlap.
+    /// The number of rows below each root and organizational unit with each status. A row counts for all units above its
+    /// account, so the totals of different units overlap.
     pub fn by_unit(&self) -> BTreeMap<ParentId, Totals> {
         self.grouped(|row| row.units.clone())
     }
@@ -203,7 +205,7 @@ impl CoverageReport {
     }
 }
 
-/// The document others read: its keys are stable, and totals stand before the rows.
+/// The JSON document. Its keys are stable, and totals come before the rows.
 impl Serialize for CoverageReport {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]

@@ -15,7 +15,7 @@ const ACCOUNT: &str = "444455556666";
 const VPC: &str = "vpc-0123456789abcdef0";
 const FLOW_LOG: &str = "fl-0123456789abcdef0";
 
-/// One account and Region, and whether the account is granted there.
+/// An account-Region, and whether the account is granted there.
 struct Site {
     settings: Settings,
     observed: Observed,
@@ -23,7 +23,7 @@ struct Site {
 }
 
 impl Site {
-    /// One VPC, enrolled as it should be.
+    /// One VPC with a working enrollment.
     fn covered() -> Self {
         let settings = with(&[]).unwrap();
         let mut site = Self { settings, observed: Observed::default(), granted: true };
@@ -94,14 +94,14 @@ fn tags(pairs: &[(&str, &str)]) -> Tags {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-fn told(row: &CoverageRow) -> String {
+fn summary(row: &CoverageRow) -> String {
     format!("{}: {} -> {}", row.status.as_str(), row.reason, row.next_step)
 }
 
 #[test]
-fn an_enrolled_vpc_is_covered_and_there_is_nothing_to_tell() {
+fn an_enrolled_vpc_is_covered_and_needs_no_reason() {
     let row = Site::covered().row();
-    assert_eq!(told(&row), "covered:  -> ");
+    assert_eq!(summary(&row), "covered:  -> ");
     assert_eq!(row.name, "payments");
     assert_eq!(row.flow_log.unwrap().as_str(), FLOW_LOG);
     assert_eq!(row.destination.unwrap().as_str(), "VPCFlowLogsDestination");
@@ -109,29 +109,29 @@ fn an_enrolled_vpc_is_covered_and_there_is_nothing_to_tell() {
 }
 
 #[test]
-fn a_flow_log_of_somebody_else_that_delivers_the_same_covers_too() {
+fn an_equal_unmanaged_flow_log_covers_the_vpc_too() {
     let row = Site::covered().after(|seen| seen.flow_logs[0].tags.clear()).row();
-    assert_eq!(told(&row), "covered:  -> ");
+    assert_eq!(summary(&row), "covered:  -> ");
 }
 
 #[test]
-fn a_failing_delivery_is_broken_with_awss_message_and_what_helps() {
+fn a_failing_delivery_is_broken_with_awss_message_and_a_next_step() {
     for (message, next_step) in [
         ("Access error", "Run enroller backfill, which checks the delivery role and its trust policy."),
-        ("Rate limited", "Ask AWS for a higher CloudWatch Logs quota in this account and Region."),
+        ("Rate limited", "Request a higher CloudWatch Logs quota for this account and Region."),
         (
             "Unknown error",
-            "Run enroller backfill; if it stays, delete the flow log, which is then made anew, or ask AWS.",
+            "Run enroller backfill. If this persists, delete the flow log, which is then created again, or contact AWS Support.",
         ),
     ] {
         let row = Site::covered().after(|seen| seen.flow_logs[0].delivery = Delivery::Failed(message.to_owned())).row();
         let reason = format!("Flow log {FLOW_LOG} is ACTIVE, but its delivery fails: {message}.");
-        assert_eq!(told(&row), format!("broken: {reason} -> {next_step}"));
+        assert_eq!(summary(&row), format!("broken: {reason} -> {next_step}"));
     }
 }
 
 #[test]
-fn a_flow_log_is_of_no_use_without_everything_behind_it() {
+fn a_flow_log_does_not_cover_without_everything_behind_it() {
     let foreign = SubscriptionFilter {
         name: "AllTraffic".to_owned(),
         pattern: "REJECT".to_owned(),
@@ -157,37 +157,37 @@ fn a_flow_log_is_of_no_use_without_everything_behind_it() {
         (
             Site::covered().not_granted(),
             "the account is not granted on any destination of this Region",
-            "Run enroller backfill, which also has the account granted.",
+            "Run enroller backfill, which also requests a grant for the account.",
         ),
         (
             Site::covered().after(|seen| {
                 seen.log_group.as_mut().unwrap().class = LogGroupClass::Other("INFREQUENT_ACCESS".to_owned());
             }),
-            "the log group exists with class INFREQUENT_ACCESS, which takes no subscription filter: set another log \
-             group name",
-            "Set another log group name, or remove that log group, then run enroller backfill.",
+            "the log group has class INFREQUENT_ACCESS, which does not support subscription filters: set another \
+             log_group_name",
+            "Set another log_group_name or delete the log group, then run enroller backfill.",
         ),
     ] {
         let reason = format!("Flow log {FLOW_LOG} is ACTIVE, but {expected}.");
-        assert_eq!(told(&site.row()), format!("broken: {reason} -> {next_step}"));
+        assert_eq!(summary(&site.row()), format!("broken: {reason} -> {next_step}"));
     }
 }
 
 #[test]
-fn several_faults_of_a_place_are_told_together_and_the_grant_comes_first() {
+fn several_faults_are_reported_together_and_the_grant_comes_first() {
     let row = Site::covered().not_granted().after(|seen| seen.filters.clear()).row();
     assert_eq!(
-        told(&row),
+        summary(&row),
         format!(
             "broken: Flow log {FLOW_LOG} is ACTIVE, but the account is not granted on any destination of this Region; \
-             and subscription filter AllTraffic does not exist. -> Run enroller backfill, which also has the account \
-             granted."
+             and subscription filter AllTraffic does not exist. -> Run enroller backfill, which also requests \
+             a grant for the account."
         )
     );
 }
 
 #[test]
-fn the_destination_of_a_filter_is_not_held_against_an_account_without_a_grant() {
+fn a_filters_destination_does_not_matter_without_a_grant() {
     let elsewhere = "arn:aws:logs:eu-west-1:111122223333:destination:VPCFlowLogsDestination-2";
     let site = Site::covered().after(|seen| seen.filters[0].destination = elsewhere.to_owned());
     assert!(site.row().reason.contains("differs: destination"), "{}", site.row().reason);
@@ -196,29 +196,29 @@ fn the_destination_of_a_filter_is_not_held_against_an_account_without_a_grant() 
 }
 
 #[test]
-fn a_flow_log_of_ours_that_differs_from_the_settings_is_broken() {
+fn a_managed_flow_log_that_differs_from_the_settings_is_broken() {
     let row = Site::covered().after(|seen| seen.flow_logs[0].traffic_type = Some(TrafficType::Reject)).row();
     let reason = "Its flow log differs from the settings: traffic type is REJECT, not ALL.";
-    assert_eq!(told(&row), format!("broken: {reason} -> Run enroller backfill."));
+    assert_eq!(summary(&row), format!("broken: {reason} -> Run enroller backfill."));
     assert_eq!(row.flow_log.unwrap().as_str(), FLOW_LOG);
 }
 
 #[test]
-fn a_vpc_without_any_flow_log_is_not_covered_whatever_else_is_there() {
+fn a_vpc_without_a_flow_log_is_not_covered_whatever_else_exists() {
     let bare = |seen: &mut Observed| seen.flow_logs.clear();
     let nothing = |seen: &mut Observed| *seen = Observed { vpcs: seen.vpcs.clone(), ..Observed::default() };
     for site in [Site::covered().after(bare), Site::covered().after(nothing)] {
-        assert_eq!(told(&site.row()), "not-covered: It has no flow log. -> Run enroller backfill.");
+        assert_eq!(summary(&site.row()), "not-covered: It has no flow log. -> Run enroller backfill.");
     }
     assert_eq!(
-        told(&Site::covered().not_granted().after(bare).row()),
+        summary(&Site::covered().not_granted().after(bare).row()),
         "not-covered: It has no flow log. The account is not granted on any destination of this Region. -> Run \
-         enroller backfill, which also has the account granted."
+         enroller backfill, which also requests a grant for the account."
     );
 }
 
 #[test]
-fn flow_logs_of_others_that_do_not_deliver_to_us_are_told_apart_from_none() {
+fn only_unmanaged_flow_logs_and_none_are_distinguished() {
     let to_s3 = |id: &str, site: &Site| FlowLog {
         id: id.parse().unwrap(),
         target: FlowLogTarget::Other("arn:aws:s3:::somebody-elses-bucket".to_owned()),
@@ -229,48 +229,48 @@ fn flow_logs_of_others_that_do_not_deliver_to_us_are_told_apart_from_none() {
     let (one, two) = (to_s3("fl-00000001", &site), to_s3("fl-00000002", &site));
     let alone = Site::covered().after(|seen| seen.flow_logs = vec![one.clone()]).row();
     assert_eq!(
-        told(&alone),
-        "foreign-only: Flow log fl-00000001 of somebody else exists, but does not deliver to log group vpc-flow-logs \
-         what the settings ask for. -> Run enroller backfill."
+        summary(&alone),
+        "foreign-only: It has the unmanaged flow log fl-00000001, which does not deliver to log group vpc-flow-logs \
+         what the settings require. -> Run enroller backfill."
     );
     assert_eq!(alone.flow_log.unwrap().as_str(), "fl-00000001");
     let both = Site::covered().after(|seen| seen.flow_logs = vec![one, two]).row();
     assert_eq!(
         both.reason,
-        "Flow logs of others, fl-00000001 and 1 more, exist; none delivers to log group vpc-flow-logs what the \
-         settings ask for."
+        "It has the unmanaged flow logs fl-00000001 and 1 more, which do not deliver to log group vpc-flow-logs what \
+         the settings require."
     );
 }
 
 #[test]
-fn what_is_left_alone_on_purpose_says_by_what() {
+fn what_is_excluded_has_the_reason() {
     let opted_out = Site::covered().after(|seen| seen.vpcs[0].tags = tags(&[("vpc-flow-logs", "off")])).row();
-    assert_eq!(told(&opted_out), "excluded: Excluded by its tag vpc-flow-logs=off. -> ");
-    assert_eq!(opted_out.flow_log.unwrap().as_str(), FLOW_LOG, "made before, and kept");
+    assert_eq!(summary(&opted_out), "excluded: The VPC's tag vpc-flow-logs=off excludes it. -> ");
+    assert_eq!(opted_out.flow_log.unwrap().as_str(), FLOW_LOG, "created before, and kept");
     let owner = "777788889999".parse().unwrap();
-    let shared_in = Site::covered().after(|seen| seen.vpcs[0].owner = owner).row();
-    assert_eq!(told(&shared_in), "excluded: Shared in by 777788889999, which alone can log it. -> ");
+    let shared = Site::covered().after(|seen| seen.vpcs[0].owner = owner).row();
+    assert_eq!(summary(&shared), "excluded: The VPC is shared by 777788889999, and only its owner can log it. -> ");
 }
 
 #[test]
-fn an_account_that_is_left_alone_has_one_row_without_a_place() {
+fn an_excluded_account_has_one_row_without_a_region() {
     let settings = with(&[]).unwrap();
     let region = "eu-west-1".parse().unwrap();
     let report = report_of(&settings, |survey| {
         survey.leave_out(&account("old"), Some(&region), &OutOfScope::Region);
         survey.leave_out(&account("old"), None, &OutOfScope::State(AccountState::Suspended));
     });
-    let rows: Vec<_> = report.rows.iter().map(|row| (row.region.is_some(), row.vpc.is_some(), told(row))).collect();
+    let rows: Vec<_> = report.rows.iter().map(|row| (row.region.is_some(), row.vpc.is_some(), summary(row))).collect();
     let expected = [
         (false, false, "excluded: The account's state is SUSPENDED. -> ".to_owned()),
         (true, false, "excluded: The Region is not enrolled. -> ".to_owned()),
     ];
     assert_eq!(rows, expected);
-    assert_eq!((report.accounts, report.account_regions), (0, 0), "nobody looked");
+    assert_eq!((report.accounts, report.account_regions), (0, 0), "nothing was inspected");
 }
 
 #[test]
-fn a_place_that_could_not_be_looked_at_is_skipped_or_unknown_with_what_aws_said() {
+fn a_failed_inspection_is_skipped_or_unknown_with_awss_message() {
     let scp = "ec2:DescribeVpcs failed with UnauthorizedOperation: an explicit deny in a service control policy";
     for (class, text, request_id, expected) in [
         (FailureClass::Skipped, scp, Some("r-1"), format!("skipped: Not enrolled here: {scp} (request r-1). -> Wait.")),
@@ -278,13 +278,13 @@ fn a_place_that_could_not_be_looked_at_is_skipped_or_unknown_with_what_aws_said(
             FailureClass::Later,
             "the member role is missing.",
             None,
-            "unknown: This place could not be looked at: the member role is missing. -> Wait.".to_owned(),
+            "unknown: This account and Region could not be inspected: the member role is missing. -> Wait.".to_owned(),
         ),
         (
             FailureClass::Failed,
             "denied (request r-2)",
             Some("r-2"),
-            "unknown: This place could not be looked at: denied (request r-2). -> Wait.".to_owned(),
+            "unknown: This account and Region could not be inspected: denied (request r-2). -> Wait.".to_owned(),
         ),
     ] {
         let settings = with(&[]).unwrap();
@@ -293,13 +293,13 @@ fn a_place_that_could_not_be_looked_at_is_skipped_or_unknown_with_what_aws_said(
         let (account, at) = (account("prod"), at("us-east-1"));
         let seen = InspectedRegion { account: &account, at, granted_on: None, looked: Err(&failure) };
         let report = report_of(&settings, |survey| survey.add(&settings, &seen));
-        assert_eq!(told(&report.rows[0]), expected);
+        assert_eq!(summary(&report.rows[0]), expected);
         assert_eq!((report.rows[0].vpc.clone(), report.empty_account_regions), (None, 0));
     }
 }
 
 #[test]
-fn an_empty_place_has_no_row_but_is_counted() {
+fn an_account_region_without_vpcs_has_no_row_but_is_counted() {
     let report = Site::covered().after(|seen| *seen = Observed::default()).report();
     assert_eq!(
         (report.rows.len(), report.accounts, report.account_regions, report.empty_account_regions),
@@ -309,7 +309,7 @@ fn an_empty_place_has_no_row_but_is_counted() {
 }
 
 #[test]
-fn the_percentage_never_rounds_up_and_counts_what_is_not_known() {
+fn the_percentage_never_rounds_up_and_counts_unknown_ones() {
     for (totals, expected) in [
         (Totals::default(), None),
         (Totals { excluded: 3, skipped: 2, ..Totals::default() }, None),
@@ -356,7 +356,7 @@ fn totals_are_by_account_region_and_every_unit_above() {
 }
 
 #[test]
-fn the_document_has_the_keys_that_others_rely_on() {
+fn the_document_has_stable_keys() {
     let document = serde_json::to_value(Site::covered().report()).unwrap();
     let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{CoverageRow, Status};
 
-/// How many rows have each status. A row is a VPC, or a place or account without one.
+/// The number of rows with each status. A row is a VPC, or an account-Region or account without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Totals {
     /// [`Status::Covered`].
@@ -15,16 +15,16 @@ pub struct Totals {
     pub not_covered: usize,
     /// [`Status::ForeignOnly`].
     pub foreign_only: usize,
-    /// [`Status::Unknown`]; each is a place.
+    /// [`Status::Unknown`]; each row is an account-Region.
     pub unknown: usize,
-    /// [`Status::Skipped`]; each is a place.
+    /// [`Status::Skipped`]; each row is an account-Region.
     pub skipped: usize,
     /// [`Status::Excluded`].
     pub excluded: usize,
 }
 
 impl Totals {
-    /// One row more.
+    /// Counts one more row.
     pub fn count(&mut self, status: Status) {
         *match status {
             Status::Covered => &mut self.covered,
@@ -37,7 +37,7 @@ impl Totals {
         } += 1;
     }
 
-    /// How many rows have this status.
+    /// The number of rows with this status.
     pub const fn of(&self, status: Status) -> usize {
         match status {
             Status::Covered => self.covered,
@@ -50,23 +50,24 @@ impl Totals {
         }
     }
 
-    /// How many rows there are.
+    /// The number of all rows.
     pub const fn all(&self) -> usize {
         self.wanted() + self.skipped + self.excluded
     }
 
-    /// How many rows should be covered and are not.
+    /// The number of rows that should be covered and are not.
     pub const fn problems(&self) -> usize {
         self.broken + self.not_covered + self.foreign_only + self.unknown
     }
 
-    /// How many rows should be covered.
+    /// The number of rows that should be covered.
     pub const fn wanted(&self) -> usize {
         self.covered + self.problems()
     }
 
-    /// The share of what should be covered that is, in percent, rounded down to a tenth; `None` where nothing should
-    /// be. A place that could not be looked at counts as one that is not covered: 100 means that nothing is open.
+    /// The covered share of the rows that should be covered, in percent, rounded down to a tenth; `None` if there are no
+    /// such rows. An account-Region that could not be inspected counts as one row that is not covered, so 100 means that
+    /// nothing is left to do.
     pub fn coverage_percent(&self) -> Option<f64> {
         let tenths = (self.covered * 1_000).checked_div(self.wanted())?;
         #[expect(clippy::cast_precision_loss, reason = "at most 1,000")]

@@ -1,23 +1,23 @@
-//! Who looks, and at which organization.
+//! The caller, its organization and the list of accounts.
 
 use super::CheckResult;
 use crate::ids::{AccountId, OrganizationId};
 
-/// The principal behind the credentials in use, as GetCallerIdentity tells it.
+/// The principal of the credentials in use, as GetCallerIdentity returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerIdentity {
-    /// Its account.
+    /// The principal's account.
     pub account: AccountId,
-    /// Its ARN, as AWS wrote it.
+    /// The principal's ARN, as AWS returned it.
     pub arn: String,
 }
 
-/// The organization that the caller's account belongs to, as DescribeOrganization tells it.
+/// The organization of the caller's account, as DescribeOrganization returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrganizationFacts {
-    /// Its id.
+    /// The organization's id.
     pub id: OrganizationId,
-    /// Its management account.
+    /// The organization's management account.
     pub management_account: AccountId,
 }
 
@@ -28,25 +28,25 @@ pub fn check_caller(caller: &CallerIdentity, central: AccountId) -> CheckResult 
     }
     CheckResult::failed(
         format!(
-            "the caller is {} of account {}, the settings name central account {central}; nothing else was looked at",
+            "the caller is {} of account {}, but the central account in the settings is {central}; nothing else was checked",
             caller.arn, caller.account
         ),
         format!("use credentials of account {central}, or correct central_account in the settings"),
     )
 }
 
-/// Whether it is the organization of the settings.
+/// Whether the caller's organization is that of the settings.
 pub fn check_organization(found: &OrganizationFacts, expected: &OrganizationId) -> CheckResult {
     if found.id == *expected {
         return CheckResult::ok(format!("{}, managed by {}", found.id, found.management_account));
     }
     CheckResult::failed(
-        format!("the central account is a member of {}, the settings name {expected}", found.id),
+        format!("the central account is a member of {}, but the settings have {expected}", found.id),
         "correct organization_id in the settings of all functions and stacks",
     )
 }
 
-/// Whether there is somebody to enroll among the accounts listed.
+/// Whether any of the listed accounts is in scope.
 pub fn check_listing(accounts: usize, in_scope: usize) -> CheckResult {
     if in_scope > 0 {
         return CheckResult::ok(format!("{accounts} accounts, {in_scope} in scope"));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_without_anybody_in_scope_is_odd() {
+    fn a_list_without_an_account_in_scope_is_a_warning() {
         assert_eq!(check_listing(3, 2).status, Status::Ok);
         assert_eq!(check_listing(3, 0).status, Status::Warning);
     }

@@ -1,24 +1,24 @@
-//! All checks there are.
+//! The catalogue of all checks.
 
-/// What belongs together in a report.
+/// A group of checks in a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Group {
-    /// Who asks, and which organization it is about.
+    /// The caller and its organization.
     Organization,
-    /// Destinations and grants of the central account.
+    /// The central account's destinations and their grants.
     Destinations,
-    /// Buses and rules of the central and the management account.
+    /// Buses and rules of the central account and the management account.
     Events,
-    /// Queues of the central account.
+    /// The central account's queues.
     Queues,
-    /// The accounts that were looked at.
+    /// The accounts that were checked.
     Accounts,
-    /// Limits of AWS that an account comes near to.
+    /// AWS quotas that an account approaches.
     Quotas,
 }
 
 impl Group {
-    /// The heading.
+    /// The heading, also the `group` in JSON.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Organization => "Caller and organization",
@@ -31,31 +31,31 @@ impl Group {
     }
 }
 
-/// Declares the checks in the order they are shown in.
+/// Declares the checks, in the order they are shown in.
 macro_rules! checks {
     ($($name:ident = $id:literal, $group:ident, $meaning:literal;)*) => {
         /// One kind of check.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[allow(missing_docs, reason = "the meaning says it, where users read it")]
+        #[allow(missing_docs, reason = "each check is described by its meaning, where users read it")]
         pub enum CheckId {
             $($name,)*
         }
 
         impl CheckId {
-            /// All of them, in the order they are shown in.
+            /// All kinds, in the order they are shown in.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Its stable id, for scripts.
+            /// The stable id, for scripts.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $id,)* }
             }
 
-            /// What it belongs to.
+            /// The group it is shown in.
             pub const fn group(self) -> Group {
                 match self { $(Self::$name => Group::$group,)* }
             }
 
-            /// What is looked at, and what depends on it.
+            /// What is checked, and what depends on it.
             pub const fn meaning(self) -> &'static str {
                 match self { $(Self::$name => $meaning,)* }
             }
@@ -65,47 +65,47 @@ macro_rules! checks {
 
 checks! {
     Caller = "caller", Organization,
-        "The installation is looked at from its central account; another one has other destinations, buses and queues.";
+        "The installation is checked from its central account; another account has other destinations, buses and queues.";
     Organization = "organization", Organization,
-        "Grants, bus policies and role trusts name the organization of the settings and let nobody else in.";
+        "Grants, bus policies and role trusts authorize the organization of the settings and no other.";
     AccountListing = "account-listing", Organization,
-        "Without the list of accounts nobody is granted and no sweep runs.";
+        "Without the list of accounts no account is granted and no sweep runs.";
     Destination = "destination", Destinations,
-        "Subscription filters point at the destination; records go where it points, with the role it names.";
+        "Subscription filters point at the destination, which delivers the records to its target with its role.";
     DestinationPolicy = "destination-policy", Destinations,
-        "The access policy lets accounts subscribe. One that cannot be understood is never replaced, so nobody new is let in.";
+        "The access policy authorizes accounts to subscribe. One that cannot be parsed is never replaced, so no new account is added.";
     DestinationRoom = "destination-room", Destinations,
-        "A policy holds 5,120 bytes. When all policies of a Region are full, the onboarder makes one more destination.";
+        "A policy has at most 5,120 bytes. When all policies of a Region are full, account-onboarder creates another destination.";
     Grants = "grants", Destinations,
         "An account that is not granted cannot subscribe, so its records do not arrive.";
     Bus = "event-bus", Events,
-        "Events of all accounts come to this bus, which must take them from the whole organization.";
+        "Events of all accounts arrive on this bus, which must accept them from the whole organization.";
     BusRules = "event-bus-rules", Events,
-        "These rules bring events to the home Region and onto the queues; without them only the sweep finds what is new.";
+        "These rules forward events to the home Region and to the queues; without them only the sweep finds new VPCs and accounts.";
     ManagementRules = "management-rules", Events,
-        "Accounts that join, move or leave are told of in the management account only; without its rule the sweep finds them.";
+        "Events about accounts that join, move or leave appear in the management account only; without its rule only the sweep finds them.";
     ManagementTrail = "management-trail", Events,
-        "Events about accounts come only while a trail is logging in the management account.";
+        "Events about accounts are sent only while a trail is logging in the management account.";
     Queue = "queue", Queues,
-        "The functions are fed from this queue, and what they cannot do has to end in a dead-letter queue.";
+        "A function receives its messages from this queue, and those it cannot process must go to a dead-letter queue.";
     DeadLetters = "dead-letters", Queues,
-        "A function tried these messages until their last receive and gave up; the accounts in them wait for the sweep.";
+        "A function failed to process these messages until their last receive; the accounts in them wait for the sweep.";
     MemberRole = "member-role", Accounts,
-        "The enroller does everything in an account with this role; without it the account is not enrolled.";
+        "The enroller makes all its calls in an account with this role; without it the account is not enrolled.";
     EnabledRegions = "enabled-regions", Accounts,
         "A Region that an account has not enabled is skipped until it is.";
     MemberRules = "member-rules", Accounts,
-        "These rules forward what happens in an account; without them only the sweep finds new VPCs and deleted filters.";
+        "These rules forward an account's events; without them only the sweep finds new VPCs and deleted filters.";
     Trail = "trail", Accounts,
-        "Events of API calls come only while a trail is logging in the account and Region; without one only the sweep works.";
+        "Events of API calls are sent only while a trail is logging in the account and Region; without one only the sweep works.";
     DeliveryRole = "delivery-role", Accounts,
         "Flow logs are delivered to the log group with this role; without it they are ACTIVE and deliver nothing.";
     FilterRole = "filter-role", Accounts,
-        "Where the organization is granted, AWS wants a role for every subscription filter.";
+        "Where the organization is granted, AWS requires a role for every subscription filter.";
     FilterSlots = "filter-slots", Quotas,
-        "A log group has five subscription filters at most, which AWS does not raise; ours needs one of them.";
+        "A log group has at most five subscription filters, a quota that AWS does not raise; the managed filter is one of them.";
     FlowLogSlots = "flow-log-slots", Quotas,
-        "A VPC has 250 flow logs at most; a new one, and a replacement while the old one is still there, needs a free place.";
+        "A VPC has at most 250 flow logs, and a replacement needs room while the old flow log still exists.";
 }
 
 #[cfg(test)]

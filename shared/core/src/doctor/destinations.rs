@@ -1,4 +1,4 @@
-//! Destinations: where they deliver, whom they let in, and how much room is left.
+//! Destinations: where they deliver, which accounts they authorize, and how much room is left.
 
 use std::collections::BTreeSet;
 
@@ -9,25 +9,25 @@ use crate::ids::AccountId;
 use crate::policy::{DestinationPolicy, MAX_POLICY_BYTES};
 use crate::settings::{GrantMode, Settings};
 
-/// Accounts named in one finding; the rest is counted.
+/// The number of accounts named in one finding; the rest is counted.
 const NAMED: usize = 5;
 
 const SYNC: &str = "run `enroller grants sync`, or wait for the next sweep";
 
-/// What every destination has to deliver to and with, as far as it is known.
+/// The target and the role that every destination should have, as far as known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
-    /// The stream.
+    /// The stream to deliver to.
     pub target: Option<Arn>,
-    /// The role.
+    /// The role to deliver with.
     pub role: Option<Arn>,
-    /// Where that is known from, for people.
+    /// Where this is known from, as shown to operators.
     pub source: &'static str,
 }
 
 impl Expected {
-    /// What the settings say; what they do not say follows from the first destination found, because all have to be
-    /// the same.
+    /// The target and role of the settings. What the settings lack is taken from the first destination found, because all
+    /// of a Region's destinations must have the same.
     pub fn of(settings: &Settings, first: Option<&Shard>) -> Self {
         let (target, role) = (settings.destination_target_arn.clone(), settings.destination_role_arn.clone());
         let source = if target.is_some() && role.is_some() { "in the settings" } else { "in the other destinations" };
@@ -39,16 +39,16 @@ impl Expected {
     }
 }
 
-/// A Region that has no destination at all.
+/// The result for a Region without any destination.
 pub fn check_absent(settings: &Settings) -> CheckResult {
     CheckResult::failed(format!("there is no destination {}", settings.destination_name.base()), SYNC)
 }
 
-/// Whether a destination delivers where and how all of them should.
+/// Whether a destination has the expected target and role.
 pub fn check_target(shard: &Shard, expected: &Expected) -> CheckResult {
     let differs = |what: &str, found: &Arn, wanted: &Option<Arn>| {
         let wanted = wanted.as_ref().filter(|wanted| *wanted != found)?;
-        Some(format!("its {what} is {found}, {} it is {wanted}", expected.source))
+        Some(format!("its {what} is {found}, but {} it is {wanted}", expected.source))
     };
     let problems: Vec<String> =
         [differs("target", &shard.target, &expected.target), differs("role", &shard.role, &expected.role)]
@@ -65,47 +65,55 @@ pub fn check_target(shard: &Shard, expected: &Expected) -> CheckResult {
     CheckResult::failed(problems.join("; "), remedy)
 }
 
-/// Whether a destination's policy can be understood, says what is ours as we write it, and grants somebody.
+/// Whether a destination's policy can be parsed, has the managed statements unchanged, and grants an account.
 pub fn check_policy(grants: &RegionGrants, shard: &Shard, settings: &Settings) -> CheckResult {
     let arn = grants.arn_of(&shard.name);
     let first = grants.naming().index_of(&shard.name) == Some(ShardNaming::FIRST);
     let policy = match &shard.policy {
-        PolicyState::Absent => return CheckResult::failed("it has no access policy, so nobody may subscribe", SYNC),
+        PolicyState::Absent => {
+            return CheckResult::failed("it has no access policy, so no account may subscribe", SYNC);
+        }
         PolicyState::Unreadable { error, .. } => {
-            let remedy = "mend the policy by hand (aws logs put-destination-policy); it is in force at AWS as it is, \
-                          and the onboarder leaves it alone until it can be understood";
+            let remedy = "fix the policy by hand (aws logs put-destination-policy); it stays in force at AWS, and \
+            account-onboarder does not change it until it can be parsed";
             return CheckResult::failed(error.to_string(), remedy);
         }
         PolicyState::Parsed(policy) => policy,
     };
     if policy.needs_put(&arn) {
-        return CheckResult::failed("our statement in it was changed by somebody", SYNC);
+        return CheckResult::failed("another principal changed its managed statement", SYNC);
     }
     let others = match policy.foreign_statements() {
         0 => String::new(),
-        count => format!(", {count} statements of others"),
+        1 => ", 1 unmanaged statement".to_owned(),
+        count => format!(", {count} unmanaged statements"),
     };
     let facts = format!("{} of {MAX_POLICY_BYTES} bytes{others}", policy.bytes(&arn));
     match settings.grant_mode {
         GrantMode::Organization if first && !policy.allows_organization(&settings.organization_id, &arn) => {
-            let finding = format!("it does not name {}, though grant_mode is organization", settings.organization_id);
+            let finding = format!("it does not name {}, although grant_mode is organization", settings.organization_id);
             CheckResult::failed(finding, "finish the switch with `enroller grants sync`")
         }
-        GrantMode::AccountList if first && nobody(policy, &arn) => {
+        GrantMode::AccountList if first && grants_nothing(policy, &arn) => {
             CheckResult::warning(format!("it grants no account ({facts})"), SYNC)
         }
         GrantMode::Organization | GrantMode::AccountList => {
-            CheckResult::ok(format!("{} accounts, {facts}", policy.accounts().len()))
+            CheckResult::ok(format!("{}, {facts}", counted(policy.accounts().len(), "account")))
         }
     }
 }
 
-fn nobody(policy: &DestinationPolicy, arn: &Arn) -> bool {
+fn grants_nothing(policy: &DestinationPolicy, arn: &Arn) -> bool {
     policy.accounts().is_empty() && policy.organization().is_none() && policy.accounts_of_others(arn).is_empty()
 }
 
-/// How many accounts still fit in a Region before one more destination is made. A warning when fewer than a tenth of
-/// one policy are left, which is where the last policy is more than 90 % full and the others have no room either.
+/// "1 account", "2 accounts".
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// How many more accounts a Region's destinations have room for. The result is a warning if that is less than a tenth
+/// of one policy: the last policy is more than 90 % full then, and the others have no room either.
 pub fn check_room(grants: &RegionGrants) -> CheckResult {
     let capacity = |shard: &Shard| match &shard.policy {
         PolicyState::Absent => DestinationPolicy::empty().capacity(&grants.arn_of(&shard.name)),
@@ -119,18 +127,19 @@ pub fn check_room(grants: &RegionGrants) -> CheckResult {
     let shards = grants.shards().values();
     let room: usize = shards.clone().map(|shard| capacity(shard).saturating_sub(listed(shard))).sum();
     let largest = shards.clone().map(capacity).max().unwrap_or_default();
-    let facts = format!("room for {room} more accounts in {} destinations", grants.shards().len());
+    let facts =
+        format!("room for {} in {}", counted(room, "more account"), counted(grants.shards().len(), "destination"));
     if room * 10 >= largest {
         return CheckResult::ok(facts);
     }
     CheckResult::warning(
         facts,
-        "nothing, as long as the onboarder may make destinations (logs:PutDestination and iam:PassRole); otherwise add \
-         one, or set grant_mode to organization",
+        "no action needed as long as account-onboarder may create destinations (logs:PutDestination and iam:PassRole); \
+        otherwise add one, or set grant_mode to organization",
     )
 }
 
-/// Whether every account in scope is granted on some destination of a Region.
+/// Whether every account in scope is granted on a destination of a Region.
 pub fn check_grants(grants: &RegionGrants, wanted: &BTreeSet<AccountId>, settings: &Settings) -> CheckResult {
     let assignments = grants.assignments(settings.granted_organization());
     let missing: Vec<AccountId> = wanted.iter().filter(|account| assignments.get(account).is_none()).copied().collect();
@@ -203,7 +212,7 @@ mod tests {
         assert!(
             wrong
                 .finding
-                .contains("in the settings it is arn:aws:firehose:eu-west-1:444455556666:deliverystream/other")
+                .contains("but in the settings it is arn:aws:firehose:eu-west-1:444455556666:deliverystream/other")
         );
         let known = Expected::of(&settings(&[]), Some(&shard));
         assert_eq!(known.source, "in the other destinations");
@@ -220,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_must_be_readable_ours_and_grant_somebody() {
+    fn a_policy_must_be_readable_unchanged_and_grant_an_account() {
         let edited = listing(1, accounts(2)).policy;
         let PolicyState::Parsed(policy) = &edited else { panic!("not readable") };
         let arn = Arn::destination(&region(), central(), &naming().name_of(1));
@@ -229,7 +238,7 @@ mod tests {
             (listing(1, accounts(2)), Status::Ok, "2 accounts, "),
             (shard(1, None), Status::Failed, "no access policy"),
             (shard(1, Some("not json")), Status::Failed, "not JSON"),
-            (shard(1, Some(&edited)), Status::Failed, "changed by somebody"),
+            (shard(1, Some(&edited)), Status::Failed, "changed its managed statement"),
             (listing(1, accounts(0)), Status::Warning, "grants no account"),
             (listing(2, accounts(0)), Status::Ok, "0 accounts"),
         ] {

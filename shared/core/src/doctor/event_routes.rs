@@ -1,7 +1,7 @@
-//! Whether the events that are needed find their way over buses and rules.
+//! Whether buses and rules route the required events.
 //!
-//! A rule is judged by what it does, not by its name: for every event that is needed, some enabled rule must match it
-//! and have the right target. The events are shaped like AWS's own, with what a rule may reasonably look at.
+//! A rule is checked by its effect, not by its name: for each required event, an enabled rule must match it and have
+//! the right target. The events have the shape of AWS's own, with every field that a rule may reasonably match.
 
 use serde_json::{Value, json};
 
@@ -9,64 +9,64 @@ use super::{CheckResult, pattern};
 use crate::ids::{AccountId, AccountRegion, OrganizationId};
 use crate::settings::Settings;
 
-/// A rule of a bus, as ListRules and ListTargetsByRule show it.
+/// A rule of a bus, as ListRules and ListTargetsByRule return it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleFacts {
-    /// Its name.
+    /// The rule's name.
     pub name: String,
-    /// Whether it is enabled; with or without read-only events makes no difference here.
+    /// Whether the rule is enabled, with or without read-only management events.
     pub enabled: bool,
-    /// Its pattern; absent for schedules.
+    /// The event pattern; absent for schedules.
     pub pattern: Option<Value>,
-    /// Where it sends what matches.
+    /// The targets of matching events.
     pub targets: Vec<TargetFacts>,
 }
 
 /// A target of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetFacts {
-    /// ARN of the bus or queue.
+    /// The ARN of the bus or queue.
     pub arn: String,
-    /// ARN of the role the rule sends with.
+    /// The ARN of the role the rule sends with.
     pub role: Option<String>,
-    /// Message group, for a FIFO queue.
+    /// The message group, for a FIFO queue.
     pub message_group: Option<String>,
 }
 
-/// A bus as DescribeEventBus shows it.
+/// A bus as DescribeEventBus returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BusFacts {
-    /// Its ARN.
+    /// The bus's ARN.
     pub arn: String,
-    /// Its resource policy, verbatim; `None` lets in the owner only.
+    /// The resource policy, verbatim; `None` authorizes only the owner.
     pub policy: Option<String>,
 }
 
-/// An event that has to find its way.
+/// An event that has to be routed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequiredEvent {
-    /// What people call it.
+    /// The event's name, as shown to operators.
     pub name: &'static str,
-    /// Whether without it something stays undone until the sweep. The rest are hints.
+    /// Whether without this event work waits for the sweep. Other events are hints.
     pub vital: bool,
-    /// The envelope.
+    /// A sample of the event, with its envelope.
     pub event: Value,
 }
 
-/// Where needed events have to go.
+/// Where required events have to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventTarget {
-    /// To a bus, with a role: mandatory for bus targets made after 2 March 2023 (EventBridge user guide, "Sending and
-    /// receiving events between AWS accounts").
+    /// To the bus of this ARN, with a role, which is mandatory for bus targets created after 2 March 2023 (EventBridge
+    /// user guide, "Sending and receiving events between AWS accounts").
     Bus(String),
-    /// To a standard queue.
+    /// To the standard queue of this ARN.
     Queue(String),
-    /// To a FIFO queue, with a message group.
+    /// To the FIFO queue of this ARN, with a message group.
     FifoQueue(String),
 }
 
 impl EventTarget {
-    /// ARN of the bus or queue.
+    /// The ARN of the bus or queue.
     pub fn arn(&self) -> &str {
         match self {
             Self::Bus(arn) | Self::Queue(arn) | Self::FifoQueue(arn) => arn,
@@ -75,14 +75,14 @@ impl EventTarget {
 
     fn lacks(&self, target: &TargetFacts) -> Option<&'static str> {
         match self {
-            Self::Bus(_) => target.role.is_none().then_some("has no role, without which a bus takes nothing"),
+            Self::Bus(_) => target.role.is_none().then_some("has no role, which a bus requires"),
             Self::Queue(_) => None,
             Self::FifoQueue(_) => target.message_group.is_none().then_some("has no message group"),
         }
     }
 }
 
-/// What a member account has to forward from a place.
+/// The events that a member account has to forward from a Region.
 pub fn member_events(settings: &Settings, at: &AccountRegion) -> Vec<RequiredEvent> {
     let group = settings.log_group_name.as_str();
     let filter = json!({ "logGroupName": group, "filterName": settings.filter_name.as_str() });
@@ -98,15 +98,15 @@ pub fn member_events(settings: &Settings, at: &AccountRegion) -> Vec<RequiredEve
         call(at, false, "logs", "PutRetentionPolicy", retention.clone()),
         call(at, false, "logs", "DeleteRetentionPolicy", retention),
     ];
-    // StackSets name their stacks after themselves with a suffix.
+    // A StackSet names its stacks `StackSet-<stack set>-<uuid>`.
     let set = format!("StackSet-{stack}-00000000-0000-4000-8000-000000000001");
     needed.push(stack_event(at, "member stack CREATE_COMPLETE", &set, "CREATE_COMPLETE"));
     needed.push(stack_event(at, "member stack UPDATE_COMPLETE", &set, "UPDATE_COMPLETE"));
     needed
 }
 
-/// What the management account has to forward from the Region of Organizations. Events of Control Tower come from its
-/// own home Region, if it is used at all, and are not asked for.
+/// The events that the management account has to forward from the Region of Organizations. Events of Control Tower are
+/// not required: they come from its own home Region, if it is used at all.
 pub fn account_events(at: &AccountRegion) -> Vec<RequiredEvent> {
     vec![
         service_event(at, "CreateAccountResult", "createAccountStatus"),
@@ -118,7 +118,7 @@ pub fn account_events(at: &AccountRegion) -> Vec<RequiredEvent> {
     ]
 }
 
-/// An account that a needed event is about.
+/// The account that the sample events are about.
 const EXAMPLE: &str = "111122223333";
 
 fn envelope(at: &AccountRegion, source: &str, kind: &str, detail: Value) -> Value {
@@ -139,7 +139,7 @@ fn call(at: &AccountRegion, vital: bool, source: &str, name: &'static str, param
     let account = at.account;
     let identity = json!({
         "type": "AssumedRole",
-        "arn": format!("arn:aws:sts::{account}:assumed-role/Admin/somebody"),
+        "arn": format!("arn:aws:sts::{account}:assumed-role/Admin/operator"),
         "accountId": account,
         "sessionContext": { "sessionIssuer": {
             "type": "Role", "arn": format!("arn:aws:iam::{account}:role/Admin"), "accountId": account,
@@ -204,7 +204,7 @@ fn stack_event(at: &AccountRegion, name: &'static str, stack: &str, status: &str
     RequiredEvent { name, vital: false, event }
 }
 
-/// Whether these rules send every needed event on its way. `remedy` says what makes the rules.
+/// Whether these rules send every required event to `way`. `remedy` is what creates or repairs the rules.
 pub fn check_route(rules: &[RuleFacts], needed: &[RequiredEvent], way: &EventTarget, remedy: &str) -> CheckResult {
     let target = |rule: &RuleFacts| rule.targets.iter().find(|target| target.arn == way.arn()).cloned();
     let towards: Vec<(&RuleFacts, TargetFacts)> = rules.iter().filter_map(|rule| Some((rule, target(rule)?))).collect();
@@ -230,8 +230,7 @@ pub fn check_route(rules: &[RuleFacts], needed: &[RequiredEvent], way: &EventTar
         CheckResult::failed(not_sent(&missing), remedy)
     } else if !unclear.is_empty() {
         let finding = format!(
-            "it is not known whether {} find their way: a pattern uses operators not known to this \
-                               version",
+            "whether rules send {} is unknown: a pattern has operators that this version does not know",
             unclear.join(", ")
         );
         CheckResult::unknown(finding, "test the rules' patterns with `aws events test-event-pattern`")
@@ -256,7 +255,7 @@ fn sent(towards: &[(&RuleFacts, TargetFacts)], needed: &RequiredEvent, way: &Eve
     if answers.contains(&None) { None } else { Some(false) }
 }
 
-/// What keeps a rule from sending anything at all.
+/// What prevents a rule from sending any event.
 fn fault(rule: &RuleFacts, target: &TargetFacts, way: &EventTarget) -> Option<String> {
     if !rule.enabled {
         return Some(format!("rule {} is disabled", rule.name));
@@ -264,9 +263,9 @@ fn fault(rule: &RuleFacts, target: &TargetFacts, way: &EventTarget) -> Option<St
     way.lacks(target).map(|lacks| format!("the target of rule {} {lacks}", rule.name))
 }
 
-/// Whether a bus takes events from every account of the organization.
+/// Whether a bus accepts events from every account of the organization.
 pub fn check_bus(bus: &BusFacts, organization: &OrganizationId, owner: AccountId) -> CheckResult {
-    let remedy = "update the central stacks: the policy allows events:PutEvents with aws:PrincipalOrgID";
+    let remedy = "update the central stacks: their bus policy allows events:PutEvents with aws:PrincipalOrgID";
     let Some(policy) = &bus.policy else {
         return CheckResult::failed(format!("it has no policy, so only {owner} may send to it"), remedy);
     };
@@ -279,12 +278,13 @@ pub fn check_bus(bus: &BusFacts, organization: &OrganizationId, owner: AccountId
         single => std::slice::from_ref(single),
     };
     if statements.iter().any(|statement| admits(statement, organization)) {
-        return CheckResult::ok(format!("takes events from all of {organization}"));
+        return CheckResult::ok(format!("accepts events from all accounts of {organization}"));
     }
-    CheckResult::failed(format!("its policy does not let {organization} send to it"), remedy)
+    CheckResult::failed(format!("its policy does not allow {organization} to send to it"), remedy)
 }
 
-/// Any principal, any form of the condition that names the organization: what matters is that the members pass.
+/// Accepts any principal element and any form of the condition on the organization: what matters is that members may
+/// send.
 fn admits(statement: &Value, organization: &OrganizationId) -> bool {
     let texts = |value: &Value| -> Vec<String> {
         match value {

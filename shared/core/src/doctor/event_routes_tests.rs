@@ -52,13 +52,13 @@ fn judged(rules: &[RuleFacts]) -> CheckResult {
 }
 
 #[test]
-fn the_rule_of_the_member_stack_sends_all_that_is_needed() {
+fn the_rule_of_the_member_stack_sends_all_required_events() {
     let verdict = judged(&[member_rule()]);
     assert_eq!(verdict, CheckResult::ok(format!("forward to {BUS}")));
 }
 
 #[test]
-fn what_a_rule_does_counts_and_not_its_name() {
+fn the_effect_of_a_rule_counts_not_its_name() {
     let changed = |change: &dyn Fn(&mut RuleFacts)| {
         let mut rule = member_rule();
         change(&mut rule);
@@ -98,7 +98,7 @@ fn what_a_rule_does_counts_and_not_its_name() {
 }
 
 #[test]
-fn a_fifo_queue_needs_a_message_group_and_a_bus_rule_for_all_services_covers_accounts_too() {
+fn a_fifo_queue_needs_a_message_group() {
     let mut rule = rule("account-events", json!({ "source": [{ "prefix": "aws." }] }));
     let needed = account_events(&at());
     let way = EventTarget::FifoQueue(BUS.to_owned());
@@ -108,7 +108,7 @@ fn a_fifo_queue_needs_a_message_group_and_a_bus_rule_for_all_services_covers_acc
 }
 
 #[test]
-fn a_bus_must_take_events_from_the_whole_organization() {
+fn a_bus_must_accept_events_from_the_whole_organization() {
     let statement = |principal: Value, action: &str, condition: Value| {
         json!({ "Statement": [{ "Effect": "Allow", "Principal": principal, "Action": action, "Resource": BUS,
             "Condition": condition }] })

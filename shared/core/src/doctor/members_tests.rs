@@ -16,7 +16,7 @@ fn at() -> AccountRegion {
 }
 
 #[test]
-fn a_member_role_that_cannot_be_taken_on_fails_and_other_errors_leave_it_open() {
+fn a_member_role_that_cannot_be_assumed_fails_and_other_errors_are_unknown() {
     let settings = settings(&[]);
     assert_eq!(check_member_role(&settings, Ok(())).status, Status::Ok);
     for (code, status) in
@@ -30,7 +30,7 @@ fn a_member_role_that_cannot_be_taken_on_fails_and_other_errors_leave_it_open() 
 }
 
 #[test]
-fn a_service_role_is_judged_by_trust_then_permissions_and_by_who_makes_it() {
+fn a_service_role_is_checked_by_trust_then_permissions_and_by_its_maker() {
     let group = "vpc-flow-logs".parse().unwrap();
     let (trust, allowed) =
         (trust_policy(Partition::Aws, at().account), permissions(Partition::Aws, at().account, &group));
@@ -49,20 +49,20 @@ fn a_service_role_is_judged_by_trust_then_permissions_and_by_who_makes_it() {
     other["Statement"][0]["Condition"] = json!({ "StringEquals": { "aws:SourceAccount": "999988887777" } });
     let stack = DeliveryRoleMaker::MemberStack;
     for (found, maker, status, finding) in [
-        (Some(role(&trust, Some(&allowed))), stack, Status::Ok, "as they should be"),
+        (Some(role(&trust, Some(&allowed))), stack, Status::Ok, "are correct"),
         (None, stack, Status::Failed, "does not exist"),
-        (None, DeliveryRoleMaker::Enroller, Status::Ok, "not made yet"),
-        (Some(role(&stranger, Some(&allowed))), stack, Status::Failed, "does not let vpc-flow-logs.amazonaws.com"),
-        (Some(role(&several, Some(&allowed))), stack, Status::Failed, "does not let vpc-flow-logs.amazonaws.com"),
-        (Some(role(&json!({}), Some(&allowed))), stack, Status::Failed, "does not let"),
+        (None, DeliveryRoleMaker::Enroller, Status::Ok, "not created yet"),
+        (Some(role(&stranger, Some(&allowed))), stack, Status::Failed, "does not allow vpc-flow-logs.amazonaws.com"),
+        (Some(role(&several, Some(&allowed))), stack, Status::Failed, "does not allow vpc-flow-logs.amazonaws.com"),
+        (Some(role(&json!({}), Some(&allowed))), stack, Status::Failed, "does not allow"),
         (Some(role(&open, Some(&allowed))), stack, Status::Warning, "no condition"),
-        (Some(role(&other, Some(&allowed))), stack, Status::Warning, "not the one of the templates"),
+        (Some(role(&other, Some(&allowed))), stack, Status::Warning, "differs from the template's"),
         (Some(role(&trust, None)), stack, Status::Warning, "no inline policy Permissions"),
         (
             Some(role(&trust, Some(&json!({ "Statement": [] })))),
             stack,
             Status::Warning,
-            "its policy Permissions is not",
+            "its policy Permissions differs",
         ),
     ] {
         let verdict = check_service_role(found.as_ref(), &wanted, maker);
@@ -72,7 +72,7 @@ fn a_service_role_is_judged_by_trust_then_permissions_and_by_who_makes_it() {
 }
 
 #[test]
-fn one_logging_trail_is_enough_and_an_unread_one_leaves_it_open() {
+fn one_logging_trail_is_enough_and_an_unread_one_is_unknown() {
     let trail = TrailFacts { name: "organization".to_owned(), arn: "arn".to_owned() };
     let error = AwsError::answered("cloudtrail:GetTrailStatus", "AccessDeniedException", "no");
     let trails = std::slice::from_ref(&trail);
@@ -97,7 +97,7 @@ fn a_region_that_is_not_enabled_is_named() {
 }
 
 #[test]
-fn filter_slots_matter_only_while_ours_is_missing() {
+fn filter_slots_matter_only_while_the_managed_filter_is_missing() {
     let settings = settings(&[]);
     let filter = |name: &str| SubscriptionFilter {
         name: name.to_owned(),

@@ -1,13 +1,13 @@
-//! Checks of a live installation: what was found, what it means and how to mend it.
+//! Checks of a live installation: what was found, what it means and how to fix it.
 //!
-//! Facts come in as plain values, a [`CheckResult`] goes out; who asks AWS, and in which order, is not known here.
+//! Each check takes facts as plain values and returns a [`CheckResult`]. Calling AWS is the caller's part.
 //!
 //! | you look for | it is in |
 //! |---|---|
 //! | all checks, their groups and meanings | [`CheckId`] |
-//! | caller, organization, listing of accounts | [`caller`] |
+//! | caller, organization, list of accounts | [`caller`] |
 //! | destinations, their policies and the room in them | [`destinations`] |
-//! | buses and rules: does every event that is needed find its way | [`event_routes`], [`pattern`] |
+//! | buses and rules: whether every required event is routed | [`event_routes`], [`pattern`] |
 //! | queues and dead letters | [`queues`] |
 //! | roles, Regions, trails and quotas of member accounts | [`members`] |
 
@@ -27,25 +27,25 @@ pub use catalogue::{CheckId, Group};
 use crate::error::{AwsError, Code};
 use crate::ids::{AccountId, AccountRegion, Region};
 
-/// How a check ended, the harmless first.
+/// The status of a check, in order of severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// As it should be.
+    /// It works.
     Ok,
-    /// It works, and something should be looked at before it does not.
+    /// It works, but needs attention before it stops working.
     Warning,
-    /// It could not be looked at, so nothing is known about it.
+    /// It could not be checked.
     Unknown,
-    /// Something does not work.
+    /// It does not work.
     Failed,
 }
 
 impl Status {
-    /// All of them, the harmless first.
+    /// All statuses, in order of severity.
     pub const ALL: [Self; 4] = [Self::Ok, Self::Warning, Self::Unknown, Self::Failed];
 
-    /// The word for it.
+    /// The name in JSON, which never changes.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -56,24 +56,24 @@ impl Status {
     }
 }
 
-/// What a look at some facts came to.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckResult {
-    /// How it ended.
+    /// The check's status.
     pub status: Status,
-    /// What was found, in one sentence without a full stop.
+    /// What was found: one sentence without a full stop.
     pub finding: String,
-    /// How to mend it; empty where nothing is to be mended.
+    /// How to fix it; empty where there is nothing to fix.
     pub remedy: String,
 }
 
 impl CheckResult {
-    /// All is well.
+    /// A result with [`Status::Ok`].
     pub fn ok(finding: impl Into<String>) -> Self {
         Self { status: Status::Ok, finding: finding.into(), remedy: String::new() }
     }
 
-    /// It works, for now.
+    /// A result with [`Status::Warning`].
     pub fn warning(finding: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { status: Status::Warning, finding: finding.into(), remedy: remedy.into() }
     }
@@ -83,38 +83,40 @@ impl CheckResult {
         Self { status: Status::Failed, finding: finding.into(), remedy: remedy.into() }
     }
 
-    /// It could not be looked at.
+    /// A result with [`Status::Unknown`].
     pub fn unknown(finding: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { status: Status::Unknown, finding: finding.into(), remedy: remedy.into() }
     }
 
-    /// A call that was needed to look failed.
+    /// The result where a call failed that the check needs.
     pub fn could_not_look(error: &AwsError) -> Self {
         let remedy = match &error.code {
             Code::AccessDenied if !crate::error::is_organization_policy(&error.message) => {
-                format!("allow {} to the caller, or in a member account to the member role", error.operation)
+                format!("allow {} for the caller, or in a member account for the member role", error.operation)
             }
-            Code::NoAnswer => "run the doctor again; if it stays, check the network and AWS_ENDPOINT_URL".to_owned(),
+            Code::NoAnswer => {
+                "run the doctor again; if this persists, check the network and AWS_ENDPOINT_URL".to_owned()
+            }
             _ => error.disposition().next_step().to_owned(),
         };
         Self::unknown(error.to_string(), remedy)
     }
 }
 
-/// One check with everything a person needs to act on it. The ids and keys are stable: scripts may rely on them.
+/// A check and its result. The ids and JSON keys are stable: scripts may rely on them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// Which check.
+    /// The kind of check.
     pub id: CheckId,
-    /// The account looked at; `None` where the installation as a whole is.
+    /// The account that was checked; `None` for the installation as a whole.
     pub account: Option<AccountId>,
-    /// The Region looked at; `None` where it makes no difference.
+    /// The Region that was checked; `None` where it makes no difference.
     pub region: Option<Region>,
-    /// The destination, queue or role looked at, where there are several.
+    /// The destination, queue or role that was checked; empty where there is only one.
     pub resource: String,
-    /// What was found.
+    /// The result.
     pub verdict: CheckResult,
-    /// AWS's request id, where a call failed.
+    /// AWS's request id, if a call failed.
     pub request_id: Option<String>,
 }
 
@@ -124,41 +126,41 @@ impl Check {
         Self { id, account: None, region: None, resource: String::new(), verdict, request_id: None }
     }
 
-    /// A check that could not be made, because a call failed.
+    /// A check that could not be made because a call failed.
     pub fn could_not_look(id: CheckId, error: &AwsError) -> Self {
         Self { request_id: error.request_id.clone(), ..Self::new(id, CheckResult::could_not_look(error)) }
     }
 
-    /// The same check, of one account.
+    /// Sets the account that was checked.
     #[must_use]
     pub fn of(self, account: AccountId) -> Self {
         Self { account: Some(account), ..self }
     }
 
-    /// The same check, of one Region.
+    /// Sets the Region that was checked.
     #[must_use]
     pub fn within(self, region: &Region) -> Self {
         Self { region: Some(region.clone()), ..self }
     }
 
-    /// The same check, of one account and Region.
+    /// Sets the account and the Region that were checked.
     #[must_use]
     pub fn at(self, at: &AccountRegion) -> Self {
         self.of(at.account).within(&at.region)
     }
 
-    /// The same check, of one of several resources.
+    /// Sets which of several resources was checked.
     #[must_use]
     pub fn about(self, resource: impl Into<String>) -> Self {
         Self { resource: resource.into(), ..self }
     }
 
-    /// How it ended.
+    /// The check's status.
     pub fn status(&self) -> Status {
         self.verdict.status
     }
 
-    /// What was looked at: account, Region and resource, as far as they matter; empty for the whole installation.
+    /// What was checked: account, Region and resource, as far as they are set; empty for the installation as a whole.
     pub fn subject(&self) -> String {
         let account = self.account.map(|account| account.to_string());
         let region = self.region.as_ref().map(ToString::to_string);
@@ -184,21 +186,21 @@ impl Serialize for Check {
     }
 }
 
-/// How many checks ended how.
+/// The number of checks with each status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Summary {
-    /// As they should be.
+    /// Checks with [`Status::Ok`].
     pub ok: usize,
-    /// To be looked at.
+    /// Checks with [`Status::Warning`].
     pub warning: usize,
-    /// Not looked at.
+    /// Checks with [`Status::Unknown`].
     pub unknown: usize,
-    /// Not working.
+    /// Checks with [`Status::Failed`].
     pub failed: usize,
 }
 
 impl Summary {
-    /// How many ended so.
+    /// The number of checks with this status.
     pub fn of(&self, status: Status) -> usize {
         match status {
             Status::Ok => self.ok,
@@ -208,20 +210,20 @@ impl Summary {
         }
     }
 
-    /// All checks.
+    /// The number of all checks.
     pub fn total(&self) -> usize {
         Status::ALL.into_iter().map(|status| self.of(status)).sum()
     }
 }
 
-/// All checks of one examination, in the order of [`CheckId`] and then by what was looked at.
+/// All checks of one run of the doctor, in the order of [`CheckId`] and then by what was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DoctorReport {
     checks: Vec<Check>,
 }
 
 impl DoctorReport {
-    /// Puts checks in order.
+    /// Sorts the checks.
     pub fn new(mut checks: Vec<Check>) -> Self {
         checks
             .sort_by(|a, b| (a.id, a.account, &a.region, &a.resource).cmp(&(b.id, b.account, &b.region, &b.resource)));
@@ -233,7 +235,7 @@ impl DoctorReport {
         &self.checks
     }
 
-    /// How many ended how.
+    /// The number of checks with each status.
     pub fn summary(&self) -> Summary {
         let count = |status| self.checks.iter().filter(|check| check.status() == status).count();
         Summary {
@@ -244,14 +246,14 @@ impl DoctorReport {
         }
     }
 
-    /// The worst that was found; [`Status::Ok`] for no checks. Warnings are no failure. What could not be looked at is
-    /// none either, but must not be taken for health.
+    /// The most severe status; [`Status::Ok`] without checks. A warning is not a failure. Neither is an unknown, but it
+    /// must not be mistaken for success.
     pub fn worst(&self) -> Status {
         self.checks.iter().map(Check::status).max().unwrap_or(Status::Ok)
     }
 
-    /// Exit code of a command: 0 where everything works, with or without warnings; 1 where something does not; 2
-    /// where nothing is known to be broken, but something could not be looked at.
+    /// The exit code of a command: 0 if everything works, with or without warnings; 1 if a check failed; 2 if no check
+    /// failed but something could not be checked.
     pub fn exit_code(&self) -> u8 {
         match self.worst() {
             Status::Ok | Status::Warning => 0,
@@ -268,21 +270,21 @@ mod tests {
     use super::*;
 
     fn check(status: Status) -> Check {
-        let verdict = CheckResult { status, finding: "found".to_owned(), remedy: "mend".to_owned() };
+        let verdict = CheckResult { status, finding: "found".to_owned(), remedy: "fix".to_owned() };
         Check::new(CheckId::Trail, verdict)
     }
 
     #[test]
-    fn only_what_is_broken_fails_and_what_was_not_seen_is_not_healthy() {
+    fn only_failed_checks_fail_and_unknown_is_not_success() {
         for (statuses, exit) in [
             (&[][..], 0),
             (&[Status::Ok, Status::Warning], 0),
             (&[Status::Ok, Status::Unknown, Status::Warning], 2),
             (&[Status::Failed, Status::Unknown, Status::Ok], 1),
         ] {
-            let checkup = DoctorReport::new(statuses.iter().map(|status| check(*status)).collect());
-            assert_eq!(checkup.exit_code(), exit, "{statuses:?}");
-            assert_eq!((checkup.summary().total(), checkup.checks().len()), (statuses.len(), statuses.len()));
+            let report = DoctorReport::new(statuses.iter().map(|status| check(*status)).collect());
+            assert_eq!(report.exit_code(), exit, "{statuses:?}");
+            assert_eq!((report.summary().total(), report.checks().len()), (statuses.len(), statuses.len()));
         }
     }
 
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_names_account_region_and_resource_and_says_what_it_means() {
+    fn a_check_names_account_region_resource_and_meaning() {
         let at = AccountRegion { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
         let check = check(Status::Failed).at(&at).about("trail");
         assert_eq!(check.subject(), "111122223333 eu-west-1 trail");
@@ -304,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_failed_is_told_with_code_request_and_what_to_allow() {
+    fn a_failed_call_is_shown_with_code_request_and_what_to_allow() {
         let mut error = AwsError::answered("events:ListRules", "AccessDeniedException", "no");
         error.request_id = Some("id-1".to_owned());
         let check = Check::could_not_look(CheckId::MemberRules, &error);

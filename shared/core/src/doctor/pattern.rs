@@ -1,18 +1,17 @@
 //! Whether an event pattern matches an event (EventBridge user guide, "Creating event patterns" and "Comparison
 //! operators").
 //!
-//! For telling whether a rule is what it should be, not for routing: where a pattern uses an operator that is not
-//! known here (`numeric`, `cidr` and what came later) the answer is that it is not known.
+//! This checks rules and does not route events: where a pattern uses an operator that is not implemented here
+//! (`numeric`, `cidr` and later ones), the result is unknown.
 
 use serde_json::{Map, Value};
 
-/// Whether the pattern matches; `None` where that hangs on an operator that is not known here, or the pattern is
-/// malformed.
+/// Whether the pattern matches; `None` where that depends on an unknown operator, or the pattern is malformed.
 pub fn matches(pattern: &Value, event: &Value) -> Option<bool> {
     fields(pattern.as_object()?, Some(event))
 }
 
-/// All of them: one that surely does not match decides.
+/// Whether all match. One that certainly does not match decides.
 fn all(parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     let mut all_known = true;
     for part in parts {
@@ -25,7 +24,7 @@ fn all(parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     all_known.then_some(true)
 }
 
-/// Any of them: one that surely matches decides.
+/// Whether any matches. One that certainly matches decides.
 fn any(parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     not(all(parts.map(not)))
 }
@@ -52,7 +51,7 @@ fn leaf(matcher: &Value, found: Option<&Value>) -> Option<bool> {
     let Value::Object(operator) = matcher else { return Some(found == Some(matcher)) };
     let (name, argument) = operator.iter().next().filter(|_| operator.len() == 1)?;
     match name.as_str() {
-        // An object is no leaf, so that it does not count as there.
+        // An object is not a leaf, so it does not count as existing.
         "exists" => Some(found.is_some_and(|found| !found.is_object()) == argument.as_bool()?),
         "anything-but" if found.is_none() => Some(false),
         "anything-but" => not(any(excluded(argument).iter().map(|excluded| leaf(excluded, found)))),
@@ -63,7 +62,7 @@ fn leaf(matcher: &Value, found: Option<&Value>) -> Option<bool> {
     }
 }
 
-/// `anything-but` takes a value, a list of values, or one operator whose argument may be a list.
+/// `anything-but` accepts a value, a list of values, or one operator whose argument may be a list.
 fn excluded(argument: &Value) -> Vec<Value> {
     match argument {
         Value::Array(values) => values.clone(),
@@ -89,13 +88,13 @@ fn of_text(operator: &str, argument: &Value, text: &str) -> Option<bool> {
         ("suffix", Some(suffix), _) => Some(text.ends_with(suffix)),
         ("suffix", None, Some(suffix)) => Some(text.to_lowercase().ends_with(&suffix)),
         ("equals-ignore-case", Some(other), _) => Some(text.to_lowercase() == other.to_lowercase()),
-        // A backslash escapes what follows, which no rule about AWS's own events needs.
+        // A backslash escapes the next character, which no rule about AWS's own events needs.
         ("wildcard", Some(wildcard), _) if !wildcard.contains('\\') => Some(wildcard_matches(wildcard, text)),
         _ => None,
     }
 }
 
-/// `*` is any run of characters.
+/// `*` matches any number of characters.
 fn wildcard_matches(wildcard: &str, text: &str) -> bool {
     let Some((first, rest)) = wildcard.split_once('*') else { return wildcard == text };
     let Some(mut text) = text.strip_prefix(first) else { return false };
@@ -115,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_as_in_eventbridge_or_are_said_not_to_be_understood() {
+    fn patterns_match_as_in_eventbridge_or_the_result_is_unknown() {
         let event =
             json!({ "source": "aws.ec2", "detail": { "eventName": "CreateVpc", "n": 5, "nested": { "a": null } } });
         for (pattern, expected) in [

@@ -4,98 +4,101 @@ use super::CheckResult;
 use crate::arn::Arn;
 use crate::ids::Region;
 
-/// A queue as GetQueueAttributes shows it. The numbers are approximate.
+/// A queue as GetQueueAttributes returns it. The numbers are approximate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueFacts {
-    /// Its ARN.
+    /// The queue's ARN.
     pub arn: String,
     /// Messages that can be received.
     pub visible: u64,
-    /// Messages received and not deleted yet.
+    /// Messages that were received and not deleted yet.
     pub in_flight: u64,
-    /// Messages not to be received yet.
+    /// Messages that cannot be received yet.
     pub delayed: u64,
-    /// Where messages go that were received too often.
+    /// The redrive policy, if there is one.
     pub redrive: Option<RedriveFacts>,
-    /// Whether it keeps the order.
+    /// Whether it is a FIFO queue.
     pub fifo: bool,
-    /// Whether it finds duplicates by itself.
+    /// Whether content-based deduplication is on.
     pub content_based_deduplication: bool,
 }
 
-/// A redrive policy.
+/// A redrive policy: when a message goes to which dead-letter queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedriveFacts {
-    /// ARN of the dead-letter queue.
+    /// The ARN of the dead-letter queue.
     pub dead_letter_arn: String,
-    /// Receives before a message goes there.
+    /// How often a message is received before it goes there.
     pub max_receives: u32,
 }
 
 /// What a queue is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Of the enroller or of backfill; standard.
+    /// For vpc-enroller or backfill: a standard queue.
     Requests,
-    /// Of the onboarder; FIFO, fed by EventBridge, which sends no deduplication id (EventBridge user guide, "Amazon
-    /// EventBridge targets").
+    /// For account-onboarder: a FIFO queue. EventBridge sends to it without a deduplication id (EventBridge user guide,
+    /// "Amazon EventBridge targets").
     Grants,
 }
 
-/// ARN of the queue behind a URL, `https://<host>/<account>/<name>`.
+/// The ARN of the queue with a URL of the form `https://<host>/<account>/<name>`; `None` for any other.
 pub fn arn_of(url: &str, home: &Region) -> Option<String> {
     let (_, path) = url.split_once("://")?;
     let mut parts = path.rsplit('/');
     let (name, account) = (parts.next()?, parts.next()?);
     let arn = format!("arn:{}:sqs:{home}:{account}:{name}", home.partition());
-    // A path without an account would put the host in its place.
+    // In a path without an account, the host would be taken for the account.
     arn.parse::<Arn>().ok().map(|arn| arn.to_string())
 }
 
-/// URL of the dead-letter queue of the queue at `url`: it is in the same account and Region (SQS developer guide,
-/// "Using dead-letter queues").
+/// The URL of the dead-letter queue of the queue at `url`, which is in the same account and Region (SQS developer
+/// guide, "Using dead-letter queues").
 pub fn dead_letter_url(url: &str, redrive: &RedriveFacts) -> Option<String> {
     let (host_and_account, _) = url.rsplit_once('/')?;
     let name = redrive.dead_letter_arn.rsplit(':').next()?;
     Some(format!("{host_and_account}/{name}"))
 }
 
-/// Whether a queue works as its function needs it, and whether the function keeps up. A sweep sends one message for
-/// each account, so twice as many as there are accounts are too many.
+/// Whether a queue is configured as its function needs it, and whether the function keeps up. A sweep sends one message
+/// for each account, so more than twice the number of accounts is a backlog.
 pub fn check_queue(queue: &QueueFacts, purpose: Purpose, accounts: usize) -> CheckResult {
     let stack = "update the central stack";
-    let depth = format!("{} waiting, {} in work, {} delayed", queue.visible, queue.in_flight, queue.delayed);
+    let depth = format!("{} waiting, {} in flight, {} delayed", queue.visible, queue.in_flight, queue.delayed);
     let problem = match purpose {
-        Purpose::Grants if !queue.fifo => Some("it is no FIFO queue, so grants could be written by two at once"),
+        Purpose::Grants if !queue.fifo => Some("it is not a FIFO queue, so grants could be written concurrently"),
         Purpose::Grants if !queue.content_based_deduplication => {
-            Some("content-based deduplication is off, so EventBridge cannot send to it")
+            Some("its content-based deduplication is off, so EventBridge cannot send to it")
         }
-        Purpose::Requests if queue.fifo => Some("it is a FIFO queue, and its messages are made for a standard one"),
+        Purpose::Requests if queue.fifo => Some("it is a FIFO queue, but its senders expect a standard one"),
         Purpose::Requests | Purpose::Grants => None,
     };
     if let Some(problem) = problem {
         return CheckResult::failed(problem, stack);
     }
     let Some(redrive) = &queue.redrive else {
-        let finding = "it has no dead-letter queue, so what cannot be done is tried again until it expires";
+        let finding = "it has no dead-letter queue, so a message that cannot be processed is retried until it expires";
         return CheckResult::warning(finding, stack);
     };
     let many = u64::try_from(accounts.saturating_mul(2).max(1_000)).unwrap_or(u64::MAX);
     if queue.visible > many {
-        let remedy = "look at the function's errors and throttles; raise its concurrency if there are none";
+        let remedy = "check the function's errors and throttles; if there are none, raise its concurrency";
         return CheckResult::warning(format!("its function does not keep up: {depth}"), remedy);
     }
     CheckResult::ok(format!("{depth}; {} receives before the dead-letter queue", redrive.max_receives))
 }
 
-/// Whether anything was given up.
+/// Whether a dead-letter queue is empty.
 pub fn check_dead_letters(queue: &QueueFacts) -> CheckResult {
     match queue.visible + queue.in_flight + queue.delayed {
         0 => CheckResult::ok("empty"),
         letters => CheckResult::failed(
-            format!("{letters} messages were given up"),
-            "look for their cause in the function's log (outcome \"failed\" or \"retry-later\"), mend it, and send them \
-             back with `aws sqs start-message-move-task`",
+            match letters {
+                1 => "it has 1 message".to_owned(),
+                _ => format!("it has {letters} messages"),
+            },
+            "find the cause in the function's log (outcome \"failed\" or \"retry-later\"), fix it, and move the messages \
+        back with `aws sqs start-message-move-task`",
         ),
     }
 }
@@ -121,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_is_judged_by_kind_redrive_and_depth() {
+    fn a_queue_is_checked_for_kind_redrive_and_depth() {
         let fifo = QueueFacts { fifo: true, content_based_deduplication: true, ..queue() };
         for (queue, purpose, status) in [
             (queue(), Purpose::Requests, Status::Ok),
@@ -141,17 +144,17 @@ mod tests {
     }
 
     #[test]
-    fn any_dead_letter_counts_also_one_somebody_reads() {
+    fn every_dead_letter_counts_even_one_in_flight() {
         let empty = QueueFacts { visible: 0, ..queue() };
         assert_eq!(check_dead_letters(&empty).status, Status::Ok);
         for (visible, in_flight, delayed) in [(4, 0, 0), (0, 4, 0), (0, 0, 4), (1, 1, 2)] {
             let verdict = check_dead_letters(&QueueFacts { visible, in_flight, delayed, ..queue() });
-            assert_eq!((verdict.status, verdict.finding.as_str()), (Status::Failed, "4 messages were given up"));
+            assert_eq!((verdict.status, verdict.finding.as_str()), (Status::Failed, "it has 4 messages"));
         }
     }
 
     #[test]
-    fn urls_and_arns_of_queues_lead_to_each_other() {
+    fn the_arn_and_the_dead_letter_url_follow_from_a_url() {
         let home: Region = "eu-west-1".parse().unwrap();
         for (url, arn) in [
             ("https://sqs.eu-west-1.amazonaws.com/444455556666/enrollments", Some(queue().arn)),
