@@ -1,4 +1,4 @@
-//! Reacts to account events; the one and only writer of destinations and grants.
+//! Handles account events and grant requests. The only writer of destinations and grants.
 
 use std::sync::Arc;
 

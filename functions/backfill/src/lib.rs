@@ -1,4 +1,4 @@
-//! Manual and scheduled: lists the organization and queues one enrollment request per account.
+//! Runs on a schedule or on demand. Lists the organization's accounts and queues one enrollment request for each.
 
 use enroller_core::settings::{SettingsError, both};
 use enroller_engine::Context;

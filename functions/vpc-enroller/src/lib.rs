@@ -1,4 +1,4 @@
-//! Reacts to VPC events and enrollment requests; changes member accounts, and nothing in the central one.
+//! Handles VPC events and enrollment requests. Changes member accounts, and nothing in the central one.
 
 use enroller_core::settings::SettingsError;
 use enroller_engine::Context;
@@ -10,7 +10,7 @@ use enroller_lambda::{Invocation, stop_at_ms};
 use lambda_runtime::LambdaEvent;
 use serde_json::Value;
 
-/// Seconds until a single event that could not be finished comes back through the queue.
+/// Seconds until a single event that could not be finished is received from the queue.
 const SINGLE_RETRY_SECONDS: u32 = 30;
 
 /// The function's worker.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-// One thread is all that a function below 1,769 MB of memory has, and fewer start faster.
+// A function below 1,769 MB of memory has one CPU at most, and one thread starts faster than several.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     enroller_lambda::run(

@@ -157,7 +157,7 @@ async fn a_payload_that_lambda_could_not_have_sent_is_an_error_and_the_next_one_
     let mut container = host.start(ENROLLER).await.unwrap();
     let from = host.lab.sim.calls().len();
     let error = container.invoke(NO_BATCH, PLENTY_MS).await.unwrap().outcome.unwrap_err();
-    assert!(error["errorMessage"].as_str().unwrap().contains("no SQS batch"), "{error}");
+    assert!(error["errorMessage"].as_str().unwrap().contains("not a valid SQS event"), "{error}");
     assert_eq!(error["errorType"], "InvocationFailed");
     let no_json = container.invoke("{", PLENTY_MS).await.unwrap().outcome.unwrap_err();
     assert!(no_json["errorMessage"].is_string(), "{no_json}");

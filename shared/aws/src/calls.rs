@@ -1,4 +1,4 @@
-//! How every call is made: as whom, from which Region, how fast, and what its failure becomes.
+//! How every call is made: with which credentials, in which Region, how fast, and how its error is converted.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -19,15 +19,15 @@ use crate::credentials::{Session, Sessions};
 use crate::errors::{aws_error, unparsable};
 use crate::limits::{Api, Limits};
 
-/// Clients one service keeps before it starts afresh. A client is made in well under a millisecond and holds some tens
-/// of kilobytes, so that a walk through ten thousand accounts must not keep them all.
+/// The number of clients a service keeps before it drops them all. A client is created in well under a millisecond but
+/// takes some tens of kilobytes, too much to keep one for each of ten thousand accounts.
 const MAX_CLIENTS: usize = 512;
 
-/// What all services share.
+/// What the clients of all services share.
 pub(crate) struct Link {
     pub(crate) settings: Arc<Settings>,
-    /// Everything but the Region and, in member accounts, the credentials. Endpoint URLs, also those of one service
-    /// from `AWS_ENDPOINT_URL_<SERVICE>` or a profile, live in it and are kept by what is derived from it.
+    /// Everything but the Region and, in member accounts, the credentials. It includes endpoint URLs, even those of one
+    /// service from `AWS_ENDPOINT_URL_<SERVICE>` or a profile, and configurations derived from it keep them.
     pub(crate) config: SdkConfig,
     pub(crate) sessions: Sessions,
     pub(crate) limits: Arc<Limits>,
@@ -38,11 +38,11 @@ pub(crate) struct Link {
 pub(crate) enum Identity {
     /// The member role of the account the call is about, the central account's own included.
     Member,
-    /// Those the process itself runs with.
+    /// The process's own credentials.
     Central,
 }
 
-/// A client with the session it was made for.
+/// A client with the session it was created for.
 type Kept<C> = (Option<Arc<Session>>, C);
 
 /// The clients of one service.
@@ -64,8 +64,8 @@ impl<C: Clone + Send> Calls<C> {
 
     /// Makes one request, once the rate limit allows it.
     ///
-    /// The session is taken on here and given to the client as plain credentials, not as a provider that the client
-    /// would ask in the middle of the request: a refused AssumeRole would then look like a failed connection.
+    /// The role is assumed here, and the client gets plain credentials instead of a provider that it would call in the
+    /// middle of the request: a denied AssumeRole would then look like a failed connection.
     pub(crate) async fn call<T, E, Answer>(
         &self,
         api: Api,
@@ -103,7 +103,7 @@ impl<C: Clone + Send> Calls<C> {
         let region = aws_types::region::Region::new(at.region.as_str().to_owned());
         let mut config = self.link.config.to_builder().region(region);
         if let Some(session) = session {
-            // The shared identity cache of the SDK would keep an entry for every session that ever was.
+            // The SDK's shared identity cache would keep an entry for every session there ever was.
             config = config
                 .credentials_provider(SharedCredentialsProvider::new(session.credentials.clone()))
                 .identity_cache(IdentityCache::no_cache());
@@ -117,7 +117,7 @@ impl<C: Clone + Send> Calls<C> {
     }
 }
 
-/// Asks for page after page until AWS gives no further token. A page may be empty and still have one.
+/// Fetches pages until AWS returns no further token. Even an empty page may have one.
 pub(crate) async fn all_pages<T, Page>(
     api: Api,
     at: &AccountRegion,
@@ -133,9 +133,9 @@ where
         all.extend(items);
         match next.filter(|next| !next.is_empty()) {
             None => return Ok(all),
-            // The same page for ever.
+            // Otherwise the same page would be fetched for ever.
             Some(next) if token.as_ref() == Some(&next) => {
-                return Err(unparsable(api.operation, at, format!("page token {next:?} leads to itself")));
+                return Err(unparsable(api.operation, at, format!("page token {next:?} returns itself")));
             }
             Some(next) => token = Some(next),
         }

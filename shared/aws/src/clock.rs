@@ -1,4 +1,4 @@
-//! Time: what it is and how to wait, always from the same source, so that simulated time works.
+//! The time and waiting, always from the same source, so that simulated time works.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,8 +7,8 @@ use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource, TimeSource};
 use enroller_engine::ports::Clock;
 
-/// A time source with the sleep that belongs to it: sleeping for a while moves the time on by that while. A time
-/// that stands still would make a rate limit wait for ever.
+/// A time source and its sleep: sleeping for a duration advances the time by that duration. With a time that stands
+/// still, a rate limit would wait for ever.
 #[derive(Debug, Clone)]
 pub struct Time {
     source: SharedTimeSource,
@@ -16,18 +16,18 @@ pub struct Time {
 }
 
 impl Time {
-    /// Any time with its sleep, such as a simulated one.
+    /// Uses any time source and its sleep, such as simulated ones.
     pub fn new(source: impl TimeSource + 'static, sleep: impl AsyncSleep + 'static) -> Self {
         Self { source: SharedTimeSource::new(source), sleep: SharedAsyncSleep::new(sleep) }
     }
 
-    /// The system's time and tokio's sleep.
+    /// Uses the system's time and tokio's sleep.
     pub fn system() -> Self {
         Self::new(SystemTimeSource::new(), TokioSleep::new())
     }
 
-    /// The system's time as it was, moved on by a clock that is never set: a system clock that is put back by an
-    /// hour would otherwise close every rate limit for that hour.
+    /// Uses the system's time at the start, advanced by a clock that is never adjusted. Otherwise, a system clock set back
+    /// by an hour would block every rate limit for that hour.
     pub(crate) fn monotonic() -> Self {
         Self::new(Monotonic { origin: SystemTime::now(), started: Instant::now() }, TokioSleep::new())
     }
@@ -37,12 +37,12 @@ impl Time {
     }
 
     pub(crate) fn since_epoch(&self) -> Duration {
-        // A time before 1970 is a clock that was never set; zero is as good as it.
+        // A time before 1970 means that the clock was never set, and zero will do.
         self.now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
-    /// Waits for at least this long. Rounded up to whole milliseconds, the resolution of tokio's timer and of simulated
-    /// time, because a rest below it would be slept as nothing, again and again.
+    /// Waits for at least this long. The duration is rounded up to whole milliseconds, the resolution of tokio's timer and
+    /// of simulated time: a shorter sleep would not wait at all, so a caller would loop.
     pub(crate) async fn wait(&self, duration: Duration) {
         let milliseconds = duration.as_nanos().div_ceil(1_000_000);
         self.sleep.sleep(Duration::from_millis(u64::try_from(milliseconds).unwrap_or(u64::MAX))).await;

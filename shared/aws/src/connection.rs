@@ -1,4 +1,4 @@
-//! One process's way to AWS.
+//! A process's connection to AWS.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,25 +34,26 @@ use crate::roles::Iam;
 #[cfg(test)]
 mod tests;
 
-/// Tries of one call, the first included, before its error is handed on. What then is still throttled goes back to the
-/// queue, which waits longer than a paid-for function should.
+/// The number of attempts of a call, including the first, before its error is returned. A message whose calls are still
+/// throttled then returns to the queue: waiting there costs nothing, unlike in a running function.
 const ATTEMPTS: u32 = 4;
 
-/// For one try. CreateFlowLogs for 300 VPCs is the slowest call there is.
+/// The timeout of one attempt. CreateFlowLogs for 300 VPCs is the slowest call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// For a call with all its tries and the waits between them; well below the 15 minutes a function can run. The engine
-/// keeps twice this for the pair of calls that replaces a flow log. Connecting has the SDK's own limit, 3.1 seconds.
+/// The timeout of a call with all its attempts and the waits between them, well below the 15 minutes a function can
+/// run. The engine reserves twice this for the two calls that replace a flow log. Connecting has the SDK's own timeout,
+/// 3.1 seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(100);
 
-/// Everything needed to call AWS. Cheap to clone; clones share credentials, clients and rate limits.
+/// Everything needed to call AWS. Cloning is cheap, and clones share credentials and rate limits.
 #[derive(Clone)]
 pub struct Connection(pub(crate) Arc<Link>);
 
 impl Connection {
-    /// Connects as the environment says: credentials, profiles, `AWS_ENDPOINT_URL` and
-    /// `AWS_ENDPOINT_URL_<SERVICE>`, which hold in member accounts too. The Region is the home Region, whatever the
-    /// environment names. Makes no AWS call itself, though finding credentials may.
+    /// Connects with the environment's credentials, profiles, `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>`.
+    /// Endpoints apply in member accounts, too. The Region is the home Region, whatever the environment names. This makes
+    /// no AWS call itself, but finding credentials may.
     pub async fn connect(settings: Arc<Settings>) -> Self {
         // Pinned, so that an update of the SDK does not change how it retries.
         let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -68,13 +69,13 @@ impl Connection {
         Self::build(settings, loader.load().await, RateLimits::Documented, Time::monotonic())
     }
 
-    /// Connects with everything from outside: the HTTP client, credentials of the central functions, endpoints,
-    /// retries, timeouts, and the time and sleep, which the rate limits and the renewal of credentials then go by too.
-    /// The Region is the home Region, whatever the configuration names.
+    /// Connects with a given configuration: the HTTP client, the credentials of the central functions, endpoints,
+    /// retries, timeouts, and the time and sleep, which rate limits and the renewal of credentials use, too. The Region is
+    /// the home Region, whatever the configuration names.
     ///
-    /// An HTTP client must be set, because none is built in. Where the sleep is simulated, whatever the SDK times with
-    /// it must be off, or it ends before any answer and moves the time on: timeouts, stalled stream protection and,
-    /// with `IdentityCache::no_cache()`, the loading of credentials.
+    /// An HTTP client must be set, because none is built in. With a simulated sleep, everything that the SDK times with
+    /// it must be off: timeouts, stalled stream protection and, with `IdentityCache::no_cache()`, the loading of
+    /// credentials. Otherwise it ends before any response arrives, and advances the time.
     pub fn from_config(settings: Arc<Settings>, config: SdkConfig, limits: RateLimits) -> Self {
         let time = time_of(&config);
         Self::build(settings, config, limits, time)
@@ -119,8 +120,8 @@ impl Connection {
     }
 }
 
-/// The one HTTP client, whose connections all accounts and Regions share. The SDK would otherwise build one for each
-/// client, and cannot here, because its default TLS is left out of the build.
+/// The HTTP client, whose connections all accounts and Regions share. The SDK would otherwise create one for each
+/// client, and it cannot here, because its default TLS is left out of the build.
 fn http_client() -> SharedHttpClient {
     HttpClientBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }

@@ -1,4 +1,5 @@
-//! Member roles: one AssumeRole per account, whose credentials serve all Regions until shortly before they expire.
+//! Sessions of member roles: one AssumeRole per account, whose credentials serve all Regions until shortly before they
+//! expire.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,14 +18,14 @@ use crate::limits::{ASSUME_ROLE, Limits};
 #[cfg(test)]
 mod tests;
 
-/// Shown as the caller's name in the member accounts' CloudTrail.
+/// The session name, by which CloudTrail in member accounts shows the caller.
 const SESSION_NAME: &str = "vpc-flow-logs-enroller";
 
-/// Seconds a session lasts. Taking on a role from a role (a function's role is one) allows one hour and refuses more
-/// (IAM user guide, "Roles terms and concepts", role chaining).
+/// The seconds a session lasts. Assuming a role from a role, such as a function's, is limited to one hour (IAM user
+/// guide, "Roles terms and concepts", role chaining).
 const SESSION_SECONDS: i32 = 3_600;
 
-/// Sessions are renewed this long before they end, so that no call starts with credentials that end under way.
+/// How long before their end sessions are renewed, so that credentials do not expire during a call.
 const RENEW_BEFORE_END: Duration = Duration::from_secs(300);
 
 /// Credentials of one member account.
@@ -36,8 +37,8 @@ pub(crate) struct Session {
 /// One account's session, and how its callers share one attempt to get it.
 #[derive(Default)]
 struct Slot {
-    /// How many attempts have ended. A caller that saw a lower number before it waited has waited for the last one,
-    /// and takes its outcome, good or bad.
+    /// The number of attempts that have ended. A caller that read a lower number before it waited has waited for the
+    /// last one, and uses its outcome, success or failure.
     attempts: AtomicU64,
     outcome: tokio::sync::Mutex<Option<AwsResult<Arc<Session>>>>,
 }
@@ -52,13 +53,14 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// `sts` calls STS in the home Region with the central credentials: an endpoint in a Region that members have to
-    /// opt in to would refuse those that did not.
+    /// `sts` must call STS in the home Region with the central credentials: the endpoint of an opt-in Region would reject
+    /// accounts that have not enabled it.
     pub(crate) fn new(settings: Arc<Settings>, sts: aws_sdk_sts::Client, time: Time, limits: Arc<Limits>) -> Self {
         Self { settings, sts, time, limits, slots: Mutex::default() }
     }
 
-    /// The account's session, taken on where there is none or it ends soon. Callers at the same time share one call.
+    /// Returns a session for the account. Assumes the role if there is none or it expires soon. Concurrent callers share
+    /// one call.
     pub(crate) async fn of(&self, account: AccountId) -> AwsResult<Arc<Session>> {
         let slot = self.slot(account);
         let seen = slot.attempts.load(Ordering::Acquire);
@@ -71,13 +73,13 @@ impl Sessions {
             Some(Err(error)) if waited_for_it => return Err(error.clone()),
             Some(_) | None => {}
         }
-        let taken = self.assume(account).await.map(Arc::new);
+        let assumed = self.assume(account).await.map(Arc::new);
         slot.attempts.fetch_add(1, Ordering::Release);
-        *outcome = Some(taken.clone());
-        taken
+        *outcome = Some(assumed.clone());
+        assumed
     }
 
-    /// Drops a session that AWS calls expired, unless it has been renewed meanwhile.
+    /// Drops a session that AWS reports as expired, unless it was renewed in the meantime.
     pub(crate) async fn forget(&self, account: AccountId, expired: &Arc<Session>) {
         let slot = self.slot(account);
         let mut outcome = slot.outcome.lock().await;
@@ -103,7 +105,8 @@ impl Sessions {
             .send()
             .await
             .map_err(|error| aws_error(operation, &at, error))?;
-        let given = answer.credentials().ok_or_else(|| unparsable(operation, &at, "the answer has no credentials"))?;
+        let given =
+            answer.credentials().ok_or_else(|| unparsable(operation, &at, "the response has no credentials"))?;
         let ends = SystemTime::try_from(*given.expiration())
             .map_err(|error| unparsable(operation, &at, format!("expiration {}: {error}", given.expiration())))?;
         let token = Some(given.session_token().to_owned());

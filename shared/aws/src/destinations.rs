@@ -1,4 +1,4 @@
-//! The destinations of the central account (CloudWatch Logs).
+//! The central account's destinations (CloudWatch Logs).
 
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl DestinationWriter for CentralDestinations {
         target: &Arn,
         role: &Arn,
     ) -> AwsResult<()> {
-        // Without tags: AWS then answers "Could not deliver test message" (terraform-provider-aws tags afterwards).
+        // With tags, AWS returns "Could not deliver test message" (terraform-provider-aws tags afterwards).
         let request = |client: Client| {
             let put = client.put_destination().destination_name(name.as_str());
             put.target_arn(target.to_string()).role_arn(role.to_string()).send()

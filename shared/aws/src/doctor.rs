@@ -1,4 +1,4 @@
-//! What only the doctor looks at: who calls, event buses, queues and trails. Nothing here changes anything.
+//! What only the doctor reads: the caller, event buses, queues and trails. Nothing here makes changes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl<C: Clone + Send> Both<C> {
     }
 }
 
-/// `None` where AWS says that there is no such thing.
+/// `None` if AWS reports that the resource does not exist.
 fn if_there<T>(result: AwsResult<T>) -> AwsResult<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),
@@ -98,7 +98,7 @@ impl Identity for Callers {
         let request = |client: Organizations| client.describe_organization().send();
         let answer = self.organizations.call(DESCRIBE_ORGANIZATION, &at, request).await?;
         let found =
-            answer.organization().ok_or_else(|| unparsable(operation, &at, "the answer has no organization"))?;
+            answer.organization().ok_or_else(|| unparsable(operation, &at, "the response has no organization"))?;
         let wrong = |invalid: Invalid| unparsable(operation, &at, invalid.to_string());
         Ok(OrganizationFacts {
             id: found.id().unwrap_or_default().parse().map_err(wrong)?,
@@ -168,7 +168,7 @@ impl EventBuses for Buses {
         let mut rules = Vec::new();
         for name in names {
             let request = |client: EventBridge| client.describe_rule().event_bus_name(bus).name(&name).send();
-            // It may have been deleted since it was listed.
+            // The rule may have been deleted since it was listed.
             let Some(found) = if_there(self.0.of(at).call(DESCRIBE_RULE, at, request).await)? else { continue };
             let Some(targets) = if_there(self.targets(at, bus, &name).await)? else { continue };
             rules.push(rule(at, name, &found, targets)?);
@@ -188,7 +188,7 @@ fn number(
     text.parse().map_err(|error| unparsable(GET_QUEUE.operation, at, format!("{name} {text:?}: {error}")))
 }
 
-/// `{"deadLetterTargetArn":"…","maxReceiveCount":12}`; SQS accepts and returns the number as text as well.
+/// `{"deadLetterTargetArn":"…","maxReceiveCount":12}`. SQS also accepts and returns the number as a string.
 fn redrive(at: &AccountRegion, policy: &str) -> AwsResult<RedriveFacts> {
     let wrong = || unparsable(GET_QUEUE.operation, at, format!("redrive policy {policy:?}"));
     let document: Value = serde_json::from_str(policy).map_err(|_| wrong())?;
@@ -230,7 +230,7 @@ struct CloudTrails(Both<CloudTrail>);
 #[async_trait]
 impl Trails for CloudTrails {
     async fn trails(&self, at: &AccountRegion) -> AwsResult<Vec<TrailFacts>> {
-        // Shadow trails are those of other Regions that log here too, those of the organization among them.
+        // Shadow trails are trails of other Regions that log in this one, too, including those of the organization.
         let request = |client: CloudTrail| client.describe_trails().include_shadow_trails(true).send();
         let answer = self.0.of(at).call(DESCRIBE_TRAILS, at, request).await?;
         let text = |value: Option<&str>| value.unwrap_or_default().to_owned();

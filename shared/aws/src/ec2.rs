@@ -38,8 +38,8 @@ impl Ec2 {
     }
 }
 
-/// With a retry budget of its own: by default all clients of a service and Region draw on one, so that one account in
-/// trouble would use up the retries of all others.
+/// A client with its own retry budget. By default all clients of a service and Region share one, so that one failing
+/// account would use up the retries of all others.
 fn client(config: &SdkConfig) -> Client {
     let retries = RetryPartition::custom("one account").build();
     Client::from_conf(aws_sdk_ec2::config::Builder::from(config).retry_partition(retries).build())
@@ -47,10 +47,10 @@ fn client(config: &SdkConfig) -> Client {
 
 /// A token for one CreateFlowLogs request.
 ///
-/// With a token, a retry inside the SDK after an answer that got lost gives the flow logs already made. It is new for
-/// each call rather than derived from the request, because the same request made again after somebody deleted the
-/// flow logs would, within the token's life, be answered with those that are gone. 128 bits from the standard
-/// library's hash keys, which are random for each `RandomState`.
+/// With a token, a retry inside the SDK after a lost response returns the flow logs that were already created. The
+/// token is new for each call and not derived from the request: if the flow logs are deleted, the same request within
+/// the token's lifetime would return the deleted ones. Its 128 bits come from the standard library's hash keys, which
+/// are random for each `RandomState`.
 fn client_token() -> String {
     let random = || RandomState::new().hash_one(0_u8);
     format!("{:016x}{:016x}", random(), random())
@@ -71,7 +71,7 @@ fn tagged(tag: &Tag) -> TagSpecification {
 #[async_trait]
 impl ports::Ec2 for Ec2 {
     async fn vpcs(&self, at: &AccountRegion) -> AwsResult<Vec<Vpc>> {
-        // VPCs that other accounts share with this one are listed too, and their flow logs are the owner's.
+        // Without the filter, AWS also lists VPCs shared by other accounts, whose flow logs are up to their owners.
         let owned = Filter::builder().name("owner-id").values(at.account.to_string()).build();
         all_pages(DESCRIBE_VPCS, at, async |token| {
             let request = |client: Client| {
@@ -83,18 +83,18 @@ impl ports::Ec2 for Ec2 {
     }
 
     async fn flow_logs(&self, at: &AccountRegion) -> AwsResult<Vec<FlowLog>> {
-        let ours = &self.0.settings().ownership_tag;
+        let ownership = &self.0.settings().ownership_tag;
         all_pages(DESCRIBE_FLOW_LOGS, at, async |token| {
             let request = |client: Client| client.describe_flow_logs().max_results(PAGE).set_next_token(token).send();
             let page = self.0.call(DESCRIBE_FLOW_LOGS, at, request).await?;
-            Ok((read::flow_logs(at, ours, page.flow_logs())?, page.next_token))
+            Ok((read::flow_logs(at, ownership, page.flow_logs())?, page.next_token))
         })
         .await
     }
 
-    /// AWS does not document the order of the ids it gives; they are taken to be in the order of the VPCs asked for,
-    /// less those it names as unsuccessful. Nothing but the report rests on that: what covers a VPC is always read back
-    /// from DescribeFlowLogs. Where the numbers differ, no VPC is said to have a flow log.
+    /// AWS does not document the order of the ids it returns. They are assumed to be in the order of the requested VPCs,
+    /// without those it names as unsuccessful. Only the report relies on that: which flow log covers a VPC is always read
+    /// back from DescribeFlowLogs. If the numbers differ, no VPC is reported to have a flow log.
     async fn create_flow_logs(
         &self,
         at: &AccountRegion,
@@ -135,10 +135,10 @@ impl ports::Ec2 for Ec2 {
 
     async fn enabled_regions(&self, account: AccountId) -> AwsResult<BTreeSet<Region>> {
         let at = AccountRegion { account, region: self.0.settings().home_region.clone() };
-        // Without AllRegions the answer holds the enabled Regions only.
+        // Without AllRegions, AWS returns the enabled Regions only.
         let answer = self.0.call(DESCRIBE_REGIONS, &at, |client| client.describe_regions().send()).await?;
         if answer.regions().is_empty() {
-            return Err(unparsable(DESCRIBE_REGIONS.operation, &at, "the answer names no Region"));
+            return Err(unparsable(DESCRIBE_REGIONS.operation, &at, "the response has no Region"));
         }
         Ok(answer.regions().iter().filter_map(|region| read::region(&at, region)).collect())
     }

@@ -1,4 +1,4 @@
-//! From the SDK's errors to [`AwsError`], by code and never by text.
+//! Converts the SDK's errors to [`AwsError`], by code and never by message.
 
 use std::error::Error;
 
@@ -12,7 +12,7 @@ use enroller_core::ids::AccountRegion;
 #[cfg(test)]
 mod tests;
 
-/// The error of a call made at a place.
+/// The error of a call made in an account-Region.
 pub(crate) fn aws_error<E>(operation: &'static str, at: &AccountRegion, error: SdkError<E, HttpResponse>) -> AwsError
 where
     E: Error + ProvideErrorMetadata + 'static,
@@ -20,7 +20,7 @@ where
     let request_id = error.request_id().or_else(|| error.meta().request_id()).map(str::to_owned);
     let mut found = match &error {
         SdkError::ServiceError(context) => answered(operation, context.err(), context.raw()),
-        // The head of an answer came and its body broke off, so whether the call had its effect is not known.
+        // The response's head arrived but its body broke off, so whether the call took effect is unknown.
         SdkError::ResponseError(_) | SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => {
             AwsError::without_answer(operation, Code::NoAnswer, chain(&error))
         }
@@ -38,7 +38,7 @@ where
     let status = raw.status();
     match error.code().filter(|code| !code.is_empty()) {
         Some(code) => AwsError::answered(operation, code, error.message().unwrap_or("no message")),
-        // Load balancers and gateways answer without a code, in HTML.
+        // Load balancers and gateways respond without a code, in HTML.
         None if status.is_server_error() => AwsError {
             code_text: format!("HTTP {}", status.as_u16()),
             ..AwsError::without_answer(operation, Code::Internal, chain(error))
@@ -50,13 +50,13 @@ where
     }
 }
 
-/// An answer that lacks something or holds something unknown; `message` names the value.
+/// A response that lacks a value or has an unknown one; `message` names it.
 pub(crate) fn unparsable(operation: &'static str, at: &AccountRegion, message: impl Into<String>) -> AwsError {
     AwsError::without_answer(operation, Code::Unparsable, message).at(at.account, &at.region)
 }
 
-/// What the error says and all its causes. Unlike the SDK's `DisplayErrorContext` without the debug form, which quotes
-/// the raw answer: that of AssumeRole carries credentials.
+/// The error's text with those of all its causes. Unlike the SDK's `DisplayErrorContext`, it leaves out the debug form,
+/// which quotes the raw response: that of AssumeRole contains credentials.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

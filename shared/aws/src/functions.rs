@@ -1,4 +1,4 @@
-//! The deployed functions (Lambda) and their queues, as a person at the command line sees them.
+//! The deployed functions (Lambda) and their queues, for the command line tool.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ use crate::limits::{GET_QUEUE, INVOKE};
 #[cfg(test)]
 mod tests;
 
-/// How long an answer is waited for: a function runs for 15 minutes at most (Lambda quotas), and its answer has to come.
+/// How long to wait for a response: a function runs for at most 15 minutes (Lambda quotas), and its response has to
+/// arrive.
 const INVOCATION_TIMEOUT: Duration = Duration::from_secs(910);
 
 /// The functions and queues of the central account, in the home Region.
@@ -41,12 +42,12 @@ impl Deployed {
         AccountRegion { account: settings.central_account, region: settings.home_region.clone() }
     }
 
-    /// Invokes a function and waits for its answer. Nothing is tried twice: a function whose answer was lost may be at
-    /// work.
+    /// Invokes a function and waits for its response. There are no retries: a function whose response was lost may still be
+    /// running.
     ///
     /// # Errors
     ///
-    /// AWS's refusal, or the failure that the function itself returned.
+    /// AWS's error, the error that the function returned, with code `FunctionError`, or a response that is not JSON.
     pub async fn invoke(&self, function: &str, payload: &Value) -> AwsResult<Value> {
         let at = self.at();
         let payload = Blob::new(payload.to_string());
@@ -65,14 +66,14 @@ impl Deployed {
             return Err(AwsError::answered(INVOKE.operation, "FunctionError", body).at(at.account, &at.region));
         }
         serde_json::from_str(&body)
-            .map_err(|error| unparsable(INVOKE.operation, &at, format!("the function answered {body:?}: {error}")))
+            .map_err(|error| unparsable(INVOKE.operation, &at, format!("the function returned {body:?}: {error}")))
     }
 
-    /// How many messages a queue holds, those being worked on and those that wait included. Approximate, says SQS.
+    /// The approximate number of messages in a queue, including those in flight and those delayed.
     ///
     /// # Errors
     ///
-    /// AWS's refusal, or an answer without these figures.
+    /// AWS's error, or a response without these numbers.
     pub async fn queue_depth(&self, queue_url: &str) -> AwsResult<u64> {
         let at = self.at();
         let names = [

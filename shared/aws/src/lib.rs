@@ -2,17 +2,17 @@
 //!
 //! | you look for | it is in |
 //! |---|---|
-//! | how a process gets at AWS: endpoints, retries, timeouts, one HTTP client | [`Connection`] |
+//! | how a process connects to AWS: endpoints, retries, timeouts, one HTTP client | [`Connection`] |
 //! | how every call is made: credentials, rate limit, client, error | `calls` |
 //! | AssumeRole, once per account | `credentials` |
 //! | AWS's documented rates | `limits` |
 //! | from the SDK's errors to error codes | `errors` |
-//! | the ports | `network`, `logs`, `roles`, `destinations`, `organization`, `queues` |
+//! | the ports | `ec2`, `logs`, `roles`, `destinations`, `organization`, `queues` |
 //! | invoking the deployed functions and watching their queues | [`Deployed`] |
-//! | what only the doctor looks at | `inspect` |
-//! | decision lines and metrics on standard output | [`JsonLog`] |
+//! | what only the doctor reads | `doctor` |
+//! | log entries and metrics on standard output | [`JsonLog`] |
 //!
-//! Nothing here decides anything: what an error means is said in `enroller_core::error`.
+//! Nothing here makes decisions: what an error means is in `enroller_core::error`.
 
 mod calls;
 mod clock;

@@ -1,7 +1,7 @@
-//! Client-side rate limits: each API is called no faster than AWS documents for it, per account and Region.
+//! Client-side rate limits: each API is called no faster than AWS documents, per account and Region.
 //!
-//! AWS would refuse the excess, and refused calls count as well. The limits hold for one process; what other processes
-//! and other tools in the account use of the same allowance shows as throttling, which the SDK retries with backoff.
+//! AWS would reject calls beyond that, and rejected calls count, too. The limits hold for one process. What other
+//! processes and other tools use of the same allowance shows as throttling, which the SDK retries with backoff.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -24,7 +24,7 @@ pub enum RateLimits {
     Unlimited,
 }
 
-/// One API: its name as IAM writes it and the rate at which AWS lets it be called.
+/// An API: its name as in IAM, and the rate at which AWS allows calls.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Api {
     pub(crate) operation: &'static str,
@@ -56,7 +56,7 @@ pub(crate) const CREATE_FLOW_LOGS: Api = api("ec2:CreateFlowLogs", 5, 50);
 pub(crate) const DELETE_FLOW_LOGS: Api = api("ec2:DeleteFlowLogs", 5, 50);
 
 // CloudWatch Logs user guide, "CloudWatch Logs quotas": requests a second, per account and Region. No burst is
-// documented, so it is taken to be one second's worth.
+// documented, so it is assumed to be that of one second.
 pub(crate) const DESCRIBE_LOG_GROUPS: Api = api("logs:DescribeLogGroups", 10, 10);
 pub(crate) const LIST_TAGS: Api = api("logs:ListTagsForResource", 30, 30);
 pub(crate) const DESCRIBE_FILTERS: Api = api("logs:DescribeSubscriptionFilters", 5, 5);
@@ -85,15 +85,15 @@ pub(crate) const CREATE_ROLE: Api = undocumented("iam:CreateRole");
 pub(crate) const UPDATE_TRUST: Api = undocumented("iam:UpdateAssumeRolePolicy");
 pub(crate) const PUT_ROLE_POLICY: Api = undocumented("iam:PutRolePolicy");
 
-// Standard queues are practically unlimited; a FIFO queue takes 3,000 messages a second in batches, more than the one
-// onboarder could read.
+// Standard queues are practically unlimited. A FIFO queue accepts 3,000 messages a second in batches, more than
+// account-onboarder can read.
 pub(crate) const SEND_MESSAGE: Api = undocumented("sqs:SendMessage");
 pub(crate) const CHANGE_VISIBILITY: Api = undocumented("sqs:ChangeMessageVisibility");
 pub(crate) const INVOKE: Api = undocumented("lambda:Invoke");
 pub(crate) const GET_QUEUE: Api = undocumented("sqs:GetQueueAttributes");
 
 // EventBridge user guide, "Amazon EventBridge quotas": 50 a second for the control plane APIs of an account and Region.
-// Whether that is for each or for all of them together is not said.
+// Whether that applies to each of them or to all together is not documented.
 pub(crate) const DESCRIBE_EVENT_BUS: Api = api("events:DescribeEventBus", 50, 50);
 pub(crate) const DESCRIBE_RULE: Api = api("events:DescribeRule", 50, 50);
 pub(crate) const LIST_RULE_NAMES: Api = api("events:ListRuleNamesByTarget", 50, 50);
@@ -106,7 +106,7 @@ pub(crate) const GET_TRAIL_STATUS: Api = api("cloudtrail:GetTrailStatus", 10, 10
 type Key = (AccountId, Region);
 type Limiter = RateLimiter<Key, HashMapStateStore<Key>, Time, NoOpMiddleware<Duration>>;
 
-/// Keys one limiter holds before those are dropped whose bucket is full again, which is the same as having none.
+/// The number of keys in a limiter beyond which those with a full bucket are dropped; a full bucket is the same as none.
 const MAX_KEYS: usize = 4_096;
 
 impl governor::clock::Clock for Time {
@@ -117,7 +117,7 @@ impl governor::clock::Clock for Time {
     }
 }
 
-/// The buckets of all APIs, accounts and Regions.
+/// The token buckets of all APIs, accounts and Regions.
 pub(crate) struct Limits {
     time: Option<Time>,
     limiters: Mutex<HashMap<&'static str, Arc<Limiter>>>,
@@ -132,7 +132,7 @@ impl Limits {
         Self { time, limiters: Mutex::default() }
     }
 
-    /// Returns when the API may be called once in this account and Region.
+    /// Waits until the API may be called once in this account and Region.
     pub(crate) async fn ready(&self, api: Api, account: AccountId, region: &Region) {
         let (Some(time), Some(quota)) = (&self.time, api.quota) else { return };
         let limiter = self.limiter(api.operation, quota, time);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn accounts_regions_and_apis_have_buckets_of_their_own() {
+    async fn accounts_regions_and_apis_have_their_own_buckets() {
         let fake = FakeTime::at_seconds(1_000_000);
         let limits = Limits::new(RateLimits::Documented, fake.time());
         calls(&limits, DESCRIBE_DESTINATIONS, "111122223333", "eu-west-1", 5).await;
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waits_that_are_no_whole_milliseconds_end() {
+    async fn waits_of_fractional_milliseconds_end() {
         let fake = FakeTime::at_seconds(1_000_000);
         let limits = Limits::new(RateLimits::Documented, fake.time());
         calls(&limits, LIST_TAGS, "111122223333", "eu-west-1", 60).await;

@@ -1,4 +1,4 @@
-//! Decisions and metrics as JSON lines, for CloudWatch Logs.
+//! Log entries and metrics as lines of JSON, for CloudWatch Logs.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,8 +8,8 @@ use enroller_core::metrics::Metrics;
 use enroller_engine::ports::{Clock, DecisionLog};
 use serde_json::{Map, Value};
 
-/// Writes each decision as one JSON line with `level`, `message` (always `decision`), `function` and the keys of
-/// [`LogEntry`], and metrics in CloudWatch's embedded metric format, which only works on lines of their own.
+/// Writes each log entry as one line of JSON with `level`, `message` (always `decision`), `function` and the keys of
+/// [`LogEntry`]. Writes metrics in CloudWatch's embedded metric format, which needs its own lines.
 pub struct JsonLog {
     function: String,
     clock: Arc<dyn Clock>,
@@ -17,12 +17,12 @@ pub struct JsonLog {
 }
 
 impl JsonLog {
-    /// To standard output, which Lambda sends to CloudWatch Logs. `function` is the dimension of all metrics.
+    /// Writes to standard output, which Lambda sends to CloudWatch Logs. `function` is the dimension of all metrics.
     pub fn stdout(function: &str, clock: Arc<dyn Clock>) -> Self {
         Self::new(function, clock, std::io::stdout())
     }
 
-    /// To any writer.
+    /// Writes to any writer.
     pub fn new(function: &str, clock: Arc<dyn Clock>, out: impl Write + Send + 'static) -> Self {
         Self { function: function.to_owned(), clock, out: Mutex::new(Box::new(out)) }
     }
@@ -30,9 +30,9 @@ impl JsonLog {
     fn write(&self, mut line: String) {
         line.push('\n');
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        // In one piece and at once: Lambda freezes the process after the answer, and what is buffered then may be lost.
+        // In one piece and unbuffered: Lambda freezes the process after the response, and buffered lines may be lost.
         if let Err(error) = out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
-            tracing::error!(%error, line = line.trim_end(), "a line of the journal could not be written");
+            tracing::error!(%error, line = line.trim_end(), "could not write a line of the decision log");
         }
     }
 }
@@ -51,7 +51,7 @@ impl DecisionLog for JsonLog {
             Ok(Value::Object(members)) => members,
             Ok(other) => Map::from_iter([("decision".to_owned(), other)]),
             Err(error) => {
-                tracing::error!(%error, ?entry, "an entry of the decision log could not be written as JSON");
+                tracing::error!(%error, ?entry, "could not write an entry of the decision log as JSON");
                 return;
             }
         };
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_carry_the_function_and_the_time_of_the_clock() {
+    fn metrics_have_the_function_and_the_time_of_the_clock() {
         let mut metrics = Metrics::default();
         metrics.add(Metric::VpcsEnrolled, 3.0);
         let lines = written(|log| log.metrics(&metrics));

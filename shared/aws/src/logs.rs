@@ -38,7 +38,7 @@ impl LogGroups {
     }
 }
 
-/// With a retry budget of its own, as for EC2.
+/// A client with its own retry budget, as for EC2.
 fn client(config: &SdkConfig) -> Client {
     let retries = RetryPartition::custom("one account").build();
     Client::from_conf(aws_sdk_cloudwatchlogs::config::Builder::from(config).retry_partition(retries).build())
@@ -51,7 +51,7 @@ fn log_group(at: &AccountRegion, found: &SdkLogGroup) -> AwsResult<LogGroup> {
             .map_err(|error| unparsable(DESCRIBE_LOG_GROUPS.operation, at, format!("retentionInDays: {error}")))?,
         kms_key: found.kms_key_id().map(str::to_owned),
         class: match found.log_group_class() {
-            // Partitions without classes do not show one.
+            // Partitions without classes do not return one.
             None | Some(SdkClass::Standard) => LogGroupClass::Standard,
             Some(other) => LogGroupClass::Other(other.as_str().to_owned()),
         },
@@ -72,7 +72,7 @@ fn subscription_filter(found: &SdkFilter) -> SubscriptionFilter {
 #[async_trait]
 impl Logs for LogGroups {
     async fn log_group(&self, at: &AccountRegion, name: &LogGroupName) -> AwsResult<Option<LogGroup>> {
-        // There is only a prefix to ask by, so others whose names go on are listed too.
+        // AWS filters by prefix only, so groups with longer names are listed, too.
         let found = all_pages(DESCRIBE_LOG_GROUPS, at, async |token| {
             let request = |client: Client| {
                 client
@@ -124,7 +124,7 @@ impl Logs for LogGroups {
         kms_key: Option<&str>,
         tag: &Tag,
     ) -> AwsResult<()> {
-        // The class is left out: STANDARD is the default, and partitions without classes refuse the parameter.
+        // The class is not set: STANDARD is the default, and partitions without classes reject the parameter.
         let request = |client: Client| {
             let group = client.create_log_group().log_group_name(name.as_str()).tags(&tag.key, &tag.value);
             group.set_kms_key_id(kms_key.map(str::to_owned)).send()
@@ -135,7 +135,7 @@ impl Logs for LogGroups {
     async fn set_retention(&self, at: &AccountRegion, name: &LogGroupName, days: Option<u32>) -> AwsResult<()> {
         match days {
             Some(days) => {
-                // The settings allow the values of CloudWatch Logs only, 3,653 at most.
+                // The settings only allow the values of CloudWatch Logs, at most 3,653.
                 let days = i32::try_from(days).unwrap_or(i32::MAX);
                 let request = |client: Client| {
                     client.put_retention_policy().log_group_name(name.as_str()).retention_in_days(days).send()

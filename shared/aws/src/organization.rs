@@ -24,7 +24,7 @@ const PAGE: i32 = 20;
 /// More than the root and the five levels of OUs below it that an organization can have (Organizations quotas).
 const MAX_DEPTH: usize = 10;
 
-/// Where each OU hangs, as far as it was asked for. Kept for one listing only, because OUs can be moved.
+/// The parent of each OU, as far as fetched. It is kept for one listing only, because OUs can be moved.
 type Above = BTreeMap<ParentId, ParentId>;
 
 pub(crate) struct Organizations(Calls<Client>);
@@ -52,12 +52,12 @@ impl Organizations {
         Ok(Account { id, name: found.name().unwrap_or_default().to_owned(), state: state(id, found), parents })
     }
 
-    /// The roots and OUs above an account, asked for step by step, outermost first.
+    /// The roots and OUs above an account, fetched one by one, outermost first.
     async fn climb(&self, at: &AccountRegion, account: AccountId, above: &mut Above) -> AwsResult<Vec<ParentId>> {
         let mut parents = vec![self.parent(at, account.to_string()).await?];
         while let Some(child) = parents.last().filter(|parent| !is_root(parent)).cloned() {
             if parents.len() > MAX_DEPTH {
-                let message = format!("no root above {account}, but {parents:?}");
+                let message = format!("{account} has more than {MAX_DEPTH} parents and no root: {parents:?}");
                 return Err(unparsable(LIST_PARENTS.operation, at, message));
             }
             let parent = match above.get(&child) {
@@ -87,7 +87,7 @@ fn is_root(parent: &ParentId) -> bool {
     parent.as_str().starts_with("r-")
 }
 
-/// From `o-exampleorg1/r-abcd/ou-abcd-11111111/111122223333/` to the two in the middle.
+/// The roots and OUs in a path such as `o-exampleorg1/r-abcd/ou-abcd-11111111/111122223333/`.
 fn parents_in_path(account: AccountId, paths: &[String]) -> Result<Vec<ParentId>, Invalid> {
     let path = paths.first().map_or("", String::as_str);
     let account = account.to_string();
@@ -106,14 +106,15 @@ fn state(id: AccountId, found: &SdkAccount) -> AccountState {
         "PENDING_CLOSURE" => AccountState::PendingClosure,
         "CLOSED" => AccountState::Closed,
         other => {
-            tracing::warn!(account = %id, state = other, "an account is in a state this version does not know");
+            tracing::warn!(account = %id, state = other, "an account has a state that this version does not know");
             AccountState::Unknown
         }
     }
 }
 
-/// `Status` was retired in favour of `State` in September 2026; endpoints that show nothing else are still understood.
-/// Its SUSPENDED meant closed, but a grant is not taken away on a value that has since got another meaning.
+/// The state from `Status`, which was retired in favour of `State` in September 2026; endpoints that return only
+/// `Status` are still supported. Its SUSPENDED meant closed, but a grant is not removed because of a value that has
+/// since changed its meaning.
 fn state_of_old(status: Option<&AccountStatus>) -> AccountState {
     match status {
         Some(AccountStatus::Active) => AccountState::Active,
@@ -150,7 +151,7 @@ impl Organization for Organizations {
             Err(error) => return Err(error),
         };
         let found = answer.account();
-        let found = found.ok_or_else(|| unparsable(DESCRIBE_ACCOUNT.operation, at, "the answer has no account"))?;
+        let found = found.ok_or_else(|| unparsable(DESCRIBE_ACCOUNT.operation, at, "the response has no account"))?;
         self.read(DESCRIBE_ACCOUNT, at, found, &mut Above::new()).await.map(Some)
     }
 }

@@ -1,4 +1,4 @@
-//! Queues (SQS) of the central account, in the home Region.
+//! The central account's queues (SQS), in the home Region.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::limits::{CHANGE_VISIBILITY, SEND_MESSAGE};
 #[cfg(test)]
 mod tests;
 
-/// Messages in one SendMessageBatch (SQS API reference).
+/// The maximum number of messages in one SendMessageBatch (SQS API reference).
 const BATCH: usize = 10;
 
 pub(crate) struct Sqs(Calls<Client>);
@@ -33,12 +33,13 @@ impl Sqs {
     async fn send_batch(&self, queue_url: &str, at: &AccountRegion, batch: &[Outgoing]) -> AwsResult<()> {
         let entries: Result<Vec<_>, _> =
             batch.iter().enumerate().map(|(index, message)| entry(index, message)).collect();
-        // Id and body are both set, which is all that can be missing.
+        // Only id and body are required, and both are set.
         let entries = entries.map_err(|error| unparsable(SEND_MESSAGE.operation, at, error.to_string()))?;
         let request =
             |client: Client| client.send_message_batch().queue_url(queue_url).set_entries(Some(entries)).send();
         let answer = self.0.call(SEND_MESSAGE, at, request).await?;
-        // Sending a message twice is allowed, losing one is not: what is not named as sent is sent again.
+        // Sending a message twice is harmless, and losing one is not. So each message that is not named as sent is sent
+        // again.
         for (index, message) in batch.iter().enumerate() {
             if !answer.successful().iter().any(|sent| sent.id() == index.to_string()) {
                 self.send_one(queue_url, at, message).await?;
@@ -74,7 +75,7 @@ fn entry(
         .build()
 }
 
-/// FIFO queues refuse a delay of a single message.
+/// The delay of a message. FIFO queues reject one of a single message.
 fn delay(message: &Outgoing) -> Option<i32> {
     let wanted = message.fifo.is_none() && message.delay_seconds > 0;
     wanted.then(|| i32::try_from(message.delay_seconds).unwrap_or(i32::MAX))

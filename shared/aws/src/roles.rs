@@ -36,13 +36,13 @@ impl Iam {
     }
 }
 
-/// With a retry budget of its own, as for EC2.
+/// A client with its own retry budget, as for EC2.
 fn client(config: &SdkConfig) -> Client {
     let retries = RetryPartition::custom("one account").build();
     Client::from_conf(aws_sdk_iam::config::Builder::from(config).retry_partition(retries).build())
 }
 
-/// The Region in which IAM of a partition is called and signed for (botocore `endpoints.json`).
+/// The Region of a partition's IAM endpoint, for which requests are also signed (botocore `endpoints.json`).
 fn iam_region(partition: Partition) -> Result<Region, Invalid> {
     match partition {
         Partition::Aws => "us-east-1",
@@ -52,7 +52,7 @@ fn iam_region(partition: Partition) -> Result<Region, Invalid> {
     .parse()
 }
 
-/// IAM gives policy documents percent-encoded (RFC 3986, so a plus sign is itself).
+/// IAM returns policy documents percent-encoded (RFC 3986, so a plus sign stands for itself).
 fn document(operation: &'static str, at: &AccountRegion, encoded: &str) -> AwsResult<Value> {
     let wrong =
         |error: &dyn std::fmt::Display| unparsable(operation, at, format!("policy document {encoded:?}: {error}"));
@@ -60,7 +60,7 @@ fn document(operation: &'static str, at: &AccountRegion, encoded: &str) -> AwsRe
     serde_json::from_str(&text).map_err(|error| wrong(&error))
 }
 
-/// `None` where IAM says that there is no such thing.
+/// `None` if IAM reports that the resource does not exist.
 fn if_there<T>(result: AwsResult<T>) -> AwsResult<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),
@@ -76,7 +76,7 @@ impl Roles for Iam {
         let request = |client: Client| client.get_role().role_name(name.as_str()).send();
         let Some(answer) = if_there(self.0.call(GET_ROLE, &at, request).await)? else { return Ok(None) };
         let wrong = |what| unparsable(GET_ROLE.operation, &at, what);
-        let role = answer.role().ok_or_else(|| wrong("the answer has no role"))?;
+        let role = answer.role().ok_or_else(|| wrong("the response has no role"))?;
         let trust = role.assume_role_policy_document().ok_or_else(|| wrong("the role has no trust policy"))?;
         let tags = role.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned()));
         Ok(Some(Role { trust: document(GET_ROLE.operation, &at, trust)?, tags: tags.collect() }))
@@ -92,7 +92,7 @@ impl Roles for Iam {
     async fn create_role(&self, account: AccountId, name: &RoleName, trust: &Value, tag: &Tag) -> AwsResult<()> {
         let at = self.at(account)?;
         let tag = IamTag::builder().key(&tag.key).value(&tag.value).build();
-        // Key and value are both set, which is all that can be missing.
+        // Only key and value are required, and both are set.
         let tag = tag.map_err(|error| unparsable(CREATE_ROLE.operation, &at, error.to_string()))?;
         let request = |client: Client| {
             let role = client.create_role().role_name(name.as_str()).tags(tag);

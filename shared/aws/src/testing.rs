@@ -1,4 +1,4 @@
-//! For tests: AWS's answers from a closure, and a time that moves only when somebody sleeps.
+//! For tests: AWS's responses from a closure, and a time that advances only by sleeping.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,7 +29,7 @@ use crate::limits::RateLimits;
 pub(crate) const CENTRAL: &str = "111122223333";
 pub(crate) const MEMBER: &str = "444455556666";
 
-/// A time that stands still until somebody sleeps, which moves it on at once.
+/// A time that stands still except for sleeping, which advances it at once.
 #[derive(Debug, Clone)]
 pub(crate) struct FakeTime {
     start: SystemTime,
@@ -73,14 +73,14 @@ impl AsyncSleep for FakeTime {
 /// One request as AWS would see it.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// `DescribeVpcs`.
+    /// The operation's name: `DescribeVpcs`.
     pub(crate) operation: String,
-    /// Of the host or, for an endpoint from outside, of the signature.
+    /// The Region of the host or, for a custom endpoint, of the signature.
     pub(crate) region: String,
     pub(crate) uri: String,
-    /// Who signed.
+    /// The access key that signed the request.
     pub(crate) access_key: String,
-    /// JSON or a form.
+    /// The body: JSON or a form.
     pub(crate) body: String,
 }
 
@@ -113,7 +113,7 @@ impl Request {
 
 type Answer = dyn Fn(&Request) -> (u16, String) + Send + Sync;
 
-/// AWS, answering from a closure and remembering what it was asked.
+/// A fake of AWS that responds from a closure and records its requests.
 #[derive(Clone)]
 pub(crate) struct FakeAws {
     answer: Arc<Answer>,
@@ -131,7 +131,7 @@ impl HttpConnector for FakeAws {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let fake = self.clone();
         HttpConnectorFuture::new(async move {
-            // Lets others ask meanwhile, as a network would.
+            // Lets other tasks send requests in the meantime, as a network would.
             tokio::task::yield_now().await;
             let request = Request::read(&request);
             let (status, body) = (fake.answer)(&request);
@@ -144,13 +144,13 @@ impl HttpConnector for FakeAws {
 }
 
 impl FakeAws {
-    /// Answers AssumeRole by itself, for one hour, and everything else as `answer` says.
+    /// Responds to AssumeRole itself, with one hour, and to everything else with `answer`.
     pub(crate) fn answering(answer: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static) -> Self {
         Self::behind_us(0, answer)
     }
 
-    /// Like [`Self::answering`], where AWS's clock is so many seconds behind ours: what it says of the end of sessions
-    /// comes from its clock.
+    /// Like [`Self::answering`], with AWS's clock this many seconds behind the client's. The end of sessions follows AWS's
+    /// clock.
     pub(crate) fn behind_us(seconds: u64, answer: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static) -> Self {
         let time = FakeTime::at_seconds(1_700_000_000);
         let clock = time.time();
@@ -194,7 +194,7 @@ impl FakeAws {
         Connection::from_config(settings(), self.config(), RateLimits::Unlimited)
     }
 
-    /// What was asked, by operation.
+    /// The requests of an operation.
     pub(crate) fn asked(&self, operation: &str) -> Vec<Request> {
         let requests = self.requests.lock().unwrap();
         requests.iter().filter(|request| request.operation == operation).cloned().collect()
@@ -213,19 +213,19 @@ fn session(expires: u64) -> String {
     )
 }
 
-/// An error as EC2 writes it.
+/// An error in EC2's format.
 pub(crate) fn ec2_error(status: u16, code: &str, message: &str) -> (u16, String) {
     let error = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
     (status, format!("<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>"))
 }
 
-/// An error as STS and IAM write it.
+/// An error in the format of STS and IAM.
 pub(crate) fn query_error(status: u16, code: &str, message: &str) -> (u16, String) {
     let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
     (status, format!("<ErrorResponse>{error}<RequestId>r</RequestId></ErrorResponse>"))
 }
 
-/// An error of the JSON services.
+/// An error in the format of the JSON services.
 pub(crate) fn json_error(code: &str, message: &str) -> (u16, String) {
     (400, serde_json::json!({ "__type": code, "message": message }).to_string())
 }

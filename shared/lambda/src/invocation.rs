@@ -1,30 +1,30 @@
-//! What a function is invoked with: an SQS batch, or one event or message by itself.
+//! What a function is invoked with: an SQS batch, or a single event or message.
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use enroller_core::log::LogEntry;
 use enroller_engine::batch::{BatchReport, Record};
 use serde_json::{Value, json};
 
-/// An invocation, read.
+/// A parsed invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
-    /// From a queue: every record is answered for.
+    /// A batch from a queue. The response says which messages return to it.
     Batch(Vec<Record>),
-    /// A rule aimed at the function, or a person testing: an EventBridge event or one of our own messages.
+    /// A single EventBridge event or message of the product, sent by a rule or by an operator.
     Single(Record),
 }
 
-/// A payload that looks like an SQS batch and is none.
+/// A payload with SQS records that is not a valid SQS event.
 #[derive(Debug, thiserror::Error)]
-#[error("the payload is no SQS batch that Lambda could have sent")]
+#[error("the payload is not a valid SQS event")]
 pub struct InvocationError(#[source] serde_json::Error);
 
 impl Invocation {
-    /// Reads a payload. `queue_url` is the queue the function is fed from, needed to hide messages for longer.
+    /// Reads a payload. `queue_url` is the function's queue, needed to change the visibility of its messages.
     ///
     /// # Errors
     ///
-    /// A payload with SQS records that lack what Lambda always sends.
+    /// The payload has SQS records that lack what Lambda always sends.
     pub fn read(payload: Value, queue_url: Option<&str>) -> Result<Self, InvocationError> {
         let from_sqs = |record: &Value| record.get("eventSource").and_then(Value::as_str) == Some("aws:sqs");
         let is_batch =
@@ -39,7 +39,7 @@ impl Invocation {
             let receipt = message.receipt_handle;
             Record {
                 id: message.message_id.unwrap_or_default(),
-                // An absent body is no JSON either, and refused like every other such body.
+                // An absent body is refused like every other body that is not JSON.
                 body: message.body.unwrap_or_default(),
                 source: queue_url.map(str::to_owned).zip(receipt),
                 receive_count: count.unwrap_or(1),
@@ -48,11 +48,11 @@ impl Invocation {
         Ok(Self::Batch(records.collect()))
     }
 
-    /// The partial-batch response: which messages must come back.
+    /// The partial batch response: which messages return to the queue.
     ///
     /// # Errors
     ///
-    /// None in practice: a list of ids always serializes.
+    /// Serialization fails, which never happens for a list of ids.
     pub fn batch_response(report: &BatchReport) -> serde_json::Result<Value> {
         let mut response = SqsBatchResponse::default();
         for id in &report.failed {
@@ -63,7 +63,7 @@ impl Invocation {
         serde_json::to_value(response)
     }
 
-    /// The answer to a single event, for the person who sent it.
+    /// The response to a single event, for the operator who sent it.
     pub fn single_response(report: &BatchReport, queued_again: bool) -> Value {
         let decisions: Vec<&LogEntry> = report.decisions.iter().collect();
         json!({ "changes": report.changes, "queued_again": queued_again, "decisions": decisions })
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_response_names_the_messages_that_must_come_back() {
+    fn the_response_names_the_messages_that_return_to_the_queue() {
         let mut report = BatchReport::default();
         report.failed.push("m-2".to_owned());
         let response = Invocation::batch_response(&report).unwrap();

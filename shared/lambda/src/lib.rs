@@ -1,4 +1,4 @@
-//! What the three functions share: reading invocations, keeping to the deadline, starting up and ending.
+//! What the three functions share: reading invocations, keeping to the deadline, starting and ending.
 
 mod invocation;
 mod start;
@@ -8,17 +8,17 @@ pub use start::run;
 
 use lambda_runtime::Context;
 
-/// Deadlines before this are not the epoch's: some local runtimes report a span instead.
+/// Deadlines below this, in milliseconds, are not relative to 1970: some local runtimes report a duration instead.
 const EARLIEST_DEADLINE_MS: u64 = 1_000_000_000_000;
 
-/// How long an invocation without a usable deadline may take, in milliseconds: Lambda's own limit.
+/// How long an invocation without a usable deadline may take, in milliseconds: Lambda's maximum timeout.
 const LONGEST_RUN_MS: u64 = 900_000;
 
-/// Time kept free before the deadline for handing back what is not done, in milliseconds.
+/// The time reserved before the deadline for returning unfinished messages to the queue, in milliseconds.
 const MARGIN_MS: u64 = 10_000;
 
-/// When to stop working, in epoch milliseconds: ten seconds before the function is killed, or a quarter of what is
-/// left where that is less.
+/// When to stop working, in milliseconds since 1970-01-01 UTC: ten seconds before the deadline, or a quarter of the
+/// time left if that is less.
 pub fn stop_at_ms(context: &Context, now_ms: u64) -> u64 {
     let deadline = match context.deadline {
         deadline if deadline > EARLIEST_DEADLINE_MS => deadline,
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn work_stops_in_time_to_hand_back_the_rest() {
+    fn work_stops_in_time_to_return_the_rest_to_the_queue() {
         let now = 1_800_000_000_000;
         assert_eq!(stop(now + 900_000, now), now + 890_000);
         assert_eq!(stop(now + 4_000, now), now + 3_000);
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_is_no_time_counts_as_none() {
+    fn a_deadline_that_is_a_duration_is_ignored() {
         let now = 1_800_000_000_000;
         assert_eq!(stop(600_000, now), now + 890_000);
     }

@@ -31,7 +31,7 @@ pub async fn run<W>(
     match serve(function, build, &handle).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the function cannot go on");
+            tracing::error!(error = format!("{error:#}"), "the function cannot continue");
             ExitCode::FAILURE
         }
     }
@@ -58,11 +58,11 @@ async fn serve<W>(
             tracing::info!("received SIGTERM");
             Ok(())
         }
-        ended = invocations => ended.map_err(anyhow::Error::from_boxed).context("asking Lambda for invocations"),
+        ended = invocations => ended.map_err(anyhow::Error::from_boxed).context("requesting invocations from Lambda"),
     }
 }
 
-/// The function's name, as metrics and log lines carry it.
+/// The function's name in metrics and log entries.
 fn function_name(default: &str) -> String {
     std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| default.to_owned())
 }

@@ -23,7 +23,7 @@ async fn the_central_account_is_a_member_like_any_other() {
 }
 
 #[tokio::test]
-async fn an_endpoint_from_outside_is_kept_by_every_account_and_region() {
+async fn a_custom_endpoint_is_used_for_every_account_and_region() {
     let fake = FakeAws::answering(empty);
     let config = fake.config().into_builder().endpoint_url("http://127.0.0.1:4566").build();
     list_vpcs_everywhere(&Connection::from_config(settings(), config, RateLimits::Unlimited).ports()).await;
@@ -43,7 +43,7 @@ impl LoadServiceConfig for Ec2Elsewhere {
 }
 
 #[tokio::test]
-async fn an_endpoint_of_one_service_holds_in_member_accounts_too() {
+async fn an_endpoint_of_one_service_applies_in_member_accounts_too() {
     let fake = FakeAws::answering(empty);
     let config = fake.config().into_builder().service_config(Ec2Elsewhere).build();
     list_vpcs_everywhere(&Connection::from_config(settings(), config, RateLimits::Unlimited).ports()).await;

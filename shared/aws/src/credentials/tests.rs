@@ -31,7 +31,7 @@ async fn calls_at_the_same_time_in_several_regions_share_one_assume_role() {
 }
 
 #[tokio::test]
-async fn the_role_is_taken_on_in_the_home_region_for_one_hour() {
+async fn the_role_is_assumed_in_the_home_region_for_one_hour() {
     let fake = FakeAws::answering(empty);
     fake.ports().ec2.vpcs(&at()).await.unwrap();
     let asked = &fake.asked("AssumeRole")[0];
@@ -66,7 +66,7 @@ async fn credentials_are_renewed_minutes_before_they_end_and_then_used() {
 }
 
 #[tokio::test]
-async fn a_refused_role_is_one_attempt_for_all_who_wait_and_a_new_one_for_who_comes_later() {
+async fn waiting_callers_share_a_denied_attempt_and_later_ones_retry() {
     let fake = FakeAws::answering(|_| query_error(403, "AccessDenied", "not authorized to perform: sts:AssumeRole"));
     let aws = fake.ports();
     let at = at();
@@ -82,7 +82,7 @@ async fn a_refused_role_is_one_attempt_for_all_who_wait_and_a_new_one_for_who_co
 }
 
 #[tokio::test]
-async fn an_expired_token_is_reported_and_the_next_call_takes_the_role_on_again() {
+async fn an_expired_token_is_reported_and_the_next_call_assumes_the_role_again() {
     let expired = Arc::new(AtomicBool::new(true));
     let fake = FakeAws::answering({
         let expired = Arc::clone(&expired);

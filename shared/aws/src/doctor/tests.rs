@@ -51,7 +51,7 @@ async fn rules_towards_a_target_are_read_page_by_page_with_state_pattern_and_tar
 }
 
 #[tokio::test]
-async fn the_central_account_is_asked_with_own_credentials_and_others_with_the_member_role() {
+async fn the_central_account_needs_no_role_and_others_the_member_role() {
     let fake = rules();
     let buses = fake.connection().doctor_ports().buses;
     buses.rules_towards(&central(), "enroller", BUS).await.unwrap();
@@ -62,7 +62,7 @@ async fn the_central_account_is_asked_with_own_credentials_and_others_with_the_m
 }
 
 #[tokio::test]
-async fn a_bus_and_a_queue_that_are_not_there_are_none() {
+async fn a_bus_and_a_queue_that_do_not_exist_are_none() {
     let fake = FakeAws::answering(|request| match request.operation.as_str() {
         "DescribeEventBus" => json_error("ResourceNotFoundException", "Event bus x does not exist."),
         _ => json_error("com.amazonaws.sqs#QueueDoesNotExist", "gone"),
@@ -73,7 +73,7 @@ async fn a_bus_and_a_queue_that_are_not_there_are_none() {
 }
 
 #[tokio::test]
-async fn a_queue_tells_its_depth_and_its_dead_letter_queue() {
+async fn a_queue_has_its_depth_and_its_dead_letter_queue() {
     let fake = FakeAws::answering(|_| {
         let attributes = json!({
             "QueueArn": "arn:aws:sqs:eu-west-1:111122223333:grants.fifo",
@@ -93,7 +93,7 @@ async fn a_queue_tells_its_depth_and_its_dead_letter_queue() {
 }
 
 #[tokio::test]
-async fn an_answer_that_lacks_the_depth_is_an_error_and_not_zero() {
+async fn a_response_that_lacks_the_depth_is_an_error_and_not_zero() {
     let fake = FakeAws::answering(|_| (200, json!({ "Attributes": { "QueueArn": "a" } }).to_string()));
     let error = fake.connection().doctor_ports().queues.queue("https://x/1/q").await.unwrap_err();
     assert_eq!(error.code, Code::Unparsable);
@@ -116,7 +116,7 @@ async fn trails_of_other_regions_count_and_are_asked_by_arn() {
 }
 
 #[tokio::test]
-async fn the_caller_and_the_organization_are_told() {
+async fn the_caller_and_the_organization_are_returned() {
     let fake = FakeAws::answering(|request| match request.operation.as_str() {
         "GetCallerIdentity" => (
             200,

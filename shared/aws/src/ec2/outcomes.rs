@@ -1,4 +1,5 @@
-//! One result for every id asked for: HTTP 200 can carry failures (EC2 API reference, `Unsuccessful`).
+//! One result for every requested id: a response with HTTP 200 can include failures (EC2 API reference,
+//! `Unsuccessful`).
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -11,7 +12,7 @@ use enroller_engine::ports::AwsResult;
 use crate::errors::unparsable;
 use crate::limits::Api;
 
-/// An answer with HTTP 200.
+/// A response with HTTP 200.
 pub(super) struct Answer<'a> {
     operation: &'static str,
     at: &'a AccountRegion,
@@ -23,8 +24,8 @@ impl<'a> Answer<'a> {
         Self { operation: api.operation, at, request_id }
     }
 
-    /// The error of each id AWS names as unsuccessful, success for the others. A failure that names none of the ids
-    /// could be any of theirs, so then none of the others counts as done.
+    /// The error of each id that AWS names as unsuccessful, and success for the others. A failure that names none of the
+    /// ids could belong to any of them, so then none of the others counts as successful.
     pub(super) fn of_each<Id: Clone + Display>(
         &self,
         asked: &[Id],
@@ -33,12 +34,15 @@ impl<'a> Answer<'a> {
         let named = failed.iter().map(|item| (item.resource_id().unwrap_or_default().to_owned(), self.error(item)));
         let mut errors: BTreeMap<String, AwsError> = named.collect();
         let results: Vec<_> = asked.iter().map(|id| (id.clone(), errors.remove(&id.to_string()))).collect();
-        let stray = errors.into_iter().next().map(|(id, error)| self.unclear(format!("a failure of {id:?}: {error}")));
+        let stray = errors
+            .into_iter()
+            .next()
+            .map(|(id, error)| self.unclear(format!("a failure of {id:?}, which was not requested: {error}")));
         let outcome = |error: Option<AwsError>| error.or_else(|| stray.clone()).map_or(Ok(()), Err);
         results.into_iter().map(|(id, error)| (id, outcome(error))).collect()
     }
 
-    /// The flow log of each VPC.
+    /// The id of each VPC's new flow log, or its error.
     pub(super) fn created(
         &self,
         vpcs: &[VpcId],
@@ -50,7 +54,7 @@ impl<'a> Answer<'a> {
         let mut ids = made.iter();
         let mut next = || {
             if made.len() != expected {
-                return Err(self.unclear(format!("{} flow log ids for {expected} VPCs", made.len())));
+                return Err(self.unclear(format!("the response has {} flow log ids for {expected} VPCs", made.len())));
             }
             let id = ids.next().map_or("", String::as_str);
             id.parse().map_err(|invalid: Invalid| self.unclear(invalid.to_string()))

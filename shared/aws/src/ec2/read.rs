@@ -1,9 +1,8 @@
-//! From EC2's answers to what the planner looks at.
+//! From EC2's responses to the observed state.
 //!
-//! What must be covered and what is ours must be understood, or it is an error that names the value. What others made
-//! must not be able to stop an account by having an id of a new shape: it is left out with a warning. That is safe:
-//! nothing of others is ever changed, and AWS itself refuses the twin of a flow log that was left out
-//! (FlowLogAlreadyExists).
+//! VPCs and managed flow logs must be readable, or the result is an error that names the value. An unmanaged flow log
+//! with an id in a new format must not block an account: it is skipped with a warning. That is safe, because unmanaged
+//! flow logs are never changed, and AWS rejects a duplicate of a skipped one (FlowLogAlreadyExists).
 
 use aws_sdk_ec2::types::{
     FlowLog as Ec2FlowLog, LogDestinationType, Region as Ec2Region, Tag as Ec2Tag, Vpc as Ec2Vpc,
@@ -16,7 +15,7 @@ use enroller_engine::ports::AwsResult;
 use crate::errors::unparsable;
 use crate::limits::{DESCRIBE_FLOW_LOGS, DESCRIBE_VPCS};
 
-/// What CreateFlowLogs uses where nothing is asked for, in seconds (EC2 API reference).
+/// The default aggregation interval of CreateFlowLogs, in seconds (EC2 API reference).
 const DEFAULT_INTERVAL: u32 = 600;
 
 fn tags(tags: &[Ec2Tag]) -> Tags {
@@ -34,13 +33,13 @@ pub(super) fn vpc(at: &AccountRegion, vpc: &Ec2Vpc) -> AwsResult<Vpc> {
     })
 }
 
-pub(super) fn flow_logs(at: &AccountRegion, ours: &Tag, page: &[Ec2FlowLog]) -> AwsResult<Vec<FlowLog>> {
+pub(super) fn flow_logs(at: &AccountRegion, ownership: &Tag, page: &[Ec2FlowLog]) -> AwsResult<Vec<FlowLog>> {
     let mut read = Vec::with_capacity(page.len());
     for found in page {
         match flow_log(at, found) {
             Ok(flow_log) => read.push(flow_log),
-            Err(error) if ours.is_on(&tags(found.tags())) => return Err(error),
-            Err(error) => tracing::warn!(%error, at = %at, "a flow log of others is left out"),
+            Err(error) if ownership.is_on(&tags(found.tags())) => return Err(error),
+            Err(error) => tracing::warn!(%error, at = %at, "skipped an unmanaged flow log"),
         }
     }
     Ok(read)
@@ -54,12 +53,12 @@ fn flow_log(at: &AccountRegion, found: &Ec2FlowLog) -> AwsResult<FlowLog> {
     let interval = found.max_aggregation_interval().map(u32::try_from).transpose();
     Ok(FlowLog {
         resource: resource.ok_or_else(|| wrong(format!("{id} has no resource")))?.to_owned(),
-        // Absent for transit gateways; whatever else AWS may add one day is not what we ask for either.
+        // Absent for transit gateways. A value that AWS adds later differs from the desired ones, too.
         traffic_type: found.traffic_type().and_then(|kind| kind.as_str().parse().ok()),
         target: target(found),
         delivery_role: found.deliver_logs_permission_arn().map(str::to_owned),
         interval: interval
-            .map_err(|error| wrong(format!("{id} has an interval: {error}")))?
+            .map_err(|error| wrong(format!("{id} has an invalid interval: {error}")))?
             .unwrap_or(DEFAULT_INTERVAL),
         format: found.log_format().map(str::to_owned),
         delivery: delivery(found),
@@ -72,7 +71,7 @@ fn target(found: &Ec2FlowLog) -> FlowLogTarget {
     let arn = found.log_destination().unwrap_or_default();
     match found.log_destination_type() {
         None | Some(LogDestinationType::CloudWatchLogs) => {
-            // Made with an ARN, it may show the ARN only: arn:…:log-group:NAME or arn:…:log-group:NAME:*
+            // If created with an ARN, it may have the ARN only: arn:…:log-group:NAME or arn:…:log-group:NAME:*
             let from_arn = || arn.split(":log-group:").nth(1).map(|name| name.trim_end_matches(":*"));
             let name = found.log_group_name().filter(|name| !name.is_empty()).or_else(from_arn);
             name.map_or_else(|| FlowLogTarget::Other(arn.to_owned()), |name| FlowLogTarget::LogGroup(name.to_owned()))
@@ -89,12 +88,12 @@ fn delivery(found: &Ec2FlowLog) -> Delivery {
     }
 }
 
-/// A Region whose code is of a new shape is left out: no setting can name it.
+/// Skips a Region with a code in a new format, which no setting can name.
 pub(super) fn region(at: &AccountRegion, region: &Ec2Region) -> Option<Region> {
     match region.region_name().unwrap_or_default().parse() {
         Ok(region) => Some(region),
         Err(error) => {
-            tracing::warn!(%error, account = %at.account, "an enabled Region is left out");
+            tracing::warn!(%error, account = %at.account, "skipped an enabled Region");
             None
         }
     }

@@ -21,7 +21,7 @@ fn vpc(id: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_empty_page_with_a_token_does_not_end_the_list_and_the_owner_is_asked_for_on_every_page() {
+async fn an_empty_page_with_a_token_does_not_end_the_list() {
     let fake = answering(|request| {
         let (items, next) = match request.parameter("NextToken").as_deref() {
             None => (vpc(VPCS[0]), "<nextToken>a</nextToken>"),
@@ -45,7 +45,7 @@ async fn an_empty_page_with_a_token_does_not_end_the_list_and_the_owner_is_asked
 }
 
 #[tokio::test]
-async fn a_token_that_leads_to_itself_is_an_error_and_no_endless_loop() {
+async fn a_token_that_returns_itself_is_an_error_and_not_an_endless_loop() {
     let fake = answering(|_| "<DescribeVpcsResponse><nextToken>same</nextToken></DescribeVpcsResponse>".to_owned());
     let error = fake.ports().ec2.vpcs(&at()).await.unwrap_err();
     assert_eq!(error.code, Code::Unparsable);
@@ -53,7 +53,7 @@ async fn a_token_that_leads_to_itself_is_an_error_and_no_endless_loop() {
 }
 
 #[tokio::test]
-async fn a_vpc_with_an_id_of_a_new_shape_is_an_error_that_names_it() {
+async fn a_vpc_with_an_id_in_a_new_format_is_an_error_that_names_it() {
     let fake =
         answering(|_| format!("<DescribeVpcsResponse><vpcSet>{}</vpcSet></DescribeVpcsResponse>", vpc("vpc2-xyz")));
     let error = fake.ports().ec2.vpcs(&at()).await.unwrap_err();
@@ -105,7 +105,7 @@ async fn flow_logs_of_every_kind_are_understood() {
 }
 
 #[tokio::test]
-async fn a_flow_log_with_an_id_of_a_new_shape_stops_nothing_unless_it_is_ours() {
+async fn only_a_managed_flow_log_with_an_id_in_a_new_format_is_an_error() {
     let known = flow_log("fl-0000000000000000a", "");
     let found = flow_logs(&format!("{}{known}", flow_log("fl2-new", ""))).await.unwrap();
     assert_eq!(found.iter().map(|found| found.id.as_str()).collect::<Vec<_>>(), ["fl-0000000000000000a"]);
@@ -135,7 +135,7 @@ fn unsuccessful(id: &str, code: &str) -> String {
     format!("<item><resourceId>{id}</resourceId><error><code>{code}</code><message>why</message></error></item>")
 }
 
-/// What the engine gets for an answer to CreateFlowLogs: a flow log id or a code for each VPC.
+/// What the engine gets from a response to CreateFlowLogs: a flow log id or an error code for each VPC.
 async fn created(ids: &[&str], failures: &str) -> (Vec<String>, Request) {
     let ids: String = ids.iter().map(|id| format!("<item>{id}</item>")).collect();
     let body = format!(
@@ -153,7 +153,7 @@ async fn created(ids: &[&str], failures: &str) -> (Vec<String>, Request) {
 }
 
 #[tokio::test]
-async fn the_request_asks_for_everything_the_plan_says() {
+async fn the_request_has_all_properties_of_the_plan() {
     let (_, request) = created(&["fl-0000000000000000a", "fl-0000000000000000b", "fl-0000000000000000c"], "").await;
     for (name, value) in [
         ("ResourceType", "VPC"),
@@ -182,22 +182,22 @@ async fn the_same_request_made_again_has_another_client_token() {
 }
 
 #[tokio::test]
-async fn a_success_that_carries_failures_gives_each_vpc_its_own_result() {
+async fn a_success_with_failures_gives_each_vpc_its_own_result() {
     let failure = unsuccessful(VPCS[1], "FlowLogAlreadyExists");
     let (results, _) = created(&["fl-0000000000000000a", "fl-0000000000000000c"], &failure).await;
     assert_eq!(results, ["fl-0000000000000000a", "FlowLogAlreadyExists", "fl-0000000000000000c"]);
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_account_for_every_vpc_claims_nothing() {
+async fn a_response_that_does_not_account_for_every_vpc_is_unparsable() {
     let failure = unsuccessful(VPCS[1], "FlowLogsLimitExceeded");
     let (results, _) = created(&["fl-0000000000000000a"], &failure).await;
     assert_eq!(results, ["Unparsable", "FlowLogsLimitExceeded", "Unparsable"], "one id too few");
     let ids = ["fl-0000000000000000a", "fl-0000000000000000b", "fl-0000000000000000c"];
     let (results, _) = created(&ids, &unsuccessful("", "InternalError")).await;
-    assert_eq!(results, ["Unparsable"; 3], "a failure of nobody knows whom");
+    assert_eq!(results, ["Unparsable"; 3], "a failure without an id");
     let (results, _) = created(&["fl-0000000000000000a", "fl2-new", "fl-0000000000000000c"], "").await;
-    assert_eq!(results, ["fl-0000000000000000a", "Unparsable", "fl-0000000000000000c"], "an id of a new shape");
+    assert_eq!(results, ["fl-0000000000000000a", "Unparsable", "fl-0000000000000000c"], "an id in a new format");
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn deletions_have_a_result_each() {
 }
 
 #[tokio::test]
-async fn enabled_regions_are_asked_for_in_the_home_region() {
+async fn enabled_regions_are_requested_in_the_home_region() {
     let fake = answering(|_| {
         let regions =
             ["eu-west-1", "us-east-1", "moon-base"].map(|name| format!("<item><regionName>{name}</regionName></item>"));

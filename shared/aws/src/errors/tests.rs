@@ -15,7 +15,7 @@ async fn network_error(status: u16, body: &str) -> AwsError {
 }
 
 #[tokio::test]
-async fn an_error_carries_code_message_request_and_place() {
+async fn an_error_has_code_message_request_account_and_region() {
     let (status, body) = ec2_error(403, "UnauthorizedOperation", "You are not authorized");
     let error = network_error(status, &body).await;
     assert_eq!((&error.code, error.code_text.as_str()), (&Code::AccessDenied, "UnauthorizedOperation"));
@@ -40,7 +40,7 @@ async fn every_protocol_gives_its_code() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_code_is_transient_from_a_server_in_trouble_and_unparsable_otherwise() {
+async fn a_response_without_a_code_is_transient_if_5xx_and_else_unparsable() {
     let html = "<html><body>gateway</body></html>";
     let error = network_error(503, html).await;
     assert_eq!((&error.code, error.code_text.as_str()), (&Code::Internal, "HTTP 503"));
@@ -52,7 +52,7 @@ async fn an_answer_without_a_code_is_transient_from_a_server_in_trouble_and_unpa
 }
 
 #[test]
-fn a_failed_connection_is_no_answer_and_tells_the_whole_story() {
+fn a_failed_connection_is_no_answer_with_all_its_causes() {
     let io = std::io::Error::other(ConnectorError::other("certificate expired".into(), None));
     let head = HttpResponse::new(200.try_into().unwrap(), "<DescribeVpcsRes".into());
     let errors: [SdkError<DescribeVpcsError, HttpResponse>; 3] = [

@@ -7,7 +7,7 @@ use crate::connection::Connection;
 use crate::limits::RateLimits;
 use crate::testing::{FakeAws, settings};
 
-/// With the patience that a connection has for calls that take seconds.
+/// With the timeout of a connection, which is meant for calls that take seconds.
 fn deployed_on(fake: &FakeAws, timeouts: TimeoutConfig) -> Deployed {
     let retries = RetryConfig::standard().with_max_attempts(4);
     let config = fake.config().into_builder().timeout_config(timeouts).retry_config(retries).build();
@@ -15,11 +15,11 @@ fn deployed_on(fake: &FakeAws, timeouts: TimeoutConfig) -> Deployed {
 }
 
 #[tokio::test]
-async fn an_answer_is_waited_for_as_long_as_a_function_can_run() {
+async fn a_response_is_awaited_for_as_long_as_a_function_can_run() {
     let fake = FakeAws::answering(|_| (200, "{}".to_owned()));
     let impatient = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(30)).build();
     let answer = deployed_on(&fake, impatient).invoke("backfill", &json!({})).await;
-    // The time moves on at once by as much as anybody is ready to wait.
+    // The time advances at once by as much as any caller waits.
     assert!(fake.time.elapsed() >= Duration::from_secs(900), "{:?}: {answer:?}", fake.time.elapsed());
 }
 

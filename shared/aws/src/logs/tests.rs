@@ -30,7 +30,7 @@ async fn only_the_group_of_exactly_this_name_is_found_on_whatever_page() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_none_and_not_an_error() {
+async fn what_does_not_exist_is_none_and_not_an_error() {
     let fake = FakeAws::answering(|request| match request.operation.as_str() {
         "DescribeSubscriptionFilters" => json_error("ResourceNotFoundException", "no such group"),
         _ => (200, json!({ "logGroups": [] }).to_string()),
@@ -55,7 +55,7 @@ async fn filters_go_there_and_come_back_unchanged() {
     let aws = fake.ports();
     aws.logs.put_subscription_filter(&at(), &name(), &filter).await.unwrap();
     let put = &fake.asked("PutSubscriptionFilter")[0];
-    assert_eq!(put.member("filterPattern"), "", "the empty pattern has to be said");
+    assert_eq!(put.member("filterPattern"), "", "the empty pattern must be sent");
     assert!(put.member("roleArn").is_null());
     assert_eq!(aws.logs.subscription_filters(&at(), &name()).await.unwrap(), [filter]);
 }
@@ -71,7 +71,7 @@ async fn keeping_for_ever_removes_the_retention() {
 }
 
 #[tokio::test]
-async fn a_group_is_made_with_its_tag_and_its_tags_are_read_by_an_arn_without_an_asterisk() {
+async fn a_group_is_created_with_its_tag_and_its_tags_read_by_the_short_arn() {
     let fake = FakeAws::answering(|_| (200, json!({ "tags": { "managed-by": "us" } }).to_string()));
     let aws = fake.ports();
     let tag = Tag { key: "managed-by".to_owned(), value: "us".to_owned() };

@@ -75,7 +75,7 @@ async fn without_paths_the_parents_are_asked_for_and_each_unit_only_once() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_no_member_is_none_and_any_other_refusal_an_error() {
+async fn an_account_that_is_not_a_member_is_none_and_other_errors_are_errors() {
     for (code, expected) in [("AccountNotFoundException", Ok(None)), ("AccessDeniedException", Err(Code::AccessDenied))]
     {
         let fake = FakeAws::answering(move |_| json_error(code, "no"));

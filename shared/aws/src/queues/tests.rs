@@ -10,7 +10,7 @@ fn messages(count: usize) -> Vec<Outgoing> {
     (0..count).map(|number| Outgoing { body: format!("message {number}"), delay_seconds: 30, fifo: None }).collect()
 }
 
-/// Takes every entry but the one whose id is `1`.
+/// Accepts every entry except the one whose id is `1`.
 fn all_but_one(request: &Request) -> (u16, String) {
     let entries = request.member("Entries");
     let (failed, sent): (Vec<_>, Vec<_>) =

@@ -45,7 +45,7 @@ async fn a_missing_role_or_policy_is_none() {
 }
 
 #[test]
-fn every_partition_has_an_iam_region_of_its_own() {
+fn every_partition_has_its_own_iam_region() {
     for partition in [Partition::Aws, Partition::AwsCn, Partition::AwsUsGov] {
         assert_eq!(iam_region(partition).unwrap().partition(), partition);
     }
