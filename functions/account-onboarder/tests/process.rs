@@ -1,6 +1,6 @@
 //! The real binary, fed through a Runtime API from the queue of a simulated installation.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot continue has failed")]
 
 use enroller_lab::audit::audit;
 use enroller_lab::container::{Host, LITTLE_MS, NO_BATCH, PLENTY_MS, Program};
@@ -10,12 +10,12 @@ use enroller_sim::{FaultKind, FaultRule, NewAccount, Refusal, Service};
 const REGIONS: [&str; 2] = ["eu-west-1", "us-east-1"];
 const ONBOARDER: Program = Program { function: "account-onboarder", path: env!("CARGO_BIN_EXE_account-onboarder") };
 
-/// An organization in which nobody is granted yet.
+/// An organization in which no account is granted yet.
 async fn installation() -> Host {
     Host::new(3, &REGIONS).await.unwrap()
 }
 
-/// Makes an account, of which the management account's events tell.
+/// Creates an account, which the management account's events report.
 fn new_account(host: &Host) -> String {
     host.lab.sim.with(|world| world.create_account(&NewAccount::default())).unwrap()
 }
@@ -32,7 +32,7 @@ fn count_from(host: &Host, from: usize, operation: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_new_account_is_granted_in_every_region_and_handed_to_the_enroller() {
+async fn a_new_account_is_granted_in_every_region_and_queued_for_enrollment() {
     let host = installation().await;
     let mut container = host.start(ONBOARDER).await.unwrap();
     let account = new_account(&host);
@@ -79,7 +79,7 @@ async fn a_malformed_message_comes_back_alone_and_a_failed_write_brings_back_the
 }
 
 #[tokio::test]
-async fn a_payload_that_lambda_could_not_have_sent_is_an_error_and_nothing_is_called() {
+async fn an_invalid_payload_is_an_error_and_nothing_is_called() {
     let host = installation().await;
     let mut container = host.start(ONBOARDER).await.unwrap();
     let error = container.invoke(NO_BATCH, PLENTY_MS).await.unwrap().outcome.unwrap_err();
@@ -89,7 +89,7 @@ async fn a_payload_that_lambda_could_not_have_sent_is_an_error_and_nothing_is_ca
 }
 
 #[tokio::test]
-async fn before_the_deadline_a_batch_that_hangs_is_handed_back_as_a_whole() {
+async fn before_the_deadline_a_batch_that_hangs_is_returned_as_a_whole() {
     let host = installation().await;
     let account = new_account(&host);
     host.lab.sim.arm(FaultRule::new(FaultKind::HangAfter).on(Service::Logs, "PutDestinationPolicy"));
@@ -98,7 +98,7 @@ async fn before_the_deadline_a_batch_that_hangs_is_handed_back_as_a_whole() {
     let cut = host.deliver(GRANTS, &mut container, LITTLE_MS).await.unwrap();
     assert!(cut.answer.left_ms > 0, "answered {} ms after the deadline", -cut.answer.left_ms);
     assert_eq!(cut.answer.failures().unwrap(), cut.about(""));
-    assert_eq!(grants(&host, &account), [1, 1], "written, though nobody has heard of it");
+    assert_eq!(grants(&host, &account), [1, 1], "written, although no response arrived");
 
     host.lab.sim.with(|world| world.faults.clear());
     let from = host.lab.sim.calls().len();
@@ -109,7 +109,7 @@ async fn before_the_deadline_a_batch_that_hangs_is_handed_back_as_a_whole() {
 }
 
 #[tokio::test]
-async fn told_to_end_in_the_middle_of_a_write_it_ends_and_another_process_grants_once() {
+async fn sigterm_during_a_write_ends_it_and_another_process_grants_once() {
     for kind in [FaultKind::HangBefore, FaultKind::HangAfter] {
         let host = installation().await;
         let account = new_account(&host);
@@ -128,13 +128,13 @@ async fn told_to_end_in_the_middle_of_a_write_it_ends_and_another_process_grants
 }
 
 #[tokio::test]
-async fn told_to_end_while_idle_it_ends_cleanly() {
+async fn sigterm_while_idle_ends_it_cleanly() {
     let ended = installation().await.end_while_idle(ONBOARDER).await.unwrap();
     assert!(ended.cleanly(), "{ended:?}");
 }
 
 #[tokio::test]
-async fn all_settings_that_it_cannot_work_without_are_named_in_one_line() {
+async fn all_missing_settings_are_named_in_one_line() {
     let keys = ["destination_target_arn", "destination_role_arn", "enrollments_queue_url", "grants_queue_url"];
     let ended = installation().await.start_without(ONBOARDER, &keys).await.unwrap();
     assert!(ended.refused_in_one_line(&keys), "{ended:?}");

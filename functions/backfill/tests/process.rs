@@ -1,7 +1,7 @@
 //! The real binary, invoked through a Runtime API by a person, by a schedule and from the queue of a simulated
 //! installation.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot continue has failed")]
 
 use std::collections::BTreeSet;
 
@@ -43,7 +43,7 @@ async fn a_request_queues_every_account_once_and_the_answer_counts_them() {
     assert_eq!((&report["accounts"], &report["accounts_remaining"]), (&json!(ACCOUNTS), &json!(0)), "{report}");
     let members: BTreeSet<String> = host.lab.sim.members().into_iter().collect();
     assert_eq!((queued(&host).len(), queued(&host).into_iter().collect::<BTreeSet<_>>()), (ACCOUNTS, members));
-    assert_eq!(host.lab.sim.bodies(&host.lab.url(GRANTS)).unwrap().len(), 1, "the onboarder is asked to compare");
+    assert_eq!(host.lab.sim.bodies(&host.lab.url(GRANTS)).unwrap().len(), 1, "account-onboarder is asked for a sync");
 
     let from = host.lab.sim.calls().len();
     let plan = container.invoke(r#"{"dry_run":true}"#, PLENTY_MS).await.unwrap().outcome.unwrap();
@@ -54,7 +54,7 @@ async fn a_request_queues_every_account_once_and_the_answer_counts_them() {
 }
 
 #[tokio::test]
-async fn a_request_that_cannot_be_used_is_an_error_that_names_all_that_is_wrong_and_calls_nothing() {
+async fn an_invalid_request_is_an_error_that_names_all_its_problems() {
     let host = installation().await;
     let mut container = host.start(FUNCTION).await.unwrap();
     let from = host.lab.sim.calls().len();
@@ -102,7 +102,7 @@ async fn before_the_deadline_the_rest_is_left_to_a_continuation_that_queues_it()
 }
 
 #[tokio::test]
-async fn told_to_end_in_the_middle_of_a_run_it_ends_and_another_process_queues_every_account() {
+async fn sigterm_during_a_run_ends_it_and_another_process_queues_every_account() {
     let host = installation().await;
     host.lab.send(BACKFILL, "{}").await.unwrap();
     let mut container = host.start(FUNCTION).await.unwrap();
@@ -110,7 +110,7 @@ async fn told_to_end_in_the_middle_of_a_run_it_ends_and_another_process_queues_e
     host.lab.sim.arm(at_the_second_batch(FaultKind::HangAfter));
     let ended = host.end_while_hanging(BACKFILL, container).await.unwrap();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
-    assert!(ended.decisions("backfill", "done").is_empty(), "a run that was cut off is not told as done");
+    assert!(ended.decisions("backfill", "done").is_empty(), "a run that was cut off is not logged as done");
 
     host.lab.sim.with(|world| world.faults.clear());
     let mut fresh = host.start(FUNCTION).await.unwrap();
@@ -122,13 +122,13 @@ async fn told_to_end_in_the_middle_of_a_run_it_ends_and_another_process_queues_e
 }
 
 #[tokio::test]
-async fn told_to_end_while_idle_it_ends_cleanly() {
+async fn sigterm_while_idle_ends_it_cleanly() {
     let ended = installation().await.end_while_idle(FUNCTION).await.unwrap();
     assert!(ended.cleanly(), "{ended:?}");
 }
 
 #[tokio::test]
-async fn all_settings_that_it_cannot_work_without_are_named_in_one_line() {
+async fn all_missing_settings_are_named_in_one_line() {
     let keys = ["enrollments_queue_url", "grants_queue_url", "backfill_queue_url", "destination_target_arn"];
     let ended = installation().await.start_without(FUNCTION, &keys).await.unwrap();
     assert!(ended.refused_in_one_line(&keys), "{ended:?}");

@@ -1,6 +1,6 @@
 //! The real binary, fed through a Runtime API from the queue of a simulated installation.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot continue has failed")]
 
 use enroller_lab::audit::{Coverage, audit};
 use enroller_lab::container::{Container, Host, LITTLE_MS, NO_BATCH, PLENTY_MS, Program};
@@ -88,7 +88,7 @@ async fn a_new_vpc_is_enrolled_and_the_next_one_takes_only_the_calls_that_differ
     let from = host.lab.sim.calls().len();
     let next = host.deliver(ENROLLMENTS, &mut container, PLENTY_MS).await.unwrap();
     assert_eq!(next.answer.failures().unwrap(), [""; 0]);
-    assert_eq!(next.messages.len(), 1, "the member stack's rules leave out what the enroller did itself");
+    assert_eq!(next.messages.len(), 1, "the member stack's rules exclude the enroller's own calls");
     let observing = ["DescribeFlowLogs", "DescribeLogGroups", "DescribeSubscriptionFilters", "DescribeVpcs"];
     assert_eq!(calls_from(&host, from), [&["CreateFlowLogs"][..], &observing].concat());
     let at = at(&host, &account);
@@ -96,9 +96,9 @@ async fn a_new_vpc_is_enrolled_and_the_next_one_takes_only_the_calls_that_differ
 
     let ended = container.terminate().await.unwrap();
     for vpc in [vpc, next_vpc] {
-        let told = |line: &&&Value| line["resource"].as_str().unwrap().contains(&vpc);
+        let about_it = |line: &&&Value| line["resource"].as_str().unwrap().contains(&vpc);
         let created = ended.decisions("create-flow-log", "done");
-        let line = created.iter().find(told).unwrap_or_else(|| panic!("{vpc} in {:#?}", ended.lines));
+        let line = created.iter().find(about_it).unwrap_or_else(|| panic!("{vpc} in {:#?}", ended.lines));
         assert_eq!((&line["account"], &line["region"]), (&json!(account), &json!(REGION)));
         assert_eq!((&line["function"], &line["level"]), (&json!("vpc-enroller"), &json!("INFO")));
     }
@@ -128,7 +128,7 @@ async fn only_the_message_of_the_account_that_is_not_ready_comes_back() {
 }
 
 #[tokio::test]
-async fn what_is_no_event_goes_to_the_dead_letter_queue_at_once_and_makes_no_other_call() {
+async fn what_is_not_an_event_goes_to_the_dead_letter_queue_at_once() {
     let (host, [account, _]) = installation().await;
     let mut container = host.start(ENROLLER).await.unwrap();
     let cut_off = format!(r#"{{"version":"0","source":"aws.ec2","account":"{account}""#);
@@ -152,7 +152,7 @@ async fn what_is_no_event_goes_to_the_dead_letter_queue_at_once_and_makes_no_oth
 }
 
 #[tokio::test]
-async fn a_payload_that_lambda_could_not_have_sent_is_an_error_and_the_next_one_is_served() {
+async fn an_invalid_payload_is_an_error_and_the_next_one_is_served() {
     let (host, [account, _]) = installation().await;
     let mut container = host.start(ENROLLER).await.unwrap();
     let from = host.lab.sim.calls().len();
@@ -171,7 +171,7 @@ async fn a_payload_that_lambda_could_not_have_sent_is_an_error_and_the_next_one_
 }
 
 #[tokio::test]
-async fn before_the_deadline_what_hangs_is_handed_back_and_what_is_done_is_not() {
+async fn before_the_deadline_only_what_hangs_returns_to_the_queue() {
     let (host, [good, slow]) = installation().await;
     for account in [&good, &slow] {
         new_vpc(&host, account).await;
@@ -191,7 +191,7 @@ async fn before_the_deadline_what_hangs_is_handed_back_and_what_is_done_is_not()
 }
 
 #[tokio::test]
-async fn told_to_end_in_the_middle_of_a_call_it_ends_and_another_process_finishes_without_doubles() {
+async fn sigterm_during_a_call_ends_it_and_another_process_finishes() {
     for kind in [FaultKind::HangBefore, FaultKind::HangAfter] {
         let (host, [account, _]) = installation().await;
         new_vpc(&host, &account).await;
@@ -202,7 +202,7 @@ async fn told_to_end_in_the_middle_of_a_call_it_ends_and_another_process_finishe
         host.lab.sim.with(|world| world.faults.clear());
         let mut fresh = host.start(ENROLLER).await.unwrap();
         if matches!(kind, FaultKind::HangAfter) {
-            assert!(at(&host, &account).uncovered.is_empty(), "made, though nobody has heard of it");
+            assert!(at(&host, &account).uncovered.is_empty(), "created, although no response arrived");
         }
         // Events of the first process's own calls come before the message that comes back.
         let mut receives = 0;
@@ -218,7 +218,7 @@ async fn told_to_end_in_the_middle_of_a_call_it_ends_and_another_process_finishe
 }
 
 #[tokio::test]
-async fn told_to_end_while_idle_it_ends_cleanly_and_has_written_no_error() {
+async fn sigterm_while_idle_ends_it_cleanly_without_an_error() {
     let (host, _) = installation().await;
     let mut container = host.start(ENROLLER).await.unwrap();
     container.idle().await.unwrap();
@@ -230,7 +230,7 @@ async fn told_to_end_while_idle_it_ends_cleanly_and_has_written_no_error() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_be_used_are_all_named_in_one_line_before_anything_is_asked_for() {
+async fn all_invalid_settings_are_named_in_one_line_before_any_request() {
     let (host, _) = installation().await;
     let bad = [("organization_id", ""), ("traffic_type", "SOME"), ("retention_days", "31")];
     let missing = [("grants_queue_url", ""), ("enrollments_queue_url", "")];

@@ -157,14 +157,14 @@ pub fn check_regions(enrolled: &BTreeSet<Region>, enabled: &BTreeSet<Region>) ->
 
 /// Whether the log group has the managed filter, or room for it.
 pub fn check_filter_slots(settings: &Settings, filters: &[SubscriptionFilter]) -> CheckResult {
-    let ours = filters.iter().any(|filter| filter.name == settings.filter_name.as_str());
+    let has_managed = filters.iter().any(|filter| filter.name == settings.filter_name.as_str());
     let names: Vec<&str> = filters.iter().map(|filter| filter.name.as_str()).collect();
     let group = &settings.log_group_name;
     let remedy = "remove an unused filter, or set another log_group_name";
     let facts = format!("{} of {FILTERS} filters on {group}", filters.len());
     match FILTERS.saturating_sub(filters.len()) {
-        0 if !ours => CheckResult::failed(format!("all {facts} are unmanaged: {}", names.join(", ")), remedy),
-        1 if !ours => {
+        0 if !has_managed => CheckResult::failed(format!("all {facts} are unmanaged: {}", names.join(", ")), remedy),
+        1 if !has_managed => {
             CheckResult::warning(format!("{facts}, and the managed one is missing: {}", names.join(", ")), remedy)
         }
         _ => CheckResult::ok(facts),

@@ -257,11 +257,11 @@ impl<'a> Record<'a> {
             .chain(arns.iter().map(|arn| Cow::Borrowed(role_in(arn).unwrap_or_default())))
             .collect();
         let accounts = [field(&identity, "accountId"), field(issuer, "accountId")];
-        let ours = !names.is_empty()
+        let by_enroller = !names.is_empty()
             && names.iter().all(|name| name == role.as_str())
             && arns.iter().all(|arn| arn.account() == Some(account))
             && accounts.into_iter().flatten().all(|value| parsed(value) == Ok(account));
-        if ours {
+        if by_enroller {
             return Err(Rejection::ignore(format!("{} was made by the enroller itself", self.short_name())));
         }
         Ok(())

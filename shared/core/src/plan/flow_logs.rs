@@ -35,10 +35,11 @@ pub(super) fn plan_flow_logs(desired: &Desired<'_>, observed: &Observed) -> Flow
     let mut redundant = BTreeMap::new();
     for vpc in &observed.vpcs {
         let here = || observed.flow_logs.iter().filter(|log| log.resource == vpc.id.as_str());
-        let (ours, others): (Vec<_>, Vec<_>) = here().partition(|log| desired.settings.ownership_tag.is_on(&log.tags));
+        let (managed, unmanaged): (Vec<_>, Vec<_>) =
+            here().partition(|log| desired.settings.ownership_tag.is_on(&log.tags));
         let verdict = match desired.settings.vpc_in_scope(desired.at.account, vpc) {
             Err(reason) => {
-                if let Some(log) = ours.first() {
+                if let Some(log) = managed.first() {
                     // Deleting it would allow a tag, which many principals may set, to stop the recording of evidence.
                     plans.notes.push(format!("{}: {reason}, but its flow log {} is kept", vpc.id, log.id));
                 }
@@ -51,13 +52,13 @@ pub(super) fn plan_flow_logs(desired: &Desired<'_>, observed: &Observed) -> Flow
                 }
                 plans.access_error |= here().any(|log| is_access_error(&log.delivery) && tries_role(desired, log));
                 let spec = desired.flow_log(traffic_type);
-                one_vpc(desired, &vpc.id, spec, &ours, &others, &mut wanted, &mut redundant)
+                one_vpc(desired, &vpc.id, spec, &managed, &unmanaged, &mut wanted, &mut redundant)
             }
         };
         plans.vpcs.insert(vpc.id.clone(), verdict);
     }
-    let of_ours = |log: &&FlowLog| desired.settings.ownership_tag.is_on(&log.tags);
-    let tried = observed.flow_logs.iter().filter(of_ours).any(|log| tries_role(desired, log));
+    let is_managed = |log: &&FlowLog| desired.settings.ownership_tag.is_on(&log.tags);
+    let tried = observed.flow_logs.iter().filter(is_managed).any(|log| tries_role(desired, log));
     plans.untried_role = !wanted.is_empty() && !tried;
     plans.creations = creations(wanted);
     if !redundant.is_empty() {
@@ -86,8 +87,8 @@ fn one_vpc(
     desired: &Desired<'_>,
     vpc: &VpcId,
     spec: FlowLogSpec,
-    ours: &[&FlowLog],
-    others: &[&FlowLog],
+    managed: &[&FlowLog],
+    unmanaged: &[&FlowLog],
     wanted: &mut Wanted,
     redundant: &mut BTreeMap<FlowLogId, VpcId>,
 ) -> VpcPlan {
@@ -96,21 +97,21 @@ fn one_vpc(
     let right_of = |logs: &[&FlowLog]| -> Option<FlowLog> {
         logs.iter().filter(|log| differs(log).is_empty()).min_by_key(|log| &log.id).map(|log| (*log).clone())
     };
-    let own = right_of(ours);
+    let own = right_of(managed);
     let covered = if own.is_some() { VpcPlan::Covered } else { VpcPlan::CoveredByOthers };
-    if let Some(right) = own.or_else(|| right_of(others)) {
+    if let Some(right) = own.or_else(|| right_of(unmanaged)) {
         return match right.delivery {
             // Until it delivers, the VPC's other managed flow logs may be the only ones that record.
             Delivery::Failed(message) => VpcPlan::Broken { flow_log: right.id, message },
             Delivery::Success | Delivery::Unknown => {
-                let besides = ours.iter().filter(|log| log.id != right.id);
-                redundant.extend(besides.map(|log| (log.id.clone(), vpc.clone())));
+                let duplicates = managed.iter().filter(|log| log.id != right.id);
+                redundant.extend(duplicates.map(|log| (log.id.clone(), vpc.clone())));
                 covered(right.id)
             }
         };
     }
-    let replaced: BTreeSet<FlowLogId> = ours.iter().map(|log| log.id.clone()).collect();
-    let verdict = match ours.first() {
+    let replaced: BTreeSet<FlowLogId> = managed.iter().map(|log| log.id.clone()).collect();
+    let verdict = match managed.first() {
         Some(log) => VpcPlan::Replace { differences: differs(log).join("; ") },
         None => VpcPlan::Enroll,
     };

@@ -1,4 +1,4 @@
-//! Regions as they may be found, and what the planner makes of them.
+//! The states a Region can be in, and the plans for them.
 
 mod accounts;
 mod organization;
@@ -54,7 +54,7 @@ fn others(name: &str, principal: &Value) -> Shard {
     shard(name, Some(&json!({"Version": "2012-10-17", "Statement": [theirs]}).to_string()))
 }
 
-/// A shard on which statements of others leave room for exactly this many accounts.
+/// A shard on which unmanaged statements leave room for exactly this many accounts.
 fn cramped(name: &str, room: usize, listed: impl IntoIterator<Item = u64>) -> Shard {
     let padded = |bytes: usize| {
         let padding = json!({"Sid": "Padding", "Effect": "Deny", "Resource": "x".repeat(bytes)});
@@ -114,7 +114,7 @@ impl Case {
         })
     }
 
-    /// This Region after the plan was carried out.
+    /// This Region after the plan was applied.
     fn after(&self, plan: &GrantPlan) -> Self {
         let mut shards: BTreeMap<_, _> =
             self.observed.shards().values().map(|shard| (shard.name.clone(), shard.clone())).collect();
@@ -140,7 +140,7 @@ fn written(plan: &GrantPlan) -> Vec<&str> {
     plan.writes.iter().map(|write| write.name.as_str()).collect()
 }
 
-/// What our statement on a shard lists after the plan.
+/// The accounts in a shard's managed statement after the plan.
 fn listed(case: &Case, name: &str) -> BTreeSet<AccountId> {
     match &case.observed.shard(&name.parse().unwrap()).unwrap().policy {
         PolicyState::Parsed(policy) => policy.accounts().clone(),

@@ -65,7 +65,11 @@ fn a_key_that_no_setting_names_stays() {
 fn retention_and_key_of_an_unmanaged_log_group_stay_and_are_noted() {
     let changed = || Scenario::covered_region(1).with_settings(&[("retention_days", "7"), KMS]);
     insta::assert_snapshot!(with_tags(changed(), tags(&[("managed-by", "somebody")])).story(), @"note: log group vpc-flow-logs was not created by the enroller (it lacks the tag managed-by=vpc-flow-logs-enroller): its retention and key are not changed");
-    assert_eq!(changed().story(), with_tags(changed(), Tags::new()).story(), "tags not looked up are no tags");
+    assert_eq!(
+        changed().story(),
+        with_tags(changed(), Tags::new()).story(),
+        "tags that were not fetched count as none"
+    );
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn seven_hundred_accounts_take_three_shards_and_one_write_each() {
 }
 
 #[test]
-fn a_new_account_goes_to_the_first_shard_with_room_and_nobody_moves() {
+fn a_new_account_goes_to_the_first_shard_with_room_and_no_other_moves() {
     let case = Case::of([cramped("Logs", 2, [1, 2]), cramped("Logs-2", 2, [3]), listing("Logs-3", [4])], 1..=6);
     let plan = case.plan();
     assert_eq!(written(&plan), ["Logs-2", "Logs-3"]);
@@ -54,7 +54,7 @@ fn a_new_shard_takes_the_lowest_free_number() {
 }
 
 #[test]
-fn an_account_that_is_merely_not_wanted_any_more_keeps_its_grant() {
+fn an_account_that_is_merely_no_longer_wanted_keeps_its_grant() {
     let plan = Case::of([listing("Logs", [1, 2, 3])], [1]).plan();
     assert_eq!(plan.writes, []);
     assert_eq!(assigned(&plan, 3), Some("Logs"));
@@ -80,7 +80,7 @@ fn the_last_account_can_depart_though_a_policy_needs_a_statement() {
 }
 
 #[test]
-fn the_guard_withholds_all_revocations_when_there_are_too_many() {
+fn the_guard_holds_back_all_revocations_if_there_are_too_many() {
     for (present, departed, percent, overridden, passes) in [
         (100, 10, 10, false, true),
         (100, 11, 10, false, false),

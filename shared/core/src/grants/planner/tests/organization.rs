@@ -1,9 +1,9 @@
-//! Organization mode, and what is left of it.
+//! Organization mode, and what remains of it after a change back.
 
 use super::*;
 
 #[test]
-fn an_organization_is_named_on_the_first_shard_and_covers_everybody_else() {
+fn an_organization_is_named_on_the_first_shard_and_covers_all_others() {
     let case = Case::of([], [1]).organization();
     let plan = case.plan();
     assert_eq!(written(&plan), ["Logs"]);
@@ -18,7 +18,7 @@ fn an_organization_is_named_on_the_first_shard_and_covers_everybody_else() {
 }
 
 #[test]
-fn the_change_to_an_organization_is_forced_and_loses_nobody() {
+fn the_change_to_an_organization_is_forced_and_loses_no_account() {
     let first = others("Logs", &json!("000000000009"));
     let PolicyState::Parsed(policy) = &first.policy else { panic!() };
     let first = shard("Logs", Some(&policy.with_accounts(accounts([1, 2, 8])).render(&arn("Logs"))));
@@ -51,7 +51,7 @@ fn only_a_policy_under_which_filters_had_no_role_is_replaced_by_force() {
 }
 
 #[test]
-fn an_unreadable_policy_lets_an_organization_in_if_it_mentions_it() {
+fn an_unreadable_policy_authorizes_an_organization_it_mentions() {
     for (text, home) in [("[\"o-exampleorg1\"]", Some("Logs")), ("[\"o-exampleorg2\"]", None)] {
         let case = Case::of([shard("Logs", Some(text))], [1]).organization();
         let plan = case.plan();
@@ -62,7 +62,7 @@ fn an_unreadable_policy_lets_an_organization_in_if_it_mentions_it() {
 }
 
 #[test]
-fn another_organization_is_replaced_only_when_a_person_says_so() {
+fn another_organization_is_replaced_only_if_an_operator_allows_it() {
     let other = DestinationPolicy::empty().with_organization(Some("o-exampleorg2".parse().unwrap()));
     let mut case = Case::of([shard("Logs", Some(&other.render(&arn("Logs"))))], [1]).organization();
     let plan = case.plan();

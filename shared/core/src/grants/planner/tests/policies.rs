@@ -1,9 +1,9 @@
-//! Destinations and policies as others left them.
+//! Destinations and policies that other principals changed.
 
 use super::*;
 
 #[test]
-fn an_account_that_others_let_in_is_granted_and_not_listed_twice() {
+fn an_account_in_an_unmanaged_statement_is_granted_and_not_listed_twice() {
     let case = Case::of([others("Logs", &json!(["000000000001", "arn:aws:iam::000000000002:root"]))], [1, 2, 3]);
     let plan = case.plan();
     assert_eq!(plan.granted, accounts([3]));
@@ -13,7 +13,7 @@ fn an_account_that_others_let_in_is_granted_and_not_listed_twice() {
 }
 
 #[test]
-fn a_departed_account_that_others_let_in_is_theirs_to_remove() {
+fn a_departed_account_in_an_unmanaged_statement_is_a_problem() {
     let plan = Case::of([others("Logs", &json!("000000000001"))], []).departed([1]).plan();
     assert_eq!(plan.writes, []);
     let expected = GrantProblem::DepartedNamedByOthers { account: account(1), shard: "Logs".parse().unwrap() };
@@ -21,7 +21,7 @@ fn a_departed_account_that_others_let_in_is_theirs_to_remove() {
 }
 
 #[test]
-fn an_unreadable_policy_is_left_alone_and_those_it_mentions_are_not_placed_twice() {
+fn an_unreadable_policy_stays_and_its_accounts_are_not_assigned_twice() {
     let text = format!(r#"{{"Statement":[{{"Principal":"000000000001","Resource":"{}"}},7]}}"#, arn("Logs"));
     let mut broken = shard("Logs", Some(&text));
     broken.target = role();
@@ -40,7 +40,7 @@ fn an_unreadable_policy_is_left_alone_and_those_it_mentions_are_not_placed_twice
 }
 
 #[test]
-fn a_shard_that_aims_elsewhere_is_repointed_without_touching_its_policy() {
+fn a_shard_with_another_target_is_repointed_and_its_policy_kept() {
     for (new_target, new_role, repoint) in
         [(role(), role(), true), (target(), target(), true), (target(), role(), false)]
     {
@@ -66,7 +66,7 @@ fn a_policy_of_exactly_the_longest_length_is_put() {
     let ours = json!({"Sid": "VpcEnroller", "Effect": "Allow", "Principal": {"AWS": "000000000001"}});
     let document =
         |bytes: usize| json!({"Statement": [ours, {"Effect": "Deny", "Resource": "x".repeat(bytes)}]}).to_string();
-    let mended = |bytes: usize| DestinationPolicy::parse(&document(bytes)).unwrap().bytes(&arn("Logs"));
+    let repaired = |bytes: usize| DestinationPolicy::parse(&document(bytes)).unwrap().bytes(&arn("Logs"));
     for (bytes, put) in [(MAX_POLICY_BYTES, true), (MAX_POLICY_BYTES + 1, false)] {
         let plan = Case::of([shard("Logs", Some(&document(bytes - mended(0))))], [1]).plan();
         let lengths: Vec<usize> = plan.writes.iter().filter_map(|write| Some(write.document()?.len())).collect();
@@ -76,7 +76,7 @@ fn a_policy_of_exactly_the_longest_length_is_put() {
 
 #[test]
 fn a_policy_that_would_be_too_long_is_reported_and_not_put() {
-    // Ours, without the resource it needs, beside as much of others as fits: mending it does not fit.
+    // A managed statement that lacks its resource, and as many unmanaged bytes as fit: repairing it does not fit.
     let ours = json!({"Sid": "VpcEnroller", "Effect": "Allow", "Principal": {"AWS": ["000000000001", "000000000002"]}});
     let document =
         |bytes: usize| json!({"Statement": [ours, {"Effect": "Deny", "Resource": "x".repeat(bytes)}]}).to_string();
@@ -91,7 +91,7 @@ fn a_policy_that_would_be_too_long_is_reported_and_not_put() {
 }
 
 #[test]
-fn usage_tells_how_much_of_a_policy_is_taken() {
+fn usage_shows_how_full_a_policy_is() {
     let empty = Case::of([shard("Logs", None)], []).plan().usage.remove(0);
     assert_eq!((empty.accounts, empty.bytes, empty.free_bytes), (0, 0, MAX_POLICY_BYTES));
     assert!(empty.room >= 300, "{}", empty.room);

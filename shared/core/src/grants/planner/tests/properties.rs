@@ -1,10 +1,10 @@
-//! What holds whatever is found, and in whatever order accounts come.
+//! Properties that hold for every state of a Region, and for accounts in every order.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Shards as they may be found: little room, statements of others, doubles, gaps, no policy, unreadable ones.
+/// Shards in every state: with little room, unmanaged statements, duplicates, gaps, no policy, unreadable policies.
 fn any_shards() -> impl Strategy<Value = Vec<Shard>> {
     let ids = || prop::collection::btree_set(0u64..24, 0..6);
     let kind = prop_oneof![
@@ -41,7 +41,7 @@ fn any_case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// The shards that list an account in our statement.
+/// The shards that list an account in the managed statement.
 fn homes(case: &Case, account: AccountId) -> Vec<&DestinationName> {
     let lists =
         |shard: &&Shard| matches!(&shard.policy, PolicyState::Parsed(policy) if policy.accounts().contains(&account));
@@ -63,7 +63,7 @@ fn foreign_of(case: &Case) -> Vec<(DestinationName, Vec<Value>)> {
 
 proptest! {
     #[test]
-    fn whatever_is_found_the_plan_is_sound_and_leaves_nothing_to_do(case in any_case()) {
+    fn every_plan_is_sound_and_leaves_nothing_to_do(case in any_case()) {
         let plan = case.plan();
         let after = case.after(&plan);
 
@@ -81,7 +81,7 @@ proptest! {
         prop_assert!(sizes.iter().all(|bytes| *bytes <= MAX_POLICY_BYTES), "{:?}", sizes);
         prop_assert_eq!(foreign_of(&after), foreign_of(&case));
 
-        // Where the organization cannot be named, a problem says so.
+        // Where the organization cannot be named, a problem is reported.
         let stuck = |problem: &GrantProblem| !matches!(problem, GrantProblem::DepartedNamedByOthers { .. });
         let excused = case.organization.is_some() && plan.problems.iter().any(stuck);
         for account in &case.wanted {
@@ -107,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn in_whatever_order_accounts_arrive_nobody_moves_and_all_are_on_one_shard(
+    fn accounts_in_any_order_never_move_and_end_on_one_shard_each(
         arrivals in prop::collection::vec(prop::collection::btree_set(0u64..60, 1..12), 1..12),
         rooms in prop::collection::vec(0usize..9, 0..4),
     ) {
