@@ -26,8 +26,8 @@ impl Time {
         Self::new(SystemTimeSource::new(), TokioSleep::new())
     }
 
-    /// Uses the system's time at the start, advanced by a clock that is never adjusted. Otherwise, a system clock set back
-    /// by an hour would block every rate limit for that hour.
+    /// Uses the system's time at the start, advanced by a clock that is never adjusted. Otherwise, a system clock set
+    /// back by an hour would block every rate limit for that hour.
     pub(crate) fn monotonic() -> Self {
         Self::new(Monotonic { origin: SystemTime::now(), started: Instant::now() }, TokioSleep::new())
     }
@@ -41,8 +41,8 @@ impl Time {
         self.now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
-    /// Waits for at least this long. The duration is rounded up to whole milliseconds, the resolution of tokio's timer and
-    /// of simulated time: a shorter sleep would not wait at all, so a caller would loop.
+    /// Waits for at least this long. The duration is rounded up to whole milliseconds, the resolution of tokio's timer
+    /// and of simulated time: a shorter sleep would not wait at all, so a caller would loop.
     pub(crate) async fn wait(&self, duration: Duration) {
         let milliseconds = duration.as_nanos().div_ceil(1_000_000);
         self.sleep.sleep(Duration::from_millis(u64::try_from(milliseconds).unwrap_or(u64::MAX))).await;

@@ -52,8 +52,8 @@ pub struct Connection(pub(crate) Arc<Link>);
 
 impl Connection {
     /// Connects with the environment's credentials, profiles, `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>`.
-    /// Endpoints apply in member accounts, too. The Region is the home Region, whatever the environment names. This makes
-    /// no AWS call itself, but finding credentials may.
+    /// Endpoints apply in member accounts, too. The Region is the home Region, whatever the environment names. This
+    /// makes no AWS call itself, but finding credentials may.
     pub async fn connect(settings: Arc<Settings>) -> Self {
         // Pinned, so that an update of the SDK does not change how it retries.
         let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -70,8 +70,8 @@ impl Connection {
     }
 
     /// Connects with a given configuration: the HTTP client, the credentials of the central functions, endpoints,
-    /// retries, timeouts, and the time and sleep, which rate limits and the renewal of credentials use, too. The Region is
-    /// the home Region, whatever the configuration names.
+    /// retries, timeouts, and the time and sleep, which rate limits and the renewal of credentials use, too. The Region
+    /// is the home Region, whatever the configuration names.
     ///
     /// An HTTP client must be set, because none is built in. With a simulated sleep, everything that the SDK times with
     /// it must be off: timeouts, stalled stream protection and, with `IdentityCache::no_cache()`, the loading of

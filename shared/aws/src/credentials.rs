@@ -53,14 +53,14 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// `sts` must call STS in the home Region with the central credentials: the endpoint of an opt-in Region would reject
-    /// accounts that have not enabled it.
+    /// `sts` must call STS in the home Region with the central credentials: the endpoint of an opt-in Region would
+    /// reject accounts that have not enabled it.
     pub(crate) fn new(settings: Arc<Settings>, sts: aws_sdk_sts::Client, time: Time, limits: Arc<Limits>) -> Self {
         Self { settings, sts, time, limits, slots: Mutex::default() }
     }
 
-    /// Returns a session for the account. Assumes the role if there is none or it expires soon. Concurrent callers share
-    /// one call.
+    /// Returns a session for the account. Assumes the role if there is none or it expires soon. Concurrent callers
+    /// share one call.
     pub(crate) async fn of(&self, account: AccountId) -> AwsResult<Arc<Session>> {
         let slot = self.slot(account);
         let seen = slot.attempts.load(Ordering::Acquire);

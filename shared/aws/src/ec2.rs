@@ -92,9 +92,9 @@ impl ports::Ec2 for Ec2 {
         .await
     }
 
-    /// AWS does not document the order of the ids it returns. They are assumed to be in the order of the requested VPCs,
-    /// without those it names as unsuccessful. Only the report relies on that: which flow log covers a VPC is always read
-    /// back from DescribeFlowLogs. If the numbers differ, no VPC is reported to have a flow log.
+    /// AWS does not document the order of the ids it returns. They are assumed to be in the order of the requested
+    /// VPCs, without those it names as unsuccessful. Only the report relies on that: which flow log covers a VPC is
+    /// always read back from DescribeFlowLogs. If the numbers differ, no VPC is reported to have a flow log.
     async fn create_flow_logs(
         &self,
         at: &AccountRegion,

@@ -42,8 +42,8 @@ impl Deployed {
         AccountRegion { account: settings.central_account, region: settings.home_region.clone() }
     }
 
-    /// Invokes a function and waits for its response. There are no retries: a function whose response was lost may still be
-    /// running.
+    /// Invokes a function and waits for its response. There are no retries: a function whose response was lost may
+    /// still be running.
     ///
     /// # Errors
     ///

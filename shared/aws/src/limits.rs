@@ -106,7 +106,8 @@ pub(crate) const GET_TRAIL_STATUS: Api = api("cloudtrail:GetTrailStatus", 10, 10
 type Key = (AccountId, Region);
 type Limiter = RateLimiter<Key, HashMapStateStore<Key>, Time, NoOpMiddleware<Duration>>;
 
-/// The number of keys in a limiter beyond which those with a full bucket are dropped; a full bucket is the same as none.
+/// The number of keys in a limiter beyond which those with a full bucket are dropped; a full bucket is the same as
+/// none.
 const MAX_KEYS: usize = 4_096;
 
 impl governor::clock::Clock for Time {

@@ -149,8 +149,8 @@ impl FakeAws {
         Self::behind_us(0, answer)
     }
 
-    /// Like [`Self::answering`], with AWS's clock this many seconds behind the client's. The end of sessions follows AWS's
-    /// clock.
+    /// Like [`Self::answering`], with AWS's clock this many seconds behind the client's. The end of sessions follows
+    /// AWS's clock.
     pub(crate) fn behind_us(seconds: u64, answer: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static) -> Self {
         let time = FakeTime::at_seconds(1_700_000_000);
         let clock = time.time();

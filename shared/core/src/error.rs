@@ -97,7 +97,8 @@ impl fmt::Display for Code {
 /// Why a later try is likely to succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Wait {
-    /// The member role is missing or does not trust the enroller yet: the member stack usually arrives after the account.
+    /// The member role is missing or does not trust the enroller yet: the member stack usually arrives after the
+    /// account.
     MemberRole,
     /// AWS is still setting the account up, or has blocked it.
     Account,

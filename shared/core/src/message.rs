@@ -136,8 +136,8 @@ impl Message {
         body.to_string()
     }
 
-    /// Whether a body claims to be one of the product's messages. EventBridge lets no sender choose an envelope's members,
-    /// so a body with a `kind` and no `detail` was sent by a principal that may write to the queue.
+    /// Whether a body claims to be one of the product's messages. EventBridge lets no sender choose an envelope's
+    /// members, so a body with a `kind` and no `detail` was sent by a principal that may write to the queue.
     pub fn claims(body: &Value) -> bool {
         let has = |name| body.get(name).is_some_and(|value| !value.is_null());
         body.get("kind").is_some_and(Value::is_string) && !has("detail") && !has("detail-type")

@@ -16,8 +16,8 @@ const VALUES_PER_DOCUMENT: usize = 100;
 /// A metric and the failure that it makes visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
-    /// VPCs that got their flow log, new ones and ones whose flow log was deleted. Stays at zero while VPCs are created:
-    /// events do not arrive.
+    /// VPCs that got their flow log, new ones and ones whose flow log was deleted. Stays at zero while VPCs are
+    /// created: events do not arrive.
     VpcsEnrolled,
     /// VPCs whose flow log was replaced, or whose filter or log group was repaired. High: something keeps undoing
     /// enrollments.
@@ -36,8 +36,8 @@ pub enum Metric {
     GrantsFailed,
     /// Grants removed, each on evidence.
     GrantsRevoked,
-    /// Removals that the mass-revocation guard held back: Organizations answered something implausible, or many accounts
-    /// left.
+    /// Removals that the mass-revocation guard held back: Organizations answered something implausible, or many
+    /// accounts left.
     RevocationsWithheld,
     /// Bytes of a shard's policy, of 5,120. Close to it without a new shard: new accounts cannot be granted.
     PolicyBytes,

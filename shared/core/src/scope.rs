@@ -66,8 +66,8 @@ impl Settings {
         if self.regions.contains(region) { Ok(()) } else { Err(OutOfScope::Region) }
     }
 
-    /// The traffic type of the flow log that a VPC visible to `account` should have; the error is the reason why it should
-    /// have none.
+    /// The traffic type of the flow log that a VPC visible to `account` should have; the error is the reason why it
+    /// should have none.
     ///
     /// A traffic type tag with an invalid value counts as absent: a typo must not stop the logging.
     pub fn vpc_in_scope(&self, account: AccountId, vpc: &Vpc) -> Result<TrafficType, OutOfScope> {

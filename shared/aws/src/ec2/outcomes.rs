@@ -24,8 +24,8 @@ impl<'a> Answer<'a> {
         Self { operation: api.operation, at, request_id }
     }
 
-    /// The error of each id that AWS names as unsuccessful, and success for the others. A failure that names none of the
-    /// ids could belong to any of them, so then none of the others counts as successful.
+    /// The error of each id that AWS names as unsuccessful, and success for the others. A failure that names none of
+    /// the ids could belong to any of them, so then none of the others counts as successful.
     pub(super) fn of_each<Id: Clone + Display>(
         &self,
         asked: &[Id],

@@ -52,8 +52,8 @@ pub struct InspectedRegion<'a> {
     pub at: AccountRegion,
     /// The destination of the Region on which the account is granted, if any.
     pub granted_on: Option<DestinationName>,
-    /// The observed state and the plan for it, or why there are none. If the account is not granted, the plan's destination
-    /// is a guess, and what the plan has on the filter's destination is ignored.
+    /// The observed state and the plan for it, or why there are none. If the account is not granted, the plan's
+    /// destination is a guess, and what the plan has on the filter's destination is ignored.
     pub looked: Result<(&'a Observed, &'a Plan), &'a InspectionFailure>,
 }
 

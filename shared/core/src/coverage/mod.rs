@@ -183,8 +183,8 @@ impl CoverageReport {
         self.grouped(|row| row.region.clone())
     }
 
-    /// The number of rows below each root and organizational unit with each status. A row counts for all units above its
-    /// account, so the totals of different units overlap.
+    /// The number of rows below each root and organizational unit with each status. A row counts for all units above
+    /// its account, so the totals of different units overlap.
     pub fn by_unit(&self) -> BTreeMap<ParentId, Totals> {
         self.grouped(|row| row.units.clone())
     }

@@ -65,9 +65,9 @@ impl Totals {
         self.covered + self.problems()
     }
 
-    /// The covered share of the rows that should be covered, in percent, rounded down to a tenth; `None` if there are no
-    /// such rows. An account-Region that could not be inspected counts as one row that is not covered, so 100 means that
-    /// nothing is left to do.
+    /// The covered share of the rows that should be covered, in percent, rounded down to a tenth; `None` if there are
+    /// no such rows. An account-Region that could not be inspected counts as one row that is not covered, so 100 means
+    /// that nothing is left to do.
     pub fn coverage_percent(&self) -> Option<f64> {
         let tenths = (self.covered * 1_000).checked_div(self.wanted())?;
         #[expect(clippy::cast_precision_loss, reason = "at most 1,000")]

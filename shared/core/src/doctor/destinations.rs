@@ -26,8 +26,8 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// The target and role of the settings. What the settings lack is taken from the first destination found, because all
-    /// of a Region's destinations must have the same.
+    /// The target and role of the settings. What the settings lack is taken from the first destination found, because
+    /// all of a Region's destinations must have the same.
     pub fn of(settings: &Settings, first: Option<&Shard>) -> Self {
         let (target, role) = (settings.destination_target_arn.clone(), settings.destination_role_arn.clone());
         let source = if target.is_some() && role.is_some() { "in the settings" } else { "in the other destinations" };

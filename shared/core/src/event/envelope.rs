@@ -245,8 +245,8 @@ impl<'a> Record<'a> {
 
     /// Ignores the enroller's own changes, which come back as events.
     ///
-    /// Only a session of the member role *in the account the event is from* belongs to the enroller. A role of that name
-    /// in another account does not.
+    /// Only a session of the member role *in the account the event is from* belongs to the enroller. A role of that
+    /// name in another account does not.
     pub(super) fn must_be_by_others(&self, role: &RoleName, account: AccountId) -> Result<(), Rejection> {
         let identity = section(&self.envelope.detail, "userIdentity");
         let issuer = path(&identity, &["sessionContext", "sessionIssuer"]).unwrap_or(&Value::Null);

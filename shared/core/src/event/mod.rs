@@ -165,8 +165,8 @@ impl From<Message> for Trigger {
 pub struct Decoded {
     /// Where to look, and why.
     pub trigger: Trigger,
-    /// CloudTrail's `eventID`, which survives forwarding and replay, or else the envelope's `id`. Absent for the product's
-    /// own messages.
+    /// CloudTrail's `eventID`, which survives forwarding and replay, or else the envelope's `id`. Absent for the
+    /// product's own messages.
     pub event_id: Option<String>,
     /// When the event happened, in milliseconds since 1970-01-01 UTC; absent where it has no RFC 3339 time.
     pub occurred_at_ms: Option<u64>,

@@ -8,8 +8,8 @@ use crate::ids::AccountId;
 /// name the principal, and one account must not keep hundreds from being granted.
 ///
 /// Put a policy with [`Self::candidate`] and report the result with [`Self::accept`] or [`Self::refuse`], until there
-/// is no candidate. For *k* rejected accounts of *n* that takes some 2 *k* log *n* puts. Accepted accounts stay in every
-/// later candidate, so each put that succeeds leaves a better policy at AWS than before.
+/// is no candidate. For *k* rejected accounts of *n* that takes some 2 *k* log *n* puts. Accepted accounts stay in
+/// every later candidate, so each put that succeeds leaves a better policy at AWS than before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrincipalBisection {
     accepted: BTreeSet<AccountId>,

@@ -116,8 +116,8 @@ pub struct GrantInputs<'a> {
 /// Stops a run that would remove the grants of suspiciously many accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RevocationGuard {
-    /// The largest share of a Region's grants that one run may remove, in percent. The number of grants is rounded down,
-    /// and one is always allowed.
+    /// The largest share of a Region's grants that one run may remove, in percent. The number of grants is rounded
+    /// down, and one is always allowed.
     pub max_share_percent: u8,
     /// Whether an operator has allowed the run to remove more.
     pub overridden: bool,
@@ -143,7 +143,8 @@ pub struct GrantPlan {
     pub revoked: BTreeSet<AccountId>,
     /// Departed accounts whose grants the guard keeps.
     pub withheld: BTreeSet<AccountId>,
-    /// Accounts found on several shards. Their filters have to be put again, to the destination in [`Self::assignments`].
+    /// Accounts found on several shards. Their filters have to be put again, to the destination in
+    /// [`Self::assignments`].
     pub on_several_shards: BTreeSet<AccountId>,
     /// What an operator has to resolve.
     pub problems: Vec<GrantProblem>,

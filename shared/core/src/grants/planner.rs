@@ -97,7 +97,8 @@ impl<'a> Draft<'a> {
         self.policy.with_accounts(self.holdings.listed.clone()).with_organization(self.organization.clone())
     }
 
-    /// How many more accounts can be listed. It is 0 where filters need a role, because those of listed accounts have none.
+    /// How many more accounts can be listed. It is 0 where filters need a role, because those of listed accounts have
+    /// none.
     fn room(&self, organization_mode: bool) -> usize {
         if !self.writable || organization_mode || self.policy.demands_filter_roles(&self.arn) {
             return 0;
@@ -178,8 +179,8 @@ impl<'a> Planner<'a> {
         self.plan.on_several_shards = on_several_shards;
     }
 
-    /// Authorizes the organization on the first shard. Wanted accounts are its members and need no longer be listed there.
-    /// A listed account that is not wanted stays, because nothing shows that it is a member.
+    /// Authorizes the organization on the first shard. Wanted accounts are its members and need no longer be listed
+    /// there. A listed account that is not wanted stays, because nothing shows that it is a member.
     fn name_organization(&mut self, organization: &OrganizationId) {
         let observed = self.inputs.observed;
         let first = self.drafts.entry(ShardNaming::FIRST).or_insert_with(|| {

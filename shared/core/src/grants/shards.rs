@@ -40,8 +40,8 @@ impl ShardNaming {
         &self.base
     }
 
-    /// The number of the shard with this name; `None` if it is not a shard's name. DescribeDestinations lists by prefix and
-    /// returns other destinations, too.
+    /// The number of the shard with this name; `None` if it is not a shard's name. DescribeDestinations lists by prefix
+    /// and returns other destinations, too.
     pub fn index_of(&self, name: &DestinationName) -> Option<u32> {
         let suffix = name.as_str().strip_prefix(self.base.as_str())?;
         if suffix.is_empty() {

@@ -8,8 +8,8 @@ use crate::ids::{FlowLogId, VpcId};
 impl Plan {
     /// Whether applying `action` stays within this plan.
     ///
-    /// Part of a step does: another principal may have done the rest since. Anything else does not: another VPC, another
-    /// flow log to delete, or the same step with other values.
+    /// Part of a step does: another principal may have done the rest since. Anything else does not: another VPC,
+    /// another flow log to delete, or the same step with other values.
     pub fn includes(&self, action: &Action) -> bool {
         match action {
             Action::CreateFlowLogs { spec, vpcs, replaces } => {

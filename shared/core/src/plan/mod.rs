@@ -90,8 +90,8 @@ impl<'a> Desired<'a> {
         self.settings.kms_key_arn.as_ref().map(|key| key.arn(&self.at.region, self.at.account))
     }
 
-    /// Whether the log group's settings differ from the desired ones, so that its tags have to be fetched. Only a managed
-    /// group is changed, because a shorter retention deletes events that another owner wants to keep.
+    /// Whether the log group's settings differ from the desired ones, so that its tags have to be fetched. Only a
+    /// managed group is changed, because a shorter retention deletes events that another owner wants to keep.
     pub fn needs_group_tags(&self, observed: &Observed) -> bool {
         observed.log_group.as_ref().is_some_and(|group| group.tags.is_none() && self.group_differs(group))
     }
@@ -140,8 +140,8 @@ pub enum Action {
         spec: FlowLogSpec,
         /// The VPCs, at most [`MAX_FLOW_LOGS_PER_CALL`].
         vpcs: Vec<VpcId>,
-        /// Managed flow logs to delete once the VPC's new one exists. They are deleted first only where AWS rejects the new
-        /// one as a duplicate (FlowLogAlreadyExists).
+        /// Managed flow logs to delete once the VPC's new one exists. They are deleted first only where AWS rejects the
+        /// new one as a duplicate (FlowLogAlreadyExists).
         replaces: BTreeMap<VpcId, BTreeSet<FlowLogId>>,
     },
     /// Delete managed flow logs whose VPC has another, correct one.

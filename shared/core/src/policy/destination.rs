@@ -104,9 +104,9 @@ impl DestinationPolicy {
     ///
     /// # Errors
     ///
-    /// The policy cannot be parsed without guessing. That includes a managed statement that another principal turned into
-    /// something else (a Deny, another condition, principals that are not accounts): overwriting it could grant what that
-    /// principal meant to deny.
+    /// The policy cannot be parsed without guessing. That includes a managed statement that another principal turned
+    /// into something else (a Deny, another condition, principals that are not accounts): overwriting it could grant
+    /// what that principal meant to deny.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let document: Value = serde_json::from_str(text).map_err(|error| PolicyError::NotJson(error.to_string()))?;
         if let Some(number) = inexact_number(&document) {
@@ -193,16 +193,16 @@ impl DestinationPolicy {
         Self { organization, ..self.clone() }
     }
 
-    /// The accounts that unmanaged statements authorize to subscribe to `destination`. They are neither listed again in the
-    /// managed statement nor revoked.
+    /// The accounts that unmanaged statements authorize to subscribe to `destination`. They are neither listed again in
+    /// the managed statement nor revoked.
     pub fn accounts_of_others(&self, destination: &Arn) -> BTreeSet<AccountId> {
         others::allowed_accounts(&self.others, destination)
     }
 
     /// Whether AWS would allow `account`, a member of `organization` if that is given, to subscribe to `destination`.
     ///
-    /// A condition other than that on the organization's id counts as not met in a statement that allows, and as met in one
-    /// that denies.
+    /// A condition other than that on the organization's id counts as not met in a statement that allows, and as met in
+    /// one that denies.
     pub fn allows(&self, account: AccountId, organization: Option<&OrganizationId>, destination: &Arn) -> bool {
         let listed = || self.accounts.contains(&account) || self.accounts_of_others(destination).contains(&account);
         let member = || organization.is_some_and(|organization| self.allows_organization(organization, destination));
@@ -224,9 +224,9 @@ impl DestinationPolicy {
 
     /// The document to put, in its shortest form, with accounts in ascending order.
     ///
-    /// AWS has no DeleteDestinationPolicy, and a policy needs at least one statement. So a policy without other statements
-    /// gets one for the account that owns the destination. That account can add itself to the policy at any time, so it
-    /// gains nothing, and the statement does not count as a grant.
+    /// AWS has no DeleteDestinationPolicy, and a policy needs at least one statement. So a policy without other
+    /// statements gets one for the account that owns the destination. That account can add itself to the policy at any
+    /// time, so it gains nothing, and the statement does not count as a grant.
     pub fn render(&self, destination: &Arn) -> String {
         self.document(self.own_statements(destination))
     }
@@ -245,8 +245,8 @@ impl DestinationPolicy {
         (MAX_POLICY_BYTES + 1).saturating_sub(without_accounts) / BYTES_PER_ACCOUNT
     }
 
-    /// Whether the stored statements differ from those of [`Self::render`]: after `with_…`, or because a managed statement
-    /// lost its action or resource, or exists twice.
+    /// Whether the stored statements differ from those of [`Self::render`]: after `with_…`, or because a managed
+    /// statement lost its action or resource, or exists twice.
     pub fn needs_put(&self, destination: &Arn) -> bool {
         !equivalent_statements(&self.stored, &self.own_statements(destination))
     }

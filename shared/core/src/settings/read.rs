@@ -70,8 +70,8 @@ impl Reader<'_> {
         self.problems.push(SettingProblem { key, value, expected: expected.into() });
     }
 
-    /// The parsed value, or that of the default where it is absent. `None` means that it has neither, or that a problem was
-    /// recorded.
+    /// The parsed value, or that of the default where it is absent. `None` means that it has neither, or that a problem
+    /// was recorded.
     fn get<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let default = KEYS.iter().find(|(name, ..)| *name == key).map_or("", |(_, default, _)| default);
         let value = match self.text(key) {
