@@ -191,7 +191,7 @@ mod tests {
     use super::*;
     use crate::output::testing::{printed, to_nobody};
 
-    const VPC_MADE: &str = r#"{"source":"event.json","decision":"enroll","account":"111122223333","region":"eu-west-1","resource":"vpc-0123456789abcdef0","reason":"CreateVpc made vpc-0123456789abcdef0"}"#;
+    const VPC_MADE: &str = r#"{"source":"event.json","decision":"enroll","account":"111122223333","region":"eu-west-1","resource":"vpc-0123456789abcdef0","reason":"CreateVpc created vpc-0123456789abcdef0"}"#;
 
     fn context() -> EventContext {
         EventContext {

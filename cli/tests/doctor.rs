@@ -66,8 +66,8 @@ fn the_simulated_organization_is_examined_and_what_went_wrong_is_told_with_its_r
     let shown = text(&done.stdout);
     assert_eq!(done.status.code(), Some(1), "{shown}{}", text(&done.stderr));
     for expected in [
-        "enrollments-dead: 6 messages were given up",
-        "VpcFlowLogsEnrollerMember cannot be taken on",
+        "enrollments-dead: it has 6 messages",
+        "VpcFlowLogsEnrollerMember cannot be assumed",
         "mend  deploy the member stack to this account",
         "PublishFlowLogs: the role does not exist",
         "Something does not work: ",
@@ -104,6 +104,6 @@ fn a_caller_of_another_account_is_told_and_nothing_else() {
     let shown = text(&done.stdout);
     assert_eq!(done.status.code(), Some(1), "{shown}{}", text(&done.stderr));
     let central = served.ready["central_account"]["id"].as_str().unwrap();
-    assert!(shown.contains(&format!("the settings name central account {central}")), "{shown}");
+    assert!(shown.contains(&format!("the central account in the settings is {central}")), "{shown}");
     assert_eq!(shown.lines().filter(|line| line.contains("  failed")).count(), 1, "{shown}");
 }

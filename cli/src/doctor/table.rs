@@ -137,9 +137,9 @@ mod tests {
     fn what_is_well_takes_a_line_and_what_is_not_says_why_and_how() {
         let shown = shown(vec![
             Check::new(CheckId::Caller, CheckResult::ok("arn:aws:iam::444455556666:root")),
-            member_role(1, CheckResult::ok("Member can be taken on")),
-            member_role(2, CheckResult::ok("Member can be taken on")),
-            member_role(3, CheckResult::failed("Member cannot be taken on", "deploy the member stack")),
+            member_role(1, CheckResult::ok("Member can be assumed")),
+            member_role(2, CheckResult::ok("Member can be assumed")),
+            member_role(3, CheckResult::failed("Member cannot be assumed", "deploy the member stack")),
             Check::new(CheckId::Queue, CheckResult::warning("it has no dead-letter queue", "update the stack"))
                 .about("q"),
         ]);
@@ -151,13 +151,13 @@ Caller and organization
 
 Queues
   warning  queue               q: it has no dead-letter queue
-                               why   The functions are fed from this queue, and what they cannot do has to end in a dead-letter queue.
+                               why   A function receives its messages from this queue, and those it cannot process must go to a dead-letter queue.
                                mend  update the stack
 
 Accounts
   ok       member-role         2 of 3
-  failed   member-role         000000000003: Member cannot be taken on
-                               why   The enroller does everything in an account with this role; without it the account is not enrolled.
+  failed   member-role         000000000003: Member cannot be assumed
+                               why   The enroller makes all its calls in an account with this role; without it the account is not enrolled.
                                mend  deploy the member stack
 
 Something does not work: 3 ok, 1 warning, 1 failed

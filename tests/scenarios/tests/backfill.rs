@@ -173,11 +173,11 @@ async fn a_bad_request_is_refused_with_every_problem_before_any_call() {
     let request = json!({"accounts": ["12"], "exclude": ["everyone"], "regions": ["ap-south-1"], "dryrun": true});
     let error = format!("{:#}", anyhow::Error::from(lab.sweep(request).await.unwrap_err()));
     for problem in [
-        "4 problem(s)",
+        "4 problems",
         "accounts = \"12\": expected 12 digits",
         "exclude = \"everyone\": expected an account (12 digits), r-xxxx or ou-xxxx-xxxxxxxx",
         "regions = \"ap-south-1\": expected enrolled Regions (eu-west-1)",
-        "dryrun = true: no such field; there are accounts, organizational_units, exclude, regions, dry_run, reason",
+        "dryrun = true: unknown field; expected one of accounts, organizational_units, exclude, regions, dry_run, reason",
     ] {
         assert!(error.contains(problem), "{problem} is not in {error}");
     }

@@ -223,7 +223,7 @@ async fn dead_letters_are_told_with_their_number() {
     }
     let check = only(&examined(&lab).await, CheckId::DeadLetters, Status::Failed);
     assert_eq!(check.subject(), "vpc-flow-logs-enrollments-dead");
-    assert_eq!(check.verdict.finding, "2 messages were given up");
+    assert_eq!(check.verdict.finding, "it has 2 messages");
     assert!(check.verdict.remedy.contains("start-message-move-task"));
 }
 
@@ -253,7 +253,7 @@ async fn a_delivery_role_with_the_wrong_trust_or_none_is_told() {
     lab.sim.with(|world| world.put_role(&account, name, stranger, found.policies().clone()).name.clone());
     let check = only(&examined(&lab).await, CheckId::DeliveryRole, Status::Failed);
     assert_eq!(check.subject(), format!("{account} {name}"));
-    assert!(check.verdict.finding.contains("does not let vpc-flow-logs.amazonaws.com take it on"), "{check:?}");
+    assert!(check.verdict.finding.contains("does not allow vpc-flow-logs.amazonaws.com to assume it"), "{check:?}");
     lab.sim.with(|world| world.iam.remove_role(&account, name));
     let check = only(&examined(&lab).await, CheckId::DeliveryRole, Status::Failed);
     assert_eq!(check.verdict.finding, "the role does not exist");

@@ -7,7 +7,7 @@ use crate::trial::{End, Queue, alone, assert_unchanged, at_rest, beside_a_good_o
 /// SQS takes no longer body.
 const LONGEST_BODY: usize = 1_048_576;
 
-const NOTHING_OF_OURS: End = End::Dropped("neither an EventBridge event nor a message of the enroller");
+const NOTHING_OF_OURS: End = End::Dropped("neither an EventBridge event nor one of the enroller's own messages");
 
 /// What a body becomes on the queues of events, and on that of backfills.
 fn bodies() -> Vec<(&'static str, String, End, End)> {
@@ -40,7 +40,7 @@ fn bodies() -> Vec<(&'static str, String, End, End)> {
             "1 MiB of nesting in a notification",
             json!({"Type": "Notification", "Message": "[".repeat(LONGEST_BODY - 100)}).to_string(),
             End::Refused("the body is not JSON: recursion limit"),
-            End::Refused("no such field"),
+            End::Refused("unknown field"),
         ),
         refused("an unknown kind", r#"{"kind":"lunch-request","version":1}"#, "\"lunch-request\" is not a kind"),
         refused("a kind of 1 MiB", &kind_of_a_mebibyte(), "is not a kind of message"),
@@ -81,8 +81,8 @@ async fn a_body_that_says_nothing_holds_no_other_of_its_batch_up() {
 async fn a_request_for_a_backfill_that_is_wrong_in_any_part_queues_nothing() {
     let lab = at_rest().await;
     for (case, body, reason) in [
-        ("a selector of a later release", r#"{"tags":["a"]}"#, "no such field"),
-        ("an account that is a number", r#"{"accounts":[111122223333]}"#, "expected text in quotes"),
+        ("a selector of a later release", r#"{"tags":["a"]}"#, "unknown field"),
+        ("an account that is a number", r#"{"accounts":[111122223333]}"#, "expected a string"),
         ("an account with a space", r#"{"accounts":["11112222333 "]}"#, "expected 12 digits"),
         ("an account in other digits", r#"{"accounts":["１１１１２２２２３３３３"]}"#, "expected 12 digits"),
         ("a unit that is a path", r#"{"organizational_units":["../ou-ab12-cdefghij"]}"#, "expected"),

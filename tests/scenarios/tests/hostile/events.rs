@@ -122,15 +122,15 @@ fn odd_vpcs(account: &str, other: &str) -> Vec<Case> {
         ("another account on the envelope", changed("/account", json!(other)), End::Refused("two accounts")),
         ("another Region in the record", changed("/detail/awsRegion", json!(VIRGINIA)), End::Refused("two Regions")),
         ("a VPC of another owner", changed(owner, json!(other)), End::Refused("belongs to")),
-        ("another service's", changed("/detail/eventSource", json!("logs.amazonaws.com")), End::Refused("not agree")),
-        ("a host that only begins well", changed("/detail/eventSource", evil), End::Refused("does not agree")),
+        (
+            "another service's",
+            changed("/detail/eventSource", json!("logs.amazonaws.com")),
+            End::Refused("does not match"),
+        ),
+        ("a host that only begins well", changed("/detail/eventSource", evil), End::Refused("does not match")),
         ("a call that failed", changed("/detail/errorCode", json!("Client.No")), End::Dropped("failed with Client.No")),
         ("a source of their own", changed("/source", json!("com.example")), End::Dropped("source \"com.example\"")),
-        (
-            "a source that looks like EC2's",
-            changed("/source", json!("AWS.EC2")),
-            End::Dropped("No event of the source"),
-        ),
+        ("a source that looks like EC2's", changed("/source", json!("AWS.EC2")), End::Dropped("Events of the source")),
         ("no source", changed("/source", json!(null)), End::Refused("names no source")),
         ("a service event", changed("/detail/eventType", json!("AwsServiceEvent")), End::Dropped("service event")),
         (
@@ -141,7 +141,7 @@ fn odd_vpcs(account: &str, other: &str) -> Vec<Case> {
         (
             "1 MB of nesting within the detail, as text",
             changed("/detail", json!("[".repeat(1_000_000))),
-            End::Dropped("is no CloudTrail event"),
+            End::Dropped("is not a CloudTrail event"),
         ),
     ]
 }
@@ -158,13 +158,17 @@ fn odd_others(account: &str, other: &str, stack_name: &str) -> Vec<Case> {
     let elsewhere = format!("arn:aws:logs:{IRELAND}:{other}:log-group:vpc-flow-logs");
     let like_ours = of(account, &format!("stack/{stack_name}-2"));
     vec![
-        ("another group", group("vpc-flow-logs-of-theirs".to_owned()), End::Dropped("not ours")),
-        ("a group that is a path", group("vpc-flow-logs/../vpc-flow-logs".to_owned()), End::Dropped("not ours")),
-        ("our group in another account", group(elsewhere), End::Dropped("not ours")),
+        ("another group", group("vpc-flow-logs-of-theirs".to_owned()), End::Dropped("not the managed one")),
+        (
+            "a group that is a path",
+            group("vpc-flow-logs/../vpc-flow-logs".to_owned()),
+            End::Dropped("not the managed one"),
+        ),
+        ("our group in another account", group(elsewhere), End::Dropped("not the managed one")),
         ("a flow log that is a command", flow_logs(json!("fl-0; halt")), End::Refused("is not a flow log id")),
         ("a flow log that is a VPC", flow_logs(json!({"content": VPC})), End::Refused("is not a flow log id")),
         ("no flow log", flow_logs(json!([])), End::Refused("names no flow log")),
-        ("another account's stack", of(other, &format!("stack/{stack_name}")), End::Refused("is not of")),
+        ("another account's stack", of(other, &format!("stack/{stack_name}")), End::Refused("is not in")),
         ("a stack with a name like ours", like_ours, End::Dropped("is not the member stack")),
         ("a stack that is none", stack("arn:aws:cloudformation::".to_owned()), End::Refused("is not an ARN")),
         ("a change set", of(account, &format!("changeSet/{stack_name}")), End::Refused("is not a stack")),
@@ -243,17 +247,17 @@ async fn account_events_that_name_no_account_are_refused_and_what_is_no_fact_is_
         ("created: a short number", created(json!(123), "SUCCEEDED"), not_an_account()),
         ("created: a list", created(json!([account]), "SUCCEEDED"), not_an_account()),
         ("created: nobody", created(json!(null), "SUCCEEDED"), End::Refused("names no account")),
-        ("created: no end", service("CreateAccountResult", json!({})), End::Refused("does not say how it ended")),
+        ("created: no end", service("CreateAccountResult", json!({})), End::Refused("does not report its state")),
         ("created: failed", created(json!(account), "FAILED"), End::Dropped("nothing changed")),
         (
             "asked for only",
             call("organizations", "CreateAccount", &management),
-            End::Dropped("only asks for an account"),
+            End::Dropped("only requests an account"),
         ),
         ("removed: nobody", api("RemoveAccountFromOrganization", json!(null)), End::Refused("names no account")),
         ("removed: a path", api("RemoveAccountFromOrganization", json!("../111122223333")), not_an_account()),
         ("moved: a text", api("MoveAccount", json!("account")), not_an_account()),
-        ("closed: asked for only", api("CloseAccount", json!(account)), End::Dropped("only asks for a closure")),
+        ("closed: asked for only", api("CloseAccount", json!(account)), End::Dropped("only requests a closure")),
         (
             "removed: refused",
             with(api("RemoveAccountFromOrganization", json!(account)), "/detail/errorCode", json!("AccessDenied")),
@@ -263,12 +267,12 @@ async fn account_events_that_name_no_account_are_refused_and_what_is_no_fact_is_
         (
             "another service's",
             with(created(json!(account), "SUCCEEDED"), "/detail/eventSource", json!("iam.amazonaws.com")),
-            End::Refused("does not agree"),
+            End::Refused("does not match"),
         ),
         (
             "a source of their own",
             with(created(json!(account), "SUCCEEDED"), "/source", json!("organizations")),
-            End::Dropped("No event of the source"),
+            End::Dropped("Events of the source"),
         ),
     ] {
         alone(&lab, Queue::Grants, case, &event.to_string(), &end).await;

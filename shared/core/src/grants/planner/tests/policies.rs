@@ -68,7 +68,7 @@ fn a_policy_of_exactly_the_longest_length_is_put() {
         |bytes: usize| json!({"Statement": [ours, {"Effect": "Deny", "Resource": "x".repeat(bytes)}]}).to_string();
     let repaired = |bytes: usize| DestinationPolicy::parse(&document(bytes)).unwrap().bytes(&arn("Logs"));
     for (bytes, put) in [(MAX_POLICY_BYTES, true), (MAX_POLICY_BYTES + 1, false)] {
-        let plan = Case::of([shard("Logs", Some(&document(bytes - mended(0))))], [1]).plan();
+        let plan = Case::of([shard("Logs", Some(&document(bytes - repaired(0))))], [1]).plan();
         let lengths: Vec<usize> = plan.writes.iter().filter_map(|write| Some(write.document()?.len())).collect();
         assert_eq!((lengths, plan.problems.is_empty()), (vec![bytes; usize::from(put)], put));
     }
