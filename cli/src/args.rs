@@ -10,20 +10,20 @@ use enroller_core::ids::{AccountId, ParentId, Region};
 
 use crate::configuration::Assignment;
 
-/// VPC Flow Logs of a whole organization: see what the enroller does, and what it would do
+/// VPC Flow Logs for a whole AWS organization: plan, enroll, audit and diagnose
 #[derive(Debug, Parser)]
 #[command(name = "enroller", version, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Examples:
   enroller demo                          watch an organization being enrolled; needs no AWS account
-  enroller explain-event event.json      what the product would do with an event
-  enroller sim --listen 127.0.0.1:5000   a simulated AWS for the AWS CLI or any SDK
+  enroller explain-event event.json      show what the enroller would do with an event
+  enroller sim --listen 127.0.0.1:5000   serve a simulated AWS to the AWS CLI or any SDK
 
 Exit codes:
-  0  done
-  1  not done; wrong arguments and settings are told this way too
-  2  what the command says about it (enroller COMMAND --help)
+  0  success
+  1  failed, including invalid arguments or settings
+  2  command-specific, see `enroller COMMAND --help`
 
-Colours appear on terminals only, and not where NO_COLOR is set.")]
+Colours are used only on a terminal, and never if NO_COLOR is set.")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -45,10 +45,10 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
 }
 
-/// Show what would be done, account by account, and change nothing
+/// Show what a backfill would do, account by account, without changing anything
 ///
-/// Looks at every VPC of the selection with the member roles, in every enrolled Region, and tells what a backfill would
-/// change and why; for every VPC that would not be enrolled, the reason.
+/// Inspects every selected VPC with the member roles, in every enrolled Region. Shows what a backfill would change and
+/// why, and for each VPC that would not be enrolled, the reason.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller plan --sim                               on a simulated organization, no AWS account needed
@@ -57,18 +57,18 @@ pub(crate) enum Command {
   enroller plan --config enroller.toml --format json | jq .summary
   enroller plan --config enroller.toml --out today.plan
 
-Credentials come from the environment or a profile (AWS_PROFILE), of the central account; AWS_ENDPOINT_URL is honoured.
+Uses credentials of the central account, from the environment or a profile (AWS_PROFILE). AWS_ENDPOINT_URL is honoured.
 
 Exit codes:
   0  nothing to do
-  1  it could not be told, for all or (with nothing else to do) for some accounts
+  1  some or all accounts could not be inspected, and no change is known to be pending
   2  changes are pending")]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
-    /// How to print it
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: PlanFormat,
     /// Also write the plan to this file, for `enroller backfill --plan FILE`
@@ -76,22 +76,22 @@ pub(crate) struct PlanArgs {
     pub(crate) out: Option<PathBuf>,
 }
 
-/// How a plan is printed.
+/// The output formats of a plan and of the grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PlanFormat {
-    /// For people
+    /// Human-readable
     Text,
     /// One JSON object
     Json,
 }
 
-/// Enroll what is not enrolled, from here
+/// Enroll every selected VPC that is not enrolled
 ///
-/// Grants the accounts and then reconciles each of them, several at once. One failing account never stops the rest, and
-/// running it again is always safe. Grants are written as the account-onboarder does it, so run this from one place at a
-/// time. Without --yes the plan's summary is shown first and you are asked. What you agree to is all that is done: a
-/// change beyond the plan is reported as a failure and not made. With --account, --ou, --exclude or --region only the
-/// grants of the selection are written, and nobody else's.
+/// Grants the accounts on the destinations and then reconciles them, several at once. One failing account never stops
+/// the others, and running the command again is always safe. It writes the grants itself, as the account-onboarder
+/// does, so run it from one place at a time. Without --yes, it shows a summary of the plan and asks. Only what you
+/// confirm is done: a change beyond the plan is reported as a failure and not made. With --account, --ou, --exclude or
+/// --region, only the grants of the selection are written.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller backfill --sim --yes
@@ -100,38 +100,38 @@ pub(crate) enum PlanFormat {
   enroller backfill --config enroller.toml --plan today.plan
   enroller backfill --config enroller.toml --function backfill
 
-Ctrl-C lets the accounts under way finish and says what is done.
+Ctrl-C lets the accounts in progress finish and then reports the results.
 
 Exit codes:
-  0  every VPC of the selection is covered, or left alone on purpose
-  1  something failed, or it was interrupted; the last lines say what")]
+  0  every selected VPC is covered or deliberately left alone
+  1  something failed or the run was interrupted; the last lines of the output give details")]
 pub(crate) struct BackfillArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
-    /// Carry out the plan that `enroller plan --out FILE` wrote, and nothing else; refused where things have changed since
+    /// Carry out exactly the plan that `enroller plan --out FILE` wrote; refused if anything has changed since
     #[arg(
         long,
         value_name = "FILE",
         conflicts_with_all = ["accounts", "units", "exclude", "regions", "function"]
     )]
     pub(crate) plan: Option<PathBuf>,
-    /// Invoke this deployed function instead of working from here, and watch the queues until they are empty
+    /// Invoke this deployed function instead of working from this machine, and watch the queues until they are empty
     #[arg(long, value_name = "NAME", conflicts_with_all = ["sim", "concurrency"])]
     pub(crate) function: Option<String>,
-    /// Accounts worked on at once; the setting max_concurrency unless given
+    /// Number of accounts to process at once; defaults to the setting max_concurrency
     #[arg(long, value_name = "N", value_parser = count(1, 256))]
     pub(crate) concurrency: Option<usize>,
 }
 
 /// Show which VPCs are covered, which are not, and why
 ///
-/// A live audit of every VPC of the selection: covered, broken (its flow log does not deliver, its filter or grant is
-/// missing), not covered, foreign flow logs only, left alone on purpose.
+/// A live audit of every selected VPC. A VPC is covered, broken (its flow log does not deliver, or its subscription
+/// filter or grant is missing), not covered, foreign only (other tools' flow logs), or deliberately left alone.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller coverage --sim
@@ -139,36 +139,36 @@ pub(crate) struct BackfillArgs {
   enroller coverage --config enroller.toml --format csv > coverage.csv
 
 Exit codes:
-  0  every VPC is covered, or left alone on purpose
-  1  some VPC is not, or could not be looked at")]
+  0  every VPC is covered or deliberately left alone
+  1  some VPCs are not covered or could not be inspected")]
 pub(crate) struct CoverageArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
-    /// How to print it
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: CoverageFormat,
-    /// List every VPC; the table otherwise sums up what is covered
+    /// List every VPC instead of summarizing the covered ones
     #[arg(long)]
     pub(crate) all: bool,
-    /// Also write one self-contained page to this file
+    /// Also write a self-contained HTML page to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
 }
 
-/// How coverage is printed.
+/// The output formats of a coverage report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CoverageFormat {
-    /// For people
+    /// Human-readable
     Table,
-    /// One line for each VPC, with a header
+    /// One row per VPC, with a header
     Csv,
     /// One JSON object
     Json,
 }
 
-/// List the destinations, the accounts granted on them and the bytes left; or compare them with the organization
+/// List the destinations, their granted accounts and the policy bytes left, or sync the grants with the organization
 ///
 /// `enroller grants sync` grants members that lack a grant and removes accounts that Organizations confirms have left.
 #[derive(Debug, Args)]
@@ -178,13 +178,13 @@ pub(crate) enum CoverageFormat {
   enroller grants sync --dry-run --config enroller.toml
 
 Exit codes:
-  0  listed; or nothing to sync; or synced
-  1  it could not be read or written completely
-  2  sync --dry-run: changes are pending")]
+  0  the grants were listed, or are in sync
+  1  the grants could not be read or written completely
+  2  with sync --dry-run: changes are pending")]
 pub(crate) struct GrantsArgs {
-    // A positional value and not a subcommand: clap parses a subcommand's flags apart from those in front of it, and
-    // `grants --sim sync` must never mean the real AWS.
-    /// What to do with the grants; they are listed unless given
+    // This is a positional value, not a subcommand. clap parses a subcommand's flags separately from those in front of
+    // it, and `grants --sim sync` must never mean the real AWS.
+    /// What to do with the grants; without an action they are listed
     #[arg(value_name = "ACTION")]
     pub(crate) action: Option<GrantsAction>,
     #[command(flatten)]
@@ -192,29 +192,30 @@ pub(crate) struct GrantsArgs {
     /// With sync: only show what would be written
     #[arg(long, requires = "action")]
     pub(crate) dry_run: bool,
-    /// With sync: do not ask
+    /// With sync: do not ask for confirmation
     #[arg(long, short = 'y', requires = "action")]
     pub(crate) yes: bool,
-    /// With sync: allow what the guards hold back: many revocations at once, the switch of a policy to the organization
+    /// With sync: allow what the guards hold back (many revocations at once, switching a policy to the organization)
     #[arg(long, requires = "action")]
     pub(crate) allow_mass_revocation: bool,
-    /// How to print it
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: PlanFormat,
 }
 
-/// What `enroller grants` changes.
+/// The actions of `enroller grants`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum GrantsAction {
     /// Grant members that lack a grant, and remove accounts that Organizations confirms have left
     Sync,
 }
 
-/// Check a live installation: what works, what does not, and how to mend it
+/// Check a live installation: what works, what does not, and how to fix it
 ///
-/// Looks at the caller and the organization, destinations, grants, event buses and rules, queues and dead letters, and in
-/// some member accounts at roles, Regions, rules, trails and quotas. Changes nothing. Needs credentials of the central
-/// account; what they or the member role may not read is told as unknown.
+/// Checks the caller and the organization, destinations, grants, event buses and rules, queues and dead letters. In a
+/// sample of the member accounts it also checks roles, Regions, rules, trails and quotas. Changes nothing. Needs
+/// credentials of the central account; anything that these credentials or the member role cannot read is reported as
+/// unknown.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller doctor --sim
@@ -222,56 +223,56 @@ pub(crate) enum GrantsAction {
   enroller doctor --config enroller.toml --all --format json | jq '.checks[] | select(.status != \"ok\")'
 
 Exit codes:
-  0  everything that was looked at works, perhaps with warnings
+  0  everything that was checked works, possibly with warnings
   1  something does not work
-  2  nothing is known to be broken, but something could not be looked at")]
+  2  nothing is known to be broken, but something could not be checked")]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
-    /// Accounts to look at, spread over all in scope; the management account's rules are always looked at
+    /// Number of accounts to check, spread over all accounts in scope; the management account's rules are always checked
     #[arg(long, value_name = "N", default_value_t = enroller_engine::doctor::SAMPLE, value_parser = count(0, 100_000))]
     pub(crate) sample: usize,
-    /// Look at every account in scope
+    /// Check every account in scope
     #[arg(long, conflicts_with = "sample")]
     pub(crate) all: bool,
     /// Name of the event bus in the central account
     #[arg(long, value_name = "NAME", default_value = enroller_engine::doctor::BUS)]
     pub(crate) bus: String,
-    /// How to print it
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: DoctorFormat,
 }
 
-/// How checks are printed.
+/// The output formats of a doctor report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DoctorFormat {
-    /// For people
+    /// Human-readable
     Table,
     /// One JSON object
     Json,
 }
 
-/// Which AWS a command works on.
+/// Which AWS a command works on: the real one, or a simulated one.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectionArgs {
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
-    /// Work on a simulated organization in this process: enrolled once, with some things gone wrong since; --set changes
+    /// Work on a simulated organization in this process, which was enrolled once and then partly broken; --set changes
     /// its settings, the environment does not
     #[cfg(feature = "sim")]
     #[arg(long, conflicts_with = "config")]
     pub(crate) sim: bool,
-    /// With --sim: accounts of the organization
+    /// With --sim: number of accounts in the organization
     #[cfg(feature = "sim")]
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = count(2, 10_000), requires = "sim")]
     pub(crate) sim_accounts: usize,
-    /// With --sim: VPCs of each account in each Region, beside its default VPC
+    /// With --sim: VPCs per account and Region, in addition to the default VPC
     #[cfg(feature = "sim")]
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = count(0, 1_000), requires = "sim")]
     pub(crate) sim_vpcs: usize,
 }
 
-/// Which accounts and Regions a command is about; everything unless narrowed.
+/// Which accounts and Regions a command works on; all of them unless narrowed.
 #[derive(Debug, Args)]
 pub(crate) struct SelectionArgs {
     /// Only this account (repeatable)
@@ -280,7 +281,7 @@ pub(crate) struct SelectionArgs {
     /// Only accounts below this root or organizational unit (repeatable)
     #[arg(long = "ou", value_name = "ID")]
     pub(crate) units: Vec<ParentId>,
-    /// Not this account (repeatable)
+    /// Exclude this account (repeatable)
     #[arg(long = "exclude", value_name = "ID")]
     pub(crate) exclude: Vec<AccountId>,
     /// Only this enrolled Region (repeatable)
@@ -289,7 +290,7 @@ pub(crate) struct SelectionArgs {
 }
 
 impl SelectionArgs {
-    /// The selection as everything else takes it.
+    /// The selection as a backfill request, the form that the plan, the backfill and the functions take.
     pub(crate) fn request(&self) -> BackfillRequest {
         BackfillRequest {
             accounts: self.accounts.iter().copied().collect(),
@@ -301,10 +302,10 @@ impl SelectionArgs {
     }
 }
 
-/// Enroll a simulated organization, live; needs no AWS account and no network
+/// Watch a simulated organization being enrolled; needs no AWS account and no network
 ///
-/// Builds an organization, installs the enroller in it and shows what happens while accounts join and leave, VPCs are
-/// made and people delete what was set up. The real functions do the work, on a simulated AWS in this process.
+/// Builds an organization, installs the enroller in it and shows what happens while accounts join and leave, and people
+/// create VPCs and delete what the enroller created. The real functions do the work, on a simulated AWS in this process.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller demo
@@ -312,19 +313,19 @@ impl SelectionArgs {
   enroller demo --json | jq .
 
 Exit codes:
-  0  every VPC is covered, every account granted, no record lost after enrollment
-  1  something is uncovered, not granted or lost; or the demo could not run")]
+  0  every VPC is covered, every account is granted, and no record was lost after enrollment
+  1  a VPC is not covered, an account is not granted, a record was lost, or the demo could not run")]
 pub(crate) struct DemoArgs {
-    /// Accounts of the organization, the management and the central account included
+    /// Number of accounts in the organization, including the management and the central account
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = count(2, 10_000))]
     pub(crate) accounts: usize,
-    /// Enrolled Regions
+    /// Number of enrolled Regions
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = count(1, 17))]
     pub(crate) regions: usize,
-    /// VPCs of each account in each Region, beside its default VPC
+    /// VPCs per account and Region, in addition to the default VPC
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = count(0, 1_000))]
     pub(crate) vpcs: usize,
-    /// Seed of everything that is random; the same seed gives the same organization and the same story
+    /// Random seed; the same seed gives the same organization and the same story
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
     /// Print one JSON object at the end instead of the timeline and tables
@@ -334,32 +335,32 @@ pub(crate) struct DemoArgs {
 
 /// Serve a simulated AWS over HTTP, for the AWS CLI, any SDK, or this tool
 ///
-/// Knows the operations the enroller uses and refuses what AWS refuses. Prints one line of JSON when it is ready:
-/// endpoint, organization, accounts and access keys. Serves until it is interrupted. GET /_sim/stats gives the calls
-/// by operation, account and Region. All state is in memory and gone afterwards.
+/// Implements the operations that the enroller uses, and rejects what AWS rejects. Prints one line of JSON when it is
+/// ready: endpoint, organization, accounts and access keys. Serves until it is interrupted. GET /_sim/stats returns the
+/// calls by operation, account and Region. All state is in memory and is lost when the command ends.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller sim --listen 127.0.0.1:5000
   enroller sim --accounts 50 --regions eu-west-1,us-east-1 --vpcs 4 --latency-ms 40 --installed
-  aws --endpoint-url http://127.0.0.1:5000 ec2 describe-vpcs   (with the access keys of the first line)
+  aws --endpoint-url http://127.0.0.1:5000 ec2 describe-vpcs   (with the access keys from the first line)
 
 Exit codes:
   0  it served until it was interrupted
-  1  it could not start, for one because the port is taken")]
+  1  it could not start, for example because the port is in use")]
 pub(crate) struct SimArgs {
-    /// Address and port to listen on; port 0 takes a free one, which the first line tells
+    /// Address and port to listen on; with port 0 a free port is chosen, and the first line shows it
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
-    /// Accounts of the organization, the management and the central account included
+    /// Number of accounts in the organization, including the management and the central account
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = count(2, 10_000))]
     pub(crate) accounts: usize,
     /// Regions that every account has enabled; the first one is the home Region
     #[arg(long, value_name = "REGION,…", value_delimiter = ',', default_value = "eu-west-1,us-east-1")]
     pub(crate) regions: Vec<Region>,
-    /// VPCs of each account in each Region, beside its default VPC
+    /// VPCs per account and Region, in addition to the default VPC
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = count(0, 1_000))]
     pub(crate) vpcs: usize,
-    /// Milliseconds that every answer takes at least
+    /// Minimum latency of every response, in milliseconds
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=60_000))]
     pub(crate) latency_ms: u64,
     /// Request rates: `aws` throttles as AWS does, `none` never throttles
@@ -368,7 +369,7 @@ pub(crate) struct SimArgs {
     /// Start with member roles, destinations, queues and event rules in place
     #[arg(long)]
     pub(crate) installed: bool,
-    /// One setting of that installation, repeatable; `enroller settings` lists them
+    /// One setting of that installation (repeatable); `enroller settings` lists them
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Assignment>,
 }
@@ -382,26 +383,26 @@ pub(crate) enum Limits {
     None,
 }
 
-/// Tell what the product would do with events, and why
+/// Explain what the enroller would do with events, and why
 ///
 /// Reads EventBridge events, CloudTrail records (alone, in arrays or in {"Records": […]} files), Lambda's SQS and SNS
-/// records and the product's own messages; a file may hold several documents, one a line or not. Prints one JSON
-/// object a line, for each event: source, decision (enroll, repair, grant, revoke, sync or ignore), account, region,
-/// resource, reason. Nothing is looked up in AWS and nothing is changed.
+/// records and the enroller's own messages. A file may hold several documents, with or without line breaks between
+/// them. Prints one line of JSON for each event: source, decision (enroll, repair, grant, revoke, sync or ignore),
+/// account, region, resource, reason. Calls no AWS service and changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller explain-event event.json
   gunzip -c *.json.gz | enroller explain-event - | grep -v '\"decision\":\"ignore\"'
   enroller explain-event --set log_group_name=/org/flow-logs events/*.json
 
-Settings that make an event ours:
+Settings that name the managed resources an event can concern:
   log_group_name, filter_name, member_role_name, member_stack_name   (with the usual defaults)
-  organization_id                    (where it is not set, a handshake of any organization counts)
+  organization_id                    (if it is not set, a handshake of any organization counts)
 
 Exit codes:
   0  every input was explained
-  1  wrong arguments or settings
-  2  some input could not be read or is not JSON, as standard error tells; the rest was explained")]
+  1  invalid arguments or settings
+  2  some input could not be read or is not JSON, see standard error; the rest was explained")]
 pub(crate) struct ExplainEventArgs {
     /// Files to read, `-` for standard input
     #[arg(required = true, value_name = "FILE")]
@@ -412,22 +413,22 @@ pub(crate) struct ExplainEventArgs {
 
 /// List all settings with their defaults, or check the values that are set
 ///
-/// Without flags: every setting, the environment variable that sets it in the functions and here, its default and its
-/// meaning. With --check, --config or --set: the values that would be used and where each comes from.
+/// Without flags: every setting, the environment variable that sets it in the functions and in this tool, its default
+/// and its meaning. With --check, --config or --set: the values in force and where each comes from.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller settings
   enroller settings --check
   enroller settings --config enroller.toml --set retention_days=90
 
-A configuration file is TOML, settings at the top level:
+A configuration file is TOML, with the settings at the top level:
   central_account = \"111122223333\"
   regions = [\"eu-west-1\", \"us-east-1\"]
   retention_days = 90
 
 Exit codes:
-  0  listed, or every value can be used
-  1  some value cannot be used; standard error tells all of them")]
+  0  the settings were listed, or every value is valid
+  1  some values are invalid; standard error lists all of them")]
 pub(crate) struct SettingsCommandArgs {
     /// Check the values in force instead of listing the defaults
     #[arg(long)]
@@ -436,13 +437,13 @@ pub(crate) struct SettingsCommandArgs {
     pub(crate) settings: SettingsArgs,
 }
 
-/// Where settings come from, the same for every command that needs some.
+/// Where settings come from. Every command that needs settings takes these flags.
 #[derive(Debug, Args)]
 pub(crate) struct SettingsArgs {
-    /// TOML file with settings; the environment (ENROLLER_…) and --set win over it
+    /// TOML file with settings; the environment (ENROLLER_…) and --set take precedence
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// One setting, repeatable; wins over the environment and the file; an empty value restores the default
+    /// One setting (repeatable); takes precedence over the environment and the file; an empty value restores the default
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Assignment>,
 }
@@ -454,11 +455,11 @@ pub(crate) struct SettingsArgs {
   enroller completions zsh > \"${fpath[1]}/_enroller\"
   enroller completions fish > ~/.config/fish/completions/enroller.fish")]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// Shell to write the script for
     pub(crate) shell: Shell,
 }
 
-/// A number within bounds, refused with the bounds.
+/// Parses a number within bounds. The error names the bounds.
 fn count(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
     move |text| match text.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
@@ -491,13 +492,13 @@ mod tests {
     }
 
     #[test]
-    fn the_demo_has_twelve_accounts_in_three_regions_with_three_vpcs_each() {
+    fn the_demo_defaults_to_twelve_accounts_three_regions_three_vpcs() {
         let Command::Demo(args) = parsed("enroller demo").unwrap() else { panic!("not the demo") };
         assert_eq!((args.accounts, args.regions, args.vpcs, args.json), (12, 3, 3, false));
     }
 
     #[test]
-    fn the_simulated_aws_takes_all_its_flags() {
+    fn the_simulated_aws_accepts_all_its_flags() {
         let line = "enroller sim --listen 127.0.0.1:5000 --accounts 50 --regions eu-west-1,us-east-1 --vpcs 4 \
             --latency-ms 40 --limits aws --installed";
         let Command::Sim(args) = parsed(line).unwrap() else { panic!("not the sim") };
@@ -522,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_flags_count_wherever_they_stand() {
+    fn connection_flags_count_in_any_position() {
         for line in [
             "enroller grants --sim --set a=1 sync --yes --set b=2",
             "enroller grants sync --set a=1 --yes --sim --set b=2",
@@ -536,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn a_simulated_organization_has_settings_of_its_own_so_a_file_of_settings_is_refused() {
+    fn a_settings_file_is_refused_with_a_simulated_organization() {
         for command in ["plan", "backfill", "coverage", "grants", "grants sync", "doctor"] {
             let refusal = parsed(&format!("enroller {command} --sim --config enroller.toml")).unwrap_err().to_string();
             assert!(refusal.contains("--sim") && refusal.contains("--config"), "{refusal}");
@@ -544,21 +545,21 @@ mod tests {
     }
 
     #[test]
-    fn no_command_has_a_subcommand_whose_flags_are_parsed_apart() {
+    fn no_command_has_a_subcommand_with_separately_parsed_flags() {
         for command in Arguments::command().get_subcommands() {
             assert_eq!(command.get_subcommands().count(), 0, "{}", command.get_name());
         }
     }
 
     #[test]
-    fn what_only_a_sync_does_is_refused_without_one() {
+    fn flags_of_a_sync_are_refused_without_one() {
         for flag in ["--yes", "--dry-run", "--allow-mass-revocation"] {
             assert!(parsed(&format!("enroller grants --sim {flag}")).is_err(), "{flag}");
         }
     }
 
     #[test]
-    fn explaining_needs_a_file_and_takes_a_dash_for_standard_input() {
+    fn explain_event_needs_a_file_and_a_dash_is_standard_input() {
         assert!(parsed("enroller explain-event").is_err());
         let Command::ExplainEvent(args) = parsed("enroller explain-event - a.json").unwrap() else {
             panic!("not explain-event")
