@@ -1,4 +1,4 @@
-"""A headless Chromium that tells what the page did: its console, and what it asked the network for."""
+"""A headless Chromium that records the page's console messages and network requests."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ALONE = (
 
 
 class CannotStart(Exception):
-    """There is no browser, or it does not start."""
+    """Chromium is not installed or does not start."""
 
 
 class Browser:
-    """One browser with a profile of its own, gone when it is closed."""
+    """A browser with a profile of its own, which is deleted when it is closed."""
 
     def __init__(self) -> None:
         chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
@@ -47,7 +47,7 @@ class Browser:
         shutil.rmtree(self.profile, ignore_errors=True)
 
     def open(self, page: Path) -> float:
-        """Opens a page and gives the seconds until its script had run."""
+        """Opens a page and returns the seconds until its script had run."""
         for log in ("browser", "performance"):
             self.driver.get_log(log)
         begun = time.monotonic()
@@ -62,15 +62,15 @@ class Browser:
     def prefer(self, scheme: str) -> None:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        # The page hears of it when the next frame is drawn.
+        # The page is notified when the next frame is drawn.
         self.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
     def console(self) -> list[str]:
-        """What was written to the console since the page was opened, errors and refusals included."""
+        """Console messages since the page was opened, including errors and blocked requests."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list[str]:
-        """The addresses asked for since the page was opened."""
+        """The URLs requested since the page was opened."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
 
@@ -84,11 +84,11 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def texts(self, selector: str) -> list[str]:
-        """The text of all elements, with what CSS hides."""
+        """The text of all elements, including text that CSS hides."""
         return self.run("return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)", selector)
 
     def click(self, selector: str) -> None:
-        """Clicks as a person does: whatever lies above the element would get the click."""
+        """Clicks like a user: an element that overlaps this one would get the click."""
         element = self.one(selector)
         self.run("arguments[0].scrollIntoView({ block: 'center' })", element)
         element.click()

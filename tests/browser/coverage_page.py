@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Opens the page that `enroller coverage --html FILE` writes in a headless Chromium, and uses it.
+"""Opens the page that `enroller coverage --html FILE` writes in a headless Chromium, and operates it.
 
     python coverage_page.py FILE [WORDS]
 
-What the page shows is compared with the data in it, counted here by other code. Besides FILE itself, three pages are
-made of it by exchanging its data: one of 10,000 rows, one full of hostile names, and one about nothing. With WORDS,
-only the checks whose sentence contains them run. Exit code 0 when all checks passed, 1 when one failed, 2 when they
-could not start.
+Compares what the page shows with the data in it, which is counted here by other code. Besides FILE, it tests three pages
+made from FILE with other data: one with 10,000 rows, one with hostile names, and an empty one. WORDS selects the checks
+whose sentence contains them. The exit code is 0 if all checks passed, 1 if one failed, and 2 if they could not start.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import report
 from browser import Browser, CannotStart
 
 ROWS = 10_000
-# Generous: on an idle machine it is a tenth of that. A page that draws every row takes longer than this.
+# These limits are generous. An idle machine needs a tenth of them, and a page that draws every row takes longer.
 LOAD_SECONDS = 10
 SEARCH_SECONDS = 2
 
@@ -38,9 +37,9 @@ def check(page: str):
     return register
 
 
-def expect(condition: object, *told: object) -> None:
+def expect(condition: object, *details: object) -> None:
     if not condition:
-        raise AssertionError(" ".join(str(item) for item in told))
+        raise AssertionError(" ".join(str(item) for item in details))
 
 
 def number(text: str) -> int:
@@ -48,7 +47,7 @@ def number(text: str) -> int:
 
 
 def found(browser: Browser) -> int:
-    """How many rows pass the filters, as the page says."""
+    """The number of rows that pass the filters, as the page shows it."""
     return number(browser.one("#found").text.split(" of ")[0])
 
 
@@ -64,7 +63,7 @@ def the_totals_are_those_of_the_data(browser: Browser, data: dict) -> None:
         shown = number(browser.one(f'[data-tile="{status["id"]}"] .figure').text)
         expect(shown == counts[status["id"]], status["id"], shown, "is not", counts[status["id"]])
     percent = report.percent(data)
-    expect(data["coverage_percent"] == percent, "the data says", data["coverage_percent"], "not", percent)
+    expect(data["coverage_percent"] == percent, "the data has", data["coverage_percent"], "not", percent)
     shown = browser.one("#coverage .figure").text
     expect(shown == ("–" if percent is None else f"{percent:.1f} %"), shown, percent)
     expect(found(browser) == len(data["rows"]), found(browser), len(data["rows"]))
@@ -87,7 +86,7 @@ def every_region_and_unit_has_a_bar(browser: Browser, data: dict) -> None:
 
 
 @check("large")
-def a_bar_says_the_share_of_its_region(browser: Browser, data: dict) -> None:
+def a_bar_shows_the_percentage_of_its_region(browser: Browser, data: dict) -> None:
     for region in range(len(data["regions"])):
         there = {**data, "rows": [row for row in data["rows"] if row[report.REGION] == region]}
         shown = browser.one(f'#regions [data-value="{region}"] .share b').text
@@ -100,7 +99,7 @@ def every_control_has_a_name(browser: Browser, data: dict) -> None:
         !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).map(e => e.outerHTML)"""
     expect(not browser.run(script), browser.run(script))
     twice = "const ids = [...document.querySelectorAll('[id]')].map(e => e.id); return ids.filter((id, at) => ids.indexOf(id) !== at)"
-    expect(not browser.run(twice), "ids that stand twice:", browser.run(twice))
+    expect(not browser.run(twice), "duplicate ids:", browser.run(twice))
 
 
 @check("large")
@@ -124,7 +123,7 @@ def typing_filters_ten_thousand_rows_at_once(browser: Browser, data: dict) -> No
 
 
 @check("large")
-def a_search_without_a_hit_says_so_and_can_be_taken_back(browser: Browser, data: dict) -> None:
+def a_search_without_a_hit_is_reported_and_can_be_cleared(browser: Browser, data: dict) -> None:
     browser.type("#search", "no such thing anywhere")
     expect(found(browser) == 0 and browser.one("#empty").text == "Nothing matches these filters.", browser.one("#empty").text)
     browser.click("#clear")
@@ -165,7 +164,7 @@ def region_unit_and_account_filter_together(browser: Browser, data: dict) -> Non
 
 
 @check("large")
-def a_bar_filters_and_a_second_click_takes_it_off(browser: Browser, data: dict) -> None:
+def a_bar_filters_and_a_second_click_removes_the_filter(browser: Browser, data: dict) -> None:
     browser.click('#regions [data-value="1"] .what')
     expect(found(browser) == len(vpcs_of(data, region=1)), found(browser))
     expect(browser.one("#region").get_attribute("value") == "1", "the select follows")
@@ -190,7 +189,7 @@ def accounts_are_charted_most_problems_first(browser: Browser, data: dict) -> No
 
 
 @check("large")
-def columns_sort_both_ways_and_say_so(browser: Browser, data: dict) -> None:
+def columns_sort_both_ways_and_show_the_order(browser: Browser, data: dict) -> None:
     browser.click('[data-sort="vpc"]')
     expect(browser.one('th[aria-sort="ascending"]').text.startswith("VPC"))
     expect(browser.texts("#body td:nth-child(4) bdi")[0] == "vpc number 0", "numbers sort as numbers")
@@ -249,7 +248,7 @@ def nothing_is_cut_off_at_any_width(browser: Browser, data: dict) -> None:
 
 
 @check("large")
-def paper_gets_every_row_that_passes_the_filters(browser: Browser, data: dict) -> None:
+def a_printout_has_every_row_that_passes_the_filters(browser: Browser, data: dict) -> None:
     browser.click('[data-tile="broken"]')
     broken = report.counts(data)["broken"]
     browser.run("window.dispatchEvent(new Event('beforeprint'))")
@@ -270,7 +269,7 @@ def hostile_names_are_text_and_nothing_else(browser: Browser, data: dict) -> Non
 
 
 @check("hostile")
-def a_long_or_turned_name_stays_in_its_cell(browser: Browser, data: dict) -> None:
+def a_long_or_right_to_left_name_stays_in_its_cell(browser: Browser, data: dict) -> None:
     for width in (360, 1280):
         browser.size(width, 900)
         wide = browser.run("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
@@ -279,17 +278,17 @@ def a_long_or_turned_name_stays_in_its_cell(browser: Browser, data: dict) -> Non
 
 
 @check("empty")
-def a_report_about_nothing_says_so(browser: Browser, data: dict) -> None:
-    expect(browser.one("#empty").text == "No account and Region was looked at.", browser.one("#empty").text)
+def an_empty_report_is_reported_as_empty(browser: Browser, data: dict) -> None:
+    expect(browser.one("#empty").text == "No account-Region was inspected.", browser.one("#empty").text)
     expect(browser.one("#coverage .figure").text == "–", browser.one("#coverage .figure").text)
     expect(not browser.one("#save").is_enabled())
 
 
 def silent(browser: Browser, page: Path) -> None:
-    """Every check ends with this: no console message, and no request but for the page itself."""
+    """Runs at the end of every check: there is no console message, and no request except for the page itself."""
     console, requests = browser.console(), browser.requests()
-    expect(not console, "the console says:", console)
-    expect(requests == [page.resolve().as_uri()], "the page asked for", requests)
+    expect(not console, "the console has messages:", console)
+    expect(requests == [page.resolve().as_uri()], "the page requested", requests)
 
 
 def run_one(browser: Browser, page: Path, function) -> None:
@@ -300,8 +299,8 @@ def run_one(browser: Browser, page: Path, function) -> None:
     silent(browser, page)
 
 
-def told(error: Exception) -> str:
-    """The message without the browser's addresses, which tell nobody anything."""
+def message(error: Exception) -> str:
+    """The message without the browser's stack trace, which has only addresses."""
     return str(error).split("Stacktrace:")[0].strip()[:2_000]
 
 
@@ -320,9 +319,9 @@ def run(page: Path, words: str) -> int:
                     run_one(browser, pages[kind], function)
                     passed += 1
                     print(f"ok      {sentence}")
-                except Exception as error:  # A check that breaks is a check that failed; the others still run.
+                except Exception as error:  # Any exception fails the check, and the others still run.
                     failed += 1
-                    print(f"FAILED  {sentence}\n        {type(error).__name__}: {told(error)}")
+                    print(f"FAILED  {sentence}\n        {type(error).__name__}: {message(error)}")
         finally:
             browser.close()
     print(f"{passed} passed, {failed} failed")

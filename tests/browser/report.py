@@ -1,4 +1,4 @@
-"""The report in a page: read as the page's script reads it, counted by other code, and exchanged for another one."""
+"""The report in a page: reads it as the page's script does, counts it with other code, and replaces it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ HOSTILE = [
 
 
 def read(page: Path) -> dict:
-    """The data of a page."""
+    """Returns the report's data in a page."""
     return json.loads(DATA.search(page.read_text(encoding="utf-8"))[2])
 
 
 def exchanged(page: Path, data: dict, target: Path) -> Path:
-    """The same page about something else."""
+    """Writes the same page with other data to `target`."""
     text = json.dumps(data, ensure_ascii=False)
     text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     html = page.read_text(encoding="utf-8")
@@ -42,12 +42,12 @@ def exchanged(page: Path, data: dict, target: Path) -> Path:
 
 
 def counts(data: dict) -> Counter:
-    """Rows by the name of their status."""
+    """The number of rows by status id."""
     return Counter(data["statuses"][row[STATUS]]["id"] for row in data["rows"])
 
 
 def percent(data: dict) -> float | None:
-    """The share of what should be covered that is, rounded down to a tenth."""
+    """The percentage of covered rows among those that should be covered, rounded down to a tenth."""
     found = counts(data)
     wanted = found["covered"] + sum(found[status["id"]] for status in data["statuses"] if status["problem"])
     return found["covered"] * 1000 // wanted / 10 if wanted else None
@@ -58,7 +58,7 @@ def statuses(data: dict) -> dict[str, int]:
 
 
 def large(data: dict, rows: int, accounts: int = 250) -> dict:
-    """A report of that many rows, whatever the page reported; the same every time."""
+    """A report with this number of rows, independent of the rows in `data`. It is the same every time."""
     chance, index = random.Random(1), statuses(data)
     kinds = ["covered"] * 92 + ["broken"] * 3 + ["not-covered"] * 2 + ["foreign-only", "excluded", "skipped"]
     texts = ["", "It has no flow log.", "Flow log is ACTIVE, but its delivery fails: Access error.", "Run enroller backfill."]
@@ -80,7 +80,7 @@ def large(data: dict, rows: int, accounts: int = 250) -> dict:
 
 
 def hostile(data: dict) -> dict:
-    """A report in which strangers named accounts, units and VPCs, and wrote reasons."""
+    """A report with hostile names of accounts, units and VPCs, and hostile reasons."""
     index, names = statuses(data), HOSTILE
     rows = [[n, 0, f"vpc-{n:08x}", name, index["broken"], n + 1, "", 0, n + 1] for n, name in enumerate(names)]
     report = {
@@ -95,6 +95,6 @@ def hostile(data: dict) -> dict:
 
 
 def empty(data: dict) -> dict:
-    """A report about nothing."""
+    """A report without any rows."""
     nothing = {"regions": [], "units": [], "accounts": [], "texts": [], "rows": []}
     return {**data, **nothing, "account_regions": 0, "empty_account_regions": 0, "surveyed_accounts": 0, "coverage_percent": None}

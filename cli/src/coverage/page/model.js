@@ -1,6 +1,6 @@
 "use strict";
 
-// What the page knows: the report, the filters, and which rows pass them.
+// The report, the state of the filters, and the rows that pass them.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const STATUSES = data.statuses;
@@ -23,7 +23,7 @@ const rows = data.rows.map(([account, region, vpc, name, status, reason, flowLog
 
 const state = { words: [], statuses: new Set(), unit: -1, account: -1, region: -1, step: -1, sort: "status", down: false, page: 0, size: 100 };
 
-/** Which rows pass all filters, save the ones named in `except`. */
+/** The rows that pass all filters, except the filter named in `except`. */
 function passing(except) {
   const { words, statuses, unit, account, region, step } = state;
   return rows.filter((row) =>
@@ -50,7 +50,7 @@ function sorted(list) {
   return list.sort((a, b) => sign * compare(a, b) || a.order - b.order);
 }
 
-/** Counts by status, and what follows from them, as the report's own totals do. */
+/** Counts rows by status and calculates the percentage in the same way as the report's own totals. */
 function tally(list) {
   const counts = STATUSES.map(() => 0);
   for (const row of list) counts[row.status] += 1;
@@ -60,7 +60,7 @@ function tally(list) {
   return { counts, problems, covered, wanted, percent: wanted ? Math.floor((covered * 1000) / wanted) / 10 : null };
 }
 
-/** Lists of rows by the keys that `keysOf` gives. */
+/** All rows, grouped by the keys that `keysOf` returns. */
 function grouped(keysOf) {
   const groups = new Map();
   for (const row of rows) {
@@ -87,7 +87,7 @@ function count(number, one, many) {
 }
 
 /**
- * An element. Children that are text become text nodes: nothing of the report is ever read as HTML.
+ * Creates an element. Strings become text nodes, so nothing in the report is ever parsed as HTML.
  */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -99,7 +99,7 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A stranger's text, kept from changing the direction of what stands around it. */
+/** Untrusted text, isolated so that it cannot change the direction of the text around it. */
 function foreign(text, className = "") {
   return make("bdi", { class: className, dir: "auto" }, text);
 }

@@ -1,4 +1,4 @@
-// What the page answers to.
+// The filter controls, the theme, and the event handlers.
 
 function drawChips() {
   const counts = tally(passing("status")).counts;
@@ -15,7 +15,7 @@ function drawChips() {
   if (focused) document.querySelector(`[data-chip="${focused}"]`).focus();
 }
 
-/** The filters in force, each with a button that takes it off. */
+/** Draws the active filters, each as a button that removes it. */
 function drawActive() {
   const names = {
     unit: () => unitName(state.unit),
@@ -24,7 +24,7 @@ function drawActive() {
     step: () => data.texts[state.step],
   };
   const buttons = Object.keys(names).filter((key) => state[key] >= 0).map((key) => {
-    const button = make("button", { type: "button", "aria-label": `Take off the filter ${names[key]()}` }, foreign(names[key]()), " ✕");
+    const button = make("button", { type: "button", "aria-label": `Remove the filter ${names[key]()}` }, foreign(names[key]()), " ✕");
     button.addEventListener("click", () => {
       state[key] = -1;
       refresh();
@@ -44,7 +44,7 @@ function drawActive() {
   find("active").replaceChildren(...buttons);
 }
 
-/** Draws everything that depends on filters and order, from the first page. */
+/** Draws everything that depends on the filters and the sort order, starting at the first page. */
 function refresh() {
   state.page = 0;
   found = sorted(passing(null));
@@ -124,7 +124,7 @@ function listen() {
     });
   }
   find("save").addEventListener("click", save);
-  // Paper has no pages of rows to turn to.
+  // A printout shows all rows, because nobody can turn its pages of rows.
   window.addEventListener("beforeprint", () => drawRows(true));
   window.addEventListener("afterprint", () => drawRows());
 }

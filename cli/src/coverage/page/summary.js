@@ -1,4 +1,4 @@
-// Totals, bars and what to do.
+// The totals, the bars and the list of next steps.
 
 const MORE_BARS = 10;
 const MORE_STEPS = 5;
@@ -37,13 +37,13 @@ function ring(percent) {
   return drawing;
 }
 
-/** One line of a chart. `key` is the filter it sets, `value` what to. */
+/** One bar of a chart. A click sets the filter `key` to `value`. */
 function bar(key, value, label, list, depth) {
   const sums = tally(list);
   const parts = STATUSES.map((status, index) => [status, index]).filter(([, index]) => sums.counts[index] > 0);
-  const told = parts.map(([status, index]) => `${status.title} ${NUMBER.format(sums.counts[index])}`).join(", ");
+  const summary = parts.map(([status, index]) => `${status.title} ${NUMBER.format(sums.counts[index])}`).join(", ");
   const stack = make("span", { class: "stack", "aria-hidden": "true" });
-  // Covered first, so that the eye reads the length of the good part from the left.
+  // The covered part comes first, so that its length can be compared from the left.
   const order = [...parts].sort(([a], [b]) => (b.id === "covered") - (a.id === "covered"));
   for (const [status, index] of order) {
     const part = make("span", { "data-status": status.id, "data-part": index, title: `${status.title}: ${NUMBER.format(sums.counts[index])}` });
@@ -51,8 +51,8 @@ function bar(key, value, label, list, depth) {
     stack.append(part);
   }
   const share = make("span", { class: "share" }, make("b", {}, percentText(sums.percent)), ` of ${NUMBER.format(sums.wanted)}`);
-  const line = make("button", { type: "button", class: "bar", "data-filter": key, "data-value": value, "aria-pressed": "false", title: `${label}: ${told}` },
-    foreign(label, "what"), stack, share, make("span", { class: "hidden" }, `. ${told}`));
+  const line = make("button", { type: "button", class: "bar", "data-filter": key, "data-value": value, "aria-pressed": "false", title: `${label}: ${summary}` },
+    foreign(label, "what"), stack, share, make("span", { class: "hidden" }, `. ${summary}`));
   line.style.setProperty("--depth", depth);
   line.addEventListener("click", (event) => {
     const part = event.target.dataset.part;
@@ -66,7 +66,7 @@ function bar(key, value, label, list, depth) {
   return make("li", {}, line);
 }
 
-/** Units as a tree: everything below a unit counts for it. */
+/** The units as a tree. Everything below a unit counts towards it. */
 function unitBars() {
   const paths = new Map();
   for (const { units } of data.accounts) {
@@ -89,7 +89,7 @@ function drawGroups() {
   const bars = byUnit ? unitBars() : accountBars();
   const cut = !shown.allGroups && bars.length > MORE_BARS + 2;
   find("groups").replaceChildren(...(cut ? bars.slice(0, MORE_BARS) : bars));
-  if (!bars.length) find("groups").append(make("li", { class: "empty" }, byUnit ? "No organizational unit is known." : "No account."));
+  if (!bars.length) find("groups").append(make("li", { class: "empty" }, byUnit ? "No organizational units are known." : "No accounts."));
   const more = find("groups-more");
   more.hidden = !cut;
   more.textContent = `Show all ${NUMBER.format(bars.length)}`;
@@ -100,7 +100,7 @@ function drawRegions() {
   const groups = grouped((row) => (row.region < 0 ? [] : [row.region]));
   const bars = data.regions.map((name, region) => bar("region", region, name, groups.get(region) ?? [], 0));
   find("regions").replaceChildren(...bars);
-  if (!bars.length) find("regions").append(make("li", { class: "empty" }, "No Region."));
+  if (!bars.length) find("regions").append(make("li", { class: "empty" }, "No Regions."));
 }
 
 function drawSteps() {
@@ -120,7 +120,7 @@ function drawSteps() {
   find("steps-more").textContent = `Show all ${NUMBER.format(steps.length)}`;
 }
 
-/** Shows in tiles, bars and steps what is filtered by. */
+/** Marks the tiles, bars and steps that are set as filters. */
 function markFilters() {
   for (const tile of document.querySelectorAll("[data-tile]")) {
     const index = STATUSES.findIndex((status) => status.id === tile.dataset.tile);

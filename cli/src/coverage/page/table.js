@@ -1,4 +1,4 @@
-// The table, its pages and its CSV.
+// The table of rows, its pages and its CSV file.
 
 const COLUMNS = [
   ["status", "Status"], ["account", "Account"], ["region", "Region"], ["vpc", "VPC"], ["reason", "Why"], ["flowLog", "Flow log"],
@@ -34,7 +34,7 @@ function rowElement(row) {
     cell(1, foreign(owner.name || owner.id), owner.name ? make("span", { class: "sub id" }, owner.id) : null, unit ? make("span", { class: "sub" }, foreign(unit)) : null),
     cell(2, row.regionName || make("span", { class: "muted" }, "all Regions")),
     cell(3, row.name ? foreign(row.name) : null,
-      row.vpc ? make("span", { class: row.name ? "sub id" : "id" }, row.vpc) : make("span", { class: "sub" }, "not looked at"),
+      row.vpc ? make("span", { class: row.name ? "sub id" : "id" }, row.vpc) : make("span", { class: "sub" }, "not inspected"),
       row.flowLog ? make("span", { class: "compact sub id" }, row.flowLog) : null,
       row.destination ? make("span", { class: "compact sub" }, row.destination) : null),
     cell(4, row.reason ? foreign(row.reason) : null, row.nextStep ? make("span", { class: "next" }, foreign(row.nextStep)) : null),
@@ -59,7 +59,7 @@ function drawRows(all = false) {
 }
 
 function emptyReport() {
-  return data.account_regions ? "There is no VPC in any account-Region that was inspected." : "No account-Region was inspected.";
+  return data.account_regions ? "The inspected account-Regions have no VPCs." : "No account-Region was inspected.";
 }
 
 function turnTo(where) {
@@ -69,7 +69,7 @@ function turnTo(where) {
   find("rows-title").scrollIntoView({ block: "start" });
 }
 
-/** A cell of a CSV file; what a spreadsheet would take for a formula gets an apostrophe in front. */
+/** A cell of a CSV file. Text that a spreadsheet would take for a formula is prefixed with an apostrophe. */
 function csvCell(text) {
   const safe = /^[=+\-@\t\r\n]/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
