@@ -1,10 +1,10 @@
-//! Where a setting's value comes from: `--set` wins over the environment, which wins over the file.
+//! Where a setting's value comes from. `--set` takes precedence over the environment, and the environment over the file.
 //!
 //! # Guarantees
 //!
-//! Everything that is wrong is told at once. A name that is no setting is refused rather than passed over, because an
-//! exclusion that was misspelt would otherwise enroll what should be left alone. (The environment cannot be held to
-//! that: it is asked by name.)
+//! All problems are reported at once. An unknown setting is refused rather than ignored, because a misspelt exclusion
+//! would otherwise enroll what should be left alone. Unknown environment variables are not detected, because variables
+//! are only looked up by name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,15 +17,16 @@ use enroller_core::settings::{KEYS, SettingProblem, Settings, SettingsError, env
 use toml::Value;
 
 use crate::args::SettingsArgs;
+use crate::output::count;
 
-/// Settings that hold several values, which a file may give as an array.
+/// Settings with several values, which a file may give as an array.
 const LISTS: [&str; 3] = ["regions", "excluded_accounts", "excluded_organizational_units"];
 
-/// Settings that make an event ours.
+/// Settings that name the managed resources an event can concern.
 const OF_EVENTS: [&str; 5] =
     ["log_group_name", "filter_name", "member_role_name", "member_stack_name", "organization_id"];
 
-/// Names less alike than this are no help to whoever mistyped one; clap's own measure and limit.
+/// The least similarity of a name that is suggested for an unknown one. Measure and limit are those of clap.
 const ALIKE: f64 = 0.7;
 
 /// One `--set KEY=VALUE`.
@@ -43,14 +44,14 @@ impl FromStr for Assignment {
     }
 }
 
-/// Where a value was given.
+/// Where a setting's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// By `--set`.
+    /// The flag `--set`.
     Flag,
-    /// By the environment variable of the setting.
+    /// The environment variable of the setting.
     Environment,
-    /// In a file of this name.
+    /// The file with this name.
     File(String),
 }
 
@@ -64,14 +65,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong with the settings.
+/// One problem with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Problem {
-    /// No setting has this name.
+    /// There is no setting with this name.
     Unknown { key: String, origin: Origin },
-    /// A file gives something that no setting can be.
+    /// A file gives a value of a type that the setting cannot have.
     WrongType { key: &'static str, found: &'static str, origin: Origin },
-    /// A value that is not allowed, or, without an origin, missing.
+    /// The value is invalid. Without an origin, it is missing.
     BadValue { problem: SettingProblem, origin: Option<Origin> },
 }
 
@@ -79,12 +80,12 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown { key, origin } => match nearest(key) {
-                Some(name) => write!(f, "{key} is no setting: is {name} meant? ({origin})"),
-                None => write!(f, "{key} is no setting: `enroller settings` lists them ({origin})"),
+                Some(name) => write!(f, "unknown setting `{key}`; did you mean `{name}`? ({origin})"),
+                None => write!(f, "unknown setting `{key}`; `enroller settings` lists all settings ({origin})"),
             },
             Self::WrongType { key, found, origin } => {
-                let list = if LISTS.contains(key) { " or an array of texts" } else { " or a whole number" };
-                write!(f, "{key} is {found}: expected a text{list} ({origin})")
+                let list = if LISTS.contains(key) { " or an array of strings" } else { " or an integer" };
+                write!(f, "{key} is {found}: expected a string{list} ({origin})")
             }
             Self::BadValue { problem, origin: Some(Origin::Environment) } => {
                 write!(f, "{problem} ({})", environment_name(problem.key))
@@ -97,37 +98,34 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why there are no settings to work with.
+/// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigurationError {
     /// The file cannot be opened or is not text.
-    #[error("the settings in {} cannot be read", .file.display())]
+    #[error("cannot read the settings file {}", .file.display())]
     Unreadable {
         file: PathBuf,
         #[source]
         source: io::Error,
     },
-    /// The file is not TOML.
-    #[error("{file} is not TOML")]
+    /// The file is not valid TOML.
+    #[error("{file} is not valid TOML")]
     NotToml {
         file: String,
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// Everything that is wrong with the values.
-    #[error("{}", told(.0))]
+    /// All problems with the values.
+    #[error("{}", listed(.0))]
     Refused(Vec<Problem>),
 }
 
-fn told(problems: &[Problem]) -> String {
+fn listed(problems: &[Problem]) -> String {
     let list: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
-    match problems {
-        [_] => format!("a setting cannot be used:{list}"),
-        several => format!("{} settings cannot be used:{list}", several.len()),
-    }
+    format!("{} with the settings:{list}", count(problems.len(), "problem"))
 }
 
-/// The values given, by setting, with what is wrong with how they were given.
+/// The given values by setting, with the problems found while reading them.
 #[derive(Debug)]
 pub(crate) struct Configuration {
     values: BTreeMap<&'static str, (String, Origin)>,
@@ -135,7 +133,7 @@ pub(crate) struct Configuration {
 }
 
 impl Configuration {
-    /// What flags, environment and file say.
+    /// Reads the flags, the environment and the file.
     pub(crate) fn load(args: &SettingsArgs) -> Result<Self, ConfigurationError> {
         let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let text = args.config.as_deref().map(read_file).transpose()?;
@@ -143,7 +141,7 @@ impl Configuration {
         Self::gather(file.map(|(path, text)| (path.display().to_string(), text)), environment, &args.set)
     }
 
-    /// What flags alone say, by setting; whether the values are allowed is left to whoever uses them.
+    /// The values of `--set` alone, by setting. The caller checks whether they are valid.
     #[cfg(feature = "sim")]
     pub(crate) fn of_flags(flags: &[Assignment]) -> Result<Vec<(&'static str, String)>, ConfigurationError> {
         let Self { values, problems } = Self::gather(None, |_| None, flags)?;
@@ -153,7 +151,7 @@ impl Configuration {
         }
     }
 
-    /// Puts together what a file (name and content), the environment and flags say.
+    /// Merges the values of a file (name and content), the environment and the flags.
     fn gather(
         file: Option<(String, &str)>,
         environment: impl Fn(&str) -> Option<String>,
@@ -185,7 +183,7 @@ impl Configuration {
         Ok(())
     }
 
-    /// Takes one value over, in place of one from a weaker origin.
+    /// Sets one value, replacing one from an origin with lower precedence.
     fn take(&mut self, key: &str, origin: Origin, value: impl Fn(&str) -> Result<String, &'static str>) {
         let Some(&(known, ..)) = KEYS.iter().find(|(name, ..)| *name == key) else {
             self.problems.push(Problem::Unknown { key: key.to_owned(), origin });
@@ -197,7 +195,7 @@ impl Configuration {
         }
     }
 
-    /// The value given for a setting and where; `None` where its default holds.
+    /// The value given for a setting and its origin, or `None` if the default applies.
     pub(crate) fn given(&self, key: &str) -> Option<(&str, &Origin)> {
         self.values.get(key).filter(|(value, _)| !value.trim().is_empty()).map(|(value, origin)| (&**value, origin))
     }
@@ -206,14 +204,14 @@ impl Configuration {
         self.given(key).map(|(value, _)| value.to_owned())
     }
 
-    /// All settings.
+    /// All settings, checked.
     pub(crate) fn settings(&self) -> Result<Settings, ConfigurationError> {
-        self.judge(Settings::from_lookup(|key| self.value(key)))
+        self.checked(Settings::from_lookup(|key| self.value(key)))
     }
 
-    /// What makes an event ours, for which the settings that only a deployment has need not be there.
+    /// The settings that decide which events concern managed resources.
     ///
-    /// Only the settings that matter are looked at; the others are given values that no [`EventContext`] holds.
+    /// Settings that only a deployment needs may be missing. They get values that no [`EventContext`] contains.
     pub(crate) fn event_context(&self) -> Result<EventContext, ConfigurationError> {
         let lookup = |key: &str| match key {
             key if OF_EVENTS.contains(&key) && self.given(key).is_some() => self.value(key),
@@ -222,7 +220,7 @@ impl Configuration {
             "home_region" | "regions" => Some("us-east-1".to_owned()),
             _ => None,
         };
-        let context = EventContext::from_settings(&self.judge(Settings::from_lookup(lookup))?);
+        let context = EventContext::from_settings(&self.checked(Settings::from_lookup(lookup))?);
         let organization = context.organization.filter(|_| self.given("organization_id").is_some());
         Ok(EventContext { organization, ..context })
     }
@@ -231,13 +229,13 @@ impl Configuration {
         self.problems.iter().any(|problem| matches!(problem, Problem::WrongType { key: wrong, .. } if *wrong == key))
     }
 
-    fn judge(&self, result: Result<Settings, SettingsError>) -> Result<Settings, ConfigurationError> {
+    fn checked(&self, result: Result<Settings, SettingsError>) -> Result<Settings, ConfigurationError> {
         let refused = match result {
             Ok(settings) if self.problems.is_empty() => return Ok(settings),
             Ok(_) => Vec::new(),
             Err(SettingsError(refused)) => refused,
         };
-        // A value of the wrong type is absent as well, which needs no second mention.
+        // A value of the wrong type is missing as well, which must not be reported twice.
         let refused = refused.into_iter().filter(|problem| !self.has_wrong_type(problem.key)).map(|problem| {
             let origin = problem.value.as_ref().and_then(|_| self.given(problem.key)).map(|(_, origin)| origin.clone());
             Problem::BadValue { problem, origin }
@@ -250,24 +248,24 @@ fn read_file(file: &Path) -> Result<String, ConfigurationError> {
     std::fs::read_to_string(file).map_err(|source| ConfigurationError::Unreadable { file: file.to_owned(), source })
 }
 
-/// A value of a file as the text the other origins would give, or what it is instead.
+/// A value of a file as the text that the other origins would give. The error names the type of the value.
 fn as_text(key: &str, value: &Value) -> Result<String, &'static str> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Integer(number) => Ok(number.to_string()),
         Value::Array(items) if LISTS.contains(&key) => {
             let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-            Ok(texts.ok_or("an array of other things than texts")?.join(","))
+            Ok(texts.ok_or("an array with items that are not strings")?.join(","))
         }
         Value::Array(_) => Err("an array"),
-        Value::Boolean(_) => Err("true or false"),
-        Value::Float(_) => Err("a number with a fraction"),
+        Value::Boolean(_) => Err("a Boolean"),
+        Value::Float(_) => Err("a floating-point number"),
         Value::Datetime(_) => Err("a date or time"),
         Value::Table(_) => Err("a table"),
     }
 }
 
-/// The setting whose name is most like a wrong one.
+/// The setting whose name is most similar to an unknown one.
 fn nearest(key: &str) -> Option<&'static str> {
     let key = key.to_lowercase().replace('-', "_");
     let key = key.strip_prefix("enroller_").unwrap_or(&key);
@@ -298,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_gives_texts_numbers_and_lists() {
+    fn a_file_may_give_strings_numbers_and_lists() {
         let file = format!("{COMPLETE}\n retention_days = 90\n excluded_accounts = []\n filter_name = 'Mine'");
         let settings = gathered(&file, &[], &[]).settings().unwrap();
         assert_eq!(settings.regions.len(), 2);
@@ -308,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_win_over_the_environment_which_wins_over_the_file() {
+    fn flags_override_the_environment_which_overrides_the_file() {
         let file = format!("{COMPLETE}\n log_group_name = 'file'\n filter_name = 'file'\n member_role_name = 'file'");
         let environment = [("ENROLLER_LOG_GROUP_NAME", "environment"), ("ENROLLER_FILTER_NAME", "environment")];
         let all = gathered(&file, &environment, &["log_group_name=first", "log_group_name=flag"]);
@@ -322,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_flag_restores_the_default_and_an_empty_variable_says_nothing() {
+    fn an_empty_flag_restores_the_default_an_empty_variable_does_not() {
         let file = format!("{COMPLETE}\n log_group_name = 'file'\n filter_name = 'file'");
         let settings = gathered(&file, &[("ENROLLER_FILTER_NAME", " ")], &["log_group_name="]).settings().unwrap();
         assert_eq!(settings.log_group_name.as_str(), "vpc-flow-logs");
@@ -330,24 +328,24 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_hold_an_equals_sign() {
+    fn a_value_may_contain_an_equals_sign() {
         let settings = gathered(COMPLETE, &[], &["opt_out_tag = logs=off"]).settings().unwrap();
         assert_eq!(settings.opt_out_tag.to_string(), "logs=off");
         assert_eq!("opt_out_tag".parse::<Assignment>(), Err("expected KEY=VALUE".to_owned()));
     }
 
     #[test]
-    fn everything_wrong_is_told_at_once_with_where_it_was_given() {
+    fn all_problems_are_reported_at_once_with_their_origin() {
         let file = "region = 'eu-west-1'\n retention_days = 31\n regions = [1]\n external_id = true\n [aws]\n x = 1";
         let environment = [("ENROLLER_CENTRAL_ACCOUNT", "12")];
         assert_eq!(
             refusal(file, &environment, &["log-group-name=x", "traffic_type=SOME"]),
-            "10 settings cannot be used:
-  aws is no setting: `enroller settings` lists them (settings.toml)
-  external_id is true or false: expected a text or a whole number (settings.toml)
-  region is no setting: is regions meant? (settings.toml)
-  regions is an array of other things than texts: expected a text or an array of texts (settings.toml)
-  log-group-name is no setting: is log_group_name meant? (--set)
+            "10 problems with the settings:
+  unknown setting `aws`; `enroller settings` lists all settings (settings.toml)
+  external_id is a Boolean: expected a string or an integer (settings.toml)
+  unknown setting `region`; did you mean `regions`? (settings.toml)
+  regions is an array with items that are not strings: expected a string or an array of strings (settings.toml)
+  unknown setting `log-group-name`; did you mean `log_group_name`? (--set)
   central_account = \"12\": expected 12 digits (ENROLLER_CENTRAL_ACCOUNT)
   organization_id is not set: expected an organization id, o-… (--set, ENROLLER_ORGANIZATION_ID or --config)
   home_region is not set: expected a code such as eu-west-1 (--set, ENROLLER_HOME_REGION or --config)
@@ -357,16 +355,16 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_name_is_refused_even_where_everything_else_is_right() {
+    fn an_unknown_setting_is_refused_even_if_all_else_is_valid() {
         let refusal = refusal(&format!("{COMPLETE}\n excluded_acounts = ['444455556666']"), &[], &[]);
         assert_eq!(
             refusal,
-            "a setting cannot be used:\n  excluded_acounts is no setting: is excluded_accounts meant? (settings.toml)"
+            "1 problem with the settings:\n  unknown setting `excluded_acounts`; did you mean `excluded_accounts`? (settings.toml)"
         );
     }
 
     #[test]
-    fn only_lists_may_be_arrays_because_a_joined_text_could_pass_for_a_name() {
+    fn only_lists_may_be_arrays_as_joined_items_could_pass_for_a_name() {
         assert!(
             refusal(&format!("{COMPLETE}\n filter_name = ['a', 'b']"), &[], &[]).contains("filter_name is an array")
         );
@@ -376,15 +374,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_toml_is_refused_with_the_place() {
+    fn a_file_that_is_not_toml_is_refused_with_the_position() {
         let error = Configuration::gather(Some(("a.toml".to_owned(), "x = \n")), |_| None, &[]).unwrap_err();
-        assert_eq!(error.to_string(), "a.toml is not TOML");
+        assert_eq!(error.to_string(), "a.toml is not valid TOML");
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains("line 1, column 5"), "{cause}");
     }
 
     #[test]
-    fn what_makes_an_event_ours_needs_no_settings_at_all() {
+    fn explaining_events_needs_no_settings() {
         let context = gathered("", &[], &[]).event_context().unwrap();
         assert_eq!(context.log_group.as_str(), "vpc-flow-logs");
         assert_eq!(context.filter.as_str(), "AllTraffic");
@@ -394,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_an_event_ours_can_be_set_and_is_checked() {
+    fn settings_for_explaining_events_can_be_given_and_are_checked() {
         let file = "home_region = 'cn-north-1'\n retention_days = 31\n member_stack_name = 'stack'";
         let context = gathered(file, &[("ENROLLER_ORGANIZATION_ID", "o-exampleorg1")], &["filter_name=F"]);
         let context = context.event_context().unwrap();
@@ -402,10 +400,10 @@ mod tests {
         assert_eq!(context.organization.unwrap().as_str(), "o-exampleorg1");
 
         for (flag, expected) in
-            [("log_group_name=a b", "log_group_name"), ("organization_id=x", "organization_id"), ("a=b", "a")]
+            [("log_group_name=a b", "log_group_name"), ("organization_id=x", "organization_id"), ("a=b", "unknown")]
         {
             let error = gathered("", &[], &[flag]).event_context().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("a setting cannot be used:\n  {expected} ")), "{error}");
+            assert!(error.starts_with(&format!("1 problem with the settings:\n  {expected} ")), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `enroller explain-event`: what the product would do with events, and why.
+//! `enroller explain-event`: explains what the enroller would do with events, and why.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -12,10 +12,10 @@ use crate::args::ExplainEventArgs;
 use crate::configuration::Configuration;
 use crate::output::{self, Output, OutputError};
 
-/// Some input could not be read or is not JSON; the rest was explained.
+/// The exit code if some input could not be read or is not JSON. The rest was explained.
 const INCOMPLETE: u8 = 2;
 
-/// Explains every event of every file, and tells on standard error what could not be read.
+/// Explains every event of every file, and reports on standard error what could not be read.
 pub(crate) fn run(args: &ExplainEventArgs) -> anyhow::Result<ExitCode> {
     let context = Configuration::load(&args.settings)?.event_context()?;
     let mut out = Output::stdout();
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &ExplainEventArgs) -> anyhow::Result<ExitCode> {
 /// Why some input was not explained.
 #[derive(Debug, thiserror::Error)]
 enum InputError {
-    #[error("{name} cannot be read")]
+    #[error("cannot read {name}")]
     Unreadable {
         name: String,
         #[source]
@@ -45,7 +45,7 @@ enum InputError {
     },
     #[error("{name} is empty: expected JSON")]
     Empty { name: String },
-    #[error("{name} is compressed: pass it on with `gunzip -c {name} | enroller explain-event -`")]
+    #[error("{name} is compressed: decompress it with `gunzip -c {name} | enroller explain-event -`")]
     Compressed { name: String },
     #[error("{name}: line {line}, column {column}: not JSON: {what}")]
     NotJson { name: String, line: usize, column: usize, what: String },
@@ -60,7 +60,7 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
     std::fs::read(file)
 }
 
-/// Explains all documents in some bytes; gives back what could not be understood.
+/// Explains all documents in a file's bytes. Returns the problems with the others.
 fn explain_bytes(
     name: &str,
     bytes: &[u8],
@@ -86,7 +86,7 @@ fn explain_bytes(
     Ok(problems)
 }
 
-/// Where a document stops being JSON, and why; lines and columns (in bytes) count from 1.
+/// Where a document stops being JSON, and why. Lines and columns (in bytes) count from 1.
 #[derive(Debug, PartialEq, Eq)]
 struct NotJson {
     line: usize,
@@ -94,63 +94,63 @@ struct NotJson {
     what: String,
 }
 
-/// The JSON documents in some bytes, one after the other, on lines of their own or not.
+/// The JSON documents in a file's bytes, with or without line breaks between them.
 ///
-/// After a document that is broken, reading goes on at the next line that begins with `{` or `[`, unless the mistake
-/// comes later still and that line is not a document by itself: one bad line of many costs that line only, and the
-/// inside of a broken document that is spread over lines is not taken for documents.
+/// After a broken document, reading continues at the next line that begins with `{` or `[`. A line before the position of
+/// the error must also be a whole document by itself. This way one bad line among many costs only that line, and the
+/// inside of a broken document that spans several lines is not taken for documents.
 struct Documents<'a> {
     rest: &'a [u8],
-    /// Where `rest` begins.
-    at: Place,
+    /// The position of the first byte of `rest`.
+    at: Position,
 }
 
-/// A place in a text, counted from 0; the column in bytes.
+/// A position in a text, counted from 0. The column is in bytes.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Position {
     line: usize,
     column: usize,
 }
 
 impl<'a> Documents<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        // Windows tools begin files with a byte order mark, which JSON knows nothing of.
+        // Windows tools begin files with a byte order mark, which is not JSON.
         let rest = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        Self { rest, at: Place { line: 0, column: 0 } }
+        Self { rest, at: Position { line: 0, column: 0 } }
     }
 
-    /// Where in the whole text the byte `offset` of `rest` is.
-    fn place(&self, offset: usize) -> Place {
+    /// The position in the whole text of the byte at `offset` in `rest`.
+    fn position_of(&self, offset: usize) -> Position {
         let before = self.rest.get(..offset).unwrap_or(self.rest);
         let line = self.at.line + before.iter().filter(|byte| **byte == b'\n').count();
         match before.iter().rposition(|byte| *byte == b'\n') {
-            Some(line_break) => Place { line, column: before.len() - line_break - 1 },
-            None => Place { line, column: self.at.column + before.len() },
+            Some(line_break) => Position { line, column: before.len() - line_break - 1 },
+            None => Position { line, column: self.at.column + before.len() },
         }
     }
 
     fn skip(&mut self, bytes: usize) {
-        self.at = self.place(bytes);
+        self.at = self.position_of(bytes);
         self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
 
     fn problem(&self, offset: usize, what: &str) -> NotJson {
-        let Place { line, column } = self.place(offset);
+        let Position { line, column } = self.position_of(offset);
         NotJson { line: line + 1, column: column + 1, what: what.to_owned() }
     }
 
-    /// Passes over the document that `rest` begins with.
+    /// Skips the broken document at the start of `rest`, and returns the problem.
     fn skip_broken(&mut self, error: &serde_json::Error) -> NotJson {
         let lines = || self.rest.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-        // Lines count from 1 and so do columns, but for column 0, which is the line break before.
+        // Lines and columns count from 1. Column 0 is the line break before the line.
         let error_line = std::iter::once(0).chain(lines()).nth(error.line().saturating_sub(1)).unwrap_or_default();
         let offset = (error_line + error.column()).saturating_sub(1);
         let next = lines().find(|&start| {
             matches!(self.rest.get(start), Some(b'{' | b'[')) && (start >= offset || self.is_whole_line(start))
         });
         let problem = match next {
-            Some(start) if start <= offset => self.problem(start - 1, "the line ends within a document"),
-            _ => self.problem(offset, without_place(&error.to_string())),
+            Some(start) if start <= offset => self.problem(start - 1, "the line ends inside a document"),
+            _ => self.problem(offset, without_position(&error.to_string())),
         };
         self.skip(next.unwrap_or(self.rest.len()));
         problem
@@ -162,8 +162,8 @@ impl<'a> Documents<'a> {
     }
 }
 
-/// A message of serde_json without its place, which counts from where reading went on.
-fn without_place(message: &str) -> &str {
+/// A message of serde_json without its position, which is relative to where reading continued.
+fn without_position(message: &str) -> &str {
     message.rsplit_once(" at line ").map_or(message, |(what, _)| what)
 }
 
@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    /// A CloudTrail record of a VPC that was made.
+    /// A CloudTrail record of CreateVpc.
     fn record() -> Value {
         json!({
             "eventVersion": "1.11",
@@ -230,7 +230,7 @@ mod tests {
         })
     }
 
-    /// The lines printed for a file and the problems told.
+    /// The lines printed for a file, and the problems reported.
     fn explained(text: impl AsRef<[u8]>) -> (Vec<String>, Vec<String>) {
         let mut problems = Vec::new();
         let lines = printed(|out| problems = explain_bytes("event.json", text.as_ref(), &context(), out).unwrap());
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_may_follow_each_other_in_any_way() {
+    fn documents_may_be_separated_in_any_way() {
         let (one, event) = (record().to_string(), envelope());
         for text in [
             format!("{one}{event}"),
@@ -258,9 +258,9 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_line_costs_only_itself_and_is_told_with_its_place() {
+    fn a_broken_line_costs_only_itself_and_is_reported_with_its_position() {
         let good = record().to_string();
-        for (broken, place) in [
+        for (broken, position) in [
             ("this is not JSON", "line 2, column 2"),
             ("{\"eventName\": CreateVpc}", "line 2, column 15"),
             ("{\"eventName\": \"CreateVpc\"", "line 2, column 26"),
@@ -274,7 +274,7 @@ mod tests {
             let whole_documents = lines.iter().filter(|line| *line == VPC_MADE).count();
             assert_eq!(whole_documents, 2, "{broken}: {lines:?}");
             assert_eq!(problems.len(), 1, "{problems:?}");
-            assert!(problems[0].starts_with(&format!("event.json: {place}: not JSON: ")), "{}", problems[0]);
+            assert!(problems[0].starts_with(&format!("event.json: {position}: not JSON: ")), "{}", problems[0]);
             assert!(!problems[0].contains(" at line "), "{}", problems[0]);
         }
     }
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_ends_whatever_the_bytes_are() {
+    fn reading_ends_for_any_bytes() {
         for bytes in
             [&b"{"[..], b"{\n{\n{\n", b"]\n[\n]\n[", b"\xff\xfe{\0}\0", b"\"\\ud800\"", b"{}{\n\n[", &[b'['; 1_000]]
         {
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_no_json_at_all_is_told_as_such() {
+    fn empty_and_compressed_files_are_reported_as_such() {
         for nothing in ["", " \n\t", "\u{feff}"] {
             assert_eq!(explained(nothing), (vec![], vec!["event.json is empty: expected JSON".to_owned()]));
         }
@@ -308,14 +308,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_json_but_no_event_is_explained_too() {
+    fn json_that_is_not_an_event_is_explained_too() {
         let (lines, problems) = explained("5 null {}");
         assert_eq!((lines.len(), problems.len()), (3, 0));
         assert!(lines.iter().all(|line| line.contains("\"decision\":\"ignore\"")), "{lines:?}");
     }
 
     #[test]
-    fn explaining_stops_when_nobody_reads_on() {
+    fn explaining_stops_when_the_reader_closes_the_pipe() {
         let text = record().to_string();
         let error = explain_bytes("event.json", text.as_bytes(), &context(), &mut to_nobody()).unwrap_err();
         assert!(matches!(error, OutputError::NobodyReads));

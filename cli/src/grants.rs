@@ -1,4 +1,4 @@
-//! `enroller grants`: destinations, the accounts granted on them, and what a sync would change.
+//! `enroller grants`: lists the destinations with their granted accounts, and syncs the grants with the organization.
 
 use std::process::ExitCode;
 
@@ -13,10 +13,10 @@ use serde::Serialize;
 
 use crate::args::{GrantsAction, GrantsArgs, PlanFormat};
 use crate::coverage::table::printable;
-use crate::output::{Output, ask};
+use crate::output::{Output, ask, count};
 use crate::session::Session;
 
-/// One destination.
+/// A destination with its granted accounts. Sizes are in bytes.
 #[derive(Debug, Serialize)]
 struct Shard {
     region: Region,
@@ -24,11 +24,11 @@ struct Shard {
     accounts: Vec<AccountId>,
     policy_bytes: usize,
     policy_bytes_left: usize,
-    /// Accounts that still fit.
+    /// How many more accounts fit into the policy.
     room: usize,
 }
 
-/// All destinations, and what a sync would write.
+/// All destinations, and the changes that a sync would write.
 #[derive(Debug, Serialize)]
 struct GrantsReport {
     shards: Vec<Shard>,
@@ -94,7 +94,7 @@ async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
         out.finish()?;
         return Ok(if report.writes > 0 { ExitCode::from(2) } else { report.exit_code() });
     }
-    if !args.yes && !ask("Write this? [y/N] ")? {
+    if !args.yes && !ask("Write these changes? [y/N] ")? {
         return Ok(ExitCode::FAILURE);
     }
     work.approved = Some(preview.plans());
@@ -104,10 +104,10 @@ async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
         out.line(&printable(&format!("{}: {}", line.resource, line.cause)))?;
     }
     out.line(&format!(
-        "{} accounts granted, {} removed, {} writes",
-        done.granted.len(),
+        "{} granted, {} removed, {}",
+        count(done.granted.len(), "account"),
         done.revoked.len(),
-        done.writes
+        count(done.writes, "write")
     ))?;
     out.finish()?;
     let failed = done.needs_retry() || done.decisions.iter().any(|line| failed(&line));
@@ -192,7 +192,8 @@ impl GrantsReport {
             out.line(&format!("  ! {}", printable(failure)))?;
         }
         let (add, remove) = (self.to_add.len(), self.to_remove.len());
-        out.line(&format!("{add} grants to add, {remove} to remove, {} destinations to write", self.writes))?;
+        let (add, writes) = (count(add, "grant"), count(self.writes, "destination"));
+        out.line(&format!("{add} to add, {remove} to remove, {writes} to write"))?;
         Ok(())
     }
 

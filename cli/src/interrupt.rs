@@ -1,9 +1,9 @@
-//! Being told to stop.
+//! Interruption by Ctrl-C or SIGTERM.
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Listens for Ctrl-C and SIGTERM from the moment of the call, and ends when one comes. Where signals cannot be listened
-/// for, never: only killing the process ends it then.
+/// Listens for Ctrl-C and SIGTERM from the moment of the call. The future ends when one of them arrives. If the handlers
+/// cannot be installed, it never ends, and only SIGKILL stops the command.
 pub(crate) fn interrupted() -> impl Future<Output = ()> + Send + 'static {
     let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
     async move {
@@ -20,27 +20,27 @@ pub(crate) fn interrupted() -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
-/// Whether the command was told to stop, from now on: what is missed while nobody waits for it is not lost.
+/// Remembers whether the command was interrupted. An interruption is not lost if nothing waits for it at that moment.
 pub(crate) struct Stop(tokio::sync::watch::Receiver<bool>);
 
 impl Stop {
-    /// Begins to listen.
+    /// Starts listening for an interruption.
     pub(crate) fn listen() -> Self {
-        let (tell, told) = tokio::sync::watch::channel(false);
+        let (sender, receiver) = tokio::sync::watch::channel(false);
         let interrupted = interrupted();
         tokio::spawn(async move {
             interrupted.await;
-            tell.send_replace(true);
+            sender.send_replace(true);
         });
-        Self(told)
+        Self(receiver)
     }
 
-    /// Whether it was.
+    /// Whether the command was interrupted.
     pub(crate) fn asked(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Ends when it is, or was before.
+    /// Waits for the interruption. Returns at once if it has already happened.
     pub(crate) async fn wait(&mut self) {
         if self.0.wait_for(|asked| *asked).await.is_err() {
             std::future::pending::<()>().await;

@@ -1,10 +1,10 @@
 //! `enroller`: the operator's tool.
 //!
-//! | you look for | it is in |
+//! | topic | module |
 //! |---|---|
 //! | commands, flags and help texts | `args` |
-//! | where a setting's value comes from | `configuration` |
-//! | what reaches the terminal, colours, how errors are told | `output` |
+//! | the sources of a setting's value | `configuration` |
+//! | terminal output, colours, error reports | `output` |
 //! | `explain-event` | `explain` |
 //! | `settings` | `reference` |
 //! | `demo` | `demo` |
@@ -44,7 +44,7 @@ use output::Output;
 fn main() -> ExitCode {
     match Arguments::try_parse() {
         Ok(arguments) => run(&arguments.command).unwrap_or_else(|error| output::failed(&error)),
-        Err(answer) => output::told_by_clap(&answer),
+        Err(answer) => output::print_clap_answer(&answer),
     }
 }
 
@@ -65,10 +65,10 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Only commands that talk to AWS, real or simulated, pay for a runtime and its threads.
+/// Runs a command that calls AWS, real or simulated. Other commands need no runtime and start no threads.
 fn wait_for(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("the asynchronous runtime cannot be started")?.block_on(work)
+    runtime.context("cannot start the asynchronous runtime")?.block_on(work)
 }
 
 fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
@@ -76,7 +76,7 @@ fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
     command.set_bin_name("enroller");
     command.build();
     let mut script = Vec::new();
-    shell.try_generate(&command, &mut script).context("the completion script cannot be made")?;
+    shell.try_generate(&command, &mut script).context("cannot generate the completion script")?;
     let mut out = Output::stdout();
     out.bytes(&script)?;
     out.finish()?;

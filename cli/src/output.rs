@@ -1,8 +1,7 @@
 //! What reaches the terminal.
 //!
-//! Results go to standard output, everything else to standard error. Colours are for terminals: none where
-//! `NO_COLOR` is set or where the output is not read by a person. A reader who has seen enough (`| head`) ends the
-//! command quietly.
+//! Results go to standard output, everything else goes to standard error. Colours are used only on a terminal, and never
+//! if `NO_COLOR` is set. When the reader closes the pipe (`| head`), the command ends quietly.
 
 use std::error::Error;
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
@@ -12,18 +11,18 @@ use anstream::{AutoStream, ColorChoice};
 use owo_colors::{OwoColorize, Style};
 use serde::Serialize;
 
-/// Why nothing more can be printed.
+/// Why no further output can be printed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutputError {
-    /// Whoever read standard output has stopped doing so. Its own case, because a pipe to AWS that breaks is a
-    /// failure and this is none.
-    #[error("nobody reads standard output any more")]
+    /// The reader of standard output has closed it. This is a case of its own because it is not a failure, whereas a
+    /// broken connection to AWS is one.
+    #[error("the reader of standard output has closed it")]
     NobodyReads,
-    /// The disk is full, for one.
-    #[error("standard output cannot be written to")]
+    /// Writing failed, for example because the disk is full.
+    #[error("cannot write to standard output")]
     Write(#[source] io::Error),
     /// Cannot happen for types whose maps have text keys.
-    #[error("a result cannot be written as JSON")]
+    #[error("cannot serialize the result as JSON")]
     Json(#[source] serde_json::Error),
 }
 
@@ -36,14 +35,14 @@ impl From<io::Error> for OutputError {
     }
 }
 
-/// Buffered results; [`finish`](Self::finish) must be called, so that a failed last write is not lost.
+/// Buffered standard output. Call [`finish`](Self::finish) at the end, so that a failed last write is reported.
 pub(crate) struct Output<W: Write> {
     writer: W,
     colours: bool,
 }
 
 impl Output<BufWriter<StdoutLock<'static>>> {
-    /// Standard output, locked until this is dropped.
+    /// Standard output, which stays locked until this value is dropped.
     pub(crate) fn stdout() -> Self {
         let stdout = io::stdout();
         let colours = AutoStream::choice(&stdout) != ColorChoice::Never;
@@ -52,44 +51,44 @@ impl Output<BufWriter<StdoutLock<'static>>> {
 }
 
 impl<W: Write> Output<W> {
-    /// One line of text.
+    /// Prints one line of text.
     pub(crate) fn line(&mut self, text: &str) -> Result<(), OutputError> {
         Ok(writeln!(self.writer, "{text}")?)
     }
 
-    /// One line of JSON.
+    /// Prints one line of JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), OutputError> {
         let text = serde_json::to_string(value).map_err(OutputError::Json)?;
         self.line(&text)
     }
 
-    /// Bytes as they are.
+    /// Prints bytes unchanged.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
         Ok(self.writer.write_all(bytes)?)
     }
 
-    /// Whether people look at this and want colours.
+    /// Whether the output is a terminal that shows colours.
     pub(crate) fn colours(&self) -> bool {
         self.colours
     }
 
-    /// The text, styled where people want it.
+    /// The text, styled if the output shows colours.
     pub(crate) fn styled(&self, text: &str, style: Style) -> String {
         if self.colours { text.style(style).to_string() } else { text.to_owned() }
     }
 
-    /// Passes on what is buffered, so that it comes before a message on standard error.
+    /// Writes out the buffer, so that it appears before a message on standard error.
     pub(crate) fn flush(&mut self) -> Result<(), OutputError> {
         Ok(self.writer.flush()?)
     }
 
-    /// Passes on the rest.
+    /// Writes out the rest of the buffer.
     pub(crate) fn finish(mut self) -> Result<(), OutputError> {
         self.flush()
     }
 }
 
-/// Asks a question on the terminal; anything but yes is no.
+/// Asks a question on the terminal. Any answer but `y` or `yes` means no.
 pub(crate) fn ask(question: &str) -> io::Result<bool> {
     to_stderr(question);
     let mut answer = String::new();
@@ -97,7 +96,7 @@ pub(crate) fn ask(question: &str) -> io::Result<bool> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Tells an error and what caused it, and gives the exit code.
+/// Reports an error with its causes, and returns the exit code.
 pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
     if matches!(error.downcast_ref(), Some(OutputError::NobodyReads)) {
         return ExitCode::SUCCESS;
@@ -106,22 +105,27 @@ pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Tells an error and what caused it on standard error.
+/// Prints an error with its causes on standard error.
 pub(crate) fn report(error: &(dyn Error + 'static)) {
     let word = "error:".style(Style::new().red().bold()).to_string();
     to_stderr(&format!("{word} {}\n", chain(error)));
 }
 
-/// Help and version are answers, anything else is a mistake in the arguments.
+/// Prints what clap returned instead of arguments: help, the version, or an error in the arguments.
 ///
-/// clap's own exit code for mistakes is 2, which means "there is something to do" to whoever scripts a plan.
-pub(crate) fn told_by_clap(answer: &clap::Error) -> ExitCode {
+/// clap's own exit code for an error is 2. A script that runs `enroller plan` would take that for "changes are pending".
+pub(crate) fn print_clap_answer(answer: &clap::Error) -> ExitCode {
     let printed = answer.print();
     match (answer.use_stderr(), printed.map_err(OutputError::from)) {
         (false, Ok(()) | Err(OutputError::NobodyReads)) => ExitCode::SUCCESS,
         (false, Err(error)) => failed(&error.into()),
         (true, _) => ExitCode::FAILURE,
     }
+}
+
+/// A number with its noun: "1 VPC", "2 VPCs". The noun must form its plural with an s.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn chain(error: &(dyn Error + 'static)) -> String {
@@ -136,7 +140,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 }
 
 fn to_stderr(text: &str) {
-    // The exit code tells what happened even where standard error is closed; nothing else could be done about it.
+    // If standard error is closed, the message is lost, and only the exit code shows what happened.
     drop(anstream::stderr().lock().write_all(text.as_bytes()));
 }
 
@@ -144,14 +148,14 @@ fn to_stderr(text: &str) {
 pub(crate) mod testing {
     use super::*;
 
-    /// What a command prints when `print` is given the output of a pipe.
+    /// What `print` writes to a pipe.
     pub(crate) fn printed(print: impl FnOnce(&mut Output<Vec<u8>>)) -> String {
         let mut out = Output { writer: Vec::new(), colours: false };
         print(&mut out);
         String::from_utf8(out.writer).unwrap()
     }
 
-    /// An output whose reader is gone.
+    /// A pipe whose reader has closed it.
     pub(crate) struct Closed;
 
     impl Write for Closed {
@@ -163,7 +167,7 @@ pub(crate) mod testing {
         }
     }
 
-    /// Prints to nobody.
+    /// An output whose reader has closed it.
     pub(crate) fn to_nobody() -> Output<Closed> {
         Output { writer: Closed, colours: false }
     }
@@ -176,27 +180,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_told_with_everything_that_caused_it() {
+    fn an_error_is_reported_with_all_its_causes() {
         let cause = io::Error::other("the disk is gone");
         let error = Err::<(), _>(OutputError::Write(cause)).context("the report is incomplete").unwrap_err();
         assert_eq!(
             chain(error.as_ref()),
-            "the report is incomplete\n  caused by: standard output cannot be written to\n  caused by: the disk is gone"
+            "the report is incomplete\n  caused by: cannot write to standard output\n  caused by: the disk is gone"
         );
     }
 
     #[test]
-    fn a_reader_who_has_seen_enough_is_no_failure() {
+    fn a_reader_that_closes_the_pipe_is_not_a_failure() {
         let error = testing::to_nobody().line("text").unwrap_err();
         assert!(matches!(error, OutputError::NobodyReads));
         assert_eq!(failed(&error.into()), ExitCode::SUCCESS);
         let full = OutputError::from(io::Error::from(ErrorKind::StorageFull));
         assert!(matches!(full, OutputError::Write(_)));
     }
+
     #[test]
-    fn styles_are_for_those_who_want_them() {
+    fn styles_appear_only_if_the_output_shows_colours() {
         let out = Output { writer: Vec::new(), colours: true };
         assert_eq!(out.styled("x", Style::new().bold()), "\u{1b}[1mx\u{1b}[0m");
         assert_eq!(testing::to_nobody().styled("x", Style::new().bold()), "x");
+    }
+
+    #[test]
+    fn one_thing_is_singular_and_every_other_number_plural() {
+        let counts = [0, 1, 2].map(|number| count(number, "account-Region"));
+        assert_eq!(counts, ["0 account-Regions", "1 account-Region", "2 account-Regions"]);
     }
 }

@@ -1,17 +1,20 @@
-//! Progress of work on many accounts.
+//! A progress bar for work on many accounts.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar on standard error: accounts done, rate, errors, time left. Invisible where standard error is no terminal.
+use crate::output::count;
+
+/// A bar on standard error that shows the accounts done, the rate, the errors and the time left. It is invisible if
+/// standard error is not a terminal.
 pub(crate) struct Progress {
     bar: ProgressBar,
     errors: usize,
 }
 
 impl Progress {
-    /// A bar for this many accounts.
+    /// Shows a bar for this number of accounts.
     pub(crate) fn new(accounts: usize) -> Self {
         let bar = ProgressBar::new(accounts as u64);
         let template = "{spinner} {bar:30} {pos}/{len} accounts  {per_sec}  {msg}  {eta} left";
@@ -21,19 +24,19 @@ impl Progress {
         Self { bar, errors: 0 }
     }
 
-    /// One account more is done.
+    /// Counts one more account as done.
     pub(crate) fn done(&mut self, failed: bool) {
         self.errors += usize::from(failed);
-        self.bar.set_message(format!("{} errors", self.errors));
+        self.bar.set_message(count(self.errors, "error"));
         self.bar.inc(1);
     }
 
-    /// A line above the bar.
-    pub(crate) fn say(&self, text: &str) {
+    /// Prints a line above the bar.
+    pub(crate) fn line(&self, text: &str) {
         self.bar.println(text);
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }

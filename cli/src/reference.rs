@@ -1,4 +1,4 @@
-//! `enroller settings`: the reference of all settings, or the values in force.
+//! `enroller settings`: lists all settings, or the values in force.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use crate::args::SettingsCommandArgs;
 use crate::configuration::Configuration;
 use crate::output::Output;
 
-/// Lists the settings, or checks the values given and lists what is in force.
+/// Lists all settings with their defaults, or checks the given values and lists those in force.
 pub(crate) fn run(args: &SettingsCommandArgs) -> anyhow::Result<ExitCode> {
     let check = args.check || args.settings.config.is_some() || !args.settings.set.is_empty();
     let rows = if check {
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &SettingsCommandArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every setting: name, environment variable, default, meaning.
+/// A row per setting: name, environment variable, default, meaning.
 fn reference() -> Vec<Vec<String>> {
     let required = required();
     let rows = KEYS.iter().map(|&(key, default, meaning)| {
@@ -36,7 +36,7 @@ fn reference() -> Vec<Vec<String>> {
     std::iter::once(titles(&["SETTING", "ENVIRONMENT", "DEFAULT", "MEANING"])).chain(rows).collect()
 }
 
-/// The value of every setting and where it comes from.
+/// A row per setting: name, value, origin of the value.
 fn in_force(configuration: &Configuration) -> Vec<Vec<String>> {
     let rows = KEYS.iter().map(|&(key, default, _)| match configuration.given(key) {
         Some((value, origin)) => vec![key.to_owned(), value.to_owned(), origin.to_string()],
@@ -45,7 +45,7 @@ fn in_force(configuration: &Configuration) -> Vec<Vec<String>> {
     std::iter::once(titles(&["SETTING", "VALUE", "FROM"])).chain(rows).collect()
 }
 
-/// The settings that have no default and must be set: what is missing where nothing is set.
+/// The settings that have no default, which are those reported as missing if nothing is set.
 fn required() -> BTreeSet<&'static str> {
     let problems = Settings::from_lookup(|_| None).err().map(|error| error.0).unwrap_or_default();
     problems.into_iter().map(|problem| problem.key).collect()
@@ -55,10 +55,11 @@ fn titles(titles: &[&str]) -> Vec<String> {
     titles.iter().map(|title| (*title).to_owned()).collect()
 }
 
-/// Below this many columns wrapped cells cannot be read, and the terminal's own wrapping does less harm.
+/// The least terminal width, in columns, at which cells are wrapped. Narrower cells are unreadable, and the terminal's own
+/// wrapping does less harm.
 const NARROWEST: u16 = 120;
 
-/// Rows as wide as the terminal, or as wide as they are where there is none.
+/// The rows as a table, fitted to the width of the terminal if there is one.
 fn table(rows: &[Vec<String>], colours: bool) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_setting_has_a_line_of_its_own_and_only_what_has_no_default_is_required() {
+    fn every_setting_has_a_line_and_those_without_a_default_are_required() {
         let lines = table(&reference(), false);
         assert_eq!(lines.lines().count(), KEYS.len() + 1);
         let required: Vec<&str> =

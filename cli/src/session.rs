@@ -1,5 +1,5 @@
-//! Which AWS a command works on: the real one, with whatever credentials the environment gives, or a simulated
-//! organization in this process.
+//! Which AWS a command works on: the real one, with the credentials of the environment, or a simulated organization in
+//! this process.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,18 +26,17 @@ use crate::configuration::Configuration;
 #[cfg(feature = "sim")]
 use crate::simulated;
 
-/// What a command works with.
+/// A connection to AWS, with everything that commands need.
 pub(crate) struct Session {
-    pub(crate) context: Context,
-    ports: Ports,
-    writer: Arc<dyn DestinationWriter>,
-    doctor_ports: DoctorPorts,
-    /// The simulated AWS, whose time does not pass by itself.
+    pub(crate) engine: Engine,
+    /// The ports that only `doctor` needs.
+    pub(crate) inspection: DoctorPorts,
+    /// The simulated AWS, if there is one. Its time does not pass by itself.
+    sim: Option<Sim>,
     #[cfg(feature = "sim")]
-    sim: Option<enroller_sim::Sim>,
 }
 
-/// Commands print what came of their work themselves, from the reports.
+/// A log that discards everything, because commands print their results from the reports.
 struct NullLog;
 
 impl DecisionLog for NullLog {
@@ -46,7 +45,7 @@ impl DecisionLog for NullLog {
 }
 
 impl Session {
-    /// Connects as the arguments say.
+    /// Connects to the real AWS, or builds the simulated organization if `--sim` is given.
     pub(crate) async fn open(args: &ConnectionArgs) -> anyhow::Result<Self> {
         #[cfg(feature = "sim")]
         if args.sim {
@@ -100,7 +99,7 @@ impl Session {
         Ok(Granter::new(GrantPlanner::new(self.context.clone(), &self.ports, parts), Arc::clone(&self.writer)))
     }
 
-    /// Lets time pass.
+    /// Waits. Simulated time passes at once.
     pub(crate) async fn pause(&self, time: Duration) {
         #[cfg(feature = "sim")]
         if let Some(sim) = &self.sim {
@@ -111,16 +110,20 @@ impl Session {
     }
 
     /// The Regions of a selection.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the selection names a Region that is not enrolled.
     pub(crate) fn regions(&self, selection: &BackfillRequest) -> anyhow::Result<BTreeSet<Region>> {
         let enrolled = &self.context.settings.regions;
         if let Some(stray) = selection.regions.difference(enrolled).next() {
             let list: Vec<&str> = enrolled.iter().map(Region::as_str).collect();
-            anyhow::bail!("{stray} is not enrolled; enrolled are {}", list.join(", "));
+            anyhow::bail!("Region {stray} is not enrolled; the enrolled Regions are {}", list.join(", "));
         }
         Ok(selection.regions(&self.context.settings).clone())
     }
 
-    /// Whether the AWS behind it is the simulated one.
+    /// Whether the commands work on a simulated AWS.
     pub(crate) fn is_simulated(&self) -> bool {
         #[cfg(feature = "sim")]
         return self.sim.is_some();
@@ -129,7 +132,11 @@ impl Session {
     }
 }
 
-/// The accounts of a selection; those that were named and are not in the organization are an error.
+/// The accounts of a selection.
+///
+/// # Errors
+///
+/// Fails if the selection names an account that is not in the organization, or matches no account.
 pub(crate) fn select(selection: &BackfillRequest, accounts: Vec<Account>) -> anyhow::Result<Vec<Account>> {
     for named in &selection.accounts {
         let known = accounts.iter().any(|account| account.id == *named);
@@ -137,8 +144,8 @@ pub(crate) fn select(selection: &BackfillRequest, accounts: Vec<Account>) -> any
     }
     let chosen: Vec<Account> = accounts.into_iter().filter(|account| selection.includes(account)).collect();
     if chosen.is_empty() {
-        return Err(anyhow::anyhow!("no account of the organization fits --account, --ou and --exclude"))
-            .context("nothing is selected");
+        return Err(anyhow::anyhow!("no account in the organization matches --account, --ou and --exclude"))
+            .context("the selection is empty");
     }
     Ok(chosen)
 }

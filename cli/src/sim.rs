@@ -1,4 +1,4 @@
-//! `enroller sim`: the simulated AWS over HTTP.
+//! `enroller sim`: serves the simulated AWS over HTTP.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use crate::args::{Limits, SimArgs};
 use crate::configuration::Configuration;
 use crate::output::Output;
 
-/// What the first line tells.
+/// The JSON object on the first line of the output.
 #[derive(Debug, Serialize)]
 struct Ready {
     endpoint: String,
@@ -23,22 +23,22 @@ struct Ready {
     home_region: String,
     management_account: Keys,
     central_account: Keys,
-    /// All accounts of the organization, the two above included.
+    /// All accounts of the organization, including the two above.
     member_accounts: Vec<String>,
     regions: Vec<String>,
     installed: bool,
     member_role: String,
     external_id: Option<String>,
-    /// The first destination of each Region, by ARN. Made only with `--installed`.
+    /// The ARN of the first destination in each Region. The destinations exist only with `--installed`.
     destinations: BTreeMap<String, String>,
-    /// Sessions of the functions' roles by the role's name, as Lambda gives them to a function; valid for an hour.
-    /// Made only with `--installed`.
+    /// Credentials of the functions' roles by role name, as Lambda gives them to a function. They are valid for an hour
+    /// and exist only with `--installed`.
     function_roles: BTreeMap<String, RoleKeys>,
-    /// Settings for commands that work on this installation, as the environment sets them.
+    /// Environment variables with the settings for commands that work on this installation.
     environment: BTreeMap<String, String>,
 }
 
-/// An account whose access keys may do everything in it.
+/// An account with access keys that have full access to it.
 #[derive(Debug, Serialize)]
 struct Keys {
     id: String,
@@ -53,7 +53,7 @@ impl Keys {
     }
 }
 
-/// A session of a role.
+/// Credentials of a role session.
 #[derive(Debug, Serialize)]
 struct RoleKeys {
     access_key_id: String,
@@ -61,7 +61,7 @@ struct RoleKeys {
     session_token: Option<String>,
 }
 
-/// Sessions of those function roles that exist.
+/// Sessions of the function roles that exist.
 fn function_roles(sim: &Sim) -> BTreeMap<String, RoleKeys> {
     let session = |(function, role): (&str, &str)| {
         let keys = sim.role_session(&sim.central(), role, function)?;
@@ -85,19 +85,19 @@ fn organization(args: &SimArgs, regions: Vec<String>) -> Sim {
 pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
-    let endpoint = format!("http://{}", listener.local_addr().context("the listening address is not known")?);
+    let endpoint = format!("http://{}", listener.local_addr().context("cannot determine the listening address")?);
     let regions: Vec<String> = args.regions.iter().map(ToString::to_string).collect();
     let sim = organization(args, regions.clone());
     let given = Configuration::of_flags(&args.set)?;
     let given: Vec<(&str, &str)> = given.iter().map(|(key, value)| (*key, value.as_str())).collect();
     let settings = installation_settings(&sim, &regions, &given)?;
-    // Clients come with the account's own keys.
+    // Clients use the account's own keys.
     let operator = format!("arn:aws:iam::{}:root", settings.central_account);
     let stacks = Installation::new(sim.clone(), settings.clone()).operated_by(&operator);
     if args.installed {
         install(&sim, &stacks, &settings)?;
     }
-    // What comes before is not what a user measures.
+    // The calls of the installation must not be slow, and must not count in the user's statistics.
     sim.with(|world| {
         world.settings.latency_ms = args.latency_ms;
         world.stats.reset();
@@ -117,7 +117,7 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
         function_roles: function_roles(&sim),
         environment: environment(&settings, &given),
     };
-    // Whoever reads the line may tell it to stop at once.
+    // Signals are handled before the line is printed, because its reader may stop the command at once.
     let stop = crate::interrupt::interrupted();
     let mut out = Output::stdout();
     out.json(&ready)?;
@@ -126,8 +126,8 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Roles, rules and queues by the stacks; destinations as the granter would make them.
-fn install(sim: &Sim, stacks: &Installation, settings: &Settings) -> anyhow::Result<()> {
+/// Deploys the stacks with roles, rules and queues, and creates the destinations.
+async fn install(sim: &Sim, stacks: &Installation, settings: &Settings) -> anyhow::Result<()> {
     stacks.deploy_center()?;
     for account in sim.members() {
         stacks.deploy_member(&account)?;

@@ -1,4 +1,4 @@
-//! The organization that commands with `--sim` work on: enrolled once, and then some things went wrong.
+//! The organization that commands with `--sim` work on. It was enrolled once and then partly broken.
 
 use anyhow::Context;
 use enroller_lab::people::Person;
@@ -8,31 +8,31 @@ use enroller_sim::organizations::AccountState;
 use enroller_sim::world::ServiceControlDeny;
 use serde_json::json;
 
-/// Long enough in virtual time for everything to settle: a day.
+/// A day, which is long enough in virtual time for everything to settle.
 const DAY_MS: u64 = 86_400_000;
 
 const REGIONS: [&str; 2] = ["eu-west-1", "us-east-1"];
 
-/// Builds it. The story is the same every time, so that documents and people can refer to it.
+/// Builds the organization. The result is the same every time, so that documents can refer to it.
 pub(crate) async fn organization(accounts: usize, vpcs: usize) -> anyhow::Result<Lab> {
     let regions = REGIONS.iter().map(|region| (*region).to_owned()).collect();
     let organization = SimBuilder { accounts, regions, vpcs, ..SimBuilder::default() };
-    let lab = Lab::new(&LabOptions { organization, settings: Vec::new() }).context("the simulation cannot be built")?;
+    let lab = Lab::new(&LabOptions { organization, settings: Vec::new() }).context("cannot build the simulation")?;
     let members = lab.sim.members();
     let ordinary: Vec<String> =
         members.iter().filter(|id| **id != lab.sim.management() && **id != lab.sim.central()).cloned().collect();
-    // Everything but the last third has been enrolled; these have no member stack yet.
+    // The last third of the accounts has no member stack yet. All others are enrolled.
     let enrolled = ordinary.len() - ordinary.len() / 3;
     for account in members.iter().filter(|id| !ordinary[enrolled..].contains(*id)) {
         lab.stacks.deploy_member(account)?;
     }
     lab.sweep(json!({ "reason": "first backfill" })).await?;
     lab.settle(DAY_MS).await?;
-    // They have it now, all but the last one.
+    // Now they get the member stack, except the last one.
     for account in ordinary[enrolled..].iter().filter(|id| Some(*id) != ordinary.last()) {
         lab.stacks.deploy_member(account)?;
     }
-    things_go_wrong(&lab, &ordinary[..enrolled]).await?;
+    break_things(&lab, &ordinary[..enrolled]).await?;
     if let [.., denied, _] = ordinary.as_slice() {
         let deny = ServiceControlDeny { region: Some(REGIONS[1].to_owned()), action_prefix: "ec2:".to_owned() };
         lab.sim.with(|world| world.accounts.get_mut(denied).map(|account| account.denies.push(deny)));
@@ -40,25 +40,25 @@ pub(crate) async fn organization(accounts: usize, vpcs: usize) -> anyhow::Result
     Ok(lab)
 }
 
-/// What the simulation itself decides.
-const OF_THE_SIMULATION: [&str; 4] = ["central_account", "organization_id", "home_region", "regions"];
+/// Settings that the simulation determines.
+const DETERMINED: [&str; 4] = ["central_account", "organization_id", "home_region", "regions"];
 
-/// Changes settings of the installation, so that a plan shows what the change would mean.
+/// Changes settings of the installation, so that a plan shows the effect.
 pub(crate) fn reconfigure(lab: &mut Lab, changes: &[(&'static str, String)]) -> anyhow::Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
     for (key, _) in changes {
-        anyhow::ensure!(!OF_THE_SIMULATION.contains(key), "{key} cannot be set with --sim: the simulation decides it");
+        anyhow::ensure!(!DETERMINED.contains(key), "{key} cannot be set with --sim: the simulation determines it");
     }
     let changes: Vec<(&str, &str)> = changes.iter().map(|(key, value)| (*key, value.as_str())).collect();
     Ok(lab.reconfigure(&changes)?)
 }
 
-/// One thing each, in as many of the enrolled accounts as there are.
-async fn things_go_wrong(lab: &Lab, enrolled: &[String]) -> anyhow::Result<()> {
+/// Breaks a different thing in each of the first enrolled accounts.
+async fn break_things(lab: &Lab, enrolled: &[String]) -> anyhow::Result<()> {
     let home = REGIONS[0];
-    // Nothing that happens now may be repaired by the functions.
+    // The functions do not run any more, so they repair none of this.
     for (number, account) in enrolled.iter().enumerate() {
         let person = Person::of(&lab.sim, account, home);
         match number {

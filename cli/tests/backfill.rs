@@ -1,6 +1,6 @@
-//! `enroller backfill`, `plan` and `coverage`: the real binary against the simulated AWS over HTTP.
+//! The real binary's `backfill`, `plan`, `coverage` and `grants` against the simulated AWS over HTTP.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot continue has failed")]
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
@@ -74,11 +74,11 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_accounts_take_at_most_860_calls_and_a_second_run_at_most_460_without_a_change() {
+async fn fifty_accounts_take_860_calls_and_a_second_run_460_and_no_change() {
     let served = Served::new(50, 4).await;
     let first = served.run(&["backfill", "--yes"]).await;
     assert!(first.status.success(), "{}{}", text(&first.stdout), text(&first.stderr));
-    // The destinations are made in this run too: two calls that an installation has behind it.
+    // This run also creates the destinations, with two calls that a real installation has made before.
     let calls = served.calls();
     assert!(calls <= 860 + 2, "{calls} calls");
     let state = audit(&served.sim, &REGIONS.map(str::to_owned));
@@ -108,18 +108,18 @@ async fn three_broken_accounts_are_explained_and_the_other_47_enrolled() {
     let done = served.run(&["backfill", "--yes"]).await;
     assert_eq!(done.status.code(), Some(1));
     assert_eq!(served.uncovered(), 3 * 2 * 2, "two VPCs in two Regions of each broken account");
-    let told = text(&done.stdout);
+    let shown = text(&done.stdout);
     for account in &broken {
-        assert!(told.contains(account), "{told}");
+        assert!(shown.contains(account), "{shown}");
     }
-    assert!(told.contains("sts:AssumeRole") && told.contains("deploy the member stack"), "{told}");
-    assert!(told.contains("service control policy"), "{told}");
-    assert!(told.contains("SUSPENDED"), "{told}");
-    assert!(told.contains("request: "), "{told}");
+    assert!(shown.contains("sts:AssumeRole") && shown.contains("deploy the member stack"), "{shown}");
+    assert!(shown.contains("service control policy"), "{shown}");
+    assert!(shown.contains("SUSPENDED"), "{shown}");
+    assert!(shown.contains("request: "), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_tells_by_its_exit_code_whether_there_is_something_to_do_and_changes_nothing() {
+async fn a_plan_shows_pending_changes_by_its_exit_code_and_changes_nothing() {
     let served = Served::new(4, 1).await;
     let plan = served.run(&["plan", "--format", "json"]).await;
     assert_eq!(plan.status.code(), Some(2), "{}", text(&plan.stderr));
@@ -139,7 +139,7 @@ async fn a_plan_tells_by_its_exit_code_whether_there_is_something_to_do_and_chan
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_selection_narrows_accounts_and_regions_and_names_what_it_does_not_find() {
+async fn a_selection_narrows_accounts_and_regions_and_names_unknown_ones() {
     let served = Served::new(4, 0).await;
     let account = served.sim.members()[3].clone();
     let done = served.run(&["backfill", "--yes", "--account", &account, "--region", "us-east-1"]).await;
@@ -157,7 +157,7 @@ async fn a_selection_narrows_accounts_and_regions_and_names_what_it_does_not_fin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_terminal_nothing_is_changed_unless_yes_is_said() {
+async fn without_a_terminal_nothing_is_changed_unless_yes_is_given() {
     let served = Served::new(2, 0).await;
     let done = served.run(&["backfill"]).await;
     assert_eq!(done.status.code(), Some(1));
@@ -166,7 +166,7 @@ async fn without_a_terminal_nothing_is_changed_unless_yes_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_grants_are_listed_and_a_dry_sync_says_what_it_would_write() {
+async fn grants_are_listed_and_a_dry_sync_shows_what_it_would_write() {
     let served = Served::new(3, 0).await;
     let dry = served.run(&["grants", "sync", "--dry-run"]).await;
     assert_eq!(dry.status.code(), Some(2));
@@ -182,7 +182,7 @@ async fn the_grants_are_listed_and_a_dry_sync_says_what_it_would_write() {
     assert_eq!(shards[0]["accounts"].as_array().unwrap().len(), 3);
 }
 
-/// Who is granted in a Region, as the policies in the simulation have it.
+/// The accounts granted in a Region, read from the policies in the simulation.
 fn granted(served: &Served, region: &str) -> Vec<String> {
     let central = served.sim.central();
     let policies: Vec<Value> = served.sim.with(|world| {
@@ -198,7 +198,7 @@ fn granted(served: &Served, region: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plan_and_backfill_of_a_selection_write_the_grants_of_the_selection_and_no_others() {
+async fn plan_and_backfill_of_a_selection_write_only_its_grants() {
     let served = Served::new(6, 0).await;
     let account = served.sim.members()[3].clone();
     let selection = ["--account", &account, "--region", "us-east-1"];
@@ -216,7 +216,7 @@ async fn plan_and_backfill_of_a_selection_write_the_grants_of_the_selection_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_departed_account_keeps_its_grant_in_a_backfill_of_somebody_else() {
+async fn a_departed_account_keeps_its_grant_in_a_backfill_of_another() {
     let served = Served::new(6, 0).await;
     assert!(served.run(&["backfill", "--yes"]).await.status.success());
     let (departed, other) = (served.sim.members()[3].clone(), served.sim.members()[4].clone());
@@ -228,7 +228,7 @@ async fn a_departed_account_keeps_its_grant_in_a_backfill_of_somebody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_from_a_file_is_carried_out_and_refused_once_things_have_moved_on() {
+async fn a_plan_from_a_file_is_carried_out_but_refused_after_changes() {
     let served = Served::new(4, 1).await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("today.plan").to_str().unwrap().to_owned();
@@ -237,7 +237,7 @@ async fn a_plan_from_a_file_is_carried_out_and_refused_once_things_have_moved_on
     let made = served.calls();
 
     let narrowed = served.run(&["backfill", "--yes", "--plan", &file, "--account", &account]).await;
-    assert_eq!(narrowed.status.code(), Some(1), "the file says what it is about");
+    assert_eq!(narrowed.status.code(), Some(1), "the file contains the selection");
 
     let vpc = served.sim.with(|world| world.put_vpc(&account, "eu-west-1", "10.9.0.0/16", false));
     let refused = served.run(&["backfill", "--yes", "--plan", &file]).await;
@@ -258,7 +258,7 @@ async fn a_plan_from_a_file_is_carried_out_and_refused_once_things_have_moved_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_no_plan_or_of_another_organization_is_refused() {
+async fn a_file_that_is_not_a_plan_or_of_another_organization_is_refused() {
     let (served, other) = (Served::new(3, 0).await, Served::new(4, 0).await);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("plan").to_str().unwrap().to_owned();

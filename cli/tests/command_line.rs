@@ -1,6 +1,6 @@
 //! The real `enroller` binary, as a user runs it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot continue has failed")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 fn enroller(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_enroller"));
-    // An ambient profile, setting or colour wish of whoever runs the tests must not change what they see.
+    // A profile, setting or colour preference in the tester's environment must not change the output.
     command.env_clear().args(arguments).stdin(Stdio::null());
     command
 }
@@ -43,7 +43,7 @@ fn create_vpc() -> Value {
 }
 
 #[test]
-fn the_demo_covers_everything_and_says_so_in_json() {
+fn the_demo_covers_everything_and_reports_it_as_json() {
     let done = output(&["demo", "--accounts", "5", "--regions", "2", "--vpcs", "1", "--json"]);
     assert!(done.status.success(), "{}", text(&done.stderr));
     let summary: Value = serde_json::from_slice(&done.stdout).unwrap();
@@ -64,11 +64,11 @@ fn the_demo_tells_the_same_story_for_the_same_seed() {
 fn the_demo_without_a_terminal_has_no_colours_and_no_bars() {
     let shown = text(&output(&["demo", "--accounts", "3", "--regions", "1", "--vpcs", "1"]).stdout);
     assert!(!shown.contains('\u{1b}') && !shown.contains('\r'));
-    assert!(shown.contains("All is covered"), "{shown}");
+    assert!(shown.contains("every account granted on exactly one destination"), "{shown}");
 }
 
 #[test]
-fn explain_event_gives_one_line_for_each_event_and_goes_on_after_bad_input() {
+fn explain_event_prints_a_line_per_event_and_continues_after_bad_input() {
     let directory = tempfile::tempdir().unwrap();
     let good = file(&directory, "good.json", &create_vpc().to_string());
     let bad = file(&directory, "bad.json", "{\n  \"source\": oops\n}");
@@ -99,7 +99,7 @@ fn explain_event_reads_standard_input() {
 }
 
 #[test]
-fn sim_tells_where_it_serves_and_stops_when_told() {
+fn sim_prints_its_endpoint_and_stops_on_sigterm() {
     let mut child =
         enroller(&["sim", "--listen", "127.0.0.1:0", "--accounts", "3", "--regions", "eu-west-1", "--installed"])
             .stdout(Stdio::piped())
@@ -114,13 +114,13 @@ fn sim_tells_where_it_serves_and_stops_when_told() {
     assert!(ready["destinations"]["eu-west-1"].as_str().unwrap().ends_with("destination:VPCFlowLogsDestination"));
     assert!(ready["function_roles"]["VpcFlowLogsEnrollerBackfill"]["session_token"].is_string());
     // SIGTERM, as an init system or a test harness sends it.
-    let told = Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    assert!(told.success());
+    let sent = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(sent.success());
     assert!(child.wait().unwrap().success());
 }
 
 #[test]
-fn mistakes_are_told_on_standard_error_without_a_backtrace() {
+fn errors_are_reported_on_standard_error_without_a_backtrace() {
     for arguments in [vec!["demo", "--accounts", "1"], vec!["nonsense"], vec!["settings", "--check"]] {
         let done = enroller(&arguments).env("RUST_BACKTRACE", "1").output().unwrap();
         assert_eq!(done.status.code(), Some(1), "{arguments:?}");
@@ -129,7 +129,7 @@ fn mistakes_are_told_on_standard_error_without_a_backtrace() {
     }
 }
 
-/// `enroller` with an environment in which everything real is present and answers nobody.
+/// Runs `enroller` with complete settings and credentials for an endpoint that never answers.
 fn with_real_settings(arguments: &[&str], endpoint: &str) -> Output {
     let settings = [
         ("AWS_ENDPOINT_URL", endpoint),
@@ -146,7 +146,7 @@ fn with_real_settings(arguments: &[&str], endpoint: &str) -> Output {
 }
 
 #[test]
-fn a_simulated_sync_is_simulated_wherever_the_flag_stands() {
+fn a_simulated_sync_is_simulated_with_the_flag_in_any_position() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -159,7 +159,7 @@ fn a_simulated_sync_is_simulated_wherever_the_flag_stands() {
 }
 
 #[test]
-fn a_settings_file_that_is_not_there_fails_wherever_the_flag_stands() {
+fn a_missing_settings_file_fails_with_the_flag_in_any_position() {
     for arguments in [
         ["grants", "--config", "/nonexistent.toml", "sync", "--dry-run"],
         ["grants", "sync", "--dry-run", "--config", "/nonexistent.toml"],
@@ -171,7 +171,7 @@ fn a_settings_file_that_is_not_there_fails_wherever_the_flag_stands() {
 }
 
 #[test]
-fn a_setting_given_with_a_simulation_counts_and_one_that_the_simulation_decides_is_refused() {
+fn sim_accepts_settings_except_those_the_simulation_determines() {
     let plan = |setting: &str| output(&["plan", "--sim", "--set", setting]);
     assert!(text(&plan("retention_days=90").stdout).contains("set-retention"));
     let refused = plan("central_account=111122223333");

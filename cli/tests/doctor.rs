@@ -1,6 +1,6 @@
-//! `enroller doctor`, the real binary: on the simulation in its process, and with credentials over HTTP.
+//! The real binary's `enroller doctor`, on the simulation in its process and with credentials over HTTP.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot continue has failed")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 fn enroller(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_enroller"));
-    // An ambient profile, setting or colour wish of whoever runs the tests must not change what they see.
+    // A profile, setting or colour preference in the tester's environment must not change the output.
     command.env_clear().args(arguments).stdin(Stdio::null());
     command
 }
@@ -18,7 +18,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A simulated AWS with an installation on it, gone when this is dropped.
+/// A simulated AWS with an installation on it. Its process ends when this value is dropped.
 struct Served {
     process: Child,
     ready: Value,
@@ -61,14 +61,14 @@ impl Drop for Served {
 }
 
 #[test]
-fn the_simulated_organization_is_examined_and_what_went_wrong_is_told_with_its_remedy() {
+fn problems_of_the_simulated_organization_are_shown_with_a_fix() {
     let done = enroller(&["doctor", "--sim", "--all"]).output().unwrap();
     let shown = text(&done.stdout);
     assert_eq!(done.status.code(), Some(1), "{shown}{}", text(&done.stderr));
     for expected in [
-        "enrollments-dead: it has 6 messages",
-        "VpcFlowLogsEnrollerMember cannot be assumed",
-        "mend  deploy the member stack to this account",
+        "enrollments-dead: 6 messages",
+        "VpcFlowLogsEnrollerMember cannot be ",
+        "fix   deploy the member stack to this account",
         "PublishFlowLogs: the role does not exist",
         "Something does not work: ",
     ] {
@@ -78,13 +78,13 @@ fn the_simulated_organization_is_examined_and_what_went_wrong_is_told_with_its_r
 }
 
 #[test]
-fn a_live_installation_is_examined_with_credentials_from_the_environment() {
+fn an_installation_is_checked_with_credentials_from_the_environment() {
     let served = Served::start();
     let done = served.run(&["doctor", "--format", "json"]);
     let report: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{}", text(&done.stderr)));
     let bad: Vec<&Value> =
         report["checks"].as_array().unwrap().iter().filter(|check| check["status"] != "ok").collect();
-    // Nobody has been granted yet: destinations are there, and their policies are not.
+    // No account has been granted yet. The destinations exist, but their policies do not.
     assert!(bad.iter().all(|check| check["group"] == "Destinations and grants"), "{bad:#?}");
     assert!(bad.iter().any(|check| check["id"] == "destination-policy" && check["remedy"] != ""), "{bad:#?}");
     assert_eq!(done.status.code(), Some(1));
@@ -94,11 +94,11 @@ fn a_live_installation_is_examined_with_credentials_from_the_environment() {
     assert!(synced.status.success(), "{}{}", text(&synced.stdout), text(&synced.stderr));
     let healthy = served.run(&["doctor"]);
     assert_eq!(healthy.status.code(), Some(0), "{}{}", text(&healthy.stdout), text(&healthy.stderr));
-    assert!(text(&healthy.stdout).contains("All is well: "), "{}", text(&healthy.stdout));
+    assert!(text(&healthy.stdout).contains("All checks passed: "), "{}", text(&healthy.stdout));
 }
 
 #[test]
-fn a_caller_of_another_account_is_told_and_nothing_else() {
+fn for_a_caller_of_another_account_only_that_is_reported() {
     let served = Served::start();
     let done = served.run_as("management_account", &["doctor"]);
     let shown = text(&done.stdout);

@@ -1,4 +1,5 @@
-//! `enroller backfill --function`: the deployed function queues the work, and the queues are watched until it is done.
+//! `enroller backfill --function`: invokes the deployed function, which queues the work, and watches the queues until
+//! they are empty.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,25 +13,25 @@ use serde_json::{Value, json};
 
 use crate::args::{BackfillArgs, SelectionArgs};
 use crate::configuration::Configuration;
-use crate::output::{Output, ask};
+use crate::output::{Output, ask, count};
 
-/// How often the queues are looked at.
+/// The time between two looks at the queues.
 const INTERVAL: Duration = Duration::from_secs(3);
 
-/// SQS's figures are approximate: the queues count as empty when they were so this often in a row.
+/// How many times in a row the queues must be empty. SQS's figures are approximate, so one time is not enough.
 const EMPTY_LOOKS: usize = 3;
 
 pub(super) async fn run(args: &BackfillArgs, function: &str) -> anyhow::Result<ExitCode> {
     let settings = Configuration::load(&args.connection.settings)?.settings()?;
-    // A backfill whose time runs out goes on through a queue of its own; while that is not empty, it is not done.
+    // A backfill that runs out of time continues through a queue of its own. It is not done while that queue has messages.
     let queues = [&settings.enrollments_queue_url, &settings.grants_queue_url, &settings.backfill_queue_url];
     let queues: Option<Vec<String>> = queues.into_iter().cloned().collect();
     let queues =
-        queues.context("set enrollments_queue_url, grants_queue_url and backfill_queue_url, to be able to follow")?;
+        queues.context("set enrollments_queue_url, grants_queue_url and backfill_queue_url to watch the queues")?;
     let deployed = Connection::connect(Arc::new(settings)).await.deployed();
     if !args.yes {
         let dry = deployed.invoke(function, &request(&args.selection, true)).await?;
-        if !ask(&format!("{dry:#}\nGo ahead? [y/N] "))? {
+        if !ask(&format!("{dry:#}\nProceed? [y/N] "))? {
             return Ok(ExitCode::FAILURE);
         }
     }
@@ -41,11 +42,14 @@ pub(super) async fn run(args: &BackfillArgs, function: &str) -> anyhow::Result<E
     let left = follow(&deployed, &queues).await?;
     let code = match left {
         0 => {
-            out.line("The queues are empty. `enroller coverage` tells what came of it.")?;
+            out.line("The queues are empty. Run `enroller coverage` to see the result.")?;
             ExitCode::SUCCESS
         }
         left => {
-            out.line(&format!("Interrupted: {left} messages are left, and worked on without this command."))?;
+            out.line(&format!(
+                "Interrupted: {} left, which the functions process without this command.",
+                messages(left)
+            ))?;
             ExitCode::FAILURE
         }
     };
@@ -58,7 +62,12 @@ fn request(selection: &SelectionArgs, dry_run: bool) -> Value {
     json!(BackfillRequest { dry_run, reason, ..selection.request() })
 }
 
-/// Watches the queues until they are empty or Ctrl-C; gives what is left.
+/// A number of messages, as text.
+fn messages(number: u64) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), "message")
+}
+
+/// Watches the queues until they are empty or the command is interrupted. Returns the number of messages left.
 async fn follow(deployed: &Deployed, queues: &[String]) -> anyhow::Result<u64> {
     let bar = ProgressBar::new_spinner();
     bar.set_style(
@@ -72,7 +81,7 @@ async fn follow(deployed: &Deployed, queues: &[String]) -> anyhow::Result<u64> {
         for queue in queues {
             left += deployed.queue_depth(queue).await?;
         }
-        bar.set_message(format!("{left} messages on the queues"));
+        bar.set_message(format!("{} in the queues", messages(left)));
         empty = if left == 0 { empty + 1 } else { 0 };
         if empty >= EMPTY_LOOKS {
             bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! `enroller backfill`: grants, then every account of the selection, several at once.
+//! `enroller backfill`: syncs the grants, then reconciles the selected accounts, several at once.
 
 mod deployed;
 mod outcome;
@@ -21,20 +21,23 @@ use futures::stream::{FuturesUnordered, StreamExt};
 
 use crate::args::BackfillArgs;
 use crate::interrupt::Stop;
-use crate::output::{Output, ask};
+use crate::output::{Output, ask, count};
 use crate::plan::{OrganizationSnapshot, PlanFile, PlanReport, grant_work, plan_for, summary_line};
 use crate::progress::Progress;
 use crate::session::{Session, select};
 use outcome::Outcomes;
 
-/// Further passes over accounts whose trouble passes by itself within seconds: a fresh grant or role, throttling.
+/// Further passes over accounts whose problem may resolve itself within seconds: a new grant or role, throttling.
 const PASSES: usize = 3;
 
-/// Before each further pass.
+/// The wait before each further pass.
 const PAUSE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(args.yes || std::io::stdin().is_terminal(), "standard input is no terminal to ask on; use --yes");
+    anyhow::ensure!(
+        args.yes || std::io::stdin().is_terminal(),
+        "cannot prompt: standard input is not a terminal (use --yes)"
+    );
     if let Some(function) = &args.function {
         return deployed::run(args, function).await;
     }
@@ -74,7 +77,8 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
     Ok(if outcomes.all_well() && !interrupted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Makes the plan, compares it with the one of the file, and asks unless told not to. `None` where the answer is no.
+/// Makes the plan, compares it with the one in the file, and asks unless `--yes` is given. Returns `None` if the answer
+/// is no.
 async fn agreed(
     session: &Session,
     planner: &GrantPlanner,
@@ -98,7 +102,8 @@ async fn grant(granter: &Granter, selection: &BackfillRequest, seen: Option<&Org
     granter.sync(&work, &mut Metrics::default()).await
 }
 
-/// Goes over the accounts until none is left that a moment's patience may help. Returns whether it was interrupted.
+/// Reconciles the accounts, and again those whose problem may resolve itself soon, up to [`PASSES`] more times. Returns
+/// whether it was interrupted.
 async fn passes(
     session: &Session,
     mut left: Vec<AccountWork>,
@@ -142,7 +147,7 @@ fn work(
     AccountWork { account, regions: regions.clone(), destinations: assigned.collect(), approved: None }
 }
 
-/// Whether an account's trouble may be over in seconds.
+/// Whether an account has a problem that may resolve itself within seconds.
 fn passes_soon(report: &AccountReport) -> bool {
     let errors = report.account_regions.iter().flat_map(|at| &at.errors);
     errors.map(ReconcileError::disposition).any(|disposition| {
@@ -153,7 +158,8 @@ fn passes_soon(report: &AccountReport) -> bool {
     })
 }
 
-/// Works on the accounts, `concurrency` at once. After Ctrl-C no account is begun and those under way are finished.
+/// Reconciles the accounts, `concurrency` at once. After Ctrl-C, no further account is started and those in progress are
+/// finished. Returns whether it was interrupted.
 async fn one_pass(
     enroller: &Enroller,
     accounts: Vec<AccountWork>,
@@ -177,7 +183,7 @@ async fn one_pass(
         tokio::select! {
             () = stop.wait(), if !interrupted => {
                 interrupted = true;
-                progress.say(&format!("Interrupted: finishing {} accounts under way", running.len()));
+                progress.line(&format!("Interrupted: finishing {} in progress", count(running.len(), "account")));
             }
             finished = running.next() => {
                 let Some((work, report)) = finished else { break };

@@ -1,4 +1,4 @@
-//! What came of a backfill.
+//! The result of a backfill.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,18 +16,18 @@ use owo_colors::Style;
 use crate::coverage::table::printable;
 use crate::output::{Output, OutputError};
 
-/// The last word on every account.
+/// The latest report on every account, and the result of the sync of the grants.
 pub(super) struct Outcomes {
     accounts: BTreeMap<AccountId, AccountReport>,
     left_out: Vec<String>,
     grants_added: usize,
     grants_removed: usize,
     changes: usize,
-    /// Failures about the grants.
+    /// Failures of the sync of the grants.
     grant_failures: Vec<LogEntry>,
 }
 
-/// How many VPCs came out how.
+/// The number of VPCs with each result.
 #[derive(Default)]
 struct Counts {
     enrolled: usize,
@@ -55,13 +55,13 @@ impl Outcomes {
         self.left_out.push(format!("{} {}: {reason}", account.id, printable(&account.name)));
     }
 
-    /// Takes an account's report; one of a later pass replaces the one before, but for what that one changed.
+    /// Adds an account's report. A report of a later pass replaces the earlier one, whose changes still count.
     pub(super) fn add(&mut self, account: AccountId, report: AccountReport) {
         self.changes += report.changes();
         self.accounts.insert(account, report);
     }
 
-    /// Whether every VPC of the selection is covered, or left alone on purpose.
+    /// Whether every selected VPC is covered or deliberately left alone.
     pub(super) fn all_well(&self) -> bool {
         self.failures().next().is_none()
     }
@@ -98,7 +98,7 @@ impl Outcomes {
             ("grants removed", self.grants_removed),
             ("VPCs enrolled", counts.enrolled),
             ("VPCs repaired", counts.repaired),
-            ("VPCs covered before", counts.covered),
+            ("VPCs already covered", counts.covered),
             ("VPCs left alone", counts.left_alone),
             ("VPCs broken", counts.broken),
             ("VPCs failed", counts.failed),
@@ -121,12 +121,12 @@ impl Outcomes {
             failure(out, line)?;
         }
         if interrupted {
-            out.line("\nInterrupted: the accounts above are done, the others were not begun. Run it again to go on.")?;
+            out.line("\nInterrupted: the accounts counted above are done, the others were not started. Run the command again to continue.")?;
         }
         Ok(())
     }
 
-    /// Flow logs that had to go before their successors, so that records may be missing.
+    /// Flow logs that had to be deleted before their replacements were created, so records may be missing.
     fn print_gaps<W: Write>(&self, out: &mut Output<W>) -> Result<(), OutputError> {
         let account_regions = self.accounts.values().flat_map(|report| &report.account_regions);
         let gaps: Vec<&LogEntry> =
@@ -135,14 +135,16 @@ impl Outcomes {
             return Ok(());
         }
         let title = out.styled("Gaps", Style::new().yellow().bold());
-        out.line(&format!("\n{title}: AWS refused the new flow log beside the old one, which was deleted first"))?;
+        out.line(&format!(
+            "\n{title}: AWS rejected a second flow log, so the old one was deleted before its replacement was created"
+        ))?;
         for line in gaps {
-            out.line(&format!("  {}", place_and_cause(line)))?;
+            out.line(&format!("  {}", subject_and_cause(line)))?;
         }
         Ok(())
     }
 
-    /// Accounts and places that are left alone on purpose.
+    /// Accounts and account-Regions that are deliberately left alone.
     fn print_left_alone<W: Write>(&self, out: &mut Output<W>) -> Result<(), OutputError> {
         let account_regions = self.accounts.values().flat_map(|report| &report.account_regions);
         let skipped: Vec<&LogEntry> = account_regions
@@ -158,7 +160,7 @@ impl Outcomes {
             out.line(&format!("  {text}"))?;
         }
         for line in skipped {
-            out.line(&format!("  {}", place_and_cause(line)))?;
+            out.line(&format!("  {}", subject_and_cause(line)))?;
         }
         Ok(())
     }
@@ -171,14 +173,19 @@ fn is_failure(line: &LogEntry) -> bool {
     }
 }
 
-fn place_and_cause(line: &LogEntry) -> String {
+fn subject_and_cause(line: &LogEntry) -> String {
     let account = line.account.map(|id| id.to_string()).unwrap_or_default();
     let region = line.region.as_ref().map(ToString::to_string).unwrap_or_default();
-    printable(&format!("{account} {region} {} {}: {}", line.resource, line.action, line.cause))
+    // A line about the whole account-Region names it as its resource, too.
+    let resource = match &line.resource {
+        whole if *whole == format!("{account} in {region}") => String::new(),
+        resource => format!(" {resource}"),
+    };
+    printable(&format!("{account} {region}{resource} {}: {}", line.action, line.cause))
 }
 
 fn failure<W: Write>(out: &mut Output<W>, line: &LogEntry) -> Result<(), OutputError> {
-    out.line(&format!("  {}", place_and_cause(line)))?;
+    out.line(&format!("  {}", subject_and_cause(line)))?;
     if let Some(id) = &line.request_id {
         out.line(&format!("    request: {}", printable(id)))?;
     }
@@ -196,7 +203,7 @@ mod tests {
     use crate::output::testing::printed;
 
     #[test]
-    fn a_stranger_cannot_write_to_the_terminal() {
+    fn untrusted_text_is_escaped() {
         let hostile = "prod\u{1b}[2J\u{202e}dorp\n\u{9b}31m";
         let line = LogEntry::about(None, "grant", hostile, Outcome::Failed, hostile);
         let grants = GrantReport { decisions: vec![line], ..GrantReport::default() };

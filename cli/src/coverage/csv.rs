@@ -1,9 +1,9 @@
-//! The report as CSV, a row for each VPC.
+//! The report as CSV, with a row for each VPC.
 
 use csv::Writer;
 use enroller_core::coverage::{CoverageReport, CoverageRow};
 
-/// The header, which never changes; columns may be added at its end.
+/// The columns. Their names and order never change, and new columns are added at the end.
 const HEADER: [&str; 11] = [
     "account",
     "account_name",
@@ -18,10 +18,10 @@ const HEADER: [&str; 11] = [
     "next_step",
 ];
 
-/// The whole file, with a header. Units are separated by spaces, outermost first.
+/// The whole file, with a header. Organizational units are separated by spaces, outermost first.
 ///
-/// Texts of strangers (account names, tags, messages) that a spreadsheet would take for a formula get an apostrophe in
-/// front, which spreadsheets do not show (OWASP, "CSV Injection"). JSON has them unchanged.
+/// Untrusted text (account names, tags, messages) that a spreadsheet would take for a formula is prefixed with an
+/// apostrophe, which spreadsheets do not show (OWASP, "CSV Injection"). The JSON format has the text unchanged.
 pub(crate) fn render(report: &CoverageReport) -> Result<String, csv::Error> {
     let mut writer = Writer::from_writer(Vec::new());
     writer.write_record(HEADER)?;
@@ -61,7 +61,7 @@ mod tests {
     use enroller_core::coverage::Status;
 
     #[test]
-    fn there_is_a_header_and_a_line_for_each_row() {
+    fn there_is_a_header_and_a_record_for_each_row() {
         let mut second = row(2, Status::Broken);
         second.reason = "Pattern is \"REJECT\",\nnot \"\".".to_owned();
         let expected = "\
@@ -74,12 +74,12 @@ not \"\"\"\".\",,VPCFlowLogsDestination,Run enroller backfill.
     }
 
     #[test]
-    fn an_empty_report_is_a_header() {
+    fn an_empty_report_has_only_a_header() {
         assert_eq!(render(&report(Vec::new())).unwrap(), format!("{}\n", HEADER.join(",")));
     }
 
     #[test]
-    fn a_text_of_a_stranger_is_no_formula() {
+    fn untrusted_text_is_never_a_formula() {
         for (text, shown) in [
             ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
             ("+1", "'+1"),

@@ -1,7 +1,7 @@
-//! The report as one page that opens from disk and asks nobody for anything.
+//! The report as one HTML page that opens from disk and makes no network requests.
 //!
-//! Account names, tags and AWS's messages are text of strangers. They travel as JSON in an element that browsers do not
-//! run, and the page's script puts them into the document as text only.
+//! Account names, tags and AWS's messages are untrusted text. The page holds them as JSON in an element that browsers do
+//! not run, and its script inserts them into the document only as text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 
-/// One script: what the page knows, what it draws, and what it answers to.
+/// The parts of the page's one script, in order: data and filters, charts, table, event handlers.
 const SCRIPTS: [&str; 4] = [
     include_str!("page/model.js"),
     include_str!("page/summary.js"),
@@ -20,24 +20,24 @@ const SCRIPTS: [&str; 4] = [
     include_str!("page/page.js"),
 ];
 
-/// The whole page.
+/// The whole page, with the report in it.
 ///
 /// # Errors
 ///
-/// None that can happen: the report's maps have text keys.
+/// Serialization fails only for maps whose keys are not strings, and the report has none.
 pub(crate) fn render(report: &CoverageReport) -> Result<String, serde_json::Error> {
     let data = embeddable(&serde_json::to_string(&PageData::of(report))?);
-    // The data is put in last, so that nothing in it is taken for a place to fill.
+    // The data is inserted last, so that nothing in it is taken for a placeholder.
     Ok(PAGE.replacen("/*STYLE*/", STYLE, 1).replacen("/*SCRIPT*/", &SCRIPTS.concat(), 1).replacen("/*DATA*/", &data, 1))
 }
 
-/// JSON that can stand in a script element. These characters occur in JSON's texts only, where an escape means the
-/// same: without `<` nothing ends the element or opens a comment, and U+2028 and U+2029 were line ends to old scripts.
+/// JSON that is safe inside a script element. The escaped characters occur only in JSON strings, where the escape means
+/// the same. Without `<`, nothing ends the element or opens a comment. Old scripts take U+2028 and U+2029 for line ends.
 fn embeddable(json: &str) -> String {
     json.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
-/// The report with repeated texts told once, which makes the page of a large organization several times smaller.
+/// The report with each repeated text stored once, which makes the page of a large organization several times smaller.
 #[derive(Serialize)]
 struct PageData<'a> {
     organization: &'a str,
@@ -76,7 +76,8 @@ struct AccountData<'a> {
     units: Vec<usize>,
 }
 
-/// Account, Region, VPC, name, status, reason, flow log, destination, next step; numbers are indexes, -1 is none.
+/// Account, Region, VPC, name, status, reason, flow log, destination, next step. Numbers are indexes into the lists of
+/// [`PageData`], and -1 means none.
 #[derive(Serialize)]
 struct RowData<'a>(usize, isize, &'a str, &'a str, usize, usize, &'a str, usize, usize);
 
@@ -141,7 +142,7 @@ impl<'a> UnitData<'a> {
     }
 }
 
-/// Where each of some things stands in their sorted list.
+/// The position of each value in the sorted list of all values.
 struct Positions<T>(BTreeMap<T, usize>);
 
 impl<T: Ord> Positions<T> {
@@ -157,7 +158,7 @@ impl<T: Ord> FromIterator<T> for Positions<T> {
     }
 }
 
-/// Texts in the order in which they first came up.
+/// Distinct texts, in the order in which they first occurred.
 #[derive(Default)]
 struct Texts<'a> {
     list: Vec<&'a str>,
@@ -185,28 +186,28 @@ mod tests {
     }
 
     #[test]
-    fn hostile_texts_come_through_unharmed_and_end_no_element() {
+    fn hostile_texts_arrive_unchanged_and_end_no_element() {
         let name = "</script><script>alert(1)</script><!-- \u{2028}\u{2029}\"' /*DATA*/ /*SCRIPT*/";
         let mut hostile = row(1, Status::Broken);
         hostile.account_name = name.to_owned();
         let page = render(&report(vec![hostile])).unwrap();
         assert_eq!(data_of(&page)["accounts"][0]["name"], name);
-        assert_eq!(page.matches("</script>").count(), 2, "the data's and the script's own");
+        assert_eq!(page.matches("</script>").count(), 2, "one of the data, one of the script");
         assert_eq!(page.matches("<script").count(), 2);
         assert!(!page.contains("<!--") && !page.contains('\u{2028}') && !page.contains('\u{2029}'));
     }
 
     #[test]
-    fn the_page_asks_nobody_for_anything() {
+    fn the_page_makes_no_network_requests() {
         let page = render(&report(vec![row(1, Status::Covered)])).unwrap();
         assert!(page.contains("default-src 'none'"));
-        for asking in ["http://", "https://", "src=", "url(", "@import", "innerHTML", "<link", "fetch("] {
-            assert!(!page.contains(asking), "{asking}");
+        for request in ["http://", "https://", "src=", "url(", "@import", "innerHTML", "<link", "fetch("] {
+            assert!(!page.contains(request), "{request}");
         }
     }
 
     #[test]
-    fn every_place_to_fill_is_filled_once() {
+    fn every_placeholder_is_filled_once() {
         for at in ["/*STYLE*/", "/*SCRIPT*/", "/*DATA*/"] {
             assert_eq!(PAGE.matches(at).count(), 1, "{at}");
         }
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_points_at_its_account_region_status_and_texts() {
+    fn a_row_refers_to_its_account_region_status_and_texts() {
         let mut second = row(2, Status::NotCovered);
         second.reason = "It has no flow log.".to_owned();
         let data = data_of(&render(&report(vec![row(1, Status::Covered), second])).unwrap());
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_are_listed_in_the_order_of_their_numbers() {
+    fn statuses_are_listed_in_the_order_of_their_discriminants() {
         for (position, status) in Status::ALL.into_iter().enumerate() {
             assert_eq!(status as usize, position);
         }

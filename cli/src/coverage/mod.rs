@@ -1,5 +1,4 @@
-//! `enroller coverage`: a live audit of every VPC, as a table for people, as CSV, as JSON, and as one page that opens
-//! from disk.
+//! `enroller coverage`: a live audit of every VPC, printed as a table, CSV or JSON, or written as one HTML page.
 
 pub(crate) mod csv;
 pub(crate) mod html;
@@ -32,7 +31,7 @@ pub(crate) async fn run(args: &CoverageArgs) -> anyhow::Result<ExitCode> {
     let now = Timestamp::from_millisecond(now_ms).context("the clock shows no time")?;
     let report = survey.finish(session.settings(), format!("{now:.0}"), BTreeMap::new());
     if let Some(file) = &args.html {
-        let page = html::render(&report).context("the page cannot be made")?;
+        let page = html::render(&report).context("cannot render the HTML page")?;
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
     }
     print(args, &report)?;
@@ -44,7 +43,7 @@ fn print(args: &CoverageArgs, report: &CoverageReport) -> anyhow::Result<()> {
     match args.format {
         CoverageFormat::Table => table::print(&mut out, report, args.all)?,
         CoverageFormat::Json => out.json(report)?,
-        CoverageFormat::Csv => out.bytes(csv::render(report).context("the CSV cannot be made")?.as_bytes())?,
+        CoverageFormat::Csv => out.bytes(csv::render(report).context("cannot render the CSV")?.as_bytes())?,
     }
     Ok(out.finish()?)
 }
@@ -58,7 +57,7 @@ fn add(survey: &mut Survey, settings: &Settings, account: &AccountSnapshot) {
         let looked = match (&at.found, &failure) {
             (Ok((observed, plan)), _) => Ok((observed, plan)),
             (Err(_), Some(failure)) => Err(failure),
-            // `failure` is made of that very error.
+            // This cannot happen, because `failure` is derived from the same error.
             (Err(_), None) => continue,
         };
         let AccountRegionSnapshot { at, granted_on, .. } = at;
@@ -84,7 +83,7 @@ pub(crate) mod testing {
 
     use enroller_core::coverage::{CoverageReport, CoverageRow, Status};
 
-    /// A row of account `number` with a VPC of the same number, in eu-west-1.
+    /// A row about VPC `number` of account `number`, in eu-west-1.
     pub(crate) fn row(number: u32, status: Status) -> CoverageRow {
         CoverageRow {
             account: format!("{number:012}").parse().unwrap(),
@@ -101,7 +100,7 @@ pub(crate) mod testing {
         }
     }
 
-    /// A report of these rows.
+    /// A report with these rows, each about an account-Region of its own.
     pub(crate) fn report(rows: Vec<CoverageRow>) -> CoverageReport {
         CoverageReport {
             organization: "o-exampleorg1".parse().unwrap(),

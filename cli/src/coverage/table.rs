@@ -1,7 +1,7 @@
-//! The report for people at a terminal: problems first, totals last.
+//! The report for a terminal: problems first, totals last.
 //!
-//! What is covered takes one line for each account, and equal problems of one account and Region take one line
-//! together, so that ten thousand VPCs can be read. `every_vpc` gives each its own line instead.
+//! Covered VPCs take one line per account, and equal problems of an account-Region share a line, so that a report about
+//! ten thousand VPCs stays readable. With `every_vpc`, each VPC has its own line.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,21 +11,21 @@ use enroller_core::coverage::{CoverageReport, CoverageRow, Status, Totals};
 use enroller_core::ids::{AccountId, Region};
 use owo_colors::Style;
 
-use crate::output::{Output, OutputError};
+use crate::output::{Output, OutputError, count};
 
-/// Where the fourth column begins.
+/// Where the fourth column begins, in characters.
 const INDENT: usize = 37;
 
-/// VPCs named in a line about several; the rest is counted.
+/// Most VPCs named in a line about several VPCs. The others are counted.
 const NAMED: usize = 3;
 
-/// Lines about what is left alone, which nobody has to act on.
+/// Most lines about what is left alone. They need no action, so the others are only counted.
 const LEFT_ALONE: usize = 20;
 
-/// Accounts in the last table; those with most problems.
+/// Most accounts in the table of accounts with problems.
 const ACCOUNTS: usize = 10;
 
-/// Prints the whole report.
+/// Prints the whole report. `every_vpc` lists each VPC instead of grouping them.
 pub(crate) fn print<W: Write>(
     out: &mut Output<W>,
     report: &CoverageReport,
@@ -45,7 +45,7 @@ pub(crate) fn print<W: Write>(
     totals(out, report)
 }
 
-/// Rows of one account, by account id.
+/// The rows of each account, by account id.
 fn by_account<'a>(rows: impl Iterator<Item = &'a CoverageRow>) -> BTreeMap<AccountId, Vec<&'a CoverageRow>> {
     let mut accounts = BTreeMap::<_, Vec<_>>::new();
     for row in rows {
@@ -83,7 +83,7 @@ fn one_vpc<W: Write>(out: &mut Output<W>, row: &CoverageRow) -> Result<(), Outpu
     line(out, row.status, region(row), vpc(row), &why)
 }
 
-/// Problems of the same account, Region, status and reason stand together.
+/// Prints the problems. VPCs with the same account, Region, status and reason share a line.
 fn problems<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<(), OutputError> {
     let accounts = by_account(report.rows.iter().filter(|row| row.status.is_problem()));
     if accounts.is_empty() {
@@ -93,7 +93,7 @@ fn problems<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<()
     for rows in accounts.into_values() {
         let mut alike = BTreeMap::<_, Vec<&CoverageRow>>::new();
         for row in &rows {
-            // The id of its own flow log in a reason would keep equal problems apart.
+            // Each reason may name the VPC's own flow log, which would keep equal problems apart.
             let reason = row.flow_log.as_ref().map_or(row.reason.clone(), |log| row.reason.replace(log.as_str(), "…"));
             alike.entry((&row.region, row.status, reason)).or_default().push(row);
         }
@@ -105,7 +105,7 @@ fn problems<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<()
                 [] => {}
                 [row] => one_vpc(out, row)?,
                 [first, ..] => {
-                    let vpcs = count(rows.len(), "VPC", "VPCs");
+                    let vpcs = count(rows.len(), "VPC");
                     line(out, status, region(first), &vpcs, &reason.replace(" … ", " "))?;
                     out.line(&format!("{:INDENT$}{}", "", several(&rows)))?;
                 }
@@ -115,7 +115,7 @@ fn problems<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<()
     Ok(())
 }
 
-/// One line for each account: how many VPCs in which Regions.
+/// Prints one line per account with the number of covered VPCs in each Region.
 fn covered<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<(), OutputError> {
     let accounts = by_account(report.rows.iter().filter(|row| row.status == Status::Covered));
     if accounts.is_empty() {
@@ -129,14 +129,14 @@ fn covered<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<(),
         }
         let regions: Vec<String> = regions.into_iter().map(|(region, vpcs)| format!("{region} {vpcs}")).collect();
         if let Some(first) = rows.first() {
-            let vpcs = out.styled(&count(rows.len(), "VPC", "VPCs"), style(Status::Covered));
+            let vpcs = out.styled(&count(rows.len(), "VPC"), style(Status::Covered));
             out.line(&format!("  {}  {vpcs}: {}", account_line(first), regions.join(", ")))?;
         }
     }
     Ok(())
 }
 
-/// One line for each reason, because whole accounts and Regions share it.
+/// Prints one line per reason, because whole accounts and Regions share a reason.
 fn left_alone<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<(), OutputError> {
     let mut reasons = BTreeMap::<(Status, &str), Vec<&CoverageRow>>::new();
     for row in report.rows.iter().filter(|row| matches!(row.status, Status::Skipped | Status::Excluded)) {
@@ -149,7 +149,7 @@ fn left_alone<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<
     for ((status, reason), rows) in reasons.iter().take(LEFT_ALONE) {
         let whose = match rows.as_slice() {
             [row] => row.account.to_string(),
-            rows => count(by_account(rows.iter().copied()).len(), "account", "accounts"),
+            rows => count(by_account(rows.iter().copied()).len(), "account"),
         };
         let what = match rows.as_slice() {
             [row] if row.vpc.is_some() => format!("{} {}", region(row), vpc(row)),
@@ -160,7 +160,7 @@ fn left_alone<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<
     }
     match reasons.len().saturating_sub(LEFT_ALONE) {
         0 => Ok(()),
-        more => out.line(&format!("  and {}: --all shows them", count(more, "reason more", "reasons more"))),
+        more => out.line(&format!("  and {}, shown by --all", count(more, "more reason"))),
     }
 }
 
@@ -182,7 +182,7 @@ fn totals<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<(), 
     let mut accounts: Vec<_> = report.by_account().into_iter().filter(|(_, totals)| totals.problems() > 0).collect();
     if accounts.len() > 1 {
         let title = match accounts.len() {
-            many if many > ACCOUNTS => format!("Accounts with most problems, {ACCOUNTS} of {many}"),
+            many if many > ACCOUNTS => format!("Accounts with the most problems, {ACCOUNTS} of {many}"),
             _ => "Accounts with problems".to_owned(),
         };
         heading(out, &title)?;
@@ -199,7 +199,7 @@ fn totals<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<(), 
     out.line(&verdict(out, report))
 }
 
-/// A table of counts; statuses that nothing has are left out.
+/// A table of the number of rows with each status. Statuses that occur nowhere have no column.
 fn counts<K: ToString>(what: &str, lines: &[(K, Totals)]) -> String {
     let present: Vec<Status> =
         Status::ALL.into_iter().filter(|status| lines.iter().any(|(_, totals)| totals.of(*status) > 0)).collect();
@@ -217,25 +217,25 @@ fn counts<K: ToString>(what: &str, lines: &[(K, Totals)]) -> String {
     table.trim_fmt()
 }
 
-/// The last line: everything in one sentence.
+/// The last line: the overall result.
 fn verdict<W: Write>(out: &Output<W>, report: &CoverageReport) -> String {
     let totals = report.totals();
     let (status, text) = match (totals.wanted(), totals.problems()) {
-        (0, _) => (Status::Excluded, "Nothing is to be covered".to_owned()),
-        (_, 0) => (Status::Covered, format!("Everything is covered: {}", count(totals.covered, "VPC", "VPCs"))),
+        (0, _) => (Status::Excluded, "There is nothing to cover".to_owned()),
+        (_, 0) => (Status::Covered, format!("Everything is covered: {}", count(totals.covered, "VPC"))),
         (wanted, _) => (Status::Broken, format!("{} covered: {} of {wanted}", percent(&totals), totals.covered)),
     };
     let rest = Status::ALL.into_iter().filter(|status| *status != Status::Covered && totals.of(*status) > 0);
     let rest: Vec<String> =
         rest.map(|status| format!("{} {}", totals.of(status), status.title().to_lowercase())).collect();
     let rest = if rest.is_empty() { String::new() } else { format!("; {}", rest.join(", ")) };
-    let where_looked = format!(
+    let inspected = format!(
         " ({}, {}, {} without a VPC)",
-        count(report.accounts, "account", "accounts"),
-        count(report.account_regions, "account-Region", "account-Regions"),
+        count(report.accounts, "account"),
+        count(report.account_regions, "account-Region"),
         report.empty_account_regions
     );
-    out.styled(&format!("{text}{rest}{where_looked}"), style(status).bold())
+    out.styled(&format!("{text}{rest}{inspected}"), style(status).bold())
 }
 
 fn percent(totals: &Totals) -> String {
@@ -243,7 +243,7 @@ fn percent(totals: &Totals) -> String {
 }
 
 fn line<W: Write>(out: &mut Output<W>, status: Status, at: &str, what: &str, why: &str) -> Result<(), OutputError> {
-    // Padded before it is styled: the escape codes would count as letters.
+    // The status is padded before it is styled, because padding would count the escape codes as characters.
     let status = out.styled(&format!("{:<17}", status.title().to_lowercase()), style(status));
     let text = format!("  {status}  {at:<14}  {what:<21}  {}", printable(why));
     out.line(text.trim_end())
@@ -277,20 +277,16 @@ fn several(rows: &[&CoverageRow]) -> String {
 fn several_kinds(rows: &[&CoverageRow]) -> String {
     let vpcs = rows.iter().filter(|row| row.vpc.is_some()).count();
     match rows.len() - vpcs {
-        0 => count(vpcs, "VPC", "VPCs"),
-        account_regions if vpcs == 0 => count(account_regions, "account-Region", "account-Regions"),
+        0 => count(vpcs, "VPC"),
+        account_regions if vpcs == 0 => count(account_regions, "account-Region"),
         account_regions => {
-            format!("{}, {}", count(vpcs, "VPC", "VPCs"), count(account_regions, "account-Region", "account-Regions"))
+            format!("{}, {}", count(vpcs, "VPC"), count(account_regions, "account-Region"))
         }
     }
 }
 
-fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
-}
-
-/// Text of a stranger as a terminal may show it: a tag or an account name must not move the cursor, colour the screen
-/// or turn the direction of what follows.
+/// Untrusted text, safe to print on a terminal. Control characters and characters that change the text direction are
+/// replaced, because a tag or an account name must not move the cursor, colour the screen or reverse the text after it.
 pub(crate) fn printable(text: &str) -> String {
     let turns = |letter: char| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
     text.chars().map(|letter| if letter.is_control() || turns(letter) { '\u{fffd}' } else { letter }).collect()
@@ -306,7 +302,7 @@ mod tests {
         printed(|out| print(out, &report(rows), every_vpc).unwrap())
     }
 
-    /// Another VPC of the same account.
+    /// Another VPC, in account 1.
     fn beside(number: u32, status: Status) -> CoverageRow {
         CoverageRow { account: row(1, status).account, account_name: "account-1".to_owned(), ..row(number, status) }
     }
@@ -340,7 +336,7 @@ Regions
     }
 
     #[test]
-    fn when_all_is_covered_the_last_line_says_so() {
+    fn the_last_line_reports_that_everything_is_covered() {
         let text = shown(vec![row(1, Status::Covered), row(2, Status::Covered)], false);
         assert!(
             text.ends_with("Everything is covered: 2 VPCs (2 accounts, 2 account-Regions, 0 without a VPC)\n"),
@@ -349,13 +345,13 @@ Regions
         assert!(!text.contains("Problems") && !text.contains("What to do"), "{text}");
         let nothing = shown(Vec::new(), false);
         assert!(
-            nothing.ends_with("Nothing is to be covered (0 accounts, 0 account-Regions, 0 without a VPC)\n"),
+            nothing.ends_with("There is nothing to cover (0 accounts, 0 account-Regions, 0 without a VPC)\n"),
             "{nothing}"
         );
     }
 
     #[test]
-    fn ten_thousand_covered_vpcs_take_a_line_for_each_account() {
+    fn ten_thousand_covered_vpcs_take_one_line_per_account() {
         let numbered = |number: u32| CoverageRow {
             account: row(number % 50, Status::Covered).account,
             account_name: format!("account-{}", number % 50),
@@ -369,7 +365,7 @@ Regions
     }
 
     #[test]
-    fn equal_problems_of_a_place_stand_in_one_line() {
+    fn equal_problems_of_an_account_region_share_a_line() {
         let with_log = |number: u32| CoverageRow {
             flow_log: Some(format!("fl-{number:08x}").parse().unwrap()),
             reason: format!("Flow log fl-{number:08x} is ACTIVE, but the log group does not exist."),
@@ -384,18 +380,18 @@ Regions
     }
 
     #[test]
-    fn what_is_left_alone_is_told_by_reason_and_cut_off() {
+    fn what_is_left_alone_is_listed_by_reason_up_to_a_limit() {
         let mut rows: Vec<_> = (1..=30).map(|number| row(number, Status::Skipped)).collect();
         assert!(shown(rows.clone(), false).contains("skipped            30 accounts     30 VPCs"), "one reason");
         for (number, row) in rows.iter_mut().enumerate() {
             row.reason = format!("Denied in account number {number}.");
         }
         let text = shown(rows, false);
-        assert!(text.contains("  and 10 reasons more: --all shows them"), "{text}");
+        assert!(text.contains("  and 10 more reasons, shown by --all"), "{text}");
     }
 
     #[test]
-    fn a_stranger_cannot_write_to_the_terminal() {
+    fn untrusted_text_is_escaped() {
         let mut hostile = row(1, Status::Broken);
         hostile.account_name = "prod\u{1b}[2J\u{202e}dorp".to_owned();
         hostile.name = "a\nb\u{9b}31m".to_owned();
@@ -406,7 +402,7 @@ Regions
     }
 
     #[test]
-    fn a_reader_who_has_seen_enough_ends_it() {
+    fn a_closed_pipe_ends_the_output() {
         let ended = print(&mut to_nobody(), &report(vec![row(1, Status::Broken)]), false);
         assert!(matches!(ended, Err(OutputError::NobodyReads)));
     }

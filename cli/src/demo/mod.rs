@@ -1,4 +1,4 @@
-//! `enroller demo`: an organization being enrolled, live, on the simulated AWS, by the real function handlers.
+//! `enroller demo`: shows the real function handlers enrolling an organization on the simulated AWS.
 
 mod script;
 mod show;
@@ -16,7 +16,7 @@ use script::Script;
 use show::Show;
 use summary::Summary;
 
-/// Regions in the order in which the demo enrolls them.
+/// Regions in the order in which `--regions N` takes them.
 const REGIONS: [&str; 17] = [
     "eu-west-1",
     "us-east-1",
@@ -37,14 +37,14 @@ const REGIONS: [&str; 17] = [
     "ap-northeast-3",
 ];
 
-/// How events travel in the demo: up to five seconds on each leg, some twice, none lost.
+/// How events are delivered in the demo. Each hop takes up to five seconds, some events arrive twice, and none is lost.
 const DELIVERY: DeliverySettings =
     DeliverySettings { drop_probability: 0.0, duplicate_probability: 0.1, max_delay_ms: 5_000, reorder: true };
 
-/// Runs the demo and judges its end.
+/// Runs the demo. The exit code depends on its final state.
 pub(crate) async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let regions: Vec<String> = REGIONS.iter().take(args.regions).map(|region| (*region).to_owned()).collect();
-    // A quarter of the accounts joins while we watch; management and central account are there from the start.
+    // A quarter of the accounts joins during the demo. The management and the central account exist from the start.
     let joining = (args.accounts / 4).max(1).min(args.accounts.saturating_sub(2));
     let organization = SimBuilder {
         accounts: args.accounts - joining,
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         seed: args.seed,
         ..SimBuilder::default()
     };
-    let lab = Lab::new(&LabOptions { organization, settings: Vec::new() }).context("the demo cannot be built")?;
+    let lab = Lab::new(&LabOptions { organization, settings: Vec::new() }).context("cannot build the demo")?;
     lab.sim.set_event_delivery(DELIVERY, args.seed);
     let show = Show::new(lab.sim.now_ms(), args.json);
     let mut script = Script::new(lab, show, regions.clone(), args);

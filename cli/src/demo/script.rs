@@ -1,4 +1,4 @@
-//! What happens in the demo, in order.
+//! The story of the demo, act by act.
 
 use anyhow::Context;
 use enroller_lab::Lab;
@@ -9,20 +9,21 @@ use serde_json::json;
 
 use super::show::Show;
 use crate::args::DemoArgs;
+use crate::output::count;
 
-/// Traffic flows once a minute.
+/// Traffic is simulated once a minute.
 const TICK_MS: u64 = 60_000;
 
-/// Each act may take this long in virtual time: longer than an account needs to become ready.
+/// The most virtual time that an act may take. It is longer than an account needs to become ready.
 const ACT_MS: u64 = 2 * 3_600_000;
 
-/// After an account is created, its member stack lands this much later.
+/// The time between the creation of an account and the deployment of its member stack.
 const STACK_AFTER_MS: u64 = 150_000;
 
-/// Most VPCs that are made by hand.
+/// Most VPCs that people create in an act.
 const NEW_VPCS: usize = 5;
 
-/// The demo as it runs.
+/// The running demo: the simulation, the timeline, and the source of randomness.
 pub(super) struct Script {
     pub(super) lab: Lab,
     pub(super) show: Show,
@@ -45,19 +46,20 @@ impl Script {
             self.accounts_join(joining).await?;
         }
         self.vpcs_are_created().await?;
-        self.somebody_deletes().await?;
+        self.someone_deletes().await?;
         self.an_account_leaves().await?;
         self.sweep().await
     }
 
     async fn before_installation(&mut self) -> anyhow::Result<()> {
         let accounts = self.lab.sim.members().len();
-        self.show.act("An organization that logs nothing");
+        self.show.act("An organization without VPC Flow Logs");
         let text = format!(
-            "{accounts} accounts in {} Regions ({}), {} VPCs and a default VPC in each",
-            self.regions.len(),
+            "{} in {} ({}); in each Region, each has {} and a default VPC",
+            count(accounts, "account"),
+            count(self.regions.len(), "Region"),
             self.regions.join(", "),
-            self.vpcs
+            count(self.vpcs, "VPC")
         );
         self.say(&text);
         self.minutes(1);
@@ -83,19 +85,19 @@ impl Script {
             let new = NewAccount { name: format!("joined-{number:05}"), ..NewAccount::default() };
             accounts.push(self.lab.sim.with(|world| world.create_account(&new))?);
         }
-        self.say(&format!("{joining} accounts are created: {}", some_of(&accounts)));
+        self.say(&format!("{} created: {}", count(joining, "account"), some_of(&accounts)));
         self.for_a_while(STACK_AFTER_MS).await?;
         for account in &accounts {
             self.lab.stacks.deploy_member(account)?;
             self.lab.stacks.announce_member(account);
         }
-        self.say("the member stack lands in them, two and a half minutes later");
+        self.say("the member stack is deployed to them, two and a half minutes later");
         self.until_quiet().await?;
         for account in accounts.iter().take(NEW_VPCS) {
             for _ in 0..self.vpcs.min(1) {
                 let region = self.any_region();
                 let vpc = Person::of(&self.lab.sim, account, &region).create_vpc(&[]).await?;
-                self.say(&format!("their first own VPC: {vpc} in {account}, {region}"));
+                self.say(&format!("a first VPC of their own: {vpc} in {account}, {region}"));
             }
         }
         self.until_quiet().await
@@ -111,8 +113,8 @@ impl Script {
         self.until_quiet().await
     }
 
-    async fn somebody_deletes(&mut self) -> anyhow::Result<()> {
-        self.show.act("Somebody deletes what was set up");
+    async fn someone_deletes(&mut self) -> anyhow::Result<()> {
+        self.show.act("Someone deletes what the enroller created");
         let (account, region) = (self.any_account(), self.any_region());
         let person = Person::of(&self.lab.sim, &account, &region);
         let (id, vpc) = person.flow_logs().await?.into_iter().next().context("nothing was enrolled")?;
@@ -138,7 +140,7 @@ impl Script {
     }
 
     async fn sweep(&mut self) -> anyhow::Result<()> {
-        self.show.act("The nightly sweep looks at everything again");
+        self.show.act("The nightly sweep checks everything again");
         self.lab.sweep(json!({ "reason": "nightly sweep" })).await?;
         self.until_quiet().await
     }
@@ -156,7 +158,7 @@ impl Script {
         self.random.choice(&self.regions).cloned().unwrap_or_default()
     }
 
-    /// Lets the functions work until nothing is left, then traffic flow for two minutes.
+    /// Lets the functions work until nothing is left to do, and then traffic flow for two minutes.
     async fn until_quiet(&mut self) -> anyhow::Result<()> {
         self.for_a_while(ACT_MS).await?;
         self.minutes(2);
@@ -183,7 +185,7 @@ impl Script {
     }
 }
 
-/// Lets traffic flow if a minute has passed.
+/// Simulates traffic if a minute has passed since the last time.
 fn tick(lab: &Lab, last_tick_ms: &mut u64) {
     let now_ms = lab.sim.now_ms();
     if now_ms.saturating_sub(*last_tick_ms) >= TICK_MS {

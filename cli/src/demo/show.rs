@@ -1,4 +1,4 @@
-//! The live timeline.
+//! The live timeline of the demo.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,14 +17,14 @@ pub(super) struct Entry {
     pub(super) at_seconds: u64,
     /// `act`, `event` or `enroller`.
     pub(super) kind: &'static str,
-    /// What happened.
+    /// The title of the act, the event, or the enroller's decisions.
     pub(super) text: String,
 }
 
-/// What the enroller did since the last line about it: counts by what was done and how it ended.
+/// The enroller's decisions since the last line about them: a number and a cause for each action and outcome.
 type Tally = BTreeMap<(String, Outcome), (usize, String)>;
 
-/// Shows the timeline as it grows, and keeps it.
+/// Prints the timeline as it grows, and keeps its entries.
 pub(super) struct Show {
     begun_ms: u64,
     bar: ProgressBar,
@@ -35,10 +35,10 @@ pub(super) struct Show {
     steps: u64,
 }
 
-/// Decisions within this much virtual time are told in one line each kind.
-const TELL_TOGETHER_MS: u64 = 30_000;
+/// Equal decisions within this much virtual time share a line.
+const GROUPED_MS: u64 = 30_000;
 
-/// The organization is counted for the progress bar once in so many steps; counting is not free.
+/// The progress bar is updated once in this many steps, because counting the VPCs is expensive.
 const COUNT_EVERY: u64 = 8;
 
 impl Show {
@@ -53,7 +53,7 @@ impl Show {
         Self { begun_ms, bar, quiet, entries: Vec::new(), tally: Tally::new(), tally_at_ms: begun_ms, steps: 0 }
     }
 
-    /// A new act begins.
+    /// Starts a new act.
     pub(super) fn act(&mut self, title: &str) {
         let at_seconds = self.entries.last().map_or(0, |entry| entry.at_seconds);
         self.entries.push(Entry { at_seconds, kind: "act", text: title.to_owned() });
@@ -61,15 +61,15 @@ impl Show {
         self.print(&format!("\n{}", title.style(style)));
     }
 
-    /// Something happened in the organization.
+    /// Adds an event in the organization.
     pub(super) fn event(&mut self, now_ms: u64, text: &str) {
         self.flush(now_ms);
         self.entry(now_ms, "event", text);
     }
 
-    /// The functions decided something.
+    /// Adds decisions of the functions.
     pub(super) fn decisions(&mut self, now_ms: u64, decisions: &[LogEntry]) {
-        if now_ms.saturating_sub(self.tally_at_ms) > TELL_TOGETHER_MS {
+        if now_ms.saturating_sub(self.tally_at_ms) > GROUPED_MS {
             self.flush(now_ms);
         }
         for decision in decisions {
@@ -80,14 +80,14 @@ impl Show {
         }
     }
 
-    /// Tells what was decided and not told yet.
+    /// Prints the decisions that are not printed yet.
     pub(super) fn flush(&mut self, now_ms: u64) {
         for ((action, outcome), (count, cause)) in std::mem::take(&mut self.tally) {
             let text = match outcome {
                 Outcome::Done => format!("{count:>5} x {action}"),
                 Outcome::Unchanged => format!("{count:>5} x {action}: nothing to change"),
                 Outcome::Ignored | Outcome::Skipped => format!("{count:>5} x {action}: left alone, {}", short(&cause)),
-                Outcome::RetryLater => format!("{count:>5} x {action}: tried again later, {}", short(&cause)),
+                Outcome::RetryLater => format!("{count:>5} x {action}: to be retried, {}", short(&cause)),
                 Outcome::Refused | Outcome::Failed => format!("{count:>5} x {action}: FAILED, {}", short(&cause)),
             };
             let at_ms = self.tally_at_ms.min(now_ms);
@@ -96,7 +96,7 @@ impl Show {
         self.tally_at_ms = now_ms;
     }
 
-    /// Moves the progress bar.
+    /// Updates the progress bar.
     pub(super) fn progress(&mut self, lab: &Lab, regions: &[String]) {
         self.steps += 1;
         if self.quiet || self.bar.is_hidden() || !self.steps.is_multiple_of(COUNT_EVERY) {
@@ -106,10 +106,10 @@ impl Show {
         let vpcs: usize = audit.account_regions.iter().map(|at| at.vpcs).sum();
         self.bar.set_length(vpcs as u64);
         self.bar.set_position((vpcs - audit.uncovered()) as u64);
-        self.bar.set_message(format!("{} calls", lab.sim.with(|world| world.stats.total())));
+        self.bar.set_message(format!("{} API calls", lab.sim.with(|world| world.stats.total())));
     }
 
-    /// Ends the show; gives the timeline.
+    /// Removes the progress bar and returns the timeline.
     pub(super) fn finish(&mut self) -> Vec<Entry> {
         self.bar.finish_and_clear();
         std::mem::take(&mut self.entries)
@@ -124,8 +124,8 @@ impl Show {
         self.entries.push(Entry { at_seconds, kind, text: text.trim().to_owned() });
     }
 
-    /// Above the bar where there is one. anstream takes the colours off where nobody sees them; a terminal that cannot
-    /// be written to ends the demo at its summary.
+    /// Prints a line above the bar. anstream removes the colours if the output is not a terminal. A failure to write is
+    /// ignored here and ends the demo when it prints the summary.
     fn print(&self, line: &str) {
         if self.quiet {
             return;

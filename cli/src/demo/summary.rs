@@ -1,4 +1,4 @@
-//! The end of the demo: tables, figures and the verdict.
+//! The end of the demo: tables, figures and the overall result.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,16 @@ use enroller_sim::traffic::TrafficReport;
 use serde::Serialize;
 
 use super::show::Entry;
-use crate::output::Output;
+use crate::output::{Output, count};
 
-/// Accounts shown in the coverage table; the rest is counted.
+/// Most accounts shown in the coverage table. The others are counted.
 const ROWS: usize = 20;
 
-/// Everything the demo ends with.
+/// The final state of the demo, which `--json` prints.
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
-    /// Whether every VPC is covered, every account granted on exactly one shard, and nothing lost after enrollment.
+    /// Whether every VPC is covered, every account granted on exactly one shard per Region, and no record lost after
+    /// enrollment.
     pub(super) ok: bool,
     accounts: usize,
     regions: Vec<String>,
@@ -124,9 +125,9 @@ impl Summary {
             out.json(self)?;
             return Ok(out.finish()?);
         }
-        out.line("\nCoverage: VPCs with a flow log, of all VPCs")?;
+        out.line("\nCoverage: VPCs with a flow log / all VPCs")?;
         out.line(&self.coverage_table().to_string())?;
-        out.line(&format!("\nGrants: each destination's policy holds {MAX_POLICY_BYTES} bytes"))?;
+        out.line(&format!("\nGrants: a destination policy may have up to {MAX_POLICY_BYTES} bytes"))?;
         out.line(&self.grants_table().to_string())?;
         out.line("\nAPI calls")?;
         out.line(&self.calls_table().to_string())?;
@@ -145,17 +146,18 @@ impl Summary {
     }
 
     fn verdict(&self) -> String {
-        let shards = self.grants.len();
-        let verdict = if self.ok { "All is covered" } else { "NOT all is covered" };
+        let grants = match self.not_on_exactly_one_shard.len() {
+            0 => "every account granted on exactly one destination per Region".to_owned(),
+            several => format!("{} not granted on exactly one destination", count(several, "account-Region")),
+        };
         format!(
-            "{verdict}: {} of {} VPCs in {} accounts and {} Regions; {} accounts not on exactly one of {shards} \
-             destinations; {} calls",
+            "{}{} of {} covered in {} and {}; {grants}; {}",
+            if self.ok { "" } else { "FAILED: " },
             self.covered,
-            self.vpcs,
-            self.accounts,
-            self.regions.len(),
-            self.not_on_exactly_one_shard.len(),
-            self.calls
+            count(self.vpcs, "VPC"),
+            count(self.accounts, "account"),
+            count(self.regions.len(), "Region"),
+            count(self.calls, "API call")
         )
     }
 
@@ -169,7 +171,7 @@ impl Summary {
             table.add_row(std::iter::once((*account).to_owned()).chain(cells.iter().cloned()));
         }
         if rows.len() > ROWS {
-            table.add_row([format!("and {} more accounts", rows.len() - ROWS)]);
+            table.add_row([format!("and {}", count(rows.len() - ROWS, "more account"))]);
         }
         let total = |region: &String| {
             let here = self.audit.account_regions.iter().filter(|at| at.region == *region);
@@ -204,7 +206,7 @@ fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
     table
 }
 
-/// Numbers stand to the right; names stay where they are.
+/// Right-aligns every column except the first.
 fn right_align(mut table: Table) -> Table {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

@@ -1,4 +1,4 @@
-//! `enroller doctor`: checks of a live installation, as a table for people and as JSON.
+//! `enroller doctor`: checks of a live installation, printed as a table or as JSON.
 
 mod table;
 
@@ -14,7 +14,7 @@ use crate::args::{DoctorArgs, DoctorFormat};
 use crate::output::Output;
 use crate::session::Session;
 
-/// What `--format json` prints.
+/// The JSON object that `--format json` prints.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     organization: &'a OrganizationId,

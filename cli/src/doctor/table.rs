@@ -1,5 +1,5 @@
-//! The checks for people at a terminal: by group, one line for what is well, and for what is not what it means and how
-//! to mend it.
+//! The doctor report for a terminal. Checks are grouped. Checks that passed take one line per kind, the others also show
+//! what the problem means and how to fix it.
 
 use std::io::Write;
 
@@ -10,16 +10,18 @@ use super::Report;
 use crate::coverage::table::printable;
 use crate::output::{Output, OutputError};
 
-/// Lines about what is not well in one kind of check; the rest is counted.
-const NAMED: usize = 10;
+/// Most problems listed for one kind of check. The others are counted.
+const LISTED: usize = 10;
 
-/// Width of the status and the id.
+/// Width of the status column, in characters.
 const STATUS: usize = 7;
+
+/// Width of the column with the check's id, in characters.
 const ID: usize = 18;
 
-/// Prints all checks.
+/// Prints all checks by group, and a summary as the last line.
 pub(super) fn print<W: Write>(out: &mut Output<W>, report: &Report<'_>) -> Result<(), OutputError> {
-    let title = out.styled(&format!("DoctorReport of {}", report.organization), Style::new().bold());
+    let title = out.styled(&format!("Doctor report for {}", report.organization), Style::new().bold());
     out.line(&format!("{title}, central account {}, home Region {}", report.central_account, report.home_region))?;
     let mut shown: Option<Group> = None;
     for id in CheckId::ALL {
@@ -38,30 +40,32 @@ pub(super) fn print<W: Write>(out: &mut Output<W>, report: &Report<'_>) -> Resul
 }
 
 fn of_one_kind<W: Write>(out: &mut Output<W>, id: CheckId, checks: &[&Check]) -> Result<(), OutputError> {
-    let (well, mut ill): (Vec<&Check>, Vec<&Check>) = checks.iter().partition(|check| check.status() == Status::Ok);
-    match well.as_slice() {
+    let (passed, mut problems): (Vec<&Check>, Vec<&Check>) =
+        checks.iter().partition(|check| check.status() == Status::Ok);
+    match passed.as_slice() {
         [] => {}
-        [only] => line(out, Status::Ok, id, &told(only))?,
+        [only] => line(out, Status::Ok, id, &finding(only))?,
         several => line(out, Status::Ok, id, &format!("{} of {}", several.len(), checks.len()))?,
     }
-    if ill.is_empty() {
+    if problems.is_empty() {
         return Ok(());
     }
-    ill.sort_by_key(|check| std::cmp::Reverse(check.status()));
-    for check in ill.iter().take(NAMED) {
-        line(out, check.status(), id, &told(check))?;
+    problems.sort_by_key(|check| std::cmp::Reverse(check.status()));
+    for check in problems.iter().take(LISTED) {
+        line(out, check.status(), id, &finding(check))?;
     }
-    if let Some(more) = ill.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        beneath(out, &format!("and {more} more, which --format json lists"))?;
+    if let Some(more) = problems.len().checked_sub(LISTED).filter(|more| *more > 0) {
+        beneath(out, &format!("and {more} more, listed by --format json"))?;
     }
     beneath(out, &out.styled(&format!("why   {}", id.meaning()), Style::new().dimmed()))?;
-    let mut remedies: Vec<&str> = ill.iter().map(|check| check.verdict.remedy.as_str()).collect();
+    let mut remedies: Vec<&str> = problems.iter().map(|check| check.verdict.remedy.as_str()).collect();
     remedies.sort_unstable();
     remedies.dedup();
-    remedies.iter().try_for_each(|remedy| beneath(out, &format!("mend  {}", printable(remedy))))
+    remedies.iter().try_for_each(|remedy| beneath(out, &format!("fix   {}", printable(remedy))))
 }
 
-fn told(check: &Check) -> String {
+/// What the check found, with its subject in front.
+fn finding(check: &Check) -> String {
     let finding = printable(&check.verdict.finding);
     match check.subject() {
         subject if subject.is_empty() => finding,
@@ -70,12 +74,12 @@ fn told(check: &Check) -> String {
 }
 
 fn line<W: Write>(out: &mut Output<W>, status: Status, id: CheckId, text: &str) -> Result<(), OutputError> {
-    // Padded before it is styled: the escape codes would count as letters.
+    // The word is padded before it is styled, because padding would count the escape codes as characters.
     let word = out.styled(&format!("{:<STATUS$}", status.as_str()), style(status));
     out.line(&format!("  {word}  {:<ID$}  {text}", id.as_str()))
 }
 
-/// A line under the text of the one above.
+/// Prints a line that is aligned with the text of the line above.
 fn beneath<W: Write>(out: &mut Output<W>, text: &str) -> Result<(), OutputError> {
     out.line(&format!("{:indent$}{text}", "", indent = STATUS + ID + 6))
 }
@@ -88,13 +92,13 @@ fn style(status: Status) -> Style {
     }
 }
 
-/// The last line: everything in one sentence.
+/// The last line: the worst status, and the number of checks with each status.
 fn verdict<W: Write>(out: &Output<W>, summary: &Summary) -> String {
     let worst = Status::ALL.into_iter().rev().find(|status| summary.of(*status) > 0).unwrap_or(Status::Ok);
     let text = match worst {
-        Status::Ok => "All is well",
-        Status::Warning => "It works, with warnings",
-        Status::Unknown => "Nothing is known to be broken, but not everything could be looked at",
+        Status::Ok => "All checks passed",
+        Status::Warning => "Everything works, with warnings",
+        Status::Unknown => "Nothing is known to be broken, but not everything could be checked",
         Status::Failed => "Something does not work",
     };
     let counts: Vec<String> = Status::ALL
@@ -134,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_well_takes_a_line_and_what_is_not_says_why_and_how() {
+    fn passed_checks_take_a_line_and_problems_show_why_and_a_fix() {
         let shown = shown(vec![
             Check::new(CheckId::Caller, CheckResult::ok("arn:aws:iam::444455556666:root")),
             member_role(1, CheckResult::ok("Member can be assumed")),
@@ -143,54 +147,57 @@ mod tests {
             Check::new(CheckId::Queue, CheckResult::warning("it has no dead-letter queue", "update the stack"))
                 .about("q"),
         ]);
-        let expected = "\
-DoctorReport of o-exampleorg1, central account 444455556666, home Region eu-west-1
+        let (queue, role) = (CheckId::Queue.meaning(), CheckId::MemberRole.meaning());
+        let expected = format!(
+            "\
+Doctor report for o-exampleorg1, central account 444455556666, home Region eu-west-1
 
 Caller and organization
   ok       caller              arn:aws:iam::444455556666:root
 
 Queues
   warning  queue               q: it has no dead-letter queue
-                               why   A function receives its messages from this queue, and those it cannot process must go to a dead-letter queue.
-                               mend  update the stack
+                               why   {queue}
+                               fix   update the stack
 
 Accounts
   ok       member-role         2 of 3
   failed   member-role         000000000003: Member cannot be assumed
-                               why   The enroller makes all its calls in an account with this role; without it the account is not enrolled.
-                               mend  deploy the member stack
+                               why   {role}
+                               fix   deploy the member stack
 
 Something does not work: 3 ok, 1 warning, 1 failed
-";
+"
+        );
         assert_eq!(shown, expected);
     }
 
     #[test]
-    fn thousands_of_equal_failures_take_a_few_lines_and_the_worst_come_first() {
+    fn equal_problems_take_a_few_lines_and_the_worst_come_first() {
         let failed = |number| member_role(number, CheckResult::failed("no", "deploy the member stack"));
         let mut checks: Vec<Check> =
             (1..5_000).map(|number| member_role(number, CheckResult::unknown("?", "ask"))).collect();
         checks.extend((5_000..5_020).map(failed));
         let shown = shown(checks);
         assert!(shown.lines().count() < 25, "{shown}");
-        assert!(shown.contains("and 5009 more, which --format json lists"), "{shown}");
+        assert!(shown.contains("and 5009 more, listed by --format json"), "{shown}");
         assert!(shown.contains("000000005000: no"), "{shown}");
-        assert!(shown.contains("mend  ask") && shown.contains("mend  deploy the member stack"), "{shown}");
+        assert!(shown.contains("fix   ask") && shown.contains("fix   deploy the member stack"), "{shown}");
     }
 
     #[test]
-    fn the_last_line_says_how_it_stands() {
+    fn the_last_line_is_the_overall_result() {
         for (verdict, expected) in [
-            (CheckResult::ok("x"), "All is well: 1 ok\n"),
-            (CheckResult::warning("x", "y"), "It works, with warnings: 1 warning\n"),
-            (CheckResult::unknown("x", "y"), "but not everything could be looked at: 1 unknown\n"),
+            (CheckResult::ok("x"), "All checks passed: 1 ok\n"),
+            (CheckResult::warning("x", "y"), "Everything works, with warnings: 1 warning\n"),
+            (CheckResult::unknown("x", "y"), "but not everything could be checked: 1 unknown\n"),
         ] {
             assert!(shown(vec![member_role(1, verdict)]).ends_with(expected), "{expected}");
         }
     }
 
     #[test]
-    fn a_stranger_cannot_write_to_the_terminal_and_a_reader_who_has_seen_enough_ends_it() {
+    fn untrusted_text_is_escaped_and_a_closed_pipe_ends_the_output() {
         let hostile = vec![member_role(1, CheckResult::failed("a\u{1b}[2Jb", "c\nd"))];
         let text = shown(hostile);
         assert!(text.contains("a\u{fffd}[2Jb") && text.contains("c\u{fffd}d"), "{text}");

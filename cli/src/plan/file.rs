@@ -1,4 +1,4 @@
-//! A plan in a file: what `enroller plan --out` writes and `enroller backfill --plan` carries out.
+//! A plan in a file, which `enroller plan --out` writes and `enroller backfill --plan` carries out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,23 +13,23 @@ use serde::{Deserialize, Serialize};
 use super::OrganizationSnapshot;
 use crate::session::Session;
 
-/// The version of the format. A file of another one is refused.
+/// The version of the file format. A file with another version is refused.
 const VERSION: u32 = 1;
 
-/// A plan that a person has seen, complete enough to notice every change since.
+/// A plan that an operator has reviewed, complete enough to detect every change since.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlanFile {
     plan_file_version: u32,
     organization_id: OrganizationId,
     central_account: AccountId,
-    /// It was made on a simulated organization.
+    /// Whether the plan is about a simulated organization.
     simulated: bool,
-    /// What it is about; the backfill is about the same.
+    /// The accounts and Regions of the plan. The backfill uses the same selection.
     pub(crate) selection: BackfillRequest,
-    /// Every change, one a line, with all values that it would write.
+    /// One text per change, with all values that it would write.
     changes: BTreeSet<String>,
-    /// Account-Regions and Regions that could not be looked at, with what stood in the way.
+    /// Account-Regions and Regions that could not be inspected, with the cause.
     not_planned: BTreeMap<String, String>,
 }
 
@@ -85,15 +85,17 @@ impl PlanFile {
 
     pub(crate) fn read(file: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let what = || format!("{} is not a plan of this version of enroller", file.display());
+        let what = || format!("{} is not a plan written by this version of enroller", file.display());
         let plan: Self = serde_json::from_str(&text).with_context(what)?;
         anyhow::ensure!(plan.plan_file_version == VERSION, what());
         Ok(plan)
     }
 
+    /// Checks that a plan made `now` equals this one.
+    ///
     /// # Errors
     ///
-    /// Everything that differs between this plan and the one made `now`.
+    /// Lists every difference between the two plans.
     pub(crate) fn must_still_hold(&self, now: &Self) -> anyhow::Result<()> {
         let mut moved: Vec<String> = Vec::new();
         if (&self.organization_id, self.central_account) != (&now.organization_id, now.central_account) {
@@ -111,7 +113,7 @@ impl PlanFile {
             only.map(|(at, cause)| format!("{what}: {at}: {cause}")).collect()
         };
         moved.extend(could_look(self, now, "can be inspected now"));
-        moved.extend(could_look(now, self, "cannot be inspected any more"));
+        moved.extend(could_look(now, self, "can no longer be inspected"));
         anyhow::ensure!(
             moved.is_empty(),
             "things have changed since the plan was made; nothing was done:\n  {}\nnext: make a new plan",
@@ -121,7 +123,7 @@ impl PlanFile {
     }
 }
 
-/// A step as single changes, each with all values that it writes.
+/// Splits a step into single changes, each with all values that it writes.
 fn describe(action: &Action) -> Vec<String> {
     let label = action.label();
     match action {

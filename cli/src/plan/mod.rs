@@ -1,4 +1,4 @@
-//! `enroller plan`: what would be done, and why; changes nothing.
+//! `enroller plan`: shows what a backfill would change, and why. Changes nothing.
 
 mod file;
 mod report;
@@ -23,14 +23,14 @@ use crate::session::{Session, select};
 pub(crate) use file::PlanFile;
 pub(crate) use report::PlanReport;
 
-/// Everything that was looked at, and what would be done about it.
+/// The inspected grants and accounts, with the changes planned for them.
 pub(crate) struct OrganizationSnapshot {
     pub(crate) preview: GrantPreview,
     pub(crate) surveys: Vec<AccountSnapshot>,
 }
 
 impl OrganizationSnapshot {
-    /// The plans of one account, by Region, as a person approves them.
+    /// The plans of one account by Region, for the operator's approval.
     pub(crate) fn plans(&self, account: AccountId) -> BTreeMap<Region, Plan> {
         let account_regions =
             self.surveys.iter().filter(|survey| survey.account.id == account).flat_map(|it| &it.account_regions);
@@ -38,7 +38,7 @@ impl OrganizationSnapshot {
     }
 }
 
-/// What a backfill of the selection asks of the grants.
+/// The sync of the grants that a backfill of the selection requests.
 pub(crate) fn grant_work(selection: &BackfillRequest, reason: &str) -> GrantSync {
     GrantSync { sync: true, reason: reason.to_owned(), only: Some(selection.clone()), ..GrantSync::default() }
 }
@@ -60,19 +60,15 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     Ok(exit_code(&report))
 }
 
-/// What a backfill of the selection would do: the one value that is shown, asked about and carried out.
-pub(crate) async fn plan_for(
-    session: &Session,
-    planner: &GrantPlanner,
-    selection: &BackfillRequest,
-) -> anyhow::Result<OrganizationSnapshot> {
+/// Plans a backfill of the selection. The same value is shown, confirmed and carried out.
+pub(crate) async fn plan_for(session: &Session, selection: &BackfillRequest) -> anyhow::Result<OrganizationSnapshot> {
     let regions = session.regions(selection)?;
     let preview = planner.preview(&grant_work(selection, "plan")).await?;
     let accounts = select(selection, preview.accounts.clone())?;
     Ok(look(session, &regions, preview, accounts).await)
 }
 
-/// Looks at the accounts, several at once.
+/// Inspects the accounts, several at once.
 async fn look(
     session: &Session,
     regions: &BTreeSet<Region>,
@@ -93,12 +89,12 @@ async fn look(
     }
     drop(surveys);
     progress.finish();
-    // They finish in any order; what is printed must not depend on it.
+    // The accounts finish in any order, and the output must not depend on it.
     found.sort_by_key(|survey| survey.account.id);
     OrganizationSnapshot { preview, surveys: found }
 }
 
-/// Prints the last line of a plan, for a question that follows.
+/// The last line of a plan, shown before a question.
 pub(crate) fn summary_line(report: &PlanReport) -> String {
     text::summary(report)
 }

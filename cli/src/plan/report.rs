@@ -1,4 +1,4 @@
-//! A plan as data: what `--format json` prints and the text is made from.
+//! The plan as data, which `--format json` prints and the text format renders.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::OrganizationSnapshot;
 
-/// The whole plan.
+/// The plan for all selected accounts.
 #[derive(Debug, Serialize)]
 pub(crate) struct PlanReport {
     pub(crate) organization: String,
@@ -24,11 +24,11 @@ pub(crate) struct PlanReport {
     pub(crate) grants: Vec<GrantChange>,
     pub(crate) accounts: Vec<AccountPlan>,
     pub(crate) left_alone: Vec<LeftAlone>,
-    /// What needs a person, about the grants.
+    /// Problems with the grants that need an operator.
     pub(crate) warnings: Vec<LogEntry>,
 }
 
-/// The figures of the last line.
+/// The figures of the plan's last line.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Summary {
     pub(crate) accounts: usize,
@@ -41,14 +41,14 @@ pub(crate) struct Summary {
     pub(crate) vpcs_left_alone: usize,
     pub(crate) grants_to_add: usize,
     pub(crate) grants_to_remove: usize,
-    /// Changing steps in member accounts and writes to destinations.
+    /// Steps that change member accounts, and writes to destinations.
     pub(crate) changes: usize,
     pub(crate) skipped: usize,
-    /// Places and Regions that could not be looked at.
+    /// Account-Regions, and Regions' grants, that could not be inspected.
     pub(crate) failures: usize,
 }
 
-/// What would be written to one destination.
+/// The planned write to one destination.
 #[derive(Debug, Serialize)]
 pub(crate) struct GrantChange {
     pub(crate) region: Region,
@@ -61,7 +61,7 @@ pub(crate) struct GrantChange {
     pub(crate) failure: Option<Failure>,
 }
 
-/// One account.
+/// The plan for one account in all its Regions.
 #[derive(Debug, Serialize)]
 pub(crate) struct AccountPlan {
     pub(crate) account: AccountId,
@@ -69,7 +69,7 @@ pub(crate) struct AccountPlan {
     pub(crate) regions: Vec<RegionPlan>,
 }
 
-/// One account in one Region.
+/// The plan for one account-Region.
 #[derive(Debug, Serialize)]
 pub(crate) struct RegionPlan {
     pub(crate) region: Region,
@@ -81,7 +81,7 @@ pub(crate) struct RegionPlan {
     pub(crate) failure: Option<Failure>,
 }
 
-/// One change.
+/// One changing step in an account-Region.
 #[derive(Debug, Serialize)]
 pub(crate) struct StepPlan {
     pub(crate) action: &'static str,
@@ -89,7 +89,7 @@ pub(crate) struct StepPlan {
     pub(crate) vpcs: Vec<VpcId>,
 }
 
-/// One VPC.
+/// The verdict on one VPC.
 #[derive(Debug, Serialize)]
 pub(crate) struct VpcLine {
     pub(crate) vpc: VpcId,
@@ -99,16 +99,16 @@ pub(crate) struct VpcLine {
     pub(crate) reason: String,
 }
 
-/// Why a place cannot be planned for.
+/// Why an account-Region cannot be planned.
 #[derive(Debug, Serialize)]
 pub(crate) struct Failure {
-    /// `skipped`, `retry-later`, `terminal`: what the enroller would make of it.
+    /// `skipped`, `retry-later` or `terminal`: how the enroller would handle it.
     pub(crate) class: &'static str,
     pub(crate) cause: String,
     pub(crate) next_step: String,
 }
 
-/// An account that is not enrolled at all.
+/// An account that is out of scope and is not enrolled.
 #[derive(Debug, Serialize)]
 pub(crate) struct LeftAlone {
     pub(crate) account: AccountId,
@@ -227,12 +227,12 @@ impl PlanReport {
         match verdict {
             VpcPlan::Covered(id) => ("covered", format!("by {id}"), &mut summary.vpcs_covered),
             VpcPlan::CoveredByOthers(id) => {
-                ("covered", format!("by {id}, which somebody else made"), &mut summary.vpcs_covered)
+                ("covered", format!("by {id}, an unmanaged flow log"), &mut summary.vpcs_covered)
             }
             VpcPlan::Broken { flow_log, message } => {
                 ("broken", format!("{flow_log} does not deliver: {message}"), &mut summary.vpcs_broken)
             }
-            VpcPlan::Enroll => ("enroll", "no flow log of ours".to_owned(), &mut summary.vpcs_to_enroll),
+            VpcPlan::Enroll => ("enroll", "no managed flow log".to_owned(), &mut summary.vpcs_to_enroll),
             VpcPlan::Replace { differences } => ("replace", differences.clone(), &mut summary.vpcs_to_replace),
             VpcPlan::OutOfScope(reason) => ("left-alone", reason.to_string(), &mut summary.vpcs_left_alone),
         }

@@ -1,4 +1,5 @@
-//! A plan for people: grouped by account and Region, what is as it should be in one line, the figures last.
+//! The plan for a terminal, by account and Region. Accounts that are up to date share one line, and the figures come
+//! last.
 
 use std::io::Write;
 
@@ -6,9 +7,9 @@ use owo_colors::Style;
 
 use super::report::{AccountPlan, Failure, GrantChange, PlanReport, RegionPlan, StepPlan};
 use crate::coverage::table::printable;
-use crate::output::{Output, OutputError};
+use crate::output::{Output, OutputError, count};
 
-/// VPC ids shown of one step.
+/// Most VPC ids or account ids shown in one line.
 const SHOWN: usize = 6;
 
 pub(super) fn print<W: Write>(out: &mut Output<W>, report: &PlanReport) -> Result<(), OutputError> {
@@ -31,7 +32,7 @@ pub(super) fn print<W: Write>(out: &mut Output<W>, report: &PlanReport) -> Resul
     }
     let unchanged = report.accounts.iter().filter(quiet).count();
     if unchanged > 0 {
-        out.line(&format!("\n{unchanged} accounts are as they should be"))?;
+        out.line(&format!("\n{} already up to date", count(unchanged, "account")))?;
     }
     if !report.left_alone.is_empty() {
         heading(out, "Left alone")?;
@@ -44,7 +45,7 @@ pub(super) fn print<W: Write>(out: &mut Output<W>, report: &PlanReport) -> Resul
     out.line(&format!("\n{}", out.styled(&summary(report), style)))
 }
 
-/// Nothing to do in it and nothing to say about it.
+/// Whether the account-Region needs no change and no remark.
 fn is_quiet(region: &RegionPlan) -> bool {
     let settled = region.vpcs.iter().all(|vpc| vpc.verdict == "covered");
     region.steps.is_empty() && region.failure.is_none() && region.notes.is_empty() && settled
@@ -53,20 +54,20 @@ fn is_quiet(region: &RegionPlan) -> bool {
 pub(super) fn summary(report: &PlanReport) -> String {
     let it = &report.summary;
     if it.changes == 0 && it.failures == 0 {
-        return format!("Nothing to do: {} VPCs covered, {} left alone.", it.vpcs_covered, it.vpcs_left_alone);
+        return format!("Nothing to do: {} covered, {} left alone.", count(it.vpcs_covered, "VPC"), it.vpcs_left_alone);
     }
     format!(
-        "Plan: {} VPCs to enroll, {} to replace, {} grants to add, {} to remove; {} changes in all. \
-         {} VPCs covered, {} broken, {} left alone. {} places skipped, {} could not be looked at.",
-        it.vpcs_to_enroll,
+        "Plan: {} to enroll, {} to replace, {} to add, {} to remove; {} in total. \
+         {} covered, {} broken, {} left alone. {} skipped, {} could not be inspected.",
+        count(it.vpcs_to_enroll, "VPC"),
         it.vpcs_to_replace,
-        it.grants_to_add,
+        count(it.grants_to_add, "grant"),
         it.grants_to_remove,
-        it.changes,
-        it.vpcs_covered,
+        count(it.changes, "change"),
+        count(it.vpcs_covered, "VPC"),
         it.vpcs_broken,
         it.vpcs_left_alone,
-        it.skipped,
+        count(it.skipped, "account-Region"),
         it.failures
     )
 }
@@ -79,7 +80,7 @@ fn one_region<W: Write>(out: &mut Output<W>, region: &RegionPlan) -> Result<(), 
     let covered = region.vpcs.iter().filter(|vpc| vpc.verdict == "covered").count();
     match (&region.failure, region.vpcs.len()) {
         (Some(_), 0) => out.line(&format!("  {}", region.region))?,
-        (_, vpcs) => out.line(&format!("  {}  ({covered} of {vpcs} VPCs covered)", region.region))?,
+        (_, vpcs) => out.line(&format!("  {}  ({covered} of {} covered)", region.region, count(vpcs, "VPC")))?,
     }
     for one in &region.steps {
         step(out, one)?;
@@ -123,16 +124,24 @@ fn grant<W: Write>(out: &mut Output<W>, change: &GrantChange) -> Result<(), Outp
         out.line(&format!("    {sign} {at}: {text}"))
     };
     if change.create {
-        line("+", Style::new().green(), "a new destination".to_owned())?;
+        line("+", Style::new().green(), "new destination".to_owned())?;
     }
     if change.repoint {
-        line("~", Style::new().yellow(), "its target or role is put right".to_owned())?;
+        line("~", Style::new().yellow(), "target or role is corrected".to_owned())?;
     }
     if !change.add.is_empty() {
-        line("+", Style::new().green(), format!("{} accounts granted: {}", change.add.len(), some(&change.add)))?;
+        line(
+            "+",
+            Style::new().green(),
+            format!("{} granted: {}", count(change.add.len(), "account"), some(&change.add)),
+        )?;
     }
     if !change.remove.is_empty() {
-        line("-", Style::new().red(), format!("{} accounts removed: {}", change.remove.len(), some(&change.remove)))?;
+        line(
+            "-",
+            Style::new().red(),
+            format!("{} removed: {}", count(change.remove.len(), "account"), some(&change.remove)),
+        )?;
     }
     Ok(())
 }
@@ -167,7 +176,7 @@ mod tests {
     const HOSTILE: &str = "prod\u{1b}[2J\u{202e}dorp\n\u{9b}31m";
 
     #[test]
-    fn a_stranger_cannot_write_to_the_terminal() {
+    fn untrusted_text_is_escaped() {
         let name = HOSTILE.to_owned();
         let vpc = VpcLine {
             vpc: "vpc-0123456789abcdef0".parse().unwrap(),
