@@ -51,7 +51,7 @@ pub(crate) enum Command {
 /// why, and for each VPC that would not be enrolled, the reason.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  enroller plan --sim                               on a simulated organization, no AWS account needed
+  enroller plan --sim                   on a simulated organization; needs no AWS account
   enroller plan --config enroller.toml
   enroller plan --config enroller.toml --account 111122223333 --region eu-west-1
   enroller plan --config enroller.toml --format json | jq .summary
@@ -219,8 +219,8 @@ pub(crate) enum GrantsAction {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller doctor --sim
-  enroller doctor --config enroller.toml
-  enroller doctor --config enroller.toml --all --format json | jq '.checks[] | select(.status != \"ok\")'
+  enroller doctor --config enroller.toml --all
+  enroller doctor --config enroller.toml --format json | jq '.checks[] | select(.status != \"ok\")'
 
 Exit codes:
   0  everything that was checked works, possibly with warnings
@@ -342,7 +342,7 @@ pub(crate) struct DemoArgs {
 #[command(after_help = "Examples:
   enroller sim --listen 127.0.0.1:5000
   enroller sim --accounts 50 --regions eu-west-1,us-east-1 --vpcs 4 --latency-ms 40 --installed
-  aws --endpoint-url http://127.0.0.1:5000 ec2 describe-vpcs   (with the access keys from the first line)
+  aws --endpoint-url http://127.0.0.1:5000 ec2 describe-vpcs   (with the keys from the first line)
 
 Exit codes:
   0  it served until it was interrupted

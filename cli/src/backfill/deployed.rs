@@ -15,7 +15,7 @@ use crate::args::{BackfillArgs, SelectionArgs};
 use crate::configuration::Configuration;
 use crate::output::{Output, ask, count};
 
-/// The time between two looks at the queues.
+/// The polling interval of the queues.
 const INTERVAL: Duration = Duration::from_secs(3);
 
 /// How many times in a row the queues must be empty. SQS's figures are approximate, so one time is not enough.

@@ -55,26 +55,26 @@ impl Script {
         let accounts = self.lab.sim.members().len();
         self.show.act("An organization without VPC Flow Logs");
         let text = format!(
-            "{} in {} ({}); in each Region, each has {} and a default VPC",
+            "{} in {} ({}), each with {} and a default VPC per Region",
             count(accounts, "account"),
             count(self.regions.len(), "Region"),
             self.regions.join(", "),
             count(self.vpcs, "VPC")
         );
-        self.say(&text);
+        self.event(&text);
         self.minutes(1);
         Ok(())
     }
 
     async fn installation(&mut self) -> anyhow::Result<()> {
         self.show.act("The enroller is installed");
-        self.say("central stack: buses, rules, queues, stream and the three functions");
+        self.event("central stack: buses, rules, queues, stream and the three functions");
         for account in self.lab.sim.members() {
             self.lab.stacks.deploy_member(&account)?;
         }
-        self.say("member stack (StackSet) in every account: roles and event rules");
+        self.event("member stack (StackSet) in every account: roles and event rules");
         self.lab.sweep(json!({ "reason": "first backfill" })).await?;
-        self.say("an operator starts the first backfill");
+        self.event("an operator starts the first backfill");
         self.until_quiet().await
     }
 
@@ -85,19 +85,19 @@ impl Script {
             let new = NewAccount { name: format!("joined-{number:05}"), ..NewAccount::default() };
             accounts.push(self.lab.sim.with(|world| world.create_account(&new))?);
         }
-        self.say(&format!("{} created: {}", count(joining, "account"), some_of(&accounts)));
+        self.event(&format!("{} created: {}", count(joining, "account"), some_of(&accounts)));
         self.for_a_while(STACK_AFTER_MS).await?;
         for account in &accounts {
             self.lab.stacks.deploy_member(account)?;
             self.lab.stacks.announce_member(account);
         }
-        self.say("the member stack is deployed to them, two and a half minutes later");
+        self.event("the member stack is deployed there, two and a half minutes later");
         self.until_quiet().await?;
         for account in accounts.iter().take(NEW_VPCS) {
             for _ in 0..self.vpcs.min(1) {
                 let region = self.any_region();
                 let vpc = Person::of(&self.lab.sim, account, &region).create_vpc(&[]).await?;
-                self.say(&format!("a first VPC of their own: {vpc} in {account}, {region}"));
+                self.event(&format!("the first VPC that a new account creates: {vpc} in {account}, {region}"));
             }
         }
         self.until_quiet().await
@@ -108,7 +108,7 @@ impl Script {
         for _ in 0..NEW_VPCS {
             let (account, region) = (self.any_account(), self.any_region());
             let vpc = Person::of(&self.lab.sim, &account, &region).create_vpc(&[("Name", "demo")]).await?;
-            self.say(&format!("{vpc} in {account}, {region}"));
+            self.event(&format!("{vpc} in {account}, {region}"));
         }
         self.until_quiet().await
     }
@@ -119,12 +119,12 @@ impl Script {
         let person = Person::of(&self.lab.sim, &account, &region);
         let (id, vpc) = person.flow_logs().await?.into_iter().next().context("nothing was enrolled")?;
         person.delete_flow_log(&id).await?;
-        self.say(&format!("flow log {id} of {vpc} in {account}, {region}"));
+        self.event(&format!("flow log {id} of {vpc} in {account}, {region}"));
         let (account, region) = (self.any_account(), self.any_region());
         let (group, filter) = (&self.lab.settings.log_group_name, &self.lab.settings.filter_name);
         Person::of(&self.lab.sim, &account, &region).delete_filter(group.as_str(), filter.as_str()).await?;
         let text = format!("subscription filter {filter} in {account}, {region}");
-        self.say(&text);
+        self.event(&text);
         self.until_quiet().await
     }
 
@@ -135,7 +135,7 @@ impl Script {
         let Some(leaver) = self.random.choice(&leavers).cloned() else { return Ok(()) };
         self.show.act("An account leaves");
         self.lab.sim.with(|world| world.leave(&leaver))?;
-        self.say(&format!("{leaver} leaves the organization"));
+        self.event(&format!("{leaver} leaves the organization"));
         self.until_quiet().await
     }
 
@@ -145,7 +145,7 @@ impl Script {
         self.until_quiet().await
     }
 
-    fn say(&mut self, text: &str) {
+    fn event(&mut self, text: &str) {
         self.show.event(self.lab.sim.now_ms(), text);
     }
 

@@ -124,7 +124,7 @@ function listen() {
     });
   }
   find("save").addEventListener("click", save);
-  // A printout shows all rows, because nobody can turn its pages of rows.
+  // A printout shows all rows, because paper has no buttons for the other pages.
   window.addEventListener("beforeprint", () => drawRows(true));
   window.addEventListener("afterprint", () => drawRows());
 }
