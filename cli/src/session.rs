@@ -28,12 +28,13 @@ use crate::simulated;
 
 /// A connection to AWS, with everything that commands need.
 pub(crate) struct Session {
-    pub(crate) engine: Engine,
-    /// The ports that only `doctor` needs.
-    pub(crate) inspection: DoctorPorts,
+    pub(crate) context: Context,
+    ports: Ports,
+    writer: Arc<dyn DestinationWriter>,
+    doctor_ports: DoctorPorts,
     /// The simulated AWS, if there is one. Its time does not pass by itself.
-    sim: Option<Sim>,
     #[cfg(feature = "sim")]
+    sim: Option<enroller_sim::Sim>,
 }
 
 /// A log that discards everything, because commands print their results from the reports.

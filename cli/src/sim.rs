@@ -127,7 +127,7 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Deploys the stacks with roles, rules and queues, and creates the destinations.
-async fn install(sim: &Sim, stacks: &Installation, settings: &Settings) -> anyhow::Result<()> {
+fn install(sim: &Sim, stacks: &Installation, settings: &Settings) -> anyhow::Result<()> {
     stacks.deploy_center()?;
     for account in sim.members() {
         stacks.deploy_member(&account)?;

@@ -61,7 +61,11 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Plans a backfill of the selection. The same value is shown, confirmed and carried out.
-pub(crate) async fn plan_for(session: &Session, selection: &BackfillRequest) -> anyhow::Result<OrganizationSnapshot> {
+pub(crate) async fn plan_for(
+    session: &Session,
+    planner: &GrantPlanner,
+    selection: &BackfillRequest,
+) -> anyhow::Result<OrganizationSnapshot> {
     let regions = session.regions(selection)?;
     let preview = planner.preview(&grant_work(selection, "plan")).await?;
     let accounts = select(selection, preview.accounts.clone())?;
