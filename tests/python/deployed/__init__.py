@@ -1,0 +1,1 @@
+"""The templates, scripts and function binaries, deployed on ministack."""

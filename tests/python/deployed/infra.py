@@ -1,0 +1,238 @@
+"""What is shipped in infra/, made ready for ministack: the templates without what it does not know, zips, configuration.
+
+The scripts run from a copy of infra/, so that they deploy the copy's templates; everything else in it is as shipped.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.simulated_aws import HOME, REGIONS, equal
+from deployed.aws import DeployedAws, wait_until
+
+ROOT = Path(__file__).resolve().parents[3]
+NAMES = ["vpc-enroller", "account-onboarder", "backfill"]
+CENTRAL_STACK = "vpc-flow-logs-enroller-central"
+REGIONAL_STACK = "vpc-flow-logs-enroller-regional"
+MANAGEMENT_STACK = "vpc-flow-logs-enroller-management"
+MEMBER_STACK = "vpc-flow-logs-enroller-member"
+# As a StackSet names its stacks.
+MEMBER_INSTANCE = f"StackSet-{MEMBER_STACK}-00000000-0000-4000-8000-000000000001"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Resources that ministack refuses, and what goes untested for it."""
+
+    what: str
+    # Lines that such a resource has in a template.
+    marks: tuple[str, ...]
+    # One of them, which ministack has to refuse; else it need not be left out.
+    example: dict
+    untested: str
+
+
+LEFT_OUT = [
+    LeftOut(
+        "bus policies", ("    Type: AWS::Events::EventBusPolicy",), {"Type": "AWS::Events::EventBusPolicy"},
+        "who may put events on the buses; ministack lets everybody",
+    ),
+    LeftOut(
+        "saved queries", ("    Type: AWS::Athena::NamedQuery",), {"Type": "AWS::Athena::NamedQuery"},
+        "the queries; the workgroup and the table are made",
+    ),
+    LeftOut(
+        "alarms with metric math", ("    Type: AWS::CloudWatch::Alarm", "      Metrics:"),
+        {"Type": "AWS::CloudWatch::Alarm", "Properties": {
+            "ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 1, "Threshold": 0,
+            "Metrics": [{"Id": "it", "MetricStat": {
+                "Metric": {"Namespace": "Example", "MetricName": "Example"}, "Period": 60, "Stat": "Sum"}}],
+        }},
+        "these alarms; the others are made",
+    ),
+]
+
+# Amazon Linux 2023, on which provided.al2023 is built, has this glibc.
+GLIBC = (2, 34)
+
+
+class Infra:
+    """A copy of infra/ with zips beside it, and one configuration."""
+
+    def __init__(self, aws: DeployedAws, zips: Path):
+        self.aws = aws
+        self._folder = tempfile.TemporaryDirectory(prefix="deployed-")
+        self.root = Path(self._folder.name)
+        self.infra = self.root / "infra"
+        shutil.copytree(ROOT / "infra", self.infra, ignore=shutil.ignore_patterns("installation.env"))
+        self.left_out = [name for template in self.infra.glob("*.yaml") for name in leave_out(template)]
+        (self.root / "dist").mkdir()
+        for name in NAMES:
+            (self.root / "dist" / f"{name}.zip").symlink_to(zips.resolve() / f"{name}.zip")
+        self.settings = {
+            "CENTRAL_ACCOUNT": aws.central,
+            "MANAGEMENT_ACCOUNT": aws.management,
+            "HOME_REGION": HOME,
+            "TARGETS": "r-exam",
+            "OrganizationId": aws.sim.organization,
+            "ExternalId": aws.sim.external_id,
+            "EnrolledRegions": ",".join(REGIONS),
+            "Architecture": architecture(),
+        }
+
+    def run(self, script: str, account: str, *arguments: str, **changes: str) -> subprocess.CompletedProcess:
+        """Runs infra/deploy or infra/uninstall as a person of the account; `changes` are of the configuration."""
+        config = self.root / "installation.env"
+        lines = [f"{key}={value}\n" for key, value in {**self.settings, **changes}.items()]
+        config.write_text("".join(lines), encoding="utf-8")
+        # The AWS CLI that was installed beside this Python.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return subprocess.run(
+            [self.infra / script, "--config", config, *arguments],
+            env={**self.aws.environment(account), "PATH": path},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    def deploy(self, account: str, *steps: str) -> str:
+        """Runs infra/deploy, which has to succeed."""
+        done = self.run("deploy", account, *steps)
+        assert done.returncode == 0, f"infra/deploy {' '.join(steps)} ends with {done.returncode}:\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    @functools.cache
+    def member_parameters(self) -> list[dict[str, str]]:
+        """The parameters that infra/deploy gives the StackSet."""
+        for line in self.deploy(self.aws.central, "--dry-run", "members").splitlines():
+            words = shlex.split(line) if line.startswith("+ aws cloudformation create-stack-set ") else []
+            if "--parameters" in words:
+                return json.loads(words[words.index("--parameters") + 1])
+        raise AssertionError("infra/deploy --dry-run members prints no create-stack-set with --parameters")
+
+    def deploy_member(self, account: str) -> None:
+        """What the StackSet does in one account: the member stack in each Region, the one with the roles first."""
+        for region in REGIONS:
+            client = self.aws.deployed("cloudformation", account, region)
+            client.create_stack(
+                StackName=MEMBER_INSTANCE, TemplateBody=(self.infra / "member.yaml").read_text(encoding="utf-8"),
+                Parameters=self.member_parameters(), Capabilities=["CAPABILITY_NAMED_IAM"],
+            )
+            equal(settled(client, MEMBER_INSTANCE), "CREATE_COMPLETE")
+
+    def delete_member(self, account: str) -> None:
+        """The same the other way round."""
+        for region in reversed(REGIONS):
+            client = self.aws.deployed("cloudformation", account, region)
+            arn = client.describe_stacks(StackName=MEMBER_INSTANCE)["Stacks"][0]["StackId"]
+            client.delete_stack(StackName=MEMBER_INSTANCE)
+            equal(settled(client, arn), "DELETE_COMPLETE")
+
+
+def settled(client, name: str) -> str:
+    """What became of a stack that is being made or deleted."""
+
+    def status() -> str:
+        return client.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+
+    wait_until(lambda: not status().endswith("_IN_PROGRESS"), f"the stack {name} is done")
+    return status()
+
+
+def leave_out(template: Path) -> list[tuple[LeftOut, str]]:
+    """Takes the resources that ministack does not know out of a template, as text, and names them."""
+    names, kept, block = [], [], []
+
+    def end_of_block() -> None:
+        found = [item for item in LEFT_OUT if set(item.marks) <= set(block)]
+        if found:
+            names.append((found[0], f"{block[0].strip(' :')} of {template.name}"))
+        else:
+            kept.extend(block)
+        block.clear()
+
+    for line in template.read_text(encoding="utf-8").splitlines():
+        # A line at the depth of a resource's name ends the block of the one before.
+        if re.match(r" {0,2}\S", line):
+            end_of_block()
+        block.append(line)
+    end_of_block()
+    template.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    return names
+
+
+def architecture() -> str:
+    """What Lambda calls this machine's."""
+    return {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
+
+
+def built_here() -> Path:
+    """The zips of an ordinary build, packaged by infra/deploy."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".env") as config:
+        config.write(
+            "CENTRAL_ACCOUNT=444455556666\nMANAGEMENT_ACCOUNT=111122223333\nHOME_REGION=eu-west-1\nTARGETS=r-exam\n"
+            "OrganizationId=o-exampleorg1\nExternalId=external-id-of-the-test\nEnrolledRegions=eu-west-1\n"
+            f"Architecture={architecture()}\nBUILD_WITH=cargo\nBUILD_PROFILE=dev\n"
+        )
+        config.flush()
+        subprocess.run([ROOT / "infra" / "deploy", "--config", config.name, "build"], check=True, stdout=subprocess.DEVNULL)
+    return ROOT / "dist" / "dev"
+
+
+def newest_glibc(zip_file: Path) -> tuple[int, int]:
+    """The newest version of glibc that the zip's bootstrap asks for."""
+    with zipfile.ZipFile(zip_file) as archive:
+        [entry] = archive.infolist()
+        assert entry.filename == "bootstrap", f"{zip_file} has {entry.filename} at its top"
+        assert entry.external_attr >> 16 & 0o111, f"{zip_file}: bootstrap may not be executed"
+        binary = archive.read(entry)
+    versions = [tuple(map(int, name[6:].split("."))) for name in needed_versions(binary) if name.startswith("GLIBC_2.")]
+    assert versions, f"{zip_file}: bootstrap needs no glibc at all"
+    return max(version[:2] for version in versions)
+
+
+def needed_versions(binary: bytes) -> list[str]:
+    """The symbol versions that a 64-bit little-endian ELF file needs: its section .gnu.version_r (type 0x6ffffffe)."""
+    assert binary[:6] == b"\x7fELF\x02\x01", "it is no 64-bit ELF file"
+    (sections,) = struct.unpack_from("<Q", binary, 0x28)
+    size, count = struct.unpack_from("<HH", binary, 0x3A)
+
+    def section(index: int) -> tuple[int, ...]:
+        """Type, offset, link."""
+        kind, _, _, offset, _, link = struct.unpack_from("<IQQQQI", binary, sections + index * size + 4)
+        return kind, offset, link
+
+    def text(offset: int) -> str:
+        return binary[offset : binary.index(b"\0", offset)].decode()
+
+    names = []
+    for kind, file_entry, link in map(section, range(count)):
+        if kind != 0x6FFFFFFE:
+            continue
+        strings = section(link)[1]
+        while True:
+            _, entries, _, first, next_file = struct.unpack_from("<HHIII", binary, file_entry)
+            version = file_entry + first
+            for _ in range(entries):
+                name, next_version = struct.unpack_from("<8xII", binary, version)
+                names.append(text(strings + name))
+                version += next_version
+            if not next_file:
+                break
+            file_entry += next_file
+    return names

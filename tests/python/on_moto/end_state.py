@@ -1,0 +1,122 @@
+"""What an organization ended with, read with boto3, in a form that two AWSes can agree on: without ids and times, and
+with names for accounts and VPCs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from botocore.exceptions import ClientError
+
+from common.organization_state import DELIVERY_ROLE
+
+# Of every log group. moto counts what it stores, and the enroller changes nothing of it.
+GROUP = ("logGroupName", "retentionInDays", "kmsKeyId", "logGroupClass")
+FILTER = ("filterName", "filterPattern", "destinationArn", "roleArn", "distribution")
+# moto tells of a delivery that failed (DeliverLogsStatus) although there was none.
+FLOW_LOG = (
+    "TrafficType",
+    "LogDestinationType",
+    "LogGroupName",
+    "LogDestination",
+    "DeliverLogsPermissionArn",
+    "MaxAggregationInterval",
+    "LogFormat",
+    "FlowLogStatus",
+)
+DESTINATION = ("destinationName", "targetArn", "roleArn")
+ROLE = ("Path", "RoleName", "Description", "MaxSessionDuration", "AssumeRolePolicyDocument")
+
+# A client of a service, in an account and a Region.
+Clients = Callable[[str, str, str], object]
+
+
+def end_state(
+    clients: Clients, accounts: dict[str, str], central: str, regions: list[str], hidden: set[str]
+) -> list[str]:
+    """Sorted lines of text: what every account has in every Region, and what the central account lets in.
+
+    `accounts` gives each account's name. Log groups that are `hidden` are there because the emulator wants them.
+    """
+    places = [(account, region) for account in accounts for region in regions]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda place: _place(clients, *place, hidden), places))
+        found += list(pool.map(lambda account: _role(clients("iam", account, "us-east-1"), account), accounts))
+        found += list(pool.map(lambda region: _destinations(clients("logs", central, region), region), regions))
+    text = "\n".join(sorted(line for lines in found for line in lines))
+    for account, name in accounts.items():
+        text = text.replace(account, name)
+    return sorted(text.splitlines())
+
+
+def _place(clients: Clients, account: str, region: str, hidden: set[str]) -> list[str]:
+    ec2, logs = clients("ec2", account, region), clients("logs", account, region)
+    own = [{"Name": "owner-id", "Values": [account]}]
+    vpcs = {vpc["VpcId"]: vpc for vpc in _pages(ec2, "describe_vpcs", "Vpcs", Filters=own)}
+
+    def line(kind: str, item: dict) -> str:
+        return f"{account} {region} {kind} {json.dumps(item, sort_keys=True)}"
+
+    lines = [line("VPC", {"CidrBlock": vpc["CidrBlock"], "Tags": _tags(vpc)}) for vpc in vpcs.values()]
+    for log in _pages(ec2, "describe_flow_logs", "FlowLogs"):
+        vpc = vpcs.get(log["ResourceId"], {}).get("CidrBlock", "a VPC that is not there")
+        # moto does not give the LogDestination of a log group, whose name says the same.
+        shown = {name: value for name, value in log.items() if name != "LogDestination" or "LogGroupName" not in log}
+        lines.append(line("flow log", {"of": vpc, "Tags": _tags(log), **_some(shown, FLOW_LOG)}))
+    for group in _pages(logs, "describe_log_groups", "logGroups"):
+        name = group["logGroupName"]
+        if name in hidden:
+            continue
+        arn = group["arn"].removesuffix(":*")
+        tags = logs.list_tags_for_resource(resourceArn=arn)["tags"]
+        # Absent means STANDARD (CloudWatch Logs API reference, LogGroup).
+        lines.append(line("log group", {"logGroupClass": "STANDARD", **_some(group, GROUP), "tags": tags}))
+        for item in _pages(logs, "describe_subscription_filters", "subscriptionFilters", logGroupName=name):
+            # ByLogStream is the default, which moto does not tell.
+            lines.append(line("filter", {"of": name, "distribution": "ByLogStream", **_some(item, FILTER)}))
+    return lines
+
+
+def _role(iam, account: str) -> list[str]:
+    try:
+        role = iam.get_role(RoleName=DELIVERY_ROLE)["Role"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchEntity":
+            raise
+        return []
+    policies = {
+        name: iam.get_role_policy(RoleName=DELIVERY_ROLE, PolicyName=name)["PolicyDocument"]
+        for name in iam.list_role_policies(RoleName=DELIVERY_ROLE)["PolicyNames"]
+    }
+    # moto gives an absent description as an empty one.
+    shown = {name: value for name, value in _some(role, ROLE).items() if value != ""}
+    return [f"{account} role {json.dumps({**shown, 'Tags': _tags(role), 'policies': policies}, sort_keys=True)}"]
+
+
+def _destinations(logs, region: str) -> list[str]:
+    lines = []
+    for item in _pages(logs, "describe_destinations", "destinations"):
+        lines.append(f"{region} destination {json.dumps(_some(item, DESTINATION), sort_keys=True)}")
+        policy = json.loads(item.get("accessPolicy") or "{}")
+        statements = policy.pop("Statement", [])
+        name = item["destinationName"]
+        lines.append(f"{region} policy of {name} {json.dumps(policy, sort_keys=True)}")
+        for statement in statements:
+            # One line for each account, so that their order, which is that of their ids, makes no difference.
+            principals = statement.pop("Principal")["AWS"]
+            for principal in [principals] if isinstance(principals, str) else principals:
+                lines.append(f"{region} policy of {name} {principal} {json.dumps(statement, sort_keys=True)}")
+    return lines
+
+
+def _pages(client, operation: str, key: str, **parameters) -> list[dict]:
+    return [item for page in client.get_paginator(operation).paginate(**parameters) for item in page[key]]
+
+
+def _some(item: dict, names: tuple[str, ...]) -> dict:
+    return {name: item[name] for name in names if item.get(name) is not None}
+
+
+def _tags(item: dict) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in item.get("Tags", [])}

@@ -1,0 +1,1 @@
+"""The templates and scripts in `infra/`, checked without AWS."""

@@ -1,0 +1,384 @@
+#!/usr/bin/env python3
+"""Checks infra/: the templates with linters made by others and for what those do not look at, and the scripts.
+
+    pip install -r tests/python/templates/requirements.txt
+    python tests/python/templates/check_templates.py
+
+Talks to nobody. Exit code 0 when all checks passed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+# Leave no bytecode in the checkout, and import from tests/python.
+sys.dont_write_bytecode = True
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from common.event_patterns import ACCOUNT_EVENTS, MEMBER_EVENTS, matches
+from common.sentences import Sentences, end_after, none
+from templates.bad_values import BAD, GOOD
+from templates.scripts import accepts, scripts
+from templates.template_model import INFRA, NAMES, Template, lined_strings, listed, strings
+
+TOOLS = Path(sys.executable).parent
+ROOT = INFRA.parent
+
+# EventBridge quotas.
+MAX_PATTERN = 2_048
+# CloudFormation: a template in the request, one in a bucket.
+MAX_BODY, MAX_OBJECT = 51_200, 1_000_000
+# Lambda: all environment variables of a function, names and values.
+MAX_ENVIRONMENT = 4_096
+# What IAM takes by default: a role's trust policy, and all its inline policies.
+MAX_TRUST, MAX_INLINE = 2_048, 10_240
+
+
+def tool(name: str, *arguments: str) -> str:
+    """Runs a linter and gives its output; fails with it when the linter does."""
+    environment = {**os.environ, "PATH": f"{TOOLS}:{os.environ['PATH']}"}
+    done = subprocess.run([TOOLS / name, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+    assert done.returncode == 0, f"{name}: {(done.stdout + done.stderr)[-2000:]}"
+    return done.stdout
+
+
+def linters(say: Sentences, templates: list[Template]) -> None:
+    paths = [str(template.path) for template in templates]
+    with say.check("cfn-lint finds nothing, not even to inform, but stateful resources without a deletion policy"):
+        # Queues and log groups go with the stack; bucket and key are looked at below.
+        tool("cfn-lint", "--include-checks", "I", "--ignore-checks", "I3011", "--", *paths)
+    with say.check("checkov finds nothing that is not excepted in place, with a reason"):
+        found = json.loads(tool("checkov", "-d", "infra", "--framework", "cloudformation", "--skip-download", "-o", "json"))
+        none([f"{check['check_id']} {check['resource']}" for check in found["results"]["failed_checks"]])
+        assert found["summary"]["passed"] > 50, found["summary"]
+        reasons = [check["check_result"].get("suppress_comment", "") for check in found["results"]["skipped_checks"]]
+        none([f"no reason: {reason!r}" for reason in reasons if len(reason) < 20])
+    with say.check("shellcheck finds nothing in the scripts"):
+        scripts = [str(INFRA / name) for name in ("deploy", "uninstall", "lib.sh")]
+        tool("shellcheck", "--external-sources", *scripts)
+        none([name for name in scripts if re.search(r"\beval\b", Path(name).read_text(encoding="utf-8"))])
+
+
+def parameters(say: Sentences, templates: list[Template]) -> None:
+    with say.check("every parameter is described, and has a pattern, a list or bounds with words for who gets it wrong"):
+        wrong = []
+        for template in templates:
+            for name, parameter in template.parameters.items():
+                bounded = {"AllowedPattern", "AllowedValues", "MinValue", "MaxLength"} & parameter.keys()
+                if not bounded or len(parameter.get("Description", "")) < 10:
+                    wrong.append(f"{template.name} {name}")
+                if "AllowedPattern" in parameter and "ConstraintDescription" not in parameter:
+                    wrong.append(f"{template.name} {name}: no ConstraintDescription")
+        none(wrong)
+    with say.check("bad values of parameters are refused, and good ones and defaults are not"):
+        wrong = []
+        for template in templates:
+            for name, parameter in template.parameters.items():
+                pattern = parameter.get("AllowedPattern")
+                if pattern is None:
+                    continue
+                assert name in BAD, f"{template.name} {name} has a pattern and no bad values to try it with"
+                wrong += [f"{template.name} {name} takes {bad!r}" for bad in BAD[name] if accepts(parameter, bad)]
+                good = [*GOOD.get(name, []), *([str(parameter["Default"])] if "Default" in parameter else [])]
+                assert good, f"{name}: no good value to try it with"
+                wrong += [f"{template.name} {name} refuses {value!r}" for value in good if not accepts(parameter, value)]
+        none(wrong)
+    with say.check("a parameter that several templates have is the same in all of them, but for its description"):
+        seen: dict[str, tuple[str, dict]] = {}
+        wrong = []
+        for template in templates:
+            for name, parameter in template.parameters.items():
+                core = {key: value for key, value in parameter.items() if key != "Description"}
+                first, other = seen.setdefault(name, (template.name, core))
+                if other != core:
+                    wrong.append(f"{name} in {first} and {template.name}")
+        none(wrong)
+    with say.check("days that S3 would refuse together are refused by a rule, before anything is made"):
+        central = templates[0]
+        days = {name: [v for v in map(str, central.parameters[name]["AllowedValues"]) if v != "never"]
+                for name in ("ArchiveAfterDays", "DeepArchiveAfterDays", "ExpireAfterDays")}
+        wrong = []
+        for first, second in [("ArchiveAfterDays", "DeepArchiveAfterDays"), ("ArchiveAfterDays", "ExpireAfterDays"),
+                              ("DeepArchiveAfterDays", "ExpireAfterDays")]:
+            for one in days[first]:
+                for other in days[second]:
+                    if rules_allow(central, {first: one, second: other}) != (int(one) < int(other)):
+                        wrong.append(f"{first}={one} {second}={other}")
+        none(wrong)
+        assert not rules_allow(central, {"PrefixMode": "account", "RecordFormat": "lines"})
+        assert rules_allow(central, {"PrefixMode": "account", "RecordFormat": "envelope"})
+
+
+def rules_allow(template: Template, values: dict[str, str]) -> bool:
+    defaults = {"ArchiveAfterDays": "never", "DeepArchiveAfterDays": "never", "ExpireAfterDays": "never", "PrefixMode": "time"}
+    values = {**defaults, **values}
+
+    def holds(node) -> bool:
+        (function, argument), = node.items()
+        match function:
+            case "Fn::Equals":
+                return argument == [argument[0], argument[1]] and values[argument[0]["Ref"]] == argument[1]
+            case "Fn::Not":
+                return not holds(argument[0])
+            case "Fn::Contains":
+                return values[argument[1]["Ref"]] in argument[0]
+        raise ValueError(function)
+
+    return all(holds(assertion["Assert"]) for rule in template.document["Rules"].values()
+               if holds(rule["RuleCondition"]) for assertion in rule["Assertions"])
+
+
+def policies(say: Sentences, templates: list[Template]) -> None:
+    with say.check("every ARN takes its partition from AWS::Partition"):
+        none([f"{t.name}:{number}: {line.strip()}" for t in templates for number, line in enumerate(t.lines, 1)
+              if re.search(r"(?<![:\w])arn:(?!\$\{AWS::Partition\}:|aws\[)", line.split("# ")[0])])
+    with say.check("no role is passed but by name, to one service"):
+        wrong = []
+        for template in templates:
+            for name, _, statement in template.statements():
+                if "iam:PassRole" in listed(statement.get("Action")):
+                    passed = statement.get("Condition", {}).get("StringEquals", {}).get("iam:PassedToService")
+                    if any("*" in text for text in strings(statement["Resource"])) or not isinstance(passed, str):
+                        wrong.append(f"{template.name} {name} {statement.get('Sid')}")
+                if any(action in {"*", "iam:*"} for action in listed(statement.get("Action"))):
+                    wrong.append(f"{template.name} {name} {statement.get('Sid')}")
+        none(wrong)
+    with say.check("EventBridge is asked for no account where it does not send one: in permissions of functions and in queue policies"):
+        wrong = []
+        for template in templates:
+            for name, permission in template.of_type("AWS::Lambda::Permission"):
+                if permission["Properties"]["Principal"] == "events.amazonaws.com" and "SourceAccount" in permission["Properties"]:
+                    wrong.append(f"{template.name} {name}")
+            for name, policy in template.of_type("AWS::SQS::QueuePolicy"):
+                for statement in listed(policy["Properties"]["PolicyDocument"]["Statement"]):
+                    if statement["Principal"] == {"Service": "events.amazonaws.com"} and list(statement["Condition"]) != ["ArnEquals"]:
+                        wrong.append(f"{template.name} {name} {statement['Sid']}")
+        none(wrong)
+    with say.check("nobody is trusted or let in without a condition"):
+        wrong = []
+        for template in templates:
+            for name, kind, statement in template.statements():
+                of_the_key = template.resources[name]["Type"] == "AWS::KMS::Key" and statement.get("Sid") == "Account"
+                if kind != "identity" and statement["Effect"] == "Allow" and not statement.get("Condition") and not of_the_key:
+                    wrong.append(f"{template.name} {name} {statement.get('Sid', '')}")
+        none(wrong)
+
+
+def permissions(say: Sentences, templates: list[Template]) -> None:
+    with say.check("actions have no wildcards but in what denies and in the policy of the key"):
+        none([f"{t.name} {name}: {action}" for t in templates for name, _, statement in t.statements()
+              if statement["Effect"] == "Allow" and t.resources[name]["Type"] != "AWS::KMS::Key"
+              for action in listed(statement["Action"]) if "*" in action])
+    with say.check("every wildcard in a resource has its reason on the line above"):
+        wrong = []
+        for template in templates:
+            for name, _, statement in template.statements():
+                for text, line in lined_strings(statement, "Resource"):
+                    if "*" in text and len(template.reason_above(line)) < len("# reason: ") + 10:
+                        wrong.append(f"{template.name}:{line + 1} {name}: {text}")
+        none(wrong)
+    with say.check("roles keep within what IAM takes without raised quotas"):
+        wrong = []
+        values = {"OperatorRoleArn": "arn:aws:iam::444455556666:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Operators_0123456789abcdef",
+                  "DeliveryRoleMaker": "enroller", "LogGroupsHaveKmsKey": "true", "Encryption": "SSE-KMS",
+                  "CentralAccountId": "444455556666", "OrganizationId": "o-exampleorg1", "ExternalId": "x" * 128}
+        for template in templates:
+            for name, role in template.of_type("AWS::IAM::Role"):
+                known = {key: value for key, value in values.items() if key in template.parameters}
+                rendered = template.render(role["Properties"], known)
+                trust = len(json.dumps(rendered["AssumeRolePolicyDocument"], separators=(",", ":")))
+                inline = sum(len(json.dumps(p["PolicyDocument"], separators=(",", ":"))) for p in rendered["Policies"])
+                if trust > MAX_TRUST or inline > MAX_INLINE:
+                    wrong.append(f"{template.name} {name}: trust {trust}, inline {inline}")
+        none(wrong)
+    with say.check("bucket and key outlive their stack"):
+        central = templates[0].resources
+        kept = [(central[name].get("DeletionPolicy"), central[name].get("UpdateReplacePolicy")) for name in ("Bucket", "Key")]
+        assert kept == [("Retain", "Retain")] * 2, kept
+
+
+def functions(say: Sentences, central: Template) -> None:
+    resources = central.resources
+    with say.check("the functions have the same settings, which core knows, within Lambda's 4 KB"):
+        source = (ROOT / "shared/core/src/settings/read.rs").read_text(encoding="utf-8")
+        keys = re.findall(r'^\s*\(?"([a-z_]+)", ', source.split("KEYS:")[1].split("];")[0], re.M)
+        keys += re.findall(r'^\s*"([a-z_]+)",$', source.split("KEYS:")[1].split("];")[0], re.M)
+        known = {f"ENROLLER_{key.upper()}" for key in keys}
+        variables = [f["Properties"]["Environment"]["Variables"] for _, f in central.of_type("AWS::Lambda::Function")]
+        assert len(variables) == 3 and variables[0] == variables[1] == variables[2]
+        none([f"{name} is no setting" for name in variables[0] if name not in known])
+        none([f"{name} is not set" for name in sorted(known - {"ENROLLER_DELIVERY_ROLE_POLICY_NAME"}) if name not in variables[0]])
+        # infra/deploy refuses what would make them longer; it adds what is configured to a size for the rest.
+        rest = int(re.search(r"^environment_rest=([0-9]+)$", (INFRA / "deploy").read_text(encoding="utf-8"), re.M)[1])
+        arns = {"<Stream.Arn>": 80, "<DestinationRole.Arn>": 80, "<EnrollmentsQueue>": 90, "<GrantsQueue>": 90, "<BackfillQueue>": 90}
+        rendered = central.render(variables[0], {"OrganizationId": "", "EnrolledRegions": "", "ExternalId": ""})
+        size = sum(len(name) + arns.get(str(value), len(str(value))) for name, value in rendered.items())
+        assert size <= rest < MAX_ENVIRONMENT, size
+    with say.check("messages stay hidden for six times the function's timeout, and end in a dead-letter queue"):
+        wrong = []
+        for name, source in central.of_type("AWS::Lambda::EventSourceMapping"):
+            properties = source["Properties"]
+            queue = resources[properties["EventSourceArn"]["Fn::GetAtt"][0]]["Properties"]
+            function = resources[properties["FunctionName"]["Fn::GetAtt"][0]]["Properties"]
+            enough = 6 * function["Timeout"] + properties.get("MaximumBatchingWindowInSeconds", 0)
+            if queue["VisibilityTimeout"] < enough:
+                wrong.append(f"{name}: {queue['VisibilityTimeout']} s, of {enough}")
+            if properties["FunctionResponseTypes"] != ["ReportBatchItemFailures"]:
+                wrong.append(f"{name}: no partial batches")
+            if queue["RedrivePolicy"]["maxReceiveCount"] < 5:
+                wrong.append(f"{name}: too few receives")
+            if problem := scaling_problem(properties, function, central):
+                wrong.append(f"{name}: {problem}")
+        none(wrong)
+    with say.check("no event source may scale beyond what its function reserves, and the check of it bites"):
+        _, onboarder = next(pair for pair in central.of_type("AWS::Lambda::EventSourceMapping") if pair[0] == "GrantsSource")
+        function = resources["AccountOnboarderFunction"]["Properties"]
+        planted = {**onboarder["Properties"], "ScalingConfig": {"MaximumConcurrency": 2}}
+        assert scaling_problem(planted, function, central) == "maximum 2 is greater than the reserved 1"
+        planted["ScalingConfig"]["MaximumConcurrency"] = 1
+        assert scaling_problem(planted, function, central) == "maximum 1 is below Lambda's least, 2"
+
+
+def scaling_problem(mapping: dict, function: dict, central: Template) -> str | None:
+    """What Lambda would refuse of a mapping's maximum: less than 2, or more than its function reserves."""
+    maximum = mapping.get("ScalingConfig", {}).get("MaximumConcurrency")
+    if maximum is None:
+        return None
+    value = lambda given: central.parameters[given["Ref"]]["Default"] if isinstance(given, dict) else given
+    least = central.parameters[maximum["Ref"]]["MinValue"] if isinstance(maximum, dict) else maximum
+    if least < 2:
+        return f"maximum {least} is below Lambda's least, 2"
+    reserved = function["ReservedConcurrentExecutions"]
+    if isinstance(reserved, dict):
+        condition, reserved, otherwise = reserved["Fn::If"]
+        assert condition == "ReservesConcurrency" and otherwise == {"Ref": "AWS::NoValue"}, reserved
+    # The same parameter on both sides holds for every value of it.
+    if maximum != reserved and value(maximum) > value(reserved):
+        return f"maximum {value(maximum)} is greater than the reserved {value(reserved)}"
+    return None
+
+
+def alarms(say: Sentences, central: Template) -> None:
+    with say.check("alarms are on metrics that exist, and the runbook has a chapter for each"):
+        metrics = (ROOT / "shared/core/src/metrics.rs").read_text(encoding="utf-8")
+        runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+        wrong = []
+        found = list(central.of_type("AWS::CloudWatch::Alarm"))
+        for _, alarm in found:
+            properties = alarm["Properties"]
+            name = properties["AlarmName"].removeprefix("vpc-flow-logs-enroller-")
+            watched = [query["MetricStat"]["Metric"] for query in properties.get("Metrics", []) if "MetricStat" in query] or [properties]
+            wrong += [f"{name}: no metric {metric['MetricName']}" for metric in watched
+                      if metric["Namespace"] == "VpcFlowLogsEnroller" and f'"{metric["MetricName"]}"' not in metrics]
+            periods = {query["MetricStat"]["Period"] for query in properties.get("Metrics", []) if "MetricStat" in query} or {properties["Period"]}
+            if max(periods) * properties["EvaluationPeriods"] > (604_800 if min(periods) >= 3_600 else 86_400):
+                wrong.append(f"{name}: longer than CloudWatch looks back")
+            if not re.search(rf"^#+ .*`{re.escape(name)}`", runbook, re.M):
+                wrong.append(f"{name} is not in docs/runbook.md")
+        none(wrong)
+        assert len(found) > 20, len(found)
+    with say.check("an account that never becomes ready rings vpcs-uncovered before its message is given up"):
+        source = (ROOT / "shared/engine/src/batch/mod.rs").read_text(encoding="utf-8")
+        longest = int(re.search(r"LONGEST_WAIT_SECONDS: u32 = ([0-9]+);", source)[1])
+        first = int(re.search(r"let seconds = ([0-9]+)_u32.saturating_mul\(1 << doublings\)", source)[1])
+        receives = central.resources["EnrollmentsQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"]
+        span = sum(min(first << number, longest) for number in range(receives - 1))
+        alarm = central.resources["VpcsUncoveredAlarm"]["Properties"]
+        period, = {query["MetricStat"]["Period"] for query in alarm["Metrics"] if "MetricStat" in query}
+        # So many periods have a receive in them, however they lie; each needs one, so none may fit between two receives.
+        assert longest < period and alarm["EvaluationPeriods"] <= span // period + 1, (span, period)
+        # And not while a new account may still become ready by itself.
+        assert (alarm["EvaluationPeriods"] - 2) * period >= 3_600, alarm["EvaluationPeriods"]
+
+
+def contents(say: Sentences, central: Template) -> None:
+    with say.check("rules wait for the role they send with, where both are made by one stack"):
+        wrong = []
+        for template in map(Template, ("member", "management")):
+            wrong += [f"{template.name} {name}" for name, rule in template.of_type("AWS::Events::Rule")
+                      if ["ForwarderRole", "Arn"] not in rule.get("Metadata", {}).get("After", {}).get("Fn::If", [0, {}])[1].values()]
+        none(wrong)
+    with say.check("the table's columns are the fields of the default format"):
+        source = (ROOT / "shared/core/src/settings.rs").read_text(encoding="utf-8")
+        text = source.split("pub const DEFAULT_FORMAT: &str =")[1].split(";")[0]
+        fields = [field.replace("-", "_") for field in re.findall(r"\$\{([a-z0-9-]+)\}", text)]
+        columns = central.resources["Table"]["Properties"]["TableInput"]["StorageDescriptor"]["Columns"]
+        assert [column["Name"] for column in columns] == fields
+    with say.check("the dashboard is JSON"):
+        body = central.render(central.resources["Dashboard"]["Properties"]["DashboardBody"], {})
+        assert len(json.loads(body)["widgets"]) > 5
+
+
+def events(say: Sentences, templates: dict[str, Template]) -> None:
+    member = {"CentralAccountId": "444455556666", "HomeRegion": "eu-west-1", "RolesRegion": "eu-west-1"}
+    with say.check("event patterns are within EventBridge's 2,048 characters"):
+        wrong = []
+        for template in templates.values():
+            for name, rule in template.of_type("AWS::Events::Rule"):
+                pattern = rule["Properties"].get("EventPattern")
+                longest = {"LogGroupName": "x" * 512, "FilterName": "x" * 256, "MemberRoleName": "x" * 64}
+                known = {key: value for key, value in longest.items() if key in template.parameters}
+                if pattern and len(json.dumps(template.render(pattern, known), separators=(",", ":"))) > MAX_PATTERN:
+                    wrong.append(f"{template.name} {name}")
+        none(wrong)
+    for name, cases in [("member", MEMBER_EVENTS), ("management", ACCOUNT_EVENTS)]:
+        with say.check(f"the rules of {name}.yaml forward what is needed, once, and nothing else, all the way to its queue"):
+            wrong = []
+            rules = patterns(templates[name], member)
+            forward = patterns(templates["regional"], {})
+            home = patterns(templates["central"], {})
+            for needed, event in cases:
+                sent = sum(matches(pattern, event) for pattern in rules.values())
+                told = f"{event['detail'].get('eventName', event['detail'].get('stack-id'))} {event['detail-type']}"
+                if sent != int(needed):
+                    wrong.append(f"{told}: {sent} rules match, expected {int(needed)}")
+                arrives = [rule for rule, pattern in home.items() if matches(pattern, event)]
+                if needed and not (all(matches(pattern, event) for pattern in forward.values()) and len(arrives) == 1):
+                    wrong.append(f"{told}: does not arrive once, but in {arrives}")
+                if needed and (arrives == ["AccountEventsRule"]) != (name == "management"):
+                    wrong.append(f"{told}: ends in {arrives}")
+            none(wrong)
+    with say.check("rules of the central account's own default bus go straight to the home bus, those of others do not"):
+        wrong = []
+        for name in ("member", "management"):
+            for rule, resource in templates[name].of_type("AWS::Events::Rule"):
+                for account, region in [("111122223333", "us-east-1"), ("444455556666", "eu-west-1")]:
+                    values = {**member, "AWS::AccountId": account, "AWS::Region": "us-east-1"}
+                    arn = templates[name].render(resource["Properties"]["Targets"], values)[0]["Arn"]
+                    if arn != f"arn:aws:events:{region}:444455556666:event-bus/vpc-flow-logs-enroller":
+                        wrong.append(f"{name} {rule} in {account}: {arn}")
+        none(wrong)
+
+
+def patterns(template: Template, values: dict[str, str]) -> dict[str, dict]:
+    known = {key: value for key, value in values.items() if key in template.parameters}
+    rules = ((name, rule["Properties"].get("EventPattern")) for name, rule in template.of_type("AWS::Events::Rule"))
+    return {name: template.render(pattern, known) for name, pattern in rules if pattern}
+
+
+def main() -> int:
+    end_after(600)
+    say = Sentences()
+    templates = {name: Template(name) for name in NAMES}
+    linters(say, list(templates.values()))
+    with say.check("templates are short enough to be sent, or to be read from a bucket"):
+        sizes = {name: len(template.text.encode()) for name, template in templates.items()}
+        none([f"{name}: {size}" for name, size in sizes.items() if size > (MAX_OBJECT if name == "central" else MAX_BODY)])
+    parameters(say, list(templates.values()))
+    policies(say, list(templates.values()))
+    permissions(say, list(templates.values()))
+    functions(say, templates["central"])
+    alarms(say, templates["central"])
+    contents(say, templates["central"])
+    events(say, templates)
+    scripts(say, templates)
+    return say.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,290 @@
+"""What infra/deploy and infra/uninstall do, as seen in the AWS CLI's calls they print or make; part of check_templates.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from common.sentences import Sentences, none
+from templates.aws_stand_in import StandIn
+from templates.template_model import INFRA, NAMES, Template
+
+EXAMPLE = INFRA / "installation.env.example"
+MANAGEMENT, CENTRAL = "111122223333", "444455556666"
+MEMBER, CLOSED, BARRED = "222233334444", "555566667777", "333344445555"
+OLD_OU, NEW_OU = "ou-exam-11111111", "ou-exam-22222222"
+IRELAND, VIRGINIA = "eu-west-1", "us-east-1"
+
+DONE = [("update-stack-set", {"OperationId": "op"}), ("create-stack-instances", {"OperationId": "op"}),
+        ("delete-stack-instances", {"OperationId": "op"}),
+        ("describe-stack-set-operation", {"StackSetOperation": {"Status": "SUCCEEDED", "StatusDetails": {"FailedStackInstancesCount": 0}}})]
+HALF_DONE = [("describe-stack-set-operation", {"StackSetOperation": {"Status": "SUCCEEDED", "StatusDetails": {"FailedStackInstancesCount": 1}}}),
+             ("list-stack-set-operation-results", {"Summaries": [
+                 {"Account": MEMBER, "Region": IRELAND, "Status": "FAILED", "StatusReason": "the role exists"},
+                 {"Account": BARRED, "Region": IRELAND, "Status": "SUCCEEDED"}]})]
+NO_STACK_SET = [("describe-stack-set", "!StackSetNotFoundException")]
+ENABLED = [("describe-regions", {"Regions": [{"RegionName": IRELAND}, {"RegionName": VIRGINIA}]})]
+
+
+def stack_set(targets: list[str], regions: list[str]) -> list[tuple]:
+    return [("describe-stack-set", {"StackSet": {"Status": "ACTIVE", "OrganizationalUnitIds": targets, "Regions": regions}})]
+
+
+def accounts(**states: str) -> list[tuple]:
+    return [("list-accounts", {"Accounts": [{"Id": key.removeprefix("a"), "State": state} for key, state in states.items()]})]
+
+
+class Scripts:
+    """A copy of the scripts with a configuration and zips of its own, and an `aws` that talks to nobody."""
+
+    def __init__(self, folder: Path):
+        self.infra = folder / "infra"
+        shutil.copytree(INFRA, self.infra)
+        (folder / "dist").mkdir()
+        for name in ("vpc-enroller", "account-onboarder", "backfill"):
+            (folder / "dist" / f"{name}.zip").write_bytes(b"")
+        self.text = EXAMPLE.read_text(encoding="utf-8").replace("choose-something-of-your-own", "0123456789abcdef")
+        self.config = folder / "installation.env"
+        self.aws = StandIn(folder / "bin")
+
+    def run(self, name: str, *arguments: str, dry_run: bool = False, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Runs a script with settings beside those of the example. The profiles have the accounts' ids for names."""
+        settings = {"CENTRAL_PROFILE": CENTRAL, "MANAGEMENT_PROFILE": MANAGEMENT, **settings}
+        kept = [line for line in self.text.splitlines() if line.split("=")[0] not in settings]
+        self.config.write_text("\n".join([*kept, *(f"{key}={value}" for key, value in settings.items())]) + "\n", encoding="utf-8")
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+        environment["PATH"] = f"{self.aws.folder}:{environment['PATH']}"
+        options = ["--dry-run"] if dry_run else ["--yes"] if name == "uninstall" else []
+        return subprocess.run([self.infra / name, *options, "--config", self.config, *arguments], capture_output=True, text=True,
+                              env=environment, check=False, stdin=subprocess.DEVNULL)
+
+    def answer(self, *tables: Iterable[tuple]) -> None:
+        """The answers to what is asked from now on; earlier ones win."""
+        self.aws.answer([entry for table in (*tables, DONE) for entry in table])
+
+
+def scripts(say: Sentences, templates: dict[str, Template]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        it = Scripts(Path(folder))
+        dry_runs(say, it, templates)
+        member_stacks(say, it)
+        concurrency(say, it)
+        removal_of_stacks(say, it)
+        removal_in_accounts(say, it)
+
+
+def dry_runs(say: Sentences, it: Scripts, templates: dict[str, Template]) -> None:
+    with say.check("a dry run of all steps prints every command, with every parameter of the templates, and calls nobody"):
+        done = it.run("deploy", "all", dry_run=True)
+        assert done.returncode == 0, done.stderr
+        none(wrong_parameters(done.stdout, templates))
+        order = [done.stdout.index(text) for text in ("register-delegated-administrator", "cargo lambda build", "s3 cp",
+                                                      "central.yaml", "create-stack-set", "management.yaml")]
+        assert order == sorted(order), order
+        assert not it.aws.calls(), it.aws.calls()
+    with say.check("the central account is made a delegated administrator only where it is to administer the StackSet"):
+        done = it.run("deploy", "trust", "members", dry_run=True, STACK_SET_ACCOUNT="management")
+        assert done.returncode == 0 and "register-delegated-administrator" not in done.stdout, done.stdout
+        assert "--call-as SELF" in done.stdout and "DELEGATED_ADMIN" not in done.stdout
+    with say.check("what the configuration has no word of gets the template's default, whatever an earlier deployment set"):
+        given = parameters_given(it.run("deploy", "all", dry_run=True, LogGroupName="/org/flows").stdout)
+        names = {(template, name): value for template, name, value in given}
+        assert names["central", "LogGroupName"] == names["member", "LogGroupName"] == "/org/flows"
+        made = {"CentralAccountId", "HomeRegion", "RolesRegion", "HomeBusArn", "CodeBucket", "CodePrefix", "LogGroupsHaveKmsKey"}
+        stated = made | {line.split("=")[0] for line in it.config.read_text(encoding="utf-8").splitlines()}
+        wrong = [f"{template} {name}={value!r}" for template, name, value in given
+                 if name not in stated and value != str(templates[template].parameters[name]["Default"])]
+        none(wrong)
+    with say.check("what is wrong in the configuration is named before anything runs"):
+        for changes, word in [({"AlarmMail": ""}, "AlarmMail"), ({"TARGETS": "exam"}, "TARGETS"), ({"HOME_REGION": "Ireland"}, "HOME_REGION"),
+                              ({"OrganizationId": ""}, "OrganizationId"), ({"ExternalId": "short"}, "ExternalId"),
+                              ({"OperatorRoleArn": f"arn:aws:iam::{MANAGEMENT}:role/Operators"}, "OperatorRoleArn"),
+                              ({"FilterPattern": "x" * 1000, "ExcludedAccounts": ",".join([MANAGEMENT] * 100)}, "4 KB")]:
+            done = it.run("deploy", "all", dry_run=True, **changes)
+            assert done.returncode == 1 and word in done.stderr and not done.stdout, (changes, done.stderr)
+        done = it.run("deploy", "all", dry_run=True, OperatorRoleArn=f"arn:aws:iam::{CENTRAL}:role/Operators")
+        assert done.returncode == 0, done.stderr
+    with say.check("uninstalling removes the functions before the destinations, and never the bucket of the logs"):
+        done = it.run("uninstall", "all", dry_run=True)
+        assert done.returncode == 0, done.stderr
+        order = [done.stdout.index(text) for text in ("vpc-flow-logs-enroller-management", "delete-stack-set", "delete-flow-logs",
+                                                      "vpc-flow-logs-enroller-central", "delete-destination")]
+        assert order == sorted(order), order
+        buckets = set(re.findall(r"s3://([^/ ]+)|--bucket (\S+)", done.stdout))
+        assert {a or b for a, b in buckets} == {"vpc-flow-logs-enroller-code-444455556666-eu-west-1"}, buckets
+        assert "delete-log-group" not in done.stdout
+        assert not it.aws.calls(), it.aws.calls()
+
+
+def parameters_given(output: str) -> list[tuple[str, str, str]]:
+    """Template, name and value of every parameter in the commands that a dry run prints."""
+    given = []
+    for words in (shlex.split(line) for line in output.splitlines() if line.startswith("+ ")):
+        if "--parameter-overrides" in words:
+            template = Path(words[words.index("--template-file") + 1]).stem
+            given += [(template, *pair.split("=", 1)) for pair in words[words.index("--parameter-overrides") + 1:]]
+        if "--parameters" in words:
+            given += [("member", p["ParameterKey"], p["ParameterValue"]) for p in json.loads(words[words.index("--parameters") + 1])]
+    return given
+
+
+def accepts(parameter: dict, value: str) -> bool:
+    """Whether CloudFormation takes the value: the pattern must match all of it."""
+    if "AllowedValues" in parameter:
+        return value in map(str, parameter["AllowedValues"])
+    return (re.fullmatch(str(parameter.get("AllowedPattern", "(?s:.*)")), value) is not None
+            and parameter.get("MinLength", 0) <= len(value) <= parameter.get("MaxLength", 4_096))
+
+
+def wrong_parameters(output: str, templates: dict[str, Template]) -> list[str]:
+    given = parameters_given(output)
+    assert {template for template, *_ in given} == set(NAMES), given
+    wrong = [f"{template} has no {name}" for template, name, _ in given if name not in templates[template].parameters]
+    wrong += [f"{template} {name}={value}" for template, name, value in given
+              if not accepts(templates[template].parameters.get(name, {}), value)]
+    for template in NAMES:
+        missing = templates[template].parameters.keys() - {name for other, name, _ in given if other == template}
+        wrong += [f"{template}: {name} is not given" for name in missing]
+    return wrong
+
+
+def member_stacks(say: Sentences, it: Scripts) -> None:
+    def created(*tables: Iterable[tuple], **settings: str) -> list[tuple[list[str], list[str]]]:
+        it.answer(*tables)
+        done = it.run("deploy", "members", EnrolledRegions=f"{VIRGINIA},{IRELAND}", **settings)
+        assert done.returncode == 0, done.stderr
+        return [(call.option("--deployment-targets"), call.option("--regions")) for call in it.aws.calls("cloudformation create-stack-instances")]
+
+    both = f"{OLD_OU},{NEW_OU}"
+    with say.check("the first deployment makes member stacks in every target and Region, where the roles are made first"):
+        assert created(NO_STACK_SET, TARGETS=both) == [([f"OrganizationalUnitIds=[{both}]"], [IRELAND, VIRGINIA])]
+        assert len(it.aws.calls("cloudformation create-stack-set")) == 1 and not it.aws.calls("cloudformation update-stack-set")
+    with say.check("a new OU gets stacks in all Regions, and the others in new Regions"):
+        assert created(stack_set([OLD_OU], [IRELAND]), TARGETS=both) == [
+            ([f"OrganizationalUnitIds=[{NEW_OU}]"], [IRELAND, VIRGINIA]), ([f"OrganizationalUnitIds=[{OLD_OU}]"], [VIRGINIA])]
+        order = [call.option("--operation-preferences")[0].split("RegionOrder=")[1].split("]")[0] for call in it.aws.calls()
+                 if call.option("--operation-preferences")]
+        assert order == ["[eu-west-1", "[eu-west-1,us-east-1", "[us-east-1"], order
+        assert created(stack_set([OLD_OU], [IRELAND, VIRGINIA]), TARGETS=both) == [([f"OrganizationalUnitIds=[{NEW_OU}]"], [IRELAND, VIRGINIA])]
+        assert created(stack_set([NEW_OU, OLD_OU], [VIRGINIA, IRELAND]), TARGETS=both) == []
+        assert len(it.aws.calls("cloudformation update-stack-set")) == 1
+    with say.check("member stacks that fail in an operation that succeeded are named, stop no other step, and fail the script"):
+        it.answer(HALF_DONE, stack_set(["r-exam"], [IRELAND, VIRGINIA]))
+        done = it.run("deploy", "members", "management")
+        assert done.returncode == 1 and "1 stacks of the StackSet" in done.stderr, done.stderr
+        assert f"{MEMBER}\t{IRELAND}\tthe role exists" in done.stdout and BARRED not in done.stdout, done.stdout
+        assert it.aws.calls("cloudformation deploy")[-1].account == MANAGEMENT
+    with say.check("an error of AWS's is not taken for a StackSet that does not exist"):
+        it.answer([("describe-stack-set", "!Throttling")])
+        done = it.run("deploy", "members")
+        assert done.returncode != 0 and "Throttling" in done.stderr and not it.aws.calls("cloudformation create-stack-set"), done.stderr
+
+
+def concurrency(say: Sentences, it: Scripts) -> None:
+    def deployed(unreserved: int, reserved: object, **settings: str) -> bool:
+        it.answer([("get-account-settings", {"AccountLimit": {"UnreservedConcurrentExecutions": unreserved}}),
+                   ("get-function-concurrency vpc-flow-logs-vpc-enroller", reserved), ("get-function-concurrency", "!ResourceNotFoundException")])
+        done = it.run("deploy", "central", **settings)
+        assert done.returncode == 0 or "concurrent executions" in done.stderr, done.stderr
+        return bool(it.aws.calls("cloudformation deploy"))
+
+    with say.check("concurrency that Lambda would not reserve is refused beforehand, at the first deployment and at later ones"):
+        absent, present = "!ResourceNotFoundException", {"ReservedConcurrentExecutions": 10}
+        found = [deployed(113, absent), deployed(112, absent), deployed(103, present), deployed(103, present, MaximumConcurrency="11"),
+                 deployed(103, {}), deployed(10, absent, ReserveConcurrency="false")]
+        assert found == [True, False, True, False, False, True], found
+
+
+def removal_of_stacks(say: Sentences, it: Scripts) -> None:
+    with say.check("uninstalling deletes the member stacks where the StackSet has them, not where the configuration says"):
+        it.answer(stack_set([OLD_OU, NEW_OU], [IRELAND, "ap-southeast-2"]))
+        done = it.run("uninstall", "members")
+        assert done.returncode == 0, done.stderr
+        deleted, = it.aws.calls("cloudformation delete-stack-instances")
+        assert deleted.option("--deployment-targets") == [f"OrganizationalUnitIds=[{OLD_OU},{NEW_OU}]"], deleted
+        assert sorted(deleted.option("--regions")) == ["ap-southeast-2", IRELAND], deleted
+        assert it.aws.calls("cloudformation delete-stack-set")
+    with say.check("a StackSet stays as long as a stack of it could not be deleted"):
+        it.answer(HALF_DONE, stack_set([OLD_OU], [IRELAND]))
+        done = it.run("uninstall", "members")
+        assert done.returncode == 1 and f"{MEMBER}\t{IRELAND}" in done.stdout, done.stdout
+        assert not it.aws.calls("cloudformation delete-stack-set")
+    with say.check("uninstalling what was never installed deletes nothing and is no failure"):
+        it.answer(NO_STACK_SET, [("describe-stacks", "!ValidationError"), ("head-bucket", "!404")])
+        done = it.run("uninstall", "management", "members", "central")
+        assert done.returncode == 0 and not [call for call in it.aws.calls() if call.words[1].startswith(("delete-", "rm"))], done.stderr
+    with say.check("destinations are deleted that point to our stream or have a statement of ours, and no others"):
+        ours, others = f"arn:aws:firehose:{IRELAND}:{CENTRAL}:deliverystream/vpc-flow-logs", "arn:aws:kinesis:eu-west-1:444455556666:stream/other"
+        found = [("VPCFlowLogsDestination", ours, None), ("VPCFlowLogsDestination-2", others, '{"Statement":[{"Sid":"VpcEnroller"}]}'),
+                 ("VPCFlowLogsDestination-3", others, '{"Statement":[]}'), ("VPCFlowLogsDestination-4", others, None),
+                 ("VPCFlowLogsDestinationOfOthers", ours, None)]
+        it.answer([("describe-destinations", {"destinations": [
+            {"destinationName": name, "targetArn": target, **({"accessPolicy": policy} if policy else {})} for name, target, policy in found]})])
+        done = it.run("uninstall", "central")
+        assert done.returncode == 0, done.stderr
+        deleted = {call.option("--destination-name")[0] for call in it.aws.calls("logs delete-destination")}
+        assert deleted == {"VPCFlowLogsDestination", "VPCFlowLogsDestination-2"}, deleted
+
+
+def removal_in_accounts(say: Sentences, it: Scripts) -> None:
+    def subscribed(*names: str) -> list[tuple]:
+        arns = [f"arn:aws:logs:{IRELAND}:{name}" for name in names]
+        return [("describe-subscription-filters", {"subscriptionFilters": [{"filterName": "AllTraffic", "destinationArn": arn} for arn in arns]})]
+
+    def deleted(*tables: Iterable[tuple], status: int = 0) -> set[str]:
+        it.answer(*tables, ENABLED, accounts(**{f"a{MANAGEMENT}": "ACTIVE"}))
+        done = it.run("uninstall", "flow-logs", EnrolledRegions=IRELAND)
+        assert done.returncode == status, done.stderr
+        return {call.operation for call in it.aws.calls() if call.words[1].startswith("delete-")}
+
+    logs, none_left = [("describe-flow-logs", {"FlowLogs": [{"FlowLogId": "fl-1"}, {"FlowLogId": "fl-2"}]})], [("describe-flow-logs", {"FlowLogs": []})]
+    with say.check("a subscription filter of our name that delivers elsewhere stays"):
+        both = {"ec2 delete-flow-logs", "logs delete-subscription-filter"}
+        assert deleted(logs, subscribed(f"{CENTRAL}:destination:VPCFlowLogsDestination")) == both
+        assert it.aws.calls("ec2 delete-flow-logs")[0].option("--flow-log-ids") == ["fl-1", "fl-2"]
+        assert deleted(logs, subscribed(f"{CENTRAL}:destination:VPCFlowLogsDestination-12")) == both
+        for elsewhere in (f"{MEMBER}:destination:VPCFlowLogsDestination", f"{CENTRAL}:destination:VPCFlowLogsDestinationOfOthers",
+                          f"{MANAGEMENT}:log-group:somewhere"):
+            assert deleted(none_left, subscribed(elsewhere)) == set(), elsewhere
+    with say.check("flow logs that AWS did not delete are named, and fail the step"):
+        left = {"Unsuccessful": [{"ResourceId": "fl-2", "Error": {"Code": "Client.Unavailable", "Message": "not now"}}]}
+        it.answer([("delete-flow-logs", left)], logs, ENABLED, accounts(**{f"a{MANAGEMENT}": "ACTIVE"}))
+        done = it.run("uninstall", "flow-logs")
+        assert done.returncode == 1 and "fl-2\tClient.Unavailable\tnot now" in done.stderr and MANAGEMENT in done.stderr, done.stderr
+        assert [call.option("--region") for call in it.aws.calls("ec2 delete-flow-logs")] == [[IRELAND], [VIRGINIA]], "one Region stops another"
+    with say.check("a Region that is not enabled and a log group that does not exist have nothing of ours; other errors are failures"):
+        it.answer(logs, [("describe-regions", {"Regions": [{"RegionName": IRELAND}]})], accounts(**{f"a{MANAGEMENT}": "ACTIVE"}))
+        done = it.run("uninstall", "flow-logs")
+        assert done.returncode == 0 and {call.option("--region")[0] for call in it.aws.calls("ec2 describe-flow-logs")} == {IRELAND}
+        missing, refused = [("describe-subscription-filters", "!ResourceNotFoundException")], [("describe-subscription-filters", "!AccessDeniedException")]
+        assert deleted(none_left, missing) == set()
+        assert deleted(none_left, refused, status=1) == set()
+        assert deleted([("describe-flow-logs", "!UnauthorizedOperation")], subscribed(), status=1) == set()
+        assert deleted(none_left, [("describe-regions", "!RequestLimitExceeded")], status=1) == set()
+    with say.check("log groups without our tag stay"):
+        for owner, expected in [("vpc-flow-logs-enroller", 1), ("somebody", 0)]:
+            it.answer([("list-tags-for-resource", {"tags": {"managed-by": owner}})], ENABLED, accounts(**{f"a{MANAGEMENT}": "ACTIVE"}))
+            done = it.run("uninstall", "log-groups", EnrolledRegions=IRELAND)
+            assert done.returncode == 0 and len(it.aws.calls("logs delete-log-group")) == expected, owner
+    with say.check("an account that cannot be entered is named at the end, a closed one is left out, and the rest is removed"):
+        barred = [(f"assume-role arn:aws:iam::{BARRED}:role/OrganizationAccountAccessRole", "!AccessDenied")]
+        states = {f"a{MANAGEMENT}": "ACTIVE", f"a{MEMBER}": "PENDING_CLOSURE", f"a{BARRED}": "ACTIVE", f"a{CLOSED}": "CLOSED"}
+        it.answer(barred, logs, ENABLED, accounts(**states), NO_STACK_SET, [("describe-stacks", {"Stacks": [{"StackStatus": "CREATE_COMPLETE"}]})])
+        done = it.run("uninstall", "all")
+        assert done.returncode == 1 and f"not done in: {BARRED} (" in done.stderr.splitlines()[-1], done.stderr
+        assert {call.account for call in it.aws.calls("ec2 delete-flow-logs")} == {MANAGEMENT, MEMBER}
+        assert [call.option("--stack-name")[0] for call in it.aws.calls("cloudformation delete-stack")][-1] == "vpc-flow-logs-enroller-central"
+        assert not [call for call in it.aws.calls() if CLOSED in " ".join(call.words)]
+        assert "secret" not in done.stdout + done.stderr
+    with say.check("an AWS CLI that knows only the older field for an account's state leaves out closed accounts too"):
+        old = {"Accounts": [{"Id": MANAGEMENT, "Status": "ACTIVE"}, {"Id": CLOSED, "Status": "SUSPENDED"}]}
+        it.answer(logs, ENABLED, [("list-accounts", old)])
+        done = it.run("uninstall", "flow-logs")
+        assert done.returncode == 0 and {call.account for call in it.aws.calls("ec2 delete-flow-logs")} == {MANAGEMENT}, done.stderr
