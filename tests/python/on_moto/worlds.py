@@ -76,6 +76,9 @@ def on_sim(aws: SimulatedAws) -> World:
         organizations = aws.client("organizations", aws.management, "us-east-1")
         organizations.remove_account_from_organization(AccountId=account)
 
+    # It begins with destinations that nobody is granted on. moto has none, so the enroller creates them on both.
+    for region in REGIONS:
+        clients("logs", aws.central.account, region).delete_destination(destinationName=DESTINATION)
     enroller = Enroller(aws.binary, aws.endpoint, aws.central, HOME, aws.environment)
     return World("the simulated AWS", aws.central.account, members, enroller, set(), clients, remove)
 
