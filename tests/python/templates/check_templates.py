@@ -2,9 +2,11 @@
 """Checks infra/: the templates with linters made by others and for what those do not look at, and the scripts.
 
     pip install -r tests/python/templates/requirements.txt
-    python tests/python/templates/check_templates.py
+    python tests/python/templates/check_templates.py [--write-contract]
 
-Talks to nobody. Exit code 0 when all checks passed.
+It makes no calls to AWS. Exit code 0 when all checks passed.
+
+With --write-contract it checks nothing, and writes the templates' public names to tests/contract/templates.txt.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from common.event_patterns import ACCOUNT_EVENTS, MEMBER_EVENTS, matches
 from common.sentences import Sentences, end_after, none
+from templates import contract
 from templates.bad_values import BAD, GOOD
 from templates.scripts import accepts, scripts
 from templates.template_model import INFRA, NAMES, Template, lined_strings, listed, strings
@@ -60,6 +63,7 @@ def linters(say: Sentences, templates: list[Template]) -> None:
         none([f"no reason: {reason!r}" for reason in reasons if len(reason) < 20])
     with say.check("shellcheck finds nothing in the scripts"):
         scripts = [str(INFRA / name) for name in ("deploy", "uninstall", "lib.sh")]
+        scripts += [str(ROOT / ".ci" / name) for name in ("run", "dependency-rules")]
         tool("shellcheck", "--external-sources", *scripts)
         none([name for name in scripts if re.search(r"\beval\b", Path(name).read_text(encoding="utf-8"))])
 
@@ -361,14 +365,21 @@ def patterns(template: Template, values: dict[str, str]) -> dict[str, dict]:
     return {name: template.render(pattern, known) for name, pattern in rules if pattern}
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
+    if arguments not in ([], ["--write-contract"]):
+        print(__doc__.strip(), file=sys.stderr)
+        return 2
     end_after(600)
     say = Sentences()
     templates = {name: Template(name) for name in NAMES}
+    if arguments:
+        contract.write(templates.values())
+        return 0
     linters(say, list(templates.values()))
     with say.check("templates are short enough to be sent, or to be read from a bucket"):
         sizes = {name: len(template.text.encode()) for name, template in templates.items()}
         none([f"{name}: {size}" for name, size in sizes.items() if size > (MAX_OBJECT if name == "central" else MAX_BODY)])
+    contract.contract(say, templates.values())
     parameters(say, list(templates.values()))
     policies(say, list(templates.values()))
     permissions(say, list(templates.values()))
@@ -381,4 +392,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
