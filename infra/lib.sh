@@ -1,4 +1,4 @@
-# What infra/deploy and infra/uninstall share. Sourced, never run; needs bash 3.2 or newer and the AWS CLI.
+# Functions that infra/deploy and infra/uninstall share. They source this file. It needs bash 3.2 or newer and the AWS CLI.
 # shellcheck shell=bash
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,7 +12,7 @@ die() {
 
 note() { printf '\n# %s\n' "$*"; }
 
-# What could not be done, told at once and again at the end: it stops nothing that does not need it.
+# Work that failed. It is reported at once and again at the end, and does not stop work that does not depend on it.
 undone=()
 complain() {
   printf '%s: %s\n' "${0##*/}" "$*" >&2
@@ -20,15 +20,15 @@ complain() {
 }
 
 end() {
-  if $dry_run; then note "nothing was run"; fi
+  if $dry_run; then note "dry run: nothing was changed"; fi
   if [ ${#undone[@]} -gt 0 ]; then
-    printf '\n%s: not everything was done:\n' "${0##*/}" >&2
+    printf '\n%s: some work failed:\n' "${0##*/}" >&2
     printf '  %s\n' "${undone[@]}" >&2
     exit 1
   fi
 }
 
-# Prints a command, quoted so that it can be pasted into a shell.
+# Prints a command, quoted so that you can paste it into a shell.
 show() {
   local word
   printf '+'
@@ -46,14 +46,14 @@ run() {
   if ! $dry_run; then "$@"; fi
 }
 
-# A question to AWS whose answer decides what to do. A dry run asks nothing, so the answer is "no".
+# Runs a command of which only success or failure counts. A dry run does not run it, and it counts as failed.
 answers() {
   if $dry_run; then return 1; fi
   "$@" >/dev/null 2>&1
 }
 
-# answer_unless CODE COMMAND…: a question to AWS, whose answer is printed. An error with this code has none to print; any
-# other is told and is a failure.
+# answer_unless CODE COMMAND…: runs a command and prints its output. An error with this code counts as success without
+# output. Any other error is printed and is a failure.
 answer_unless() {
   local code=$1 problem status=0
   shift
@@ -64,7 +64,7 @@ answer_unless() {
   fi
 }
 
-# The value of a key of the configuration file; the second argument where it is absent or empty.
+# The value of a key in the configuration file, or the second argument if the key is absent or empty.
 setting() {
   local key=$1 default=${2-} line value=
   while IFS= read -r line || [ -n "$line" ]; do
@@ -76,7 +76,7 @@ setting() {
   printf '%s' "${value:-$default}"
 }
 
-# Whether the file has the key at all: an empty value is one too, for a parameter whose default is not empty.
+# Whether the file has the key, even with an empty value, which can override a default that is not empty.
 is_set() { grep -q -- "^$1=" "$config"; }
 
 required() {
@@ -91,7 +91,7 @@ must_match() {
   [[ $2 =~ $3 ]] || die "$config: $1 = \"$2\": $4"
 }
 
-# default_of TEMPLATE PARAMETER: NAME=DEFAULT as the template has it, or nothing where it has none.
+# default_of TEMPLATE PARAMETER: prints NAME=DEFAULT from the template, or nothing if there is no default.
 default_of() {
   awk -v name="$2" '/^Parameters:/ { on = 1; next } /^[A-Za-z]/ { on = 0 } /^  [A-Za-z]/ { here = $1 == name ":" }
     on && here && sub(/^    Default: /, "") { gsub(/^"|"$/, ""); print name "=" $0 }' "$1"
@@ -104,7 +104,7 @@ parameters_of() {
 known_keys='CENTRAL_ACCOUNT MANAGEMENT_ACCOUNT HOME_REGION TARGETS CENTRAL_PROFILE MANAGEMENT_PROFILE
 STACK_SET_ACCOUNT CONTROL_TOWER_REGION CODE_BUCKET BUILD_WITH BUILD_PROFILE MEMBER_ADMIN_ROLE'
 
-# A misspelt key would silently be left at its default.
+# Without this check, a misspelled key would silently keep its default.
 refuse_unknown_keys() {
   local line key template found
   while IFS= read -r line || [ -n "$line" ]; do
@@ -122,8 +122,8 @@ refuse_unknown_keys() {
 }
 
 load_configuration() {
-  [ -n "$config" ] || die "give the configuration with --config FILE (see infra/installation.env.example)"
-  [ -f "$config" ] && [ -r "$config" ] || die "$config is no file that can be read"
+  [ -n "$config" ] || die "pass the configuration with --config FILE (see infra/installation.env.example)"
+  [ -f "$config" ] && [ -r "$config" ] || die "$config is not a readable file"
   refuse_unknown_keys
   local region_pattern='^[a-z]{2}(-[a-z]+)+-[0-9]$'
   central=$(required CENTRAL_ACCOUNT)
@@ -140,7 +140,7 @@ load_configuration() {
   must_match OrganizationId "$organization" '^o-[a-z0-9]{10,32}$' 'expected an organization id'
   external_id=$(required ExternalId)
   must_match ExternalId "$external_id" '^[A-Za-z0-9+=,.@:/_-]{16,128}$' 'expected 16 to 128 of A-Z a-z 0-9 + = , . @ : / _ -'
-  [ "$external_id" != choose-something-of-your-own ] || $dry_run || die "$config: ExternalId is still the example"
+  [ "$external_id" != choose-something-of-your-own ] || $dry_run || die "$config: ExternalId still has the value of the example"
   stack_set_account=$(setting STACK_SET_ACCOUNT central)
   must_match STACK_SET_ACCOUNT "$stack_set_account" '^(central|management)$' 'expected central or management'
   control_tower=$(setting CONTROL_TOWER_REGION)
@@ -159,39 +159,39 @@ load_configuration() {
   management_profile=$(setting MANAGEMENT_PROFILE)
 }
 
-# aws, as the central or the management account.
+# Run aws with the credentials of the central or the management account.
 as_central() { with_profile "$central_profile" "$@"; }
 as_management() { with_profile "$management_profile" "$@"; }
 as_stack_set_account() {
   if [ "$stack_set_account" = central ]; then as_central "$@"; else as_management "$@"; fi
 }
 
-# with_profile PROFILE HOW COMMAND…: HOW is run, answers or a plain "command".
+# with_profile PROFILE HOW COMMAND…: HOW is run, answers, or plain "command".
 with_profile() {
   local profile=$1 how=$2
   shift 2
   if [ -n "$profile" ]; then "$how" aws --profile "$profile" "$@"; else "$how" aws "$@"; fi
 }
 
-# Wrong credentials would make a second installation in the wrong account.
+# Wrong credentials would create a second installation in the wrong account.
 must_be_in() {
   local how=$1 account=$2 found
   if $dry_run; then return 0; fi
-  found=$("$how" command sts get-caller-identity --query Account --output text) || die "no credentials ($how)"
-  [ "$found" = "$account" ] || die "the credentials are of account $found, expected $account ($how)"
+  found=$("$how" command sts get-caller-identity --query Account --output text) || die "no valid credentials ($how)"
+  [ "$found" = "$account" ] || die "the credentials belong to account $found, expected $account ($how)"
 }
 
-# The StackSet's commands need to know on whose behalf a member account acts.
+# StackSet commands state whether the caller is a delegated administrator.
 call_as() {
   if [ "$stack_set_account" = central ]; then printf DELEGATED_ADMIN; else printf SELF; fi
 }
 
-# Regions that get a bus: the enrolled ones, and those where account events arise; the home Region is left out.
+# Regions that get a regional stack: the enrolled Regions and those with account events, except the home Region.
 other_regions() {
   printf '%s\n' "$enrolled" "$organizations" "$control_tower" | tr ',' '\n' | sed '/^$/d' | sort -u | grep -vxF -- "$home" || true
 }
 
-# Enrolled Regions and the home Region, which comes first because the roles are made there.
+# The home Region and the enrolled Regions. The home Region comes first, because its stack creates the roles.
 member_regions() {
   printf '%s\n' "$home"
   printf '%s\n' "$enrolled" | tr ',' '\n' | sort -u | grep -vxF -- "$home" || true
@@ -201,9 +201,9 @@ account_event_regions() {
   printf '%s\n' "$organizations" "$control_tower" | sed '/^$/d' | awk '!seen[$0]++'
 }
 
-# parameter NAME ROLES_REGION TEMPLATE: NAME=VALUE, the default where the configuration has none. A stack keeps what it is
-# not told and a StackSet goes back to the default, so that they would come to differ if the default were left out.
-# Nothing for a parameter that has neither. ROLES_REGION is where the stack makes its roles.
+# parameter NAME ROLES_REGION TEMPLATE: prints NAME=VALUE, with the default if the configuration has no value, and nothing
+# if there is no default either. Defaults are always passed: for a parameter that is not passed, a stack keeps its old
+# value but a StackSet returns to the default, so they would diverge. ROLES_REGION is where the stack creates its roles.
 parameter() {
   local roles_region=$2 template=$3
   case $1 in
@@ -228,18 +228,18 @@ parameter() {
   esac
 }
 
-# What the StackSet's description holds under a key, one a line; nothing where there is no StackSet.
+# Prints the values of a key in the StackSet's description, one per line, and nothing if there is no StackSet.
 stack_set_has() {
   answer_unless StackSetNotFoundException as_stack_set_account command cloudformation describe-stack-set --region "$home" \
     --stack-set-name "$member_stack" --call-as "$(call_as)" --query "StackSet.$1" --output text | tr '\t' '\n' | sed '/^None$/d'
 }
 
-# Lines of the first text that are, and that are not, lines of the second.
+# Lines of the first text that are also in the second, and lines that are not.
 lines_in() { printf '%s\n' "$1" | grep -xF -f <(printf '%s\n' "$2") || true; }
 lines_not_in() { printf '%s\n' "$1" | grep -vxF -f <(printf '%s\n' "$2") || true; }
 
-# Waits until an operation of the StackSet is over, and ends the script if it failed. One whose every stack failed has SUCCEEDED
-# too, because no number of failures stops it.
+# Waits for an operation of the StackSet, and ends the script if it failed. With a failure tolerance of 100 %, the operation
+# SUCCEEDED even if every stack failed. So failed stacks are listed and reported.
 wait_for_operation() {
   local operation=$1 answer status failed
   local about=(--region "$home" --stack-set-name "$member_stack" --operation-id "$operation" --call-as "$(call_as)")
@@ -253,16 +253,16 @@ wait_for_operation() {
         case $failed in 0 | None) return 0 ;; esac
         as_stack_set_account command cloudformation list-stack-set-operation-results "${about[@]}" \
           --query "Summaries[?Status=='FAILED'].[Account,Region,StatusReason]" --output text
-        complain "$failed stacks of the StackSet $member_stack failed in the operation $operation"
+        complain "operation $operation of StackSet $member_stack left failed stacks ($failed, listed above)"
         return 0
         ;;
-      FAILED | STOPPED) die "the operation $operation of the StackSet ended $status; see list-stack-set-operation-results" ;;
+      FAILED | STOPPED) die "StackSet operation $operation ended with status $status: see aws cloudformation list-stack-set-operation-results" ;;
     esac
     sleep 15
   done
 }
 
-# Runs a command that starts an operation of the StackSet, and waits for it.
+# Runs a command that starts an operation of the StackSet, and waits for that operation.
 operate() {
   show aws "$@"
   if $dry_run; then return 0; fi

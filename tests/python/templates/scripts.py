@@ -178,7 +178,7 @@ def member_stacks(say: Sentences, it: Scripts) -> None:
     with say.check("member stacks that fail in an operation that succeeded are named, stop no other step, and fail the script"):
         it.answer(HALF_DONE, stack_set(["r-exam"], [IRELAND, VIRGINIA]))
         done = it.run("deploy", "members", "management")
-        assert done.returncode == 1 and "1 stacks of the StackSet" in done.stderr, done.stderr
+        assert done.returncode == 1 and "left failed stacks (1, listed above)" in done.stderr, done.stderr
         assert f"{MEMBER}\t{IRELAND}\tthe role exists" in done.stdout and BARRED not in done.stdout, done.stdout
         assert it.aws.calls("cloudformation deploy")[-1].account == MANAGEMENT
     with say.check("an error of AWS's is not taken for a StackSet that does not exist"):
@@ -278,7 +278,7 @@ def removal_in_accounts(say: Sentences, it: Scripts) -> None:
         states = {f"a{MANAGEMENT}": "ACTIVE", f"a{MEMBER}": "PENDING_CLOSURE", f"a{BARRED}": "ACTIVE", f"a{CLOSED}": "CLOSED"}
         it.answer(barred, logs, ENABLED, accounts(**states), NO_STACK_SET, [("describe-stacks", {"Stacks": [{"StackStatus": "CREATE_COMPLETE"}]})])
         done = it.run("uninstall", "all")
-        assert done.returncode == 1 and f"not done in: {BARRED} (" in done.stderr.splitlines()[-1], done.stderr
+        assert done.returncode == 1 and f"failed in these accounts: {BARRED} (" in done.stderr.splitlines()[-1], done.stderr
         assert {call.account for call in it.aws.calls("ec2 delete-flow-logs")} == {MANAGEMENT, MEMBER}
         assert [call.option("--stack-name")[0] for call in it.aws.calls("cloudformation delete-stack")][-1] == "vpc-flow-logs-enroller-central"
         assert not [call for call in it.aws.calls() if CLOSED in " ".join(call.words)]
