@@ -66,7 +66,7 @@ fn problems_of_the_simulated_organization_are_shown_with_a_fix() {
     let shown = text(&done.stdout);
     assert_eq!(done.status.code(), Some(1), "{shown}{}", text(&done.stderr));
     for expected in [
-        "enrollments-dead: 6 messages",
+        "enrollments-dead: it has 6 messages",
         "VpcFlowLogsEnrollerMember cannot be ",
         "fix   deploy the member stack to this account",
         "PublishFlowLogs: the role does not exist",

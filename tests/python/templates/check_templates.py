@@ -287,7 +287,7 @@ def alarms(say: Sentences, central: Template) -> None:
         none(wrong)
         assert len(found) > 20, len(found)
     with say.check("an account that never becomes ready rings vpcs-uncovered before its message is given up"):
-        source = (ROOT / "shared/engine/src/batch/mod.rs").read_text(encoding="utf-8")
+        source = (ROOT / "shared/engine/src/batch.rs").read_text(encoding="utf-8")
         longest = int(re.search(r"LONGEST_WAIT_SECONDS: u32 = ([0-9]+);", source)[1])
         first = int(re.search(r"let seconds = ([0-9]+)_u32.saturating_mul\(1 << doublings\)", source)[1])
         receives = central.resources["EnrollmentsQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"]

@@ -158,7 +158,7 @@ async fn accounts_that_cannot_be_enrolled_are_left_out_with_the_reason() {
         (members[2].clone(), "the account's state is SUSPENDED".to_owned()),
         (members[3].clone(), "the account's state is PENDING_CLOSURE".to_owned()),
         (members[4].clone(), "the account's state is CLOSED".to_owned()),
-        ("999999999999".to_owned(), "no account of the organization".to_owned()),
+        ("999999999999".to_owned(), "not an account of the organization".to_owned()),
     ];
     left_out.sort();
     expected.sort();

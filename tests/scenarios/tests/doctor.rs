@@ -194,7 +194,7 @@ async fn a_destination_with_another_role_is_told() {
     by_hand(&lab.sim, "PutDestination", &input);
     let check = only(&examined(&lab).await, CheckId::Destination, Status::Failed);
     assert_eq!(check.subject(), format!("{IRELAND} {name}"));
-    assert!(check.verdict.finding.contains(&format!("its role is {role}, in the settings it is")), "{check:?}");
+    assert!(check.verdict.finding.contains(&format!("its role is {role}, but in the settings it is")), "{check:?}");
 }
 
 #[tokio::test]
