@@ -69,16 +69,16 @@ impl BatchReport {
     }
 
     pub(crate) fn refuse_unroutable(&mut self, record: &Record, metrics: &mut Metrics) {
-        let cause = "a backfill-request belongs on the queue of backfill, which this is not";
+        let cause = "a backfill-request belongs on the backfill queue, but this is another queue";
         let line = LogEntry::about(None, "read-event", record.id.clone(), Outcome::Refused, cause);
-        self.refuse(record, line.next("send it to the queue that backfill_queue_url names"), metrics);
+        self.refuse(record, line.next("send it to the queue in backfill_queue_url"), metrics);
     }
 
     /// Reports that a message was sent on to the other function's queue, or that it could not be.
     pub(crate) fn forwarded(&mut self, record: &Record, action: &str, sent: AwsResult<()>) {
         match sent {
             Ok(()) => {
-                let cause = "it belongs to the other function, and was sent on to its queue";
+                let cause = "the message is for the other function and was forwarded to its queue";
                 self.decisions.push(LogEntry::about(None, "forward", record.id.clone(), Outcome::Done, cause));
             }
             Err(error) => {

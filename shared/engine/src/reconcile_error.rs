@@ -12,16 +12,16 @@ pub enum ReconcileError {
     #[error(transparent)]
     Aws(#[from] AwsError),
     /// The account is not granted on any destination of the Region.
-    #[error("the account is not granted on a destination of this Region yet")]
+    #[error("the account is not granted yet on any destination of this Region")]
     NotGranted,
     /// The destination on which the account was said to be granted does not exist.
     #[error("destination {0} does not exist")]
     NoDestination(String),
     /// Organizations does not know the account, or not yet.
-    #[error("Organizations does not know the account (yet)")]
+    #[error("the account was not found in the organization (yet)")]
     NotAMember,
     /// DescribeVpcs does not show the VPC that an event was about, or not yet.
-    #[error("EC2 does not show {0} (yet)")]
+    #[error("EC2 does not list {0} (yet)")]
     NotVisible(VpcId),
     /// Something there cannot be changed by anybody.
     #[error("{0}")]
@@ -30,13 +30,13 @@ pub enum ReconcileError {
     #[error("{}", skipped(*.0))]
     Skipped(Skip),
     /// The step is not in the plan that a person agreed to.
-    #[error("the account-Region has changed since the plan was shown: it needs {0}, which was not done")]
+    #[error("the account-Region changed after the plan was shown: it now needs {0}, which was not done")]
     NotApproved(&'static str),
     /// Things kept changing while we looked.
-    #[error("the account-Region kept changing while it was worked on")]
+    #[error("the account-Region kept changing while it was being reconciled")]
     DidNotConverge,
     /// Time ran out before or while the place was worked on.
-    #[error("time ran out; what is not done is returned to the queue")]
+    #[error("time ran out; unfinished work is returned to the queue")]
     OutOfTime,
 }
 
@@ -50,7 +50,7 @@ impl ReconcileError {
             Self::NotVisible(_) => Disposition::RetryLater(Wait::Vpc),
             Self::Blocked(_) => Disposition::Terminal("set another log group name, or remove that log group"),
             Self::Skipped(skip) => Disposition::Skip(*skip),
-            Self::NotApproved(_) => Disposition::Terminal("run the command again to see the plan as it is now"),
+            Self::NotApproved(_) => Disposition::Terminal("run the command again to see the current plan"),
             Self::DidNotConverge | Self::OutOfTime => Disposition::RetrySoon,
         }
     }

@@ -33,10 +33,10 @@ pub enum CommandError {
     #[error(transparent)]
     Message(#[from] MessageError),
     /// It is one of our messages, for another function.
-    #[error("the message is for another function: only backfill-requests and bare requests belong here")]
+    #[error("the message is for another function: backfill accepts only backfill-requests and bare requests")]
     Misplaced,
     /// It is an event, and no schedule's.
-    #[error("an event of {0:?} is not a schedule's; aim only schedules at backfill")]
+    #[error("an event from {0:?} is not a scheduled event; send only scheduled events to backfill")]
     NoSchedule(String),
     /// It is a request that cannot be used.
     #[error(transparent)]

@@ -71,7 +71,7 @@ pub struct BackfillReport {
 #[derive(Debug, thiserror::Error)]
 pub enum BackfillError {
     /// AWS refused.
-    #[error("the backfill was not queued completely; run it again, which does no harm")]
+    #[error("the backfill was not queued completely; it is safe to run it again")]
     Aws(#[from] AwsError),
     /// The request does not fit the settings.
     #[error(transparent)]
@@ -80,7 +80,7 @@ pub enum BackfillError {
     #[error("could not send to the grants queue")]
     Grants(#[source] AwsError),
     /// Nothing was achieved, so going on would achieve nothing either.
-    #[error("time ran out while {0}, before the first account; give the function more time")]
+    #[error("time ran out while {0}, before the first account; increase the function's timeout")]
     OutOfTime(&'static str),
 }
 
@@ -156,18 +156,18 @@ impl Backfill {
         for note in &report.notes {
             self.ctx.log.entry(&LogEntry::about(None, "backfill", &report.run_id, Outcome::Ignored, note));
         }
-        let (outcome, verb) = match report.dry_run {
-            true => (Outcome::Unchanged, "would be queued"),
-            false => (Outcome::Done, "queued"),
+        let (outcome, what) = match report.dry_run {
+            true => (Outcome::Unchanged, "accounts that would be queued"),
+            false => (Outcome::Done, "accounts queued"),
         };
         let mut cause = format!(
-            "{} accounts ({} account-Regions) {verb}, {} left out",
+            "{what}: {}, account-Regions: {}, accounts left out: {}",
             report.accounts,
             report.account_regions,
             report.left_out.len()
         );
         if let Some(after) = report.continues_after {
-            cause.push_str(&format!("; {} go on in a continuation after {after}", report.accounts_remaining));
+            cause.push_str(&format!("; accounts left for a continuation after {after}: {}", report.accounts_remaining));
         }
         self.ctx.log.entry(&LogEntry::about(None, "backfill", &report.run_id, outcome, cause));
     }

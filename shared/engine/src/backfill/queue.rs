@@ -75,7 +75,7 @@ impl Backfill {
         let (sent, remaining) = due.split_at(sent);
         let continues_after = match (sent.last(), remaining.is_empty()) {
             (_, true) => None,
-            (None, false) => return Err(BackfillError::OutOfTime("queueing the accounts")),
+            (None, false) => return Err(BackfillError::OutOfTime("queuing the accounts")),
             (Some(after), false) => {
                 let (request, run_id, after) = (request.clone(), run_id.to_owned(), *after);
                 let continuation = Message::Backfill(BackfillContinuation { request, run_id, after });

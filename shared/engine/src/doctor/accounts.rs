@@ -31,14 +31,14 @@ impl Checker<'_> {
     pub(super) async fn management(&self, management: Option<AccountId>) -> Vec<Check> {
         let (Some(account), Some(region)) = (management, self.organizations_region()) else { return Vec::new() };
         if let Err(error) = self.doctor.ports.sessions.assume(account).await {
-            let finding = format!("the management account cannot be entered: {error}");
-            let remedy = "deploy the member stack there as well (StackSets leave it out), or look at its default bus \
-                          and trail in the console";
+            let finding = format!("the member role of the management account cannot be assumed: {error}");
+            let remedy = "deploy the member stack there as well (StackSets leave it out), or check its default bus and \
+                          trail in the console";
             let check = Check::new(CheckId::ManagementRules, CheckResult::unknown(finding, remedy));
             return vec![Check { request_id: error.request_id, ..check }.of(account).within(&region)];
         }
         let at = AccountRegion { account, region };
-        let remedy = "update the management stack, which makes this rule";
+        let remedy = "update the management stack, which creates this rule";
         let (rules, trail) = join(
             self.forwarded(CheckId::ManagementRules, &at, &account_events(&at), remedy),
             self.trail(CheckId::ManagementTrail, &at),

@@ -18,7 +18,7 @@ use futures::future::join_all;
 use super::Checker;
 use crate::ports::AwsResult;
 
-const STACKS: &str = "update the central stacks, which make buses, rules and queues";
+const STACKS: &str = "update the central stacks, which create the buses, rules and queues";
 
 impl Checker<'_> {
     /// Destinations, their policies and grants, in every enrolled Region. `in_scope` is absent where the accounts
@@ -78,7 +78,7 @@ impl Checker<'_> {
         let bus = match self.doctor.facts.buses.bus(&at, self.bus).await {
             Ok(Some(bus)) => bus,
             Ok(None) => {
-                let verdict = CheckResult::failed(format!("there is no bus {}", self.bus), STACKS);
+                let verdict = CheckResult::failed(format!("the bus {} does not exist", self.bus), STACKS);
                 return vec![Check::new(CheckId::Bus, verdict).within(region)];
             }
             Err(error) => return vec![Check::could_not_look(CheckId::Bus, &error).within(region)],
@@ -173,7 +173,7 @@ impl Checker<'_> {
     async fn look_at(&self, id: CheckId, url: &str) -> (Option<Check>, Option<QueueFacts>) {
         let check = match self.doctor.facts.queues.queue(url).await {
             Ok(Some(queue)) => return (None, Some(queue)),
-            Ok(None) => Check::new(id, CheckResult::failed(format!("there is no queue {url}"), STACKS)),
+            Ok(None) => Check::new(id, CheckResult::failed(format!("the queue {url} does not exist"), STACKS)),
             Err(error) => Check::could_not_look(id, &error),
         };
         (Some(check.about(name_of(url))), None)

@@ -95,7 +95,7 @@ impl<'a> AccountRegionRun<'a> {
             }
         }
         if flow == Flow::Settled && self.changes == 0 && self.decisions.is_empty() {
-            let cause = format!("{} VPC(s) as they should be", self.vpcs.len());
+            let cause = format!("VPCs up to date: {}", self.vpcs.len());
             let resource = self.desired.settings.log_group_name.to_string();
             self.decisions.push(LogEntry::at(&self.at, "reconcile", resource, Outcome::Unchanged, cause));
         }
@@ -126,9 +126,9 @@ impl<'a> AccountRegionRun<'a> {
     }
 
     fn broken(&mut self, vpc: &VpcId, message: &str) -> VpcResult {
-        let cause = format!("its flow log is ACTIVE but its last delivery failed: {message}");
+        let cause = format!("the flow log is ACTIVE, but its last delivery failed: {message}");
         let line = LogEntry::at(&self.at, "check-delivery", vpc.to_string(), Outcome::Failed, cause)
-            .next("check that the delivery role trusts vpc-flow-logs.amazonaws.com and may write to the log group");
+            .next("check that the delivery role trusts vpc-flow-logs.amazonaws.com and can write to the log group");
         if !self.decisions.contains(&line) {
             self.decisions.push(line);
         }

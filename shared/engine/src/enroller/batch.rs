@@ -135,7 +135,7 @@ impl EnrollmentQueue {
 
     /// Asks the granter for an account's grant.
     async fn ask_for_grant(&self, account: AccountId) -> AwsResult<()> {
-        let reason = "an enrollment waits for the account's grant".to_owned();
+        let reason = "an enrollment is waiting for the account's grant".to_owned();
         // Many VPCs of a new account ask for one grant; a later try has to get through, though.
         let once = format!("{account}-{}", self.ctx.clock.now_ms() / ASK_ONCE_MS);
         self.outbox.grant(Message::Grant(GrantRequest { account, reason }).to_json(), once).await

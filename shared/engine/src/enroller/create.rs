@@ -13,7 +13,7 @@ use crate::ports::{AwsResult, NewFlowLogs};
 use crate::reconcile_error::ReconcileError;
 
 /// The cause of a flow log that could only be made after its predecessor was deleted.
-pub const GAP: &str = "after the old one was deleted; there may be a gap";
+pub const GAP: &str = "created after the old flow log was deleted; records may be missing in between";
 
 /// Time kept for deleting a flow log and making its successor, in milliseconds: two calls, each with its retries as long
 /// as the adapters let a call take. Cut off in between, the VPC would be without a flow log until the message comes back.
@@ -35,7 +35,10 @@ impl AccountRegionRun<'_> {
         // AWS says for the second time that there is such a flow log, and it is not ours: it delivers to our log
         // group, so the VPC's traffic arrives, though perhaps with other settings.
         for vpc in occupied {
-            self.note(&vpc, "somebody else's flow log on it delivers to the log group; AWS allows no second");
+            self.note(
+                &vpc,
+                "an unmanaged flow log of this VPC already delivers to the log group; AWS does not allow a second one",
+            );
             self.set(&vpc, VpcResult::CoveredByOthers);
         }
         let mut outdated = Vec::new();
@@ -61,7 +64,7 @@ impl AccountRegionRun<'_> {
             }
         }
         if !outdated.is_empty() {
-            self.delete("its successor exists", &outdated).await;
+            self.delete("its replacement exists", &outdated).await;
         }
         if !twins.is_empty() && self.break_before_make(spec, &twins, replaces).await == Flow::LookAgain {
             flow = Flow::LookAgain;
@@ -101,7 +104,7 @@ impl AccountRegionRun<'_> {
         }
         let old: Vec<FlowLogId> = twins.iter().filter_map(|vpc| replaces.get(vpc)).flatten().cloned().collect();
         self.delete(
-            "AWS refuses a second flow log to the same log group: records may be missing until the next one",
+            "AWS rejects a second flow log to the same log group; records may be missing until the replacement exists",
             &old,
         )
         .await;

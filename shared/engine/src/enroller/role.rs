@@ -55,7 +55,7 @@ async fn ensure_role(enroller: &Enroller, account: AccountId, lines: &mut Vec<Lo
         },
     };
     if !settings.ownership_tag.is_on(&role.tags) {
-        done("ensure-delivery-role", Outcome::Unchanged, "the role was not made by the enroller and is used as it is");
+        done("ensure-delivery-role", Outcome::Unchanged, "the role was not created by the enroller and is used as is");
         return Ok(());
     }
     if !equivalent(&role.trust, &trust) {

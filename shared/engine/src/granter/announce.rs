@@ -38,7 +38,7 @@ impl Granter {
         report: &mut GrantReport,
     ) {
         for account in &report.unknown {
-            let cause = "Organizations does not know the account (yet); it is looked for again";
+            let cause = "the account was not found in the organization (yet); it will be looked up again";
             let line = LogEntry::about(Some(*account), "grant", account.to_string(), Outcome::RetryLater, cause);
             report.decisions.push(line);
         }

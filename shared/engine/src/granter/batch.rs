@@ -72,7 +72,7 @@ impl GrantQueue {
             report.changes += granted.writes;
             report.decisions.append(&mut granted.decisions);
             if !in_time {
-                let cause = "time ran out; the batch is handed back";
+                let cause = "time ran out; the batch is returned to the queue";
                 report.decisions.push(LogEntry::about(None, "sync-grants", "grants", Outcome::RetryLater, cause));
             }
             if granted.needs_retry() || !in_time {

@@ -11,7 +11,7 @@ pub enum GranterError {
     #[error(transparent)]
     Aws(#[from] AwsError),
     /// Each time a policy was read back, someone else had changed it.
-    #[error("another writer keeps changing the policies of the destinations")]
+    #[error("another principal keeps changing the destinations' policies")]
     Contended {
         /// The central account.
         account: AccountId,
@@ -40,7 +40,7 @@ impl GranterError {
                 let (account, region) = (Some(*account), Some(region.clone()));
                 let outcome = outcome_of(self.disposition());
                 LogEntry { account, region, outcome, ..line }
-                    .next("find out in CloudTrail who else calls PutDestinationPolicy, and stop it")
+                    .next("find the other principal that calls PutDestinationPolicy in CloudTrail, and stop it")
             }
         }
     }

@@ -58,9 +58,9 @@ impl GrantPlanner {
             match account {
                 Some(account) if account.state != AccountState::Closed => {
                     if work.departed.contains(&id) {
-                        let cause = format!("not confirmed: Organizations says that it is {}", account.state);
+                        let cause = format!("not confirmed: the account's state in Organizations is {}", account.state);
                         let line = LogEntry::about(Some(id), "revoke", id.to_string(), Outcome::Ignored, cause);
-                        report.decisions.push(line.next("nothing: the next sweep compares again"));
+                        report.decisions.push(line.next("no action needed: the next sweep compares again"));
                     }
                 }
                 None if !work.departed.contains(&id) => {

@@ -142,12 +142,12 @@ impl GrantPlanner {
         });
         if sync.plan.is_none() {
             for account in &plan.withheld {
-                let cause = "more accounts would lose their grant at once than revocation_limit_percent allows";
+                let cause = "more accounts would lose their grant in one sync than revocation_limit_percent allows";
                 sync.warn(
                     Some(*account),
                     "revoke",
                     cause,
-                    "if it is meant, send a sync-request with allow_mass_revocation",
+                    "if this is intended, send a sync-request with allow_mass_revocation",
                 );
             }
             for problem in &plan.problems {
@@ -155,7 +155,7 @@ impl GrantPlanner {
                     None,
                     "plan-grants",
                     &inline_chain(problem),
-                    "the cause says what to mend; nothing of it was changed",
+                    "fix what the cause describes; it was left unchanged",
                 );
             }
         }
@@ -180,7 +180,7 @@ impl GrantPlanner {
         };
         if lists_accounts && !work.allow_mass_revocation {
             if sync.plan.is_none() {
-                let cause = "grant_mode is organization, but the policy still lists accounts, which filters without a role need";
+                let cause = "grant_mode is organization, but the policy still lists accounts, and filters without a role depend on those entries";
                 let next = "run a backfill, check that every filter has its role, then send a sync-request with \
                     allow_mass_revocation";
                 sync.warn(None, "switch-to-organization", cause, next);

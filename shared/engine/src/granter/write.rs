@@ -65,7 +65,7 @@ impl Granter {
                 return refusal.map_or(Ok(()), |refusal| Err(refusal.into()));
             };
             sync.conflicts += 1;
-            let cause = format!("what was read back is not what was written: {mismatch}");
+            let cause = format!("the destination read back differs from what was written: {mismatch}");
             sync.say(None, "verify-grants", write.name.as_str(), Outcome::RetryLater, &cause);
             self.planner.plan_for(sync, &grants, members, work);
         }
@@ -120,9 +120,9 @@ impl Granter {
             }
         }
         for account in bisection.refused() {
-            let cause = format!("AWS takes no policy that names it: {}", refusal.message);
-            let next = "nothing at first, a new account may not be known everywhere yet; if it stays, see what is \
-                wrong with the account, or exclude it";
+            let cause = format!("AWS rejects any policy that lists this account: {}", refusal.message);
+            let next = "no action yet: a new account may not be known everywhere in AWS. If this persists, find out \
+                what is wrong with the account, or exclude it";
             sync.warn(Some(*account), "grant", &cause, next);
         }
         sync.refused.extend(bisection.refused());
@@ -135,8 +135,8 @@ fn approved(sync: &mut RegionSync, work: &GrantSync, write: &ShardWrite) -> bool
     let Some(approved) = &work.approved else { return true };
     let within = approved.get(&sync.region).is_some_and(|plan| plan.includes(write));
     if !within {
-        let cause = format!("the grants have changed since the plan was shown: {} was not written", write.name);
-        sync.warn(None, "sync-grants", &cause, "run the command again to see the plan as it is now");
+        let cause = format!("the grants changed after the plan was shown: {} was not written", write.name);
+        sync.warn(None, "sync-grants", &cause, "run the command again to see the current plan");
     }
     within
 }
@@ -151,16 +151,16 @@ fn tell(sync: &mut RegionSync, plan: &GrantPlan, write: &ShardWrite) {
         sync.say(None, "repoint-destination", name, Outcome::Done, "its target or role differed");
     }
     if write.force {
-        sync.say(None, "switch-to-organization", name, Outcome::Done, "the policy names the organization from now on");
+        sync.say(None, "switch-to-organization", name, Outcome::Done, "the policy now names the organization");
     }
     for account in &write.added {
-        sync.say(Some(*account), "grant", name, Outcome::Done, "a member without a grant");
+        sync.say(Some(*account), "grant", name, Outcome::Done, "the member account had no grant");
     }
     for account in &write.removed {
         let departed = plan.revoked.contains(account);
         let cause = match departed {
-            true => "Organizations says that it is closed or no member",
-            false => "another statement or shard lets it in",
+            true => "Organizations reports the account as closed or not a member",
+            false => "another statement or shard authorizes the account",
         };
         sync.say(Some(*account), if departed { "revoke" } else { "move-grant" }, name, Outcome::Done, cause);
     }
