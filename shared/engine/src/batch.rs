@@ -44,7 +44,7 @@ pub struct BatchReport {
     /// Changes made in AWS.
     pub changes: usize,
     /// Ids of the failed messages, with the seconds until their next try.
-    hidden: BTreeMap<String, u32>,
+    delays: BTreeMap<String, u32>,
 }
 
 impl BatchReport {
@@ -91,7 +91,7 @@ impl BatchReport {
 
     fn fail(&mut self, record: &Record, seconds: u32) {
         self.failed.push(record.id.clone());
-        self.hidden.insert(record.id.clone(), seconds);
+        self.delays.insert(record.id.clone(), seconds);
     }
 }
 
@@ -105,10 +105,10 @@ pub(crate) enum Route<M> {
     Nowhere,
 }
 
-/// The longest a message is hidden before its next try, in seconds.
+/// The longest a message is delays before its next try, in seconds.
 pub const LONGEST_WAIT_SECONDS: u32 = 900;
 
-/// Messages hidden at the same time.
+/// Messages delays at the same time.
 const CALLS_AT_ONCE: usize = 16;
 
 /// Seconds until the next try of a message received `receive_count` times: 30, 60, 120, … up to 15 minutes; where
@@ -175,16 +175,16 @@ impl Inbox {
         report: &mut BatchReport,
         metrics: &mut Metrics,
     ) {
-        let deferred = report.failed.len().saturating_sub(report.refused);
-        if deferred > 0 {
+        let count = report.failed.len().saturating_sub(report.refused);
+        if count > 0 {
             #[expect(clippy::cast_precision_loss, reason = "a batch has at most ten thousand messages")]
-            metrics.add(Metric::MessagesDeferred, deferred as f64);
+            metrics.add(Metric::MessagesDeferred, count as f64);
         }
-        let hidden = records.iter().filter_map(|record| {
+        let deferred = records.iter().filter_map(|record| {
             let (queue, receipt) = record.source.as_ref()?;
-            Some((record, queue, receipt, *report.hidden.get(&record.id)?))
+            Some((record, queue, receipt, *report.delays.get(&record.id)?))
         });
-        let calls = iter(hidden).map(|(record, queue, receipt, seconds)| async move {
+        let calls = iter(deferred).map(|(record, queue, receipt, seconds)| async move {
             if self.ctx.clock.now_ms() >= deadline_ms {
                 return None;
             }

@@ -46,14 +46,14 @@ impl Outbox {
         self.queues.send(&self.urls.enrollments, vec![outgoing]).await.map(drop)
     }
 
-    /// Sends a body to the granter, the one writer of grants. SQS drops a second one with the same `once` for five
+    /// Sends a body to the granter, the one writer of grants. SQS drops a second one with the same `deduplication_id` for five
     /// minutes.
     ///
     /// # Errors
     ///
     /// It could not be sent.
-    pub async fn grant(&self, body: String, once: String) -> AwsResult<()> {
-        let fifo = Some((GRANTS_GROUP.to_owned(), once));
+    pub async fn grant(&self, body: String, deduplication_id: String) -> AwsResult<()> {
+        let fifo = Some((GRANTS_GROUP.to_owned(), deduplication_id));
         self.queues.send(&self.urls.grants, vec![Outgoing { body, delay_seconds: 0, fifo }]).await.map(drop)
     }
 }

@@ -120,15 +120,14 @@ impl Backfill {
         let selection = request.select(&self.ctx.settings, std::mem::take(&mut preview.accounts));
         let (accounts, regions) = (selection.chosen.len(), request.regions(&self.ctx.settings));
         let mut plan = DryRun { grants: GrantCounts::of(&preview), ..DryRun::default() };
-        let granted = &preview;
-        let looks = iter(selection.chosen).map(async |account| {
-            let granted_on = granted.granted_on(account.id);
+        let inspections = iter(selection.chosen).map(async |account| {
+            let granted_on = preview.granted_on(account.id);
             self.ctx.within(deadline_ms, self.inspector.inspect(&account, regions, &granted_on)).await
         });
-        let mut looks = std::pin::pin!(looks.buffer_unordered(self.ctx.settings.max_concurrency));
-        while let Some(survey) = looks.next().await {
-            match survey {
-                Some(survey) => plan.add(survey),
+        let mut inspections = std::pin::pin!(inspections.buffer_unordered(self.ctx.settings.max_concurrency));
+        while let Some(snapshot) = inspections.next().await {
+            match snapshot {
+                Some(snapshot) => plan.add(snapshot),
                 None => plan.accounts_not_looked_at += 1,
             }
         }
@@ -148,22 +147,22 @@ impl Backfill {
 }
 
 impl DryRun {
-    fn add(&mut self, survey: AccountSnapshot) {
+    fn add(&mut self, account: AccountSnapshot) {
         self.accounts_looked_at += 1;
-        let mut in_the_way: Vec<NotPlanned> = Vec::new();
-        for at in survey.account_regions {
-            let errors = match at.found {
-                Err(errors) => Some(errors),
+        let mut not_planned: Vec<NotPlanned> = Vec::new();
+        for snapshot in account.account_regions {
+            let error = match snapshot.found {
+                Err(error) => Some(error),
                 Ok((_, plan)) => {
                     self.count(&plan);
                     plan.blocked.map(ReconcileError::Blocked)
                 }
             };
-            if let Some(errors) = errors {
-                merge(&mut in_the_way, &at.at, &errors);
+            if let Some(error) = error {
+                merge(&mut not_planned, &snapshot.at, &error);
             }
         }
-        self.not_planned.extend(in_the_way);
+        self.not_planned.extend(not_planned);
     }
 
     fn count(&mut self, plan: &Plan) {
@@ -193,8 +192,8 @@ impl DryRun {
 }
 
 /// A role that is missing is missing in all Regions: that is one line.
-fn merge(lines: &mut Vec<NotPlanned>, at: &AccountRegion, errors: &ReconcileError) {
-    let line = errors.entry(at, "plan", at.to_string());
+fn merge(lines: &mut Vec<NotPlanned>, at: &AccountRegion, error: &ReconcileError) {
+    let line = error.entry(at, "plan", at.to_string());
     match lines.iter_mut().find(|known| known.cause == line.cause) {
         Some(known) => {
             known.regions.insert(at.region.clone());

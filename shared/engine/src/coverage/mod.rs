@@ -58,14 +58,14 @@ impl Inspector {
         regions: &BTreeSet<Region>,
         grants: &BTreeMap<Region, GrantedOn>,
     ) -> AccountSnapshot {
-        let mut survey = AccountSnapshot { account: account.clone(), left_out: None, account_regions: Vec::new() };
+        let mut snapshot = AccountSnapshot { account: account.clone(), left_out: None, account_regions: Vec::new() };
         if let Err(reason) = self.ctx.settings.account_in_scope(account) {
-            survey.left_out = Some(reason);
-            return survey;
+            snapshot.left_out = Some(reason);
+            return snapshot;
         }
         let at = |region: &Region| AccountRegion { account: account.id, region: region.clone() };
         let now = |region| grants.get(region).and_then(|grant| grant.now.clone());
-        survey.account_regions = match self.sessions.assume(account.id).await {
+        snapshot.account_regions = match self.sessions.assume(account.id).await {
             Err(error) => {
                 let failed = |region| AccountRegionSnapshot {
                     at: at(region),
@@ -75,16 +75,16 @@ impl Inspector {
                 regions.iter().map(failed).collect()
             }
             Ok(()) => {
-                let looks = regions.iter().map(async |region| {
+                let inspections = regions.iter().map(async |region| {
                     let planned =
                         grants.get(region).map_or(self.ctx.settings.destination_name.base(), |grant| &grant.planned);
                     let found = self.found(&at(region), planned).await;
                     AccountRegionSnapshot { at: at(region), granted_on: now(region), found }
                 });
-                join_all(looks).await
+                join_all(inspections).await
             }
         };
-        survey
+        snapshot
     }
 
     async fn found(

@@ -57,10 +57,10 @@ impl Checker<'_> {
 
     async fn account(&self, account: AccountId) -> Vec<Check> {
         let settings = &self.doctor.ctx.settings;
-        let entered = self.doctor.ports.sessions.assume(account).await;
-        let verdict = check_member_role(settings, entered.as_ref().copied());
-        let mut role = Check::new(CheckId::MemberRole, verdict).of(account);
-        role.request_id = entered.err().and_then(|error| error.request_id);
+        let assumed = self.doctor.ports.sessions.assume(account).await;
+        let result = check_member_role(settings, assumed.as_ref().copied());
+        let mut role = Check::new(CheckId::MemberRole, result).of(account);
+        role.request_id = assumed.err().and_then(|error| error.request_id);
         if role.status() != Status::Ok {
             return vec![role];
         }
@@ -115,9 +115,9 @@ impl Checker<'_> {
     async fn forwarded(&self, id: CheckId, at: &AccountRegion, needed: &[RequiredEvent], remedy: &str) -> Check {
         let settings = &self.doctor.ctx.settings;
         let own = at.account == settings.central_account;
-        let way = EventTarget::Bus(self.bus_arn(if own { &settings.home_region } else { &at.region }));
-        let rules = self.doctor.facts.buses.rules_towards(at, DEFAULT_BUS, way.arn()).await;
-        answered(id, &rules, |rules| check_route(rules, needed, &way, remedy)).at(at)
+        let target = EventTarget::Bus(self.bus_arn(if own { &settings.home_region } else { &at.region }));
+        let rules = self.doctor.facts.buses.rules_towards(at, DEFAULT_BUS, target.arn()).await;
+        answered(id, &rules, |rules| check_route(rules, needed, &target, remedy)).at(at)
     }
 
     /// Asks trail after trail until one is logging.
@@ -190,9 +190,9 @@ impl Checker<'_> {
 }
 
 /// A check of an answer, or of its absence.
-fn answered<T>(id: CheckId, answer: &AwsResult<T>, judge: impl FnOnce(&T) -> CheckResult) -> Check {
+fn answered<T>(id: CheckId, answer: &AwsResult<T>, check: impl FnOnce(&T) -> CheckResult) -> Check {
     match answer {
-        Ok(found) => Check::new(id, judge(found)),
+        Ok(found) => Check::new(id, check(found)),
         Err(error) => Check::could_not_look(id, error),
     }
 }

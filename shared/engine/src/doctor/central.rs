@@ -43,7 +43,7 @@ impl Checker<'_> {
         in_scope: Option<&BTreeSet<AccountId>>,
     ) -> Vec<Check> {
         let settings = &self.doctor.ctx.settings;
-        let check = |id, verdict| Check::new(id, verdict).within(grants.region());
+        let check = |id, result| Check::new(id, result).within(grants.region());
         if grants.shards().is_empty() {
             return vec![check(CheckId::Destination, check_absent(settings))];
         }
@@ -78,13 +78,13 @@ impl Checker<'_> {
         let bus = match self.doctor.facts.buses.bus(&at, self.bus).await {
             Ok(Some(bus)) => bus,
             Ok(None) => {
-                let verdict = CheckResult::failed(format!("the bus {} does not exist", self.bus), STACKS);
-                return vec![Check::new(CheckId::Bus, verdict).within(region)];
+                let result = CheckResult::failed(format!("the bus {} does not exist", self.bus), STACKS);
+                return vec![Check::new(CheckId::Bus, result).within(region)];
             }
             Err(error) => return vec![Check::could_not_look(CheckId::Bus, &error).within(region)],
         };
-        let verdict = check_bus(&bus, &settings.organization_id, settings.central_account);
-        let mut checks = vec![Check::new(CheckId::Bus, verdict).within(region)];
+        let result = check_bus(&bus, &settings.organization_id, settings.central_account);
+        let mut checks = vec![Check::new(CheckId::Bus, result).within(region)];
         // Rules are for events of any account; that of the caller stands for all.
         let of_members = || member_events(settings, &at);
         let of_accounts = || {
@@ -101,9 +101,9 @@ impl Checker<'_> {
                 ),
                 ("grants", settings.grants_queue_url.as_ref(), of_accounts(), EventTarget::FifoQueue),
             ];
-            for (name, url, needed, way) in queues {
-                let way = url.and_then(|url| arn_of(url, region)).map(way);
-                checks.extend(self.way(&at, &needed, way, name).await);
+            for (name, url, needed, target) in queues {
+                let target = url.and_then(|url| arn_of(url, region)).map(target);
+                checks.extend(self.route(&at, &needed, target, name).await);
             }
             return checks;
         }
@@ -111,22 +111,22 @@ impl Checker<'_> {
         if self.organizations_region().as_ref() == Some(region) {
             needed.extend(of_accounts());
         }
-        let way = EventTarget::Bus(self.bus_arn(&settings.home_region));
-        checks.extend(self.way(&at, &needed, Some(way), "home").await);
+        let target = EventTarget::Bus(self.bus_arn(&settings.home_region));
+        checks.extend(self.route(&at, &needed, Some(target), "home").await);
         checks
     }
 
     /// Where the queue is not known, which its own check says, there is nothing to be said about the way to it.
-    async fn way(
+    async fn route(
         &self,
         at: &AccountRegion,
         needed: &[RequiredEvent],
-        way: Option<EventTarget>,
+        target: Option<EventTarget>,
         name: &str,
     ) -> Option<Check> {
-        let way = way?;
-        let check = match self.doctor.facts.buses.rules_towards(at, self.bus, way.arn()).await {
-            Ok(rules) => Check::new(CheckId::BusRules, check_route(&rules, needed, &way, STACKS)),
+        let target = target?;
+        let check = match self.doctor.facts.buses.rules_towards(at, self.bus, target.arn()).await {
+            Ok(rules) => Check::new(CheckId::BusRules, check_route(&rules, needed, &target, STACKS)),
             Err(error) => Check::could_not_look(CheckId::BusRules, &error),
         };
         Some(check.within(&at.region).about(format!("to {name}")))
@@ -145,11 +145,11 @@ impl Checker<'_> {
             match url {
                 Some(url) => checks.extend(self.queue(url, purpose, accounts).await),
                 None => {
-                    let verdict = CheckResult::unknown(
+                    let result = CheckResult::unknown(
                         format!("{key} is not set"),
                         format!("set {key} (--set, or the configuration file) to the queue's URL"),
                     );
-                    checks.push(Check::new(CheckId::Queue, verdict).about(key));
+                    checks.push(Check::new(CheckId::Queue, result).about(key));
                 }
             }
         }
@@ -157,11 +157,11 @@ impl Checker<'_> {
     }
 
     async fn queue(&self, url: &str, purpose: Purpose, accounts: usize) -> Vec<Check> {
-        let (check, queue) = self.look_at(CheckId::Queue, url).await;
+        let (check, queue) = self.queue_facts(CheckId::Queue, url).await;
         let Some(queue) = queue else { return check.into_iter().collect() };
         let mut checks = vec![Check::new(CheckId::Queue, check_queue(&queue, purpose, accounts)).about(name_of(url))];
         let Some(dead) = queue.redrive.and_then(|redrive| dead_letter_url(url, &redrive)) else { return checks };
-        let (check, letters) = self.look_at(CheckId::DeadLetters, &dead).await;
+        let (check, letters) = self.queue_facts(CheckId::DeadLetters, &dead).await;
         checks.extend(check);
         checks.extend(
             letters.map(|letters| Check::new(CheckId::DeadLetters, check_dead_letters(&letters)).about(name_of(&dead))),
@@ -170,7 +170,7 @@ impl Checker<'_> {
     }
 
     /// The queue, or the check that says why there is none.
-    async fn look_at(&self, id: CheckId, url: &str) -> (Option<Check>, Option<QueueFacts>) {
+    async fn queue_facts(&self, id: CheckId, url: &str) -> (Option<Check>, Option<QueueFacts>) {
         let check = match self.doctor.facts.queues.queue(url).await {
             Ok(Some(queue)) => return (None, Some(queue)),
             Ok(None) => Check::new(id, CheckResult::failed(format!("the queue {url} does not exist"), STACKS)),

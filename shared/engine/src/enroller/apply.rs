@@ -23,7 +23,7 @@ pub(super) enum Flow {
     /// Nothing more.
     Settled,
     /// Observe and plan again.
-    LookAgain,
+    ObserveAgain,
 }
 
 /// One place being worked on, over all its rounds.
@@ -64,7 +64,7 @@ impl<'a> AccountRegionRun<'a> {
     /// Applies a plan. An error means that the place as a whole is not covered.
     pub(super) async fn apply(&mut self, plan: &Plan) -> Result<Flow, ReconcileError> {
         self.looked_at = true;
-        self.take_verdicts(plan);
+        self.take_vpc_plans(plan);
         for note in &plan.notes {
             let line = LogEntry::at(
                 &self.at,
@@ -85,8 +85,8 @@ impl<'a> AccountRegionRun<'a> {
             if !self.limits.approved.includes(&step.action) {
                 return Err(ReconcileError::NotApproved(step.action.label()));
             }
-            if self.step(step).await? == Flow::LookAgain {
-                flow = Flow::LookAgain;
+            if self.step(step).await? == Flow::ObserveAgain {
+                flow = Flow::ObserveAgain;
                 // What the plan was made from is not so, and the later steps rest on it: a flow log must not come
                 // before its filter, and the settings of a group that somebody else has just made are not ours.
                 if !matches!(step.action, Action::CreateFlowLogs { .. }) {
@@ -103,14 +103,14 @@ impl<'a> AccountRegionRun<'a> {
     }
 
     /// Takes over what the plan says of each VPC, without forgetting what earlier rounds did.
-    fn take_verdicts(&mut self, plan: &Plan) {
+    fn take_vpc_plans(&mut self, plan: &Plan) {
         let repairs = plan
             .steps
             .iter()
             .any(|step| matches!(step.action, Action::PutFilter { .. } | Action::CreateLogGroup { .. }));
-        for (vpc, verdict) in &plan.vpcs {
+        for (vpc, vpc_plan) in &plan.vpcs {
             let changed = matches!(self.vpcs.get(vpc), Some(VpcResult::Enrolled | VpcResult::Repaired));
-            let result = match verdict {
+            let result = match vpc_plan {
                 VpcPlan::Covered(_) if changed => continue,
                 VpcPlan::Covered(_) if repairs => VpcResult::Repaired,
                 VpcPlan::Covered(_) => VpcResult::Covered,
@@ -158,7 +158,7 @@ impl<'a> AccountRegionRun<'a> {
                 let put = logs.put_subscription_filter(at, group, filter).await;
                 let flow = self.required(step, &filter.name, put)?;
                 // Not found once: the log group has just gone. Twice: it is the destination that is not there.
-                if flow == Flow::LookAgain && std::mem::replace(&mut self.filter_not_found, true) {
+                if flow == Flow::ObserveAgain && std::mem::replace(&mut self.filter_not_found, true) {
                     return Err(ReconcileError::NoDestination(filter.destination.clone()));
                 }
                 Ok(flow)
@@ -188,7 +188,7 @@ impl<'a> AccountRegionRun<'a> {
                 Ok(Flow::Settled)
             }
             Err(error) => match error.disposition() {
-                Disposition::AlreadyThere | Disposition::Absent => Ok(Flow::LookAgain),
+                Disposition::AlreadyThere | Disposition::Absent => Ok(Flow::ObserveAgain),
                 Disposition::RetrySoon
                 | Disposition::RetryLater(_)
                 | Disposition::Skip(_)
@@ -200,7 +200,7 @@ impl<'a> AccountRegionRun<'a> {
     fn optional(&mut self, step: &Step, resource: &str, result: AwsResult<()>) -> Flow {
         match result {
             Ok(()) => self.done(step.action.label(), resource, &step.why),
-            Err(error) if error.disposition() == Disposition::Absent => return Flow::LookAgain,
+            Err(error) if error.disposition() == Disposition::Absent => return Flow::ObserveAgain,
             Err(error) => self.fail(step.action.label(), resource, ReconcileError::Aws(error)),
         }
         Flow::Settled
@@ -216,9 +216,9 @@ impl<'a> AccountRegionRun<'a> {
         self.decisions.push(LogEntry::at(&self.at, "note", vpc.to_string(), Outcome::Unchanged, text));
     }
 
-    pub(super) fn fail(&mut self, action: &str, resource: &str, errors: ReconcileError) {
-        self.decisions.push(errors.entry(&self.at, action, resource.to_owned()));
-        self.errors.push(errors);
+    pub(super) fn fail(&mut self, action: &str, resource: &str, error: ReconcileError) {
+        self.decisions.push(error.entry(&self.at, action, resource.to_owned()));
+        self.errors.push(error);
     }
 
     pub(super) fn set(&mut self, vpc: &VpcId, result: VpcResult) {
@@ -261,19 +261,19 @@ impl<'a> AccountRegionRun<'a> {
         results
     }
 
-    /// Closes the run. `trouble` is what ended it early; it goes to every VPC that should be covered by now.
-    pub(super) fn finish(mut self, errors: Option<ReconcileError>) -> AccountRegionReport {
-        if let Some(errors) = errors {
+    /// Closes the run. `error` is what ended it early and is assigned to every VPC that should be covered by now.
+    pub(super) fn finish(mut self, error: Option<ReconcileError>) -> AccountRegionReport {
+        if let Some(error) = error {
             for result in self.vpcs.values_mut() {
                 match result {
                     VpcResult::OutOfScope(_) | VpcResult::Enrolled | VpcResult::Broken(_) => {}
                     VpcResult::Covered | VpcResult::Repaired | VpcResult::CoveredByOthers | VpcResult::Failed(_) => {
-                        *result = VpcResult::Failed(errors.clone());
+                        *result = VpcResult::Failed(error.clone());
                     }
                 }
             }
             let resource = self.at.to_string();
-            self.fail("reconcile", &resource, errors);
+            self.fail("reconcile", &resource, error);
         }
         AccountRegionReport {
             at: self.at,

@@ -23,7 +23,7 @@ const ASK_ONCE_MS: u64 = 20_000;
 
 /// How often a message about a VPC that EC2 does not show comes back before the VPC counts as deleted. EC2 is
 /// eventually consistent for seconds.
-const LOOKS_FOR_VPC: u32 = 3;
+const VPC_LOOKUPS: u32 = 3;
 
 /// Everything a batch says about one account.
 struct Unit {
@@ -111,7 +111,7 @@ impl EnrollmentQueue {
     ) {
         let unseen = account.unseen(&unit.expected);
         for (index, at, vpc) in unseen {
-            if records[index].receive_count <= LOOKS_FOR_VPC {
+            if records[index].receive_count <= VPC_LOOKUPS {
                 account.add(&at, ReconcileError::NotVisible(vpc));
             }
         }
@@ -123,22 +123,22 @@ impl EnrollmentQueue {
             let line = LogEntry::about(None, "ask-onboarder", "grants queue", Outcome::Failed, "");
             report.decisions.push(line.failed_with(&error));
         }
-        let errors = || account.account_regions.iter().flat_map(|at| &at.errors);
-        let retry = errors().any(|errors| errors.disposition().is_retryable());
-        let later = errors().any(|errors| matches!(errors.disposition(), Disposition::RetryLater(_)));
+        let errors = || account.account_regions.iter().flat_map(|report| &report.errors);
+        let retry = errors().any(|error| error.disposition().is_retryable());
+        let later = errors().any(|error| matches!(error.disposition(), Disposition::RetryLater(_)));
         if retry {
             let indices = unit.records.iter();
             report.defer(indices.map(|index| &records[*index]), !later);
         }
-        report.decisions.extend(account.account_regions.into_iter().flat_map(|at| at.decisions));
+        report.decisions.extend(account.account_regions.into_iter().flat_map(|report| report.decisions));
     }
 
     /// Asks the granter for an account's grant.
     async fn ask_for_grant(&self, account: AccountId) -> AwsResult<()> {
         let reason = "an enrollment is waiting for the account's grant".to_owned();
         // Many VPCs of a new account ask for one grant; a later try has to get through, though.
-        let once = format!("{account}-{}", self.ctx.clock.now_ms() / ASK_ONCE_MS);
-        self.outbox.grant(Message::Grant(GrantRequest { account, reason }).to_json(), once).await
+        let deduplication_id = format!("{account}-{}", self.ctx.clock.now_ms() / ASK_ONCE_MS);
+        self.outbox.grant(Message::Grant(GrantRequest { account, reason }).to_json(), deduplication_id).await
     }
 }
 

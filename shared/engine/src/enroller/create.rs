@@ -13,7 +13,7 @@ use crate::ports::{AwsResult, NewFlowLogs};
 use crate::reconcile_error::ReconcileError;
 
 /// The cause of a flow log that could only be made after its predecessor was deleted.
-pub const GAP: &str = "created after the old flow log was deleted; records may be missing in between";
+pub const GAP: &str = "created after the old flow log was deleted; records may have a gap";
 
 /// Time kept for deleting a flow log and making its successor, in milliseconds: two calls, each with its retries as long
 /// as the adapters let a call take. Cut off in between, the VPC would be without a flow log until the message comes back.
@@ -42,10 +42,10 @@ impl AccountRegionRun<'_> {
             self.set(&vpc, VpcResult::CoveredByOthers);
         }
         let mut outdated = Vec::new();
-        let mut twins = Vec::new();
+        let mut rejected = Vec::new();
         let mut flow = Flow::Settled;
         let results = self.create_each(spec, &vpcs).await;
-        let mended = self.mend_role(&results).await;
+        let repaired = self.repair_role(&results).await;
         for (vpc, result) in results {
             match result {
                 Ok(id) => {
@@ -53,28 +53,28 @@ impl AccountRegionRun<'_> {
                     outdated.extend(replaces.get(&vpc).into_iter().flatten().cloned());
                 }
                 Err(error) if error.disposition() == Disposition::AlreadyThere => match replaces.contains_key(&vpc) {
-                    true => twins.push(vpc),
+                    true => rejected.push(vpc),
                     false => {
                         self.occupied.insert(vpc);
-                        flow = Flow::LookAgain;
+                        flow = Flow::ObserveAgain;
                     }
                 },
-                Err(error) if mended && is_about_role(&error) => flow = Flow::LookAgain,
+                Err(error) if repaired && is_about_role(&error) => flow = Flow::ObserveAgain,
                 Err(error) => self.not_created(&vpc, error),
             }
         }
         if !outdated.is_empty() {
             self.delete("its replacement exists", &outdated).await;
         }
-        if !twins.is_empty() && self.break_before_make(spec, &twins, replaces).await == Flow::LookAgain {
-            flow = Flow::LookAgain;
+        if !rejected.is_empty() && self.break_before_make(spec, &rejected, replaces).await == Flow::ObserveAgain {
+            flow = Flow::ObserveAgain;
         }
         flow
     }
 
     /// Where AWS cannot take on the delivery role, looks at the role: until a flow log has had something to deliver,
     /// nothing else tells that somebody deleted it. Whether the role was changed, so that another try is worth it.
-    async fn mend_role(&mut self, results: &[(VpcId, AwsResult<FlowLogId>)]) -> bool {
+    async fn repair_role(&mut self, results: &[(VpcId, AwsResult<FlowLogId>)]) -> bool {
         let refused = results.iter().any(|(_, result)| result.as_ref().is_err_and(is_about_role));
         match self.enroller.ctx.settings.delivery_role_maker {
             DeliveryRoleMaker::Enroller if refused && self.limits.approved.includes(&Action::EnsureDeliveryRole) => {
@@ -92,27 +92,27 @@ impl AccountRegionRun<'_> {
     }
 
     /// AWS refuses the twin: the old flow log goes first, and the gap is told.
-    async fn break_before_make(&mut self, spec: &FlowLogSpec, twins: &[VpcId], replaces: &Replaces) -> Flow {
+    async fn break_before_make(&mut self, spec: &FlowLogSpec, rejected: &[VpcId], replaces: &Replaces) -> Flow {
         let mut flow = Flow::Settled;
         // Between the two calls the VPCs have no flow log, so the pair is not begun without the time for both.
         if self.enroller.ctx.clock.now_ms().saturating_add(BREAK_BEFORE_MAKE_MS) > self.limits.deadline_ms {
-            for vpc in twins {
+            for vpc in rejected {
                 self.set(vpc, VpcResult::Failed(ReconcileError::OutOfTime));
                 self.fail("replace-flow-log", vpc.as_str(), ReconcileError::OutOfTime);
             }
             return flow;
         }
-        let old: Vec<FlowLogId> = twins.iter().filter_map(|vpc| replaces.get(vpc)).flatten().cloned().collect();
+        let old: Vec<FlowLogId> = rejected.iter().filter_map(|vpc| replaces.get(vpc)).flatten().cloned().collect();
         self.delete(
             "AWS rejects a second flow log to the same log group; records may be missing until the replacement exists",
             &old,
         )
         .await;
-        for (vpc, result) in self.create_each(spec, twins).await {
+        for (vpc, result) in self.create_each(spec, rejected).await {
             match result {
                 Ok(id) => self.created(&vpc, &id, GAP, replaces),
                 // Another run, doing the same at the same time, was faster.
-                Err(error) if error.disposition() == Disposition::AlreadyThere => flow = Flow::LookAgain,
+                Err(error) if error.disposition() == Disposition::AlreadyThere => flow = Flow::ObserveAgain,
                 Err(error) => self.not_created(&vpc, error),
             }
         }
@@ -125,9 +125,9 @@ impl AccountRegionRun<'_> {
     }
 
     fn not_created(&mut self, vpc: &VpcId, error: AwsError) {
-        let errors = ReconcileError::Aws(error);
-        self.set(vpc, VpcResult::Failed(errors.clone()));
-        self.fail("create-flow-log", vpc.as_str(), errors);
+        let error = ReconcileError::Aws(error);
+        self.set(vpc, VpcResult::Failed(error.clone()));
+        self.fail("create-flow-log", vpc.as_str(), error);
     }
 
     /// One call for all; where the whole call fails for what may be one VPC's fault, one call each.

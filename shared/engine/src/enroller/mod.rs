@@ -129,10 +129,10 @@ impl Enroller {
         if let Some(reason) = self.ctx.settings.account_listed_out(work.account) {
             return AccountReport::left_alone(work, &reason);
         }
-        let (enrolled, stray): (BTreeSet<_>, BTreeSet<_>) =
+        let (enrolled, not_enrolled): (BTreeSet<_>, BTreeSet<_>) =
             work.regions.iter().cloned().partition(|region| self.ctx.settings.region_in_scope(region).is_ok());
         let mut report = AccountReport::default();
-        for region in stray {
+        for region in not_enrolled {
             let at = AccountRegion { account: work.account, region };
             report.account_regions.push(AccountRegionReport::left_alone(at, OutOfScope::Region));
         }
@@ -161,8 +161,8 @@ impl Enroller {
             }
         }
         let mut destinations = Vec::new();
-        for (region, assignments) in assigned {
-            match assignments {
+        for (region, assigned) in assigned {
+            match assigned {
                 Ok(Some(name)) => destinations.push((at(&region), name)),
                 Ok(None) => {
                     report.account_regions.push(AccountRegionReport::failed(at(&region), ReconcileError::NotGranted));
@@ -229,7 +229,7 @@ impl Enroller {
     ) -> AccountRegionReport {
         let begun_ms = self.ctx.clock.now_ms();
         let report = self.rounds(&at, &name, role, limits).await;
-        let refused = |errors: &ReconcileError| errors.disposition() == Disposition::RetryLater(Wait::Grant);
+        let refused = |error: &ReconcileError| error.disposition() == Disposition::RetryLater(Wait::Grant);
         if !report.errors.iter().any(refused) {
             return report;
         }
@@ -252,21 +252,21 @@ impl Enroller {
     ) -> AccountRegionReport {
         let mut run = AccountRegionRun::new(self, Desired::new(&self.ctx.settings, at, name), role, limits);
         for _ in 0..MAX_ROUNDS {
-            let plan = match self.look(&run.desired).await {
+            let plan = match self.observe_and_plan(&run.desired).await {
                 Ok(plan) => plan,
-                Err(errors) => return run.finish(Some(errors)),
+                Err(error) => return run.finish(Some(error)),
             };
             match run.apply(&plan).await {
                 Ok(Flow::Settled) => return run.finish(None),
-                Ok(Flow::LookAgain) => {}
-                Err(errors) => return run.finish(Some(errors)),
+                Ok(Flow::ObserveAgain) => {}
+                Err(error) => return run.finish(Some(error)),
             }
         }
         run.finish(Some(ReconcileError::DidNotConverge))
     }
 
     /// Observes an account-Region and plans for it; changes nothing.
-    async fn look(&self, desired: &Desired<'_>) -> Result<Plan, ReconcileError> {
+    async fn observe_and_plan(&self, desired: &Desired<'_>) -> Result<Plan, ReconcileError> {
         let plan = plan(desired, &self.observer.observe(desired).await?);
         match &plan.blocked {
             Some(blocked) => Err(ReconcileError::Blocked(blocked.clone())),

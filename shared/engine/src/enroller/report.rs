@@ -47,10 +47,10 @@ pub struct AccountRegionReport {
 }
 
 impl AccountRegionReport {
-    pub(super) fn failed(at: AccountRegion, errors: ReconcileError) -> Self {
+    pub(super) fn failed(at: AccountRegion, error: ReconcileError) -> Self {
         let report =
             Self { at, vpcs: BTreeMap::new(), changes: 0, errors: Vec::new(), decisions: Vec::new(), looked_at: false };
-        report.with_error(errors)
+        report.with_error(error)
     }
 
     pub(super) fn left_alone(at: AccountRegion, reason: OutOfScope) -> Self {
@@ -58,9 +58,9 @@ impl AccountRegionReport {
         Self { at, vpcs: BTreeMap::new(), changes: 0, errors: Vec::new(), decisions: vec![decision], looked_at: false }
     }
 
-    pub(super) fn with_error(mut self, errors: ReconcileError) -> Self {
-        self.decisions.push(errors.entry(&self.at, "reconcile", self.at.to_string()));
-        self.errors.push(errors);
+    pub(super) fn with_error(mut self, error: ReconcileError) -> Self {
+        self.decisions.push(error.entry(&self.at, "reconcile", self.at.to_string()));
+        self.errors.push(error);
         self
     }
 
@@ -75,7 +75,7 @@ impl AccountRegionReport {
 
     /// Whether a later run is needed and worth it.
     pub fn needs_retry(&self) -> bool {
-        self.errors.iter().any(|errors| errors.disposition().is_retryable())
+        self.errors.iter().any(|error| error.disposition().is_retryable())
     }
 }
 
@@ -110,29 +110,29 @@ impl AccountReport {
     pub(crate) fn unseen(&self, expected: &[(usize, Region, VpcId)]) -> Vec<(usize, AccountRegion, VpcId)> {
         let mut unseen = Vec::new();
         for (index, region, vpc) in expected {
-            let looked_at = |at: &&AccountRegionReport| at.at.region == *region && at.looked_at;
-            if let Some(at) = self.account_regions.iter().find(looked_at)
-                && !at.vpcs.contains_key(vpc)
+            let observed = |report: &&AccountRegionReport| report.at.region == *region && report.looked_at;
+            if let Some(report) = self.account_regions.iter().find(observed)
+                && !report.vpcs.contains_key(vpc)
             {
-                unseen.push((*index, at.at.clone(), vpc.clone()));
+                unseen.push((*index, report.at.clone(), vpc.clone()));
             }
         }
         unseen
     }
 
     /// Adds what stands in the way of a place.
-    pub(crate) fn add(&mut self, at: &AccountRegion, errors: ReconcileError) {
-        let at = self.account_regions.iter().position(|report| report.at == *at);
-        if let Some(at) = at.map(|index| self.account_regions.remove(index)) {
-            self.account_regions.push(at.with_error(errors));
+    pub(crate) fn add(&mut self, at: &AccountRegion, error: ReconcileError) {
+        let index = self.account_regions.iter().position(|report| report.at == *at);
+        if let Some(report) = index.map(|index| self.account_regions.remove(index)) {
+            self.account_regions.push(report.with_error(error));
         }
     }
 
     /// Whether the account has to be asked for with the onboarder.
     pub fn needs_grant(&self) -> bool {
         let ungranted =
-            |errors: &ReconcileError| matches!(errors, ReconcileError::NotGranted | ReconcileError::NoDestination(_));
-        self.account_regions.iter().any(|at| at.errors.iter().any(ungranted))
+            |error: &ReconcileError| matches!(error, ReconcileError::NotGranted | ReconcileError::NoDestination(_));
+        self.account_regions.iter().any(|report| report.errors.iter().any(ungranted))
     }
 
     /// Whether a later run is needed and worth it.
@@ -142,24 +142,24 @@ impl AccountReport {
 
     /// Changes made in all places.
     pub fn changes(&self) -> usize {
-        self.account_regions.iter().map(|at| at.changes).sum()
+        self.account_regions.iter().map(|report| report.changes).sum()
     }
 
     /// Counts the outcomes. `since_ms` is when the event happened that led here, `now_ms` the present, both in epoch
     /// milliseconds.
     pub fn measure(&self, since_ms: Option<u64>, now_ms: u64, metrics: &mut Metrics) {
-        for at in &self.account_regions {
-            for result in at.vpcs.values() {
+        for report in &self.account_regions {
+            for result in report.vpcs.values() {
                 measure_vpc(result, since_ms, now_ms, metrics);
             }
             // Nothing could be seen there, so the VPCs cannot be counted: the place counts as one.
-            if !at.looked_at {
-                for errors in &at.errors {
-                    measure_failure(errors, metrics);
+            if !report.looked_at {
+                for error in &report.errors {
+                    measure_failure(error, metrics);
                 }
             }
-            for errors in &at.errors {
-                let class = errors.disposition().label().to_owned();
+            for error in &report.errors {
+                let class = error.disposition().label().to_owned();
                 metrics.add_with(Metric::StepsFailed, vec![("Class", class)], 1.0);
             }
         }
@@ -177,14 +177,14 @@ fn measure_vpc(result: &VpcResult, since_ms: Option<u64>, now_ms: u64, metrics: 
         }
         VpcResult::Repaired => metrics.add(Metric::VpcsRepaired, 1.0),
         VpcResult::Broken(_) => metrics.add(Metric::VpcsBroken, 1.0),
-        VpcResult::Failed(errors) => measure_failure(errors, metrics),
+        VpcResult::Failed(error) => measure_failure(error, metrics),
         VpcResult::Covered | VpcResult::CoveredByOthers | VpcResult::OutOfScope(_) => {}
     }
 }
 
-fn measure_failure(errors: &ReconcileError, metrics: &mut Metrics) {
+fn measure_failure(error: &ReconcileError, metrics: &mut Metrics) {
     // What a service control policy forbids is a decision of the organization, and uncovered all the same: it has a
     // class of its own, on which nobody need alarm.
-    let class = errors.disposition().label().to_owned();
+    let class = error.disposition().label().to_owned();
     metrics.add_with(Metric::VpcsFailed, vec![("Class", class)], 1.0);
 }

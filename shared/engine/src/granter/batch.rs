@@ -54,8 +54,8 @@ impl GrantQueue {
         let mut part_of_work = Vec::new();
         for record in records {
             let Some(decoded) = self.inbox.read(record, &mut report, &mut metrics) else { continue };
-            let asked = asks(&record.body);
-            match add(&mut work, decoded, asked) {
+            let requested = is_grant_request(&record.body);
+            match add(&mut work, decoded, requested) {
                 Route::Here => part_of_work.push(record),
                 Route::OtherQueue(request) => {
                     let sent = self.outbox.enroll([(*request, 0)]).await.map(drop);
@@ -84,14 +84,14 @@ impl GrantQueue {
 }
 
 /// Whether a body is the enroller's question for a grant, whose asker comes back by itself.
-fn asks(body: &str) -> bool {
+fn is_grant_request(body: &str) -> bool {
     let value = serde_json::from_str(body);
     matches!(value.map(|value| Message::from_value(&value)), Ok(Ok(Message::Grant(_))))
 }
 
 /// Adds what a message says to the work, or gives back what is the enroller's to do.
-fn add(work: &mut GrantSync, decoded: Decoded, asked: bool) -> Route<Box<EnrollmentRequest>> {
-    let mut because = |cause: &str| {
+fn add(work: &mut GrantSync, decoded: Decoded, requested: bool) -> Route<Box<EnrollmentRequest>> {
+    let mut add_reason = |cause: &str| {
         if !work.reason.is_empty() {
             work.reason.push_str("; ");
         }
@@ -99,19 +99,19 @@ fn add(work: &mut GrantSync, decoded: Decoded, asked: bool) -> Route<Box<Enrollm
     };
     match decoded.trigger {
         Trigger::Grant { account, cause } => {
-            because(&cause);
-            if asked {
+            add_reason(&cause);
+            if requested {
                 work.requested.insert(account)
             } else {
                 work.joined.insert(account)
             };
         }
         Trigger::Revoke { account, cause } => {
-            because(&cause);
+            add_reason(&cause);
             work.departed.insert(account);
         }
         Trigger::Sync { cause, allow_mass_revocation, .. } => {
-            because(&cause);
+            add_reason(&cause);
             work.sync = true;
             work.allow_mass_revocation |= allow_mass_revocation;
         }

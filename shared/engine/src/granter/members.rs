@@ -149,11 +149,11 @@ impl GrantPlanner {
         Ok(described.into_iter().filter(|(_, account)| gone(account)).map(|(id, _)| id).collect())
     }
 
-    pub(super) async fn listing(&self, anew: bool) -> AwsResult<BTreeMap<AccountId, Account>> {
+    pub(super) async fn listing(&self, refresh: bool) -> AwsResult<BTreeMap<AccountId, Account>> {
         let mut listing = self.cache.listing.lock().await;
         let now_ms = self.ctx.clock.now_ms();
         if let Some((at_ms, accounts)) = &*listing
-            && !anew
+            && !refresh
             && now_ms.saturating_sub(*at_ms) < LISTING_FRESH_MS
         {
             return Ok(accounts.clone());

@@ -82,7 +82,7 @@ impl RegionSync {
         }
     }
 
-    pub(super) fn say(
+    pub(super) fn record(
         &mut self,
         account: Option<AccountId>,
         action: &str,
@@ -105,13 +105,13 @@ impl GrantPlanner {
     /// Reads a Region's shards and plans for them.
     pub(super) async fn plan_region(&self, region: &Region, members: &Membership, work: &GrantSync) -> RegionSync {
         let mut sync = RegionSync::new(region);
-        if let Err(error) = self.look_at(&mut sync, members, work).await {
+        if let Err(error) = self.read_and_plan(&mut sync, members, work).await {
             sync.error = Some(error.into());
         }
         sync
     }
 
-    async fn look_at(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) -> AwsResult<()> {
+    async fn read_and_plan(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) -> AwsResult<()> {
         let grants = self.assignments.region_grants(&sync.region).await?;
         sync.departed = self.departed(&grants, members, work).await?;
         self.plan_for(sync, &grants, members, work);

@@ -54,7 +54,7 @@ impl Granter {
                     return Ok(());
                 }
                 let (write, refused) = self.write(sync, write).await?;
-                tell(sync, &plan, &write);
+                record_write(sync, &plan, &write);
                 written.push(write);
                 refusal = refusal.or(refused);
             }
@@ -66,7 +66,7 @@ impl Granter {
             };
             sync.conflicts += 1;
             let cause = format!("the destination read back differs from what was written: {mismatch}");
-            sync.say(None, "verify-grants", write.name.as_str(), Outcome::RetryLater, &cause);
+            sync.record(None, "verify-grants", write.name.as_str(), Outcome::RetryLater, &cause);
             self.planner.plan_for(sync, &grants, members, work);
         }
         let account = self.context().settings.central_account;
@@ -142,19 +142,19 @@ fn approved(sync: &mut RegionSync, work: &GrantSync, write: &ShardWrite) -> bool
 }
 
 /// Writes down what was written to one shard, as soon as it is: a later failure must not hide it.
-fn tell(sync: &mut RegionSync, plan: &GrantPlan, write: &ShardWrite) {
+fn record_write(sync: &mut RegionSync, plan: &GrantPlan, write: &ShardWrite) {
     let name = write.name.as_str();
     if write.create {
-        sync.say(None, "create-destination", name, Outcome::Done, "accounts need a shard with room");
+        sync.record(None, "create-destination", name, Outcome::Done, "accounts need a shard with room");
     }
     if write.repoint {
-        sync.say(None, "repoint-destination", name, Outcome::Done, "its target or role differed");
+        sync.record(None, "repoint-destination", name, Outcome::Done, "its target or role differed");
     }
     if write.force {
-        sync.say(None, "switch-to-organization", name, Outcome::Done, "the policy now names the organization");
+        sync.record(None, "switch-to-organization", name, Outcome::Done, "the policy now names the organization");
     }
     for account in &write.added {
-        sync.say(Some(*account), "grant", name, Outcome::Done, "the member account had no grant");
+        sync.record(Some(*account), "grant", name, Outcome::Done, "the member account had no grant");
     }
     for account in &write.removed {
         let departed = plan.revoked.contains(account);
@@ -162,7 +162,7 @@ fn tell(sync: &mut RegionSync, plan: &GrantPlan, write: &ShardWrite) {
             true => "Organizations reports the account as closed or not a member",
             false => "another statement or shard authorizes the account",
         };
-        sync.say(Some(*account), if departed { "revoke" } else { "move-grant" }, name, Outcome::Done, cause);
+        sync.record(Some(*account), if departed { "revoke" } else { "move-grant" }, name, Outcome::Done, cause);
     }
     sync.granted.extend(plan.granted.intersection(&write.added));
     sync.revoked.extend(plan.revoked.intersection(&write.removed));
