@@ -1,8 +1,8 @@
 //! Which destination each account is granted on, remembered per Region.
 //!
-//! The policies of the destinations are the record; there is no database. DescribeDestinations allows 5 calls a
-//! second and Region for the whole central account, so a warm function asks again only when an account is not on
-//! what it remembers, when AWS refuses a filter, or after [`FRESH_MS`].
+//! The destinations' policies are the only record; there is no database. DescribeDestinations allows 5 calls per second
+//! and Region for the whole central account. A warm function therefore reads a Region again only if the remembered
+//! policies do not list an account, if AWS rejects a filter, or after [`FRESH_MS`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use futures::lock::Mutex;
 use crate::context::Context;
 use crate::ports::{AwsResult, Destination, DestinationReader, Ports};
 
-/// How long a remembered placement is believed without asking again, in milliseconds.
+/// How long remembered assignments are used without reading the policies again, in milliseconds.
 pub const FRESH_MS: u64 = 300_000;
 
-/// Two questions about accounts that are not there are at least this far apart, in milliseconds, so that a flood of
-/// events from accounts without a grant cannot use up the central account's rate.
+/// The shortest time between two reads for accounts without an assignment, in milliseconds. A flood of events from
+/// accounts without a grant must not use up the central account's request rate.
 const ASK_AGAIN_MS: u64 = 2_000;
 
 struct Known {
@@ -27,10 +27,10 @@ struct Known {
     assignments: ShardAssignments,
 }
 
-/// The remembered placement of one Region; the lock lets one question be asked at a time.
+/// The remembered assignments of one Region. The lock allows one read at a time.
 type Slot = Arc<Mutex<Option<Known>>>;
 
-/// The remembered placements.
+/// The remembered assignments, by Region.
 #[derive(Default)]
 struct AssignmentCache {
     regions: std::sync::Mutex<BTreeMap<Region, Slot>>,
@@ -43,12 +43,12 @@ impl AssignmentCache {
     }
 }
 
-/// Where an account is granted, and where its filter will belong.
+/// The destination that an account is granted on in a Region, now and after a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantedOn {
-    /// The destination that lets it in now.
+    /// The destination whose policy authorizes it now, if any.
     pub now: Option<DestinationName>,
-    /// The destination it will be granted on.
+    /// The destination that it is granted on after a sync, to which its filter must deliver.
     pub planned: DestinationName,
 }
 
@@ -60,12 +60,12 @@ pub struct Assignments {
 }
 
 impl Assignments {
-    /// Assignments of which nothing is remembered yet.
+    /// Creates it with an empty cache.
     pub fn new(ctx: Context, ports: &Ports) -> Self {
         Self { ctx, reader: Arc::clone(&ports.destinations), cache: AssignmentCache::default() }
     }
 
-    /// The destination on which an account is granted in a Region; `None` if it is not.
+    /// The destination on which an account is granted in a Region; `None` if it is not granted there.
     pub async fn destination_of(&self, account: AccountId, region: &Region) -> AwsResult<Option<DestinationName>> {
         let slot = self.cache.slot(region);
         let mut known = slot.lock().await;
@@ -83,15 +83,15 @@ impl Assignments {
         Ok(name)
     }
 
-    /// Whether a statement of ours lists the account in a Region, as far as remembered: the onboarder asks Organizations
-    /// before it lists one.
+    /// Whether the managed statement of a remembered policy lists the account in a Region. The granter lists only
+    /// accounts that Organizations reported as members.
     pub(crate) async fn is_listed(&self, account: AccountId, region: &Region) -> bool {
         let slot = self.cache.slot(region);
         slot.lock().await.as_ref().is_some_and(|known| known.assignments.is_listed(&account))
     }
 
-    /// Makes the next question about a Region go to AWS, unless it was asked since `since_ms`: many accounts whose
-    /// filters were refused together ask once.
+    /// Forgets a Region's assignments unless they were read after `since_ms`, in epoch milliseconds. Many accounts whose
+    /// filters were rejected together thus cause one read.
     pub(crate) async fn forget_assignment(&self, region: &Region, since_ms: u64) {
         let slot = self.cache.slot(region);
         let mut known = slot.lock().await;
@@ -100,7 +100,7 @@ impl Assignments {
         }
     }
 
-    /// Makes the next question about a Region go to AWS.
+    /// Forgets a Region's assignments, so that the next question reads them from AWS.
     pub(crate) async fn forget_assignments(&self, region: &Region) {
         *self.cache.slot(region).lock().await = None;
     }
@@ -114,8 +114,8 @@ impl Assignments {
         let settings = &self.ctx.settings;
         let naming = &settings.destination_name;
         let found = self.reader.destinations(region, naming.base()).await?;
-        let ours = found.into_iter().filter(|destination| naming.index_of(&destination.name).is_some());
-        Ok(RegionGrants::new(region.clone(), settings.central_account, naming.clone(), ours.map(shard)))
+        let shards = found.into_iter().filter(|destination| naming.index_of(&destination.name).is_some());
+        Ok(RegionGrants::new(region.clone(), settings.central_account, naming.clone(), shards.map(shard)))
     }
 }
 

@@ -1,12 +1,12 @@
-//! Batches of messages: what the functions do with what their queues hand them.
+//! Batches of queue messages: reading the records and answering each of them.
 //!
 //! # Guarantees
 //!
-//! - Every record gets an answer: done and ignored records leave the queue, the others are named in the partial-batch
-//!   response and come back after a growing while. Refused ones come back at once, without any call to AWS but that,
-//!   until the queue moves them to its dead-letter queue.
-//! - Records about the same account are worked on once, together.
-//! - Before the deadline, what is not done is handed back.
+//! - Every record gets an answer. Done and ignored records leave the queue. The others are listed in the partial-batch
+//!   response and come back after a delay that grows with each receive. Refused records come back at once, with no AWS
+//!   call except the visibility change, until the queue moves them to its dead-letter queue.
+//! - Records about the same account are processed once, together.
+//! - Unfinished work is returned to the queue before the deadline.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,48 +19,49 @@ use futures::stream::{StreamExt, iter};
 use crate::context::Context;
 use crate::ports::{AwsResult, Queues};
 
-/// One message of a batch.
+/// One message of a batch, as Lambda delivers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The message's id, which the partial-batch response names.
+    /// The message id, which the partial-batch response lists if the message must come back.
     pub id: String,
-    /// Its body: an EventBridge event or one of our own messages.
+    /// Its body: an EventBridge event or a message of the product.
     pub body: String,
-    /// Where it came from and its receipt, to hide it for longer; absent for a bare event.
+    /// URL of its queue and its receipt handle, to change its visibility. Absent for a direct invocation.
     pub source: Option<(String, String)>,
-    /// How often it has been received, this time included.
+    /// How often it has been received, including this time.
     pub receive_count: u32,
 }
 
-/// What came of a batch.
+/// The result of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatchReport {
     /// Ids of the messages that must come back.
     pub failed: Vec<String>,
-    /// How many of them were refused, so that no further try can help.
+    /// How many of them were refused, because no retry can help.
     pub refused: usize,
-    /// One line for each decision.
+    /// One log entry for each decision.
     pub decisions: Vec<LogEntry>,
     /// Changes made in AWS.
     pub changes: usize,
-    /// Ids of the failed messages, with the seconds until their next try.
+    /// Seconds until the next try, by id of the failed message.
     delays: BTreeMap<String, u32>,
 }
 
 impl BatchReport {
-    /// Whether something is left that a later try may finish.
+    /// Whether a later try may finish some of the failed messages.
     pub fn needs_another_try(&self) -> bool {
         self.failed.len() > self.refused
     }
 
-    /// Makes records come back after a while that grows with their receives.
+    /// Makes records come back after [`wait_seconds`].
     pub(crate) fn defer<'a>(&mut self, records: impl Iterator<Item = &'a Record>, soon: bool) {
         for record in records {
             self.fail(record, wait_seconds(record.receive_count, soon));
         }
     }
 
-    /// A person should see what claims to be for us and is not right: it goes to the dead-letter queue, at once.
+    /// Refuses a record that claims to be for this product but is invalid. It goes to the dead-letter queue without
+    /// delay, where a person sees it.
     pub(crate) fn refuse(&mut self, record: &Record, line: LogEntry, metrics: &mut Metrics) {
         metrics.add(Metric::EventsRefused, 1.0);
         self.refused += 1;
@@ -74,7 +75,7 @@ impl BatchReport {
         self.refuse(record, line.next("send it to the queue in backfill_queue_url"), metrics);
     }
 
-    /// Reports that a message was sent on to the other function's queue, or that it could not be.
+    /// Logs that a message was forwarded to the other function's queue, or that forwarding failed and is tried again.
     pub(crate) fn forwarded(&mut self, record: &Record, action: &str, sent: AwsResult<()>) {
         match sent {
             Ok(()) => {
@@ -95,24 +96,24 @@ impl BatchReport {
     }
 }
 
-/// Whose work a message is.
+/// Which function a message is for.
 pub(crate) enum Route<M> {
-    /// It was added to the function's own work.
+    /// This function: the message was added to its work.
     Here,
-    /// It is the other function's, to be sent on.
+    /// The other function: the message must be forwarded to its queue.
     OtherQueue(M),
-    /// It is neither's.
+    /// Neither of the two.
     Nowhere,
 }
 
-/// The longest a message is delays before its next try, in seconds.
+/// The longest delay before the next try of a message, in seconds.
 pub const LONGEST_WAIT_SECONDS: u32 = 900;
 
-/// Messages delays at the same time.
+/// Visibility changes made at the same time.
 const CALLS_AT_ONCE: usize = 16;
 
-/// Seconds until the next try of a message received `receive_count` times: 30, 60, 120, … up to 15 minutes; where
-/// seconds may be enough, a third of it.
+/// Seconds until the next try of a message that was received `receive_count` times: 30, 60, 120, … up to 15 minutes.
+/// With `soon`, when the cause may pass within seconds, it is a third of that.
 pub fn wait_seconds(receive_count: u32, soon: bool) -> u32 {
     let doublings = receive_count.saturating_sub(1).min(10);
     let seconds = 30_u32.saturating_mul(1 << doublings).min(LONGEST_WAIT_SECONDS);
@@ -131,7 +132,7 @@ impl Inbox {
         Self { ctx, queues: Arc::clone(queues) }
     }
 
-    /// Decodes a record; ignored and refused ones become a line, a count and nothing else.
+    /// Decodes a record. Returns `None` for ignored and refused records, which are only logged and counted.
     pub(crate) fn read(&self, record: &Record, report: &mut BatchReport, metrics: &mut Metrics) -> Option<Decoded> {
         let (outcome, subject, reason) = match decode(&record.body, &self.ctx.event_context()) {
             Classified::Act(decoded) => return Some(*decoded),
@@ -150,7 +151,7 @@ impl Inbox {
         None
     }
 
-    /// Answers a batch: returns what is not done to the queue and logs everything.
+    /// Answers a batch: returns unfinished records to the queue, and writes the log entries and metrics.
     pub(crate) async fn answer(
         &self,
         records: &[Record],
@@ -166,8 +167,8 @@ impl Inbox {
         report
     }
 
-    /// Hides the messages that must come back until their next try. Where that fails, or time is up, the queue's own
-    /// visibility timeout brings them back.
+    /// Changes the visibility of the messages that must come back, so that each reappears at its next try. If that
+    /// fails, or time runs out, the queue's own visibility timeout brings them back.
     async fn return_to_queue(
         &self,
         records: &[Record],

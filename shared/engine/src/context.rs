@@ -1,4 +1,4 @@
-//! What every worker shares. It knows no worker.
+//! What every worker shares. It depends on no worker.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use crate::ports::{Clock, DecisionLog};
 /// Settings, the time and the decision log. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Context {
-    /// What should be.
+    /// The desired state.
     pub settings: Arc<Settings>,
-    /// The time.
+    /// The source of the time.
     pub clock: Arc<dyn Clock>,
-    /// Where decisions and metrics go.
+    /// The destination of log entries and metrics.
     pub log: Arc<dyn DecisionLog>,
 }
 
 impl Context {
-    /// A context of these three.
+    /// Creates a context.
     pub fn new(settings: Settings, clock: Arc<dyn Clock>, log: Arc<dyn DecisionLog>) -> Self {
         Self { settings: Arc::new(settings), clock, log }
     }
 
-    /// The result of `work`, or `None` if it is not done by `deadline_ms`, in epoch milliseconds. Work is dropped then,
-    /// and not started after it.
+    /// Runs `work` and returns its result, or `None` if it is not done by `deadline_ms`, in epoch milliseconds. The
+    /// future is dropped at the deadline, and is not polled at all if the deadline has passed.
     pub(crate) async fn within<T>(&self, deadline_ms: u64, work: impl Future<Output = T>) -> Option<T> {
         if self.clock.now_ms() >= deadline_ms {
             return None;
@@ -38,7 +38,7 @@ impl Context {
         }
     }
 
-    /// The settings that decide which events concern us.
+    /// The settings that decide which events are relevant.
     pub fn event_context(&self) -> EventContext {
         EventContext::from_settings(&self.settings)
     }

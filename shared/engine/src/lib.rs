@@ -1,17 +1,18 @@
-//! The workers: observe, plan, apply, report. Events, requests, sweeps, backfills and repairs all end here.
+//! The workers of the product. Events, requests, sweeps, backfills and repairs all end here.
 //!
-//! No AWS crate is in the tree; AWS is reached through [`ports`].
+//! The crate depends on no AWS crate: workers reach AWS through the traits in [`ports`].
 //!
 //! | capability | worker | what it owns |
 //! |---|---|---|
 //! | enroll: one account in its Regions | [`enroller::Enroller`] | sessions, EC2, log groups and roles of member accounts |
-//! | grant: the accounts in the destinations' policies | [`granter::Granter`] | the only [`granter::DestinationWriter`] |
-//! | backfill: one request per account of the organization | [`backfill::Backfill`] | the queues |
-//! | coverage and plan: look without changing | [`coverage::Inspector`] | reads of member accounts |
+//! | grant: list accounts in the destinations' policies | [`granter::Granter`] | the only [`granter::DestinationWriter`] |
+//! | backfill: queue one request per account of the organization | [`backfill::Backfill`] | the queues |
+//! | coverage and plan: inspect accounts, change nothing | [`coverage::Inspector`] | reads in member accounts |
 //! | doctor: check a live installation | [`doctor::Doctor`] | everything that can be read |
 //!
-//! Shared by them, and knowing none of them: [`context`], [`assignments`] (which destination an account is granted on),
-//! [`observe`], [`outbox`] (messages to the functions' queues) and [`batch`] (records of a queue and their answers).
+//! The workers share [`context`], [`assignments`] (the destination that each account is granted on), [`observe`],
+//! [`outbox`] (messages to the functions' queues) and [`batch`] (records of a queue and their answers). These modules
+//! depend on no worker.
 
 pub mod assignments;
 pub mod backfill;

@@ -1,4 +1,4 @@
-//! One look at an account and Region: four calls in one round trip.
+//! Observing an account-Region, with four concurrent calls.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use futures::future::join4;
 use crate::ports::{AwsResult, Ec2, Logs, Ports};
 use crate::reconcile_error::ReconcileError;
 
-/// Observes account-Regions: reads only.
+/// Observes account-Regions. It only reads.
 #[derive(Clone)]
 pub struct Observer {
     ec2: Arc<dyn Ec2>,
@@ -19,16 +19,17 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// An observer through these ports.
+    /// Creates an observer that reads through these ports.
     pub fn new(ports: &Ports) -> Self {
         Self { ec2: Arc::clone(&ports.ec2), logs: Arc::clone(&ports.logs) }
     }
 
-    /// What AWS says is there. The log group's tags cost a fifth call, made only where its settings differ.
+    /// Reads the current state of an account-Region. The log group's tags take a fifth call, which is made only if the
+    /// group's settings differ from the desired ones.
     ///
     /// # Errors
     ///
-    /// What keeps the account-Region from being observed.
+    /// A read failed, or the account has not enabled the Region.
     pub async fn observe(&self, desired: &Desired<'_>) -> Result<Observed, ReconcileError> {
         let (at, group) = (&desired.at, &desired.settings.log_group_name);
         let (ec2, logs) = (&self.ec2, &self.logs);
@@ -50,8 +51,8 @@ impl Observer {
         Ok(observed)
     }
 
-    /// Credentials are refused both where a Region is disabled and where an account is not ready. The account's list of
-    /// enabled Regions tells the two apart.
+    /// Finds out why AWS rejected the credentials: it does so both in a disabled Region and in an account that is not
+    /// ready. The account's list of enabled Regions distinguishes the two.
     async fn explain(&self, at: &AccountRegion, error: AwsError) -> ReconcileError {
         if error.disposition() != Disposition::RetryLater(Wait::Credentials) {
             return ReconcileError::Aws(error);
@@ -59,13 +60,13 @@ impl Observer {
         match self.region_is_enabled(at).await {
             Ok(false) => ReconcileError::Skipped(Skip::RegionDisabled),
             Ok(true) => ReconcileError::Aws(error),
-            // The account answers nowhere: it is not ready, and the question about its Regions says the same.
+            // AWS rejects the credentials in the home Region too, so the account is not ready.
             Err(second) if second.code == Code::CredentialsRejected => ReconcileError::Aws(error),
             Err(second) => ReconcileError::Aws(second),
         }
     }
 
-    /// Whether the account has enabled the Region, asked in the home Region.
+    /// Whether the account has enabled the Region. The call goes to the home Region.
     async fn region_is_enabled(&self, at: &AccountRegion) -> AwsResult<bool> {
         Ok(self.ec2.enabled_regions(at.account).await?.contains(&at.region))
     }

@@ -1,4 +1,4 @@
-//! Messages to the functions' queues.
+//! Sending messages to the functions' queues.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use enroller_core::settings::QueueUrls;
 
 use crate::ports::{AwsResult, Outgoing, Queues};
 
-/// The message group of the grants queue: one, so that there is one writer.
+/// The message group of the grants queue. There is only one, so that grants have only one writer at a time.
 pub const GRANTS_GROUP: &str = "grants";
 
 /// Sends messages to the functions.
@@ -18,16 +18,16 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox for these queues.
+    /// Creates an outbox that sends to the queues at these URLs.
     pub fn new(queues: &Arc<dyn Queues>, urls: QueueUrls) -> Self {
         Self { queues: Arc::clone(queues), urls }
     }
 
-    /// Sends requests to the enroller, each visible after so many seconds. Returns how many were sent.
+    /// Sends requests to the enroller, each with the seconds until it becomes visible. Returns how many were sent.
     ///
     /// # Errors
     ///
-    /// One of them could not be sent.
+    /// SQS did not accept all of them.
     pub async fn enroll(&self, requests: impl IntoIterator<Item = (EnrollmentRequest, u32)>) -> AwsResult<usize> {
         let outgoing = |(request, delay_seconds)| {
             let body = Message::Enrollment(request).to_json();
@@ -36,11 +36,11 @@ impl Outbox {
         self.queues.send(&self.urls.enrollments, requests.into_iter().map(outgoing).collect()).await
     }
 
-    /// Puts a body on the enroller's queue, visible after so many seconds.
+    /// Sends a body to the enroller's queue, where it becomes visible after `delay_seconds`.
     ///
     /// # Errors
     ///
-    /// It could not be sent.
+    /// SQS did not accept it.
     pub async fn enroll_again(&self, body: String, delay_seconds: u32) -> AwsResult<()> {
         let outgoing = Outgoing { body, delay_seconds, fifo: None };
         self.queues.send(&self.urls.enrollments, vec![outgoing]).await.map(drop)
@@ -51,7 +51,7 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// It could not be sent.
+    /// SQS did not accept it.
     pub async fn grant(&self, body: String, deduplication_id: String) -> AwsResult<()> {
         let fifo = Some((GRANTS_GROUP.to_owned(), deduplication_id));
         self.queues.send(&self.urls.grants, vec![Outgoing { body, delay_seconds: 0, fifo }]).await.map(drop)

@@ -1,7 +1,8 @@
-//! What the engine needs from the outside, as small object-safe traits that name what we do, not what AWS offers.
+//! What the workers need from the outside, as small object-safe traits. They name what the product does, not what AWS
+//! offers.
 //!
-//! Every call returns [`AwsError`], whose code decides what happens next. Implementations page until AWS says that
-//! there is no more, retry what is transient, keep to AWS's documented rates and never log and forget.
+//! Every call returns [`AwsError`], whose code decides what happens next. Implementations read all pages, retry
+//! transient errors, keep to AWS's documented rates, and return every error instead of only logging it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,11 +22,11 @@ use serde_json::Value;
 /// The outcome of one AWS call.
 pub type AwsResult<T> = Result<T, AwsError>;
 
-/// Entering member accounts.
+/// Sessions in member accounts (STS).
 #[async_trait]
 pub trait MemberSessions: Send + Sync {
-    /// Takes on the member role in an account, once: the credentials are kept, serve all Regions and are renewed
-    /// before they expire. Every other call does this too; asking first keeps a failure to one call.
+    /// Assumes the member role in an account. The credentials are cached, serve all Regions and are renewed before they
+    /// expire. Every other call in the account assumes the role too. Assuming it first limits a failure to one call.
     async fn assume(&self, account: AccountId) -> AwsResult<()>;
 }
 
@@ -36,7 +37,7 @@ pub trait Ec2: Send + Sync {
     async fn vpcs(&self, at: &AccountRegion) -> AwsResult<Vec<Vpc>>;
     /// All flow logs of the account in a Region.
     async fn flow_logs(&self, at: &AccountRegion) -> AwsResult<Vec<FlowLog>>;
-    /// Makes flow logs in one call. HTTP 200 can carry failures, so every VPC has its own result.
+    /// Creates flow logs in one call. An answer with HTTP status 200 can carry failures, so every VPC has its own result.
     async fn create_flow_logs(
         &self,
         at: &AccountRegion,
@@ -48,37 +49,37 @@ pub trait Ec2: Send + Sync {
         at: &AccountRegion,
         ids: &[FlowLogId],
     ) -> AwsResult<Vec<(FlowLogId, AwsResult<()>)>>;
-    /// The Regions the account has enabled, asked in the home Region.
+    /// The Regions that the account has enabled. The call goes to the home Region.
     async fn enabled_regions(&self, account: AccountId) -> AwsResult<BTreeSet<Region>>;
 }
 
-/// Flow logs to make.
+/// Flow logs to create with one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFlowLogs {
-    /// For which VPCs, at most 300.
+    /// The VPCs, at most 300.
     pub vpcs: Vec<VpcId>,
-    /// How each should be.
+    /// The properties of each flow log.
     pub spec: FlowLogSpec,
-    /// The log group of the same account and Region.
+    /// The log group in the same account and Region that they deliver to.
     pub log_group: LogGroupName,
-    /// Marks them as ours.
+    /// The tag that marks them as managed.
     pub tag: Tag,
 }
 
 /// Log groups and subscription filters of member accounts (CloudWatch Logs).
 #[async_trait]
 pub trait Logs: Send + Sync {
-    /// The log group of exactly this name, without its tags.
+    /// The log group with exactly this name, without its tags; `None` if it does not exist.
     async fn log_group(&self, at: &AccountRegion, name: &LogGroupName) -> AwsResult<Option<LogGroup>>;
     /// The tags of a log group.
     async fn log_group_tags(&self, at: &AccountRegion, name: &LogGroupName) -> AwsResult<Tags>;
-    /// The filters on a log group; none if there is no such group.
+    /// The subscription filters of a log group; empty if the log group does not exist.
     async fn subscription_filters(
         &self,
         at: &AccountRegion,
         group: &LogGroupName,
     ) -> AwsResult<Vec<SubscriptionFilter>>;
-    /// Makes a log group of class STANDARD.
+    /// Creates a log group of class STANDARD.
     async fn create_log_group(
         &self,
         at: &AccountRegion,
@@ -86,11 +87,11 @@ pub trait Logs: Send + Sync {
         kms_key: Option<&str>,
         tag: &Tag,
     ) -> AwsResult<()>;
-    /// Sets the retention in days, or removes it: events are then kept for ever.
+    /// Sets the retention in days. `None` removes it, so that log events never expire.
     async fn set_retention(&self, at: &AccountRegion, name: &LogGroupName, days: Option<u32>) -> AwsResult<()>;
-    /// Encrypts new events with a key.
+    /// Encrypts new log events with this KMS key.
     async fn associate_kms_key(&self, at: &AccountRegion, name: &LogGroupName, key: &str) -> AwsResult<()>;
-    /// Makes a filter or replaces the one of the same name.
+    /// Creates a filter, or replaces the one with the same name.
     async fn put_subscription_filter(
         &self,
         at: &AccountRegion,
@@ -99,27 +100,27 @@ pub trait Logs: Send + Sync {
     ) -> AwsResult<()>;
 }
 
-/// A role as IAM shows it.
+/// A role as IAM describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Role {
-    /// Its trust policy.
+    /// Its trust policy, decoded.
     pub trust: Value,
     /// Its tags.
     pub tags: Tags,
 }
 
-/// Roles of member accounts (IAM, global per account).
+/// Roles of member accounts (IAM). They are global in an account.
 #[async_trait]
 pub trait Roles: Send + Sync {
     /// The role, if it exists.
     async fn role(&self, account: AccountId, name: &RoleName) -> AwsResult<Option<Role>>;
     /// One inline policy of a role, if it exists.
     async fn inline_policy(&self, account: AccountId, role: &RoleName, policy: &str) -> AwsResult<Option<Value>>;
-    /// Makes a role.
+    /// Creates a role.
     async fn create_role(&self, account: AccountId, name: &RoleName, trust: &Value, tag: &Tag) -> AwsResult<()>;
     /// Replaces a role's trust policy.
     async fn set_trust(&self, account: AccountId, name: &RoleName, trust: &Value) -> AwsResult<()>;
-    /// Makes or replaces an inline policy of a role.
+    /// Creates or replaces an inline policy of a role.
     async fn put_inline_policy(
         &self,
         account: AccountId,
@@ -129,34 +130,34 @@ pub trait Roles: Send + Sync {
     ) -> AwsResult<()>;
 }
 
-/// A destination as DescribeDestinations shows it.
+/// A destination as DescribeDestinations describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     /// Its name.
     pub name: DestinationName,
     /// ARN of the stream behind it.
     pub target: Arn,
-    /// ARN of the role CloudWatch Logs writes with.
+    /// ARN of the role that CloudWatch Logs writes with.
     pub role: Arn,
-    /// Its access policy, verbatim; `None` lets nobody in.
+    /// Its access policy, verbatim. `None` authorizes no account.
     pub policy: Option<String>,
 }
 
-/// The destinations of the central account (CloudWatch Logs), read. Their writer is
+/// Read access to the destinations of the central account (CloudWatch Logs). Write access is the port
 /// [`DestinationWriter`](crate::granter::DestinationWriter), which only the granter can use.
 #[async_trait]
 pub trait DestinationReader: Send + Sync {
-    /// All destinations of a Region whose names start with `prefix`. AWS allows 5 such calls a second and Region
-    /// for the whole central account.
+    /// All destinations of a Region whose names start with `prefix`. AWS allows 5 such calls per second and Region for
+    /// the whole central account.
     async fn destinations(&self, region: &Region, prefix: &DestinationName) -> AwsResult<Vec<Destination>>;
 }
 
-/// The organization (AWS Organizations), read with delegated rights.
+/// Read access to the organization (AWS Organizations), with delegated permissions.
 #[async_trait]
 pub trait Organization: Send + Sync {
-    /// All accounts with the OUs above them. An error rather than part of the list.
+    /// All accounts with the OUs above them. An incomplete list is an error.
     async fn accounts(&self) -> AwsResult<Vec<Account>>;
-    /// One account, or `None` if Organizations says that it is no member.
+    /// One account, or `None` if Organizations reports that it is not a member.
     async fn account(&self, id: AccountId) -> AwsResult<Option<Account>>;
 }
 
@@ -167,54 +168,48 @@ pub struct Outgoing {
     pub body: String,
     /// Seconds before it can be received, up to 900; FIFO queues ignore it.
     pub delay_seconds: u32,
-    /// For FIFO queues: the message group and the deduplication id.
+    /// For FIFO queues: the message group id and the deduplication id.
     pub fifo: Option<(String, String)>,
 }
 
 /// Queues (SQS).
 #[async_trait]
 pub trait Queues: Send + Sync {
-    /// Sends messages in batches of ten. Returns how many were sent; an error if any was not.
+    /// Sends messages in batches of ten and returns how many were sent. It is an error if any message was not sent.
     async fn send(&self, queue_url: &str, messages: Vec<Outgoing>) -> AwsResult<usize>;
-    /// Hides a received message for some seconds more, up to 43,200.
+    /// Sets how many seconds a received message stays invisible from now, at most 43,200.
     async fn change_visibility(&self, queue_url: &str, receipt: &str, seconds: u32) -> AwsResult<()>;
 }
 
-/// The time, which the core never reads itself.
+/// The time. Core never reads it itself.
 #[async_trait]
 pub trait Clock: Send + Sync {
-    /// Milliseconds since the epoch.
+    /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
-    /// Returns when the clock reaches this time.
+    /// Returns when the clock reaches this time, in epoch milliseconds.
     async fn sleep_until(&self, at_ms: u64);
 }
 
-/// Where decisions and metrics go.
+/// The destination of log entries and metrics.
 pub trait DecisionLog: Send + Sync {
-    /// One decision: one line.
+    /// Writes one decision as one line.
     fn entry(&self, entry: &LogEntry);
-    /// What one invocation measured.
+    /// Writes the metrics of one invocation.
     fn metrics(&self, metrics: &Metrics);
 }
 
-/// The ports that several workers use. Each worker keeps what it needs of them.
+/// The ports that several workers use. Each worker keeps only those it needs.
+#[expect(missing_docs, reason = "each field is named after its port")]
 #[derive(Clone)]
 pub struct Ports {
-    /// See [`MemberSessions`].
     pub sessions: Arc<dyn MemberSessions>,
-    /// See [`Ec2`].
     pub ec2: Arc<dyn Ec2>,
-    /// See [`Logs`].
     pub logs: Arc<dyn Logs>,
-    /// See [`Roles`].
     pub roles: Arc<dyn Roles>,
-    /// See [`DestinationReader`].
     pub destinations: Arc<dyn DestinationReader>,
-    /// See [`Organization`].
     pub organization: Arc<dyn Organization>,
-    /// See [`Queues`].
     pub queues: Arc<dyn Queues>,
 }
 
-/// Where each Region's account is granted: the destination's name.
+/// The name of the destination that an account is granted on, by Region.
 pub type RegionDestinations = BTreeMap<Region, DestinationName>;

@@ -1,11 +1,11 @@
-//! What keeps an account-Region or a VPC from being covered.
+//! The errors that keep an account-Region or a VPC from being covered.
 
 use enroller_core::error::{AwsError, Disposition, Skip, Wait};
 use enroller_core::ids::{AccountRegion, VpcId};
 use enroller_core::log::{LogEntry, Outcome, outcome_of};
 use enroller_core::plan::Blocked;
 
-/// What keeps an account-Region or a VPC from being covered.
+/// Why an account-Region or a VPC is not covered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReconcileError {
     /// An AWS call failed.
@@ -14,34 +14,34 @@ pub enum ReconcileError {
     /// The account is not granted on any destination of the Region.
     #[error("the account is not granted yet on any destination of this Region")]
     NotGranted,
-    /// The destination on which the account was said to be granted does not exist.
+    /// The destination that the request or the policies named for the account does not exist.
     #[error("destination {0} does not exist")]
     NoDestination(String),
-    /// Organizations does not know the account, or not yet.
+    /// Organizations does not report the account as a member. A new account can be missing for a moment.
     #[error("the account was not found in the organization (yet)")]
     NotAMember,
-    /// DescribeVpcs does not show the VPC that an event was about, or not yet.
+    /// DescribeVpcs does not list the VPC of an event. EC2 is eventually consistent, so it may appear later.
     #[error("EC2 does not list {0} (yet)")]
     NotVisible(VpcId),
-    /// Something there cannot be changed by anybody.
+    /// A property of the account-Region that AWS does not allow to change, for example the log group's class.
     #[error("{0}")]
     Blocked(Blocked),
-    /// Nothing to do here, and no failure.
+    /// AWS or the organization does not allow enrollment here. This is not a failure.
     #[error("{}", skipped(*.0))]
     Skipped(Skip),
-    /// The step is not in the plan that a person agreed to.
+    /// The step, given by its action label, is not in the plan that a person approved.
     #[error("the account-Region changed after the plan was shown: it now needs {0}, which was not done")]
     NotApproved(&'static str),
-    /// Things kept changing while we looked.
+    /// AWS's answers still contradicted the observed state in the last round.
     #[error("the account-Region kept changing while it was being reconciled")]
     DidNotConverge,
-    /// Time ran out before or while the place was worked on.
+    /// The deadline passed before the account-Region was done.
     #[error("time ran out; unfinished work is returned to the queue")]
     OutOfTime,
 }
 
 impl ReconcileError {
-    /// What to do about it.
+    /// How to react to it: retry, wait, skip or leave it to a person.
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Aws(error) => error.disposition(),
@@ -55,7 +55,7 @@ impl ReconcileError {
         }
     }
 
-    /// AWS's error, where there is one.
+    /// The AWS error behind it, if an AWS call caused it.
     pub fn aws_error(&self) -> Option<&AwsError> {
         match self {
             Self::Aws(error) => Some(error),
@@ -71,7 +71,7 @@ impl ReconcileError {
         }
     }
 
-    /// The entry of the decision log about it.
+    /// A log entry with its cause, the outcome of its disposition and the next step.
     pub fn entry(&self, at: &AccountRegion, action: &str, resource: String) -> LogEntry {
         let line = LogEntry::at(at, action, resource, Outcome::Failed, self.to_string());
         if let Some(error) = self.aws_error() {

@@ -1,4 +1,4 @@
-//! Looking at accounts without changing them: what a plan and a coverage report are made of.
+//! Inspecting accounts without changing them, for plans and coverage reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,29 +16,29 @@ use crate::observe::Observer;
 use crate::ports::{MemberSessions, Ports};
 use crate::reconcile_error::ReconcileError;
 
-/// One place as it was found.
+/// The state of one account-Region.
 #[derive(Debug)]
 pub struct AccountRegionSnapshot {
     /// The account and Region.
     pub at: AccountRegion,
-    /// The destination that lets the account in now.
+    /// The destination that authorizes the account now, if any.
     pub granted_on: Option<DestinationName>,
-    /// What is there and what would be done about it, or what stood in the way of looking.
+    /// The observed state and the plan to correct it, or why it could not be observed.
     pub found: Result<(Observed, Plan), ReconcileError>,
 }
 
-/// One account as it was found.
+/// The state of one account in the inspected Regions.
 #[derive(Debug)]
 pub struct AccountSnapshot {
     /// The account.
     pub account: Account,
-    /// Why it is left alone, if it is; there are no places then.
+    /// Why the account is out of scope, if it is. `account_regions` is then empty.
     pub left_out: Option<OutOfScope>,
-    /// Its Regions.
+    /// The inspected Regions.
     pub account_regions: Vec<AccountRegionSnapshot>,
 }
 
-/// Inspects accounts. It changes nothing and holds no port that could, but for the reads of the member ports.
+/// Inspects accounts and changes nothing: of its ports it calls only the reads.
 pub struct Inspector {
     ctx: Context,
     sessions: Arc<dyn MemberSessions>,
@@ -46,12 +46,13 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// An inspector through these ports.
+    /// Creates an inspector that reads through these ports.
     pub fn new(ctx: Context, ports: &Ports) -> Self {
         Self { ctx, sessions: Arc::clone(&ports.sessions), observer: Observer::new(ports) }
     }
 
-    /// Inspects one account in these Regions.
+    /// Inspects one account in these Regions. `grants` are the destinations it is granted on; in a Region that is missing
+    /// there, the plan assumes the first destination.
     pub async fn inspect(
         &self,
         account: &Account,

@@ -51,14 +51,11 @@ pub trait Trails: Send + Sync {
 }
 
 /// All of AWS that only the doctor looks at.
+#[expect(missing_docs, reason = "each field is named after its port")]
 #[derive(Clone)]
 pub struct DoctorPorts {
-    /// See [`Identity`].
     pub identity: Arc<dyn Identity>,
-    /// See [`EventBuses`].
     pub buses: Arc<dyn EventBuses>,
-    /// See [`QueueState`].
     pub queues: Arc<dyn QueueState>,
-    /// See [`Trails`].
     pub trails: Arc<dyn Trails>,
 }
