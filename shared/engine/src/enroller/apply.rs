@@ -1,5 +1,5 @@
-//! Applying a plan, step by step, with no choices of its own but one: to look again when AWS's answer shows that
-//! somebody else acted at the same time.
+//! Applying a plan, step by step. It makes one decision of its own: it observes again if AWS's answer shows that
+//! another principal made changes at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,19 +14,19 @@ use super::{Enroller, Limits};
 use crate::ports::AwsResult;
 use crate::reconcile_error::ReconcileError;
 
-/// The most flow logs one DeleteFlowLogs call takes (EC2 API reference).
+/// The most flow logs that one DeleteFlowLogs call accepts (EC2 API reference).
 const MAX_DELETED_PER_CALL: usize = 1_000;
 
-/// What to do after a plan was applied.
+/// What to do after a step or a plan was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
-    /// Nothing more.
+    /// Nothing: continue, or finish after the last step.
     Settled,
     /// Observe and plan again.
     ObserveAgain,
 }
 
-/// One place being worked on, over all its rounds.
+/// The work in one account-Region, over all rounds.
 pub(super) struct AccountRegionRun<'a> {
     pub(super) enroller: &'a Enroller,
     pub(super) at: AccountRegion,
@@ -36,7 +36,7 @@ pub(super) struct AccountRegionRun<'a> {
     changes: usize,
     errors: Vec<ReconcileError>,
     decisions: Vec<LogEntry>,
-    /// VPCs for which AWS said that their flow log exists, though none that is right was seen.
+    /// VPCs for which AWS answered that the flow log exists already, although no correct one was observed.
     pub(super) occupied: BTreeSet<VpcId>,
     filter_not_found: bool,
     looked_at: bool,
@@ -61,7 +61,7 @@ impl<'a> AccountRegionRun<'a> {
         }
     }
 
-    /// Applies a plan. An error means that the place as a whole is not covered.
+    /// Applies a plan. An error means that the account-Region as a whole is not covered.
     pub(super) async fn apply(&mut self, plan: &Plan) -> Result<Flow, ReconcileError> {
         self.looked_at = true;
         self.take_vpc_plans(plan);
@@ -87,8 +87,8 @@ impl<'a> AccountRegionRun<'a> {
             }
             if self.step(step).await? == Flow::ObserveAgain {
                 flow = Flow::ObserveAgain;
-                // What the plan was made from is not so, and the later steps rest on it: a flow log must not come
-                // before its filter, and the settings of a group that somebody else has just made are not ours.
+                // The observed state has changed, and the later steps depend on it: a flow log must not be created
+                // before the filter, and a log group that another principal has just created is not managed.
                 if !matches!(step.action, Action::CreateFlowLogs { .. }) {
                     break;
                 }
@@ -102,7 +102,7 @@ impl<'a> AccountRegionRun<'a> {
         Ok(flow)
     }
 
-    /// Takes over what the plan says of each VPC, without forgetting what earlier rounds did.
+    /// Sets the result of each VPC from the plan, but keeps changes made in earlier rounds.
     fn take_vpc_plans(&mut self, plan: &Plan) {
         let repairs = plan
             .steps
@@ -117,7 +117,7 @@ impl<'a> AccountRegionRun<'a> {
                 VpcPlan::Broken { message, .. } => self.broken(vpc, message),
                 VpcPlan::CoveredByOthers(_) => VpcResult::CoveredByOthers,
                 VpcPlan::OutOfScope(reason) => VpcResult::OutOfScope(reason.clone()),
-                // Until AWS has answered; every path from here replaces it.
+                // A placeholder until AWS has answered. Every path from here replaces it.
                 VpcPlan::Enroll | VpcPlan::Replace { .. } => VpcResult::Failed(ReconcileError::OutOfTime),
             };
             self.vpcs.insert(vpc.clone(), result);
@@ -135,7 +135,7 @@ impl<'a> AccountRegionRun<'a> {
         VpcResult::Broken(message.to_owned())
     }
 
-    /// Ensures the delivery role. Gives the number of changes, which is 0 where another Region of this run made them.
+    /// Ensures the delivery role. Returns the number of changes, which is 0 if another Region of this run made them.
     pub(super) async fn ensure_role(&mut self) -> AwsResult<usize> {
         let (outcome, lines) = self.role.ensure(self.enroller, self.at.account).await;
         let changes = lines.iter().filter(|line| line.outcome == Outcome::Done).count();
@@ -157,13 +157,14 @@ impl<'a> AccountRegionRun<'a> {
             Action::PutFilter { filter } => {
                 let put = logs.put_subscription_filter(at, group, filter).await;
                 let flow = self.required(step, &filter.name, put)?;
-                // Not found once: the log group has just gone. Twice: it is the destination that is not there.
+                // The first "not found" means that the log group has just been deleted, the second that the destination
+                // does not exist.
                 if flow == Flow::ObserveAgain && std::mem::replace(&mut self.filter_not_found, true) {
                     return Err(ReconcileError::NoDestination(filter.destination.clone()));
                 }
                 Ok(flow)
             }
-            // Neither stands in the way of the logs being delivered, so a failure is told and the rest is done.
+            // Delivery does not depend on these two settings, so a failure is logged and the remaining steps are done.
             Action::SetRetention { days } => {
                 let set = logs.set_retention(at, group, *days).await;
                 Ok(self.optional(step, group.as_str(), set))
@@ -180,7 +181,7 @@ impl<'a> AccountRegionRun<'a> {
         }
     }
 
-    /// A step without which the next ones must not be done.
+    /// Handles the answer to a step that the next steps depend on.
     fn required(&mut self, step: &Step, resource: &str, result: AwsResult<()>) -> Result<Flow, ReconcileError> {
         match result {
             Ok(()) => {
@@ -197,6 +198,7 @@ impl<'a> AccountRegionRun<'a> {
         }
     }
 
+    /// Handles the answer to a step that delivery does not depend on.
     fn optional(&mut self, step: &Step, resource: &str, result: AwsResult<()>) -> Flow {
         match result {
             Ok(()) => self.done(step.action.label(), resource, &step.why),
@@ -211,7 +213,7 @@ impl<'a> AccountRegionRun<'a> {
         self.decisions.push(LogEntry::at(&self.at, action, resource, Outcome::Done, why));
     }
 
-    /// Something a person should know though nothing is changed.
+    /// Logs something a person should know about a VPC, although nothing was changed.
     pub(super) fn note(&mut self, vpc: &VpcId, text: &str) {
         self.decisions.push(LogEntry::at(&self.at, "note", vpc.to_string(), Outcome::Unchanged, text));
     }
@@ -225,7 +227,7 @@ impl<'a> AccountRegionRun<'a> {
         self.vpcs.insert(vpc.clone(), result);
     }
 
-    /// Deletes flow logs of ours. One that is gone already is what was wanted.
+    /// Deletes managed flow logs. One that is gone already counts as deleted.
     pub(super) async fn delete(&mut self, why: &str, ids: &[FlowLogId]) -> Flow {
         let mut results = Vec::new();
         for chunk in ids.chunks(MAX_DELETED_PER_CALL) {
@@ -241,7 +243,7 @@ impl<'a> AccountRegionRun<'a> {
         Flow::Settled
     }
 
-    /// One call for all; where one id that is gone made AWS refuse the whole call, one call each.
+    /// Deletes flow logs with one call. If AWS rejects the whole call because one id is gone, it makes one call for each.
     async fn delete_chunk(&self, ids: &[FlowLogId]) -> Vec<(FlowLogId, AwsResult<()>)> {
         let ec2 = &self.enroller.ec2;
         let error = match ec2.delete_flow_logs(&self.at, ids).await {
@@ -261,7 +263,7 @@ impl<'a> AccountRegionRun<'a> {
         results
     }
 
-    /// Closes the run. `error` is what ended it early and is assigned to every VPC that should be covered by now.
+    /// Ends the run. `error` is what ended it early. It becomes the result of every VPC that should be covered by now.
     pub(super) fn finish(mut self, error: Option<ReconcileError>) -> AccountRegionReport {
         if let Some(error) = error {
             for result in self.vpcs.values_mut() {
@@ -286,7 +288,8 @@ impl<'a> AccountRegionRun<'a> {
     }
 }
 
-/// Whether one bad id can have made AWS refuse the whole call: some endpoints answer so instead of with `Unsuccessful`.
+/// Whether a single id may have made AWS reject the whole call. Some endpoints do that instead of listing the id in
+/// `Unsuccessful`.
 pub(super) fn may_be_one_id(error: &AwsError) -> bool {
     use enroller_core::error::{Code, Wait};
     matches!(error.disposition(), Disposition::AlreadyThere | Disposition::RetryLater(Wait::Vpc))

@@ -18,32 +18,33 @@ use crate::outbox::Outbox;
 use crate::ports::{AwsResult, Queues, RegionDestinations};
 use crate::reconcile_error::ReconcileError;
 
-/// Two questions about the same account's grant within this many milliseconds are one.
+/// Requests for the same account's grant within this many milliseconds count as one.
 const ASK_ONCE_MS: u64 = 20_000;
 
-/// How often a message about a VPC that EC2 does not show comes back before the VPC counts as deleted. EC2 is
-/// eventually consistent for seconds.
+/// How often a message about a VPC that EC2 does not list comes back before the VPC counts as deleted. EC2 is eventually
+/// consistent within seconds.
 const VPC_LOOKUPS: u32 = 3;
 
-/// Everything a batch says about one account.
+/// The records of a batch about one account, as one unit of work.
 struct Unit {
     work: AccountWork,
     records: Vec<usize>,
-    /// VPCs that were just made, by the record that says so.
+    /// VPCs that were just created, each with the index of the record that names it.
     expected: Vec<(usize, Region, VpcId)>,
+    /// When the first of the events happened, in epoch milliseconds.
     since_ms: Option<u64>,
 }
 
 impl Enroller {
-    /// Reconciles unless and until time runs out. No change is begun after that; a call that still hangs then is
-    /// dropped, which is safe: the next run looks at what is there.
+    /// Reconciles until `deadline_ms`, in epoch milliseconds. No change is started after that. A call that is still
+    /// pending is dropped. That is safe, because the next run observes the state anew.
     pub async fn reconcile_until(&self, work: &AccountWork, deadline_ms: u64) -> AccountReport {
         let report = self.ctx.within(deadline_ms, self.reconcile(work, deadline_ms)).await;
         report.unwrap_or_else(|| AccountReport::out_of_time(work))
     }
 }
 
-/// Works through the `enrollments` queue.
+/// Processes the messages of the `enrollments` queue.
 pub struct EnrollmentQueue {
     ctx: Context,
     enroller: Enroller,
@@ -52,28 +53,28 @@ pub struct EnrollmentQueue {
 }
 
 impl EnrollmentQueue {
-    /// Hands the queue's messages to this enroller.
+    /// Creates the processor. The enroller does the work.
     pub fn new(enroller: Enroller, queues: &Arc<dyn Queues>, outbox: Outbox) -> Self {
         let ctx = enroller.ctx.clone();
         Self { inbox: Inbox::new(ctx.clone(), queues), ctx, enroller, outbox }
     }
 
-    /// What it shares with the other workers.
+    /// The context that it shares with the other workers.
     pub fn context(&self) -> &Context {
         &self.ctx
     }
 
-    /// The enroller behind it.
+    /// The enroller that does the work.
     pub fn enroller(&self) -> &Enroller {
         &self.enroller
     }
 
-    /// Where it sends messages.
+    /// The outbox that it sends messages through.
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
-    /// Works through a batch until `deadline_ms`, in epoch milliseconds.
+    /// Processes a batch until `deadline_ms`, in epoch milliseconds.
     pub async fn batch(&self, records: &[Record], deadline_ms: u64) -> BatchReport {
         let (mut report, mut metrics) = (BatchReport::default(), Metrics::default());
         let mut units = BTreeMap::new();
@@ -136,18 +137,18 @@ impl EnrollmentQueue {
     /// Asks the granter for an account's grant.
     async fn ask_for_grant(&self, account: AccountId) -> AwsResult<()> {
         let reason = "an enrollment is waiting for the account's grant".to_owned();
-        // Many VPCs of a new account ask for one grant; a later try has to get through, though.
+        // Many VPCs of a new account need the same grant, so SQS drops the duplicates. A later request must not be dropped.
         let deduplication_id = format!("{account}-{}", self.ctx.clock.now_ms() / ASK_ONCE_MS);
         self.outbox.grant(Message::Grant(GrantRequest { account, reason }).to_json(), deduplication_id).await
     }
 }
 
-/// Adds a record to its account's unit, or says what to tell the onboarder.
+/// Adds a record to its account's unit, or returns the message to forward to the granter.
 fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -> Route<Message> {
     let mut expected = None;
     let (account, regions, destinations, since_ms) = match decoded.trigger {
         Trigger::Enroll { account, region, resource, .. } => {
-            // The member stack's name is a resource too, and no VPC.
+            // The resource can also be the name of the member stack, which does not parse as a VPC id.
             expected = resource.parse().ok().map(|vpc| (index, region.clone(), vpc));
             (account, vec![region], RegionDestinations::new(), decoded.occurred_at_ms)
         }
@@ -156,7 +157,7 @@ fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) 
         }
         Trigger::Request(request) => (request.account, request.regions, request.destinations, request.requested_at_ms),
         Trigger::Grant { account, cause } | Trigger::Revoke { account, cause } => {
-            // Who leaves is found by the same comparison with Organizations as who comes.
+            // One comparison with Organizations finds both the accounts that joined and those that left.
             let reason = format!("{cause} (account {account})");
             return Route::OtherQueue(Message::Sync(SyncRequest {
                 reason,

@@ -1,4 +1,5 @@
-//! Making flow logs: every VPC has its own result, and a replaced flow log goes only after its successor exists.
+//! Creating flow logs. Every VPC has its own result, and an outdated flow log is deleted only after its replacement
+//! exists, as far as AWS allows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,17 +13,18 @@ use super::report::VpcResult;
 use crate::ports::{AwsResult, NewFlowLogs};
 use crate::reconcile_error::ReconcileError;
 
-/// The cause of a flow log that could only be made after its predecessor was deleted.
+/// The cause in the log entry of a flow log that could be created only after the old one was deleted.
 pub const GAP: &str = "created after the old flow log was deleted; records may have a gap";
 
-/// Time kept for deleting a flow log and making its successor, in milliseconds: two calls, each with its retries as long
-/// as the adapters let a call take. Cut off in between, the VPC would be without a flow log until the message comes back.
+/// Time reserved for deleting a flow log and creating its replacement, in milliseconds: two calls, each with retries for
+/// as long as the adapters let a call take. A run that is cut off in between leaves the VPC without a flow log until the
+/// message comes back.
 const BREAK_BEFORE_MAKE_MS: u64 = 200_000;
 
 type Replaces = BTreeMap<VpcId, BTreeSet<FlowLogId>>;
 
 impl AccountRegionRun<'_> {
-    /// Makes flow logs for VPCs, then deletes the ones they replace.
+    /// Creates flow logs for VPCs, then deletes the ones they replace.
     pub(super) async fn create(
         &mut self,
         step: &Step,
@@ -32,8 +34,8 @@ impl AccountRegionRun<'_> {
     ) -> Flow {
         let (occupied, vpcs): (Vec<_>, Vec<_>) =
             vpcs.iter().cloned().partition(|vpc| self.occupied.contains(vpc) && !replaces.contains_key(vpc));
-        // AWS says for the second time that there is such a flow log, and it is not ours: it delivers to our log
-        // group, so the VPC's traffic arrives, though perhaps with other settings.
+        // AWS answers for the second time that such a flow log exists, and it is unmanaged. It delivers to the managed
+        // log group, so the VPC's records arrive, though perhaps with other settings.
         for vpc in occupied {
             self.note(
                 &vpc,
@@ -72,8 +74,9 @@ impl AccountRegionRun<'_> {
         flow
     }
 
-    /// Where AWS cannot take on the delivery role, looks at the role: until a flow log has had something to deliver,
-    /// nothing else tells that somebody deleted it. Whether the role was changed, so that another try is worth it.
+    /// Ensures the delivery role if AWS rejected a flow log because of it. Until a flow log has delivered something,
+    /// nothing else shows that the role was deleted. Returns whether the role was changed, so that another try may
+    /// succeed.
     async fn repair_role(&mut self, results: &[(VpcId, AwsResult<FlowLogId>)]) -> bool {
         let refused = results.iter().any(|(_, result)| result.as_ref().is_err_and(is_about_role));
         match self.enroller.ctx.settings.delivery_role_maker {
@@ -91,10 +94,10 @@ impl AccountRegionRun<'_> {
         }
     }
 
-    /// AWS refuses the twin: the old flow log goes first, and the gap is told.
+    /// Deletes the old flow logs before creating new ones, because AWS rejected the new ones. The gap is logged.
     async fn break_before_make(&mut self, spec: &FlowLogSpec, rejected: &[VpcId], replaces: &Replaces) -> Flow {
         let mut flow = Flow::Settled;
-        // Between the two calls the VPCs have no flow log, so the pair is not begun without the time for both.
+        // Between the two calls the VPCs have no flow log, so the pair is not started without enough time for both.
         if self.enroller.ctx.clock.now_ms().saturating_add(BREAK_BEFORE_MAKE_MS) > self.limits.deadline_ms {
             for vpc in rejected {
                 self.set(vpc, VpcResult::Failed(ReconcileError::OutOfTime));
@@ -111,7 +114,7 @@ impl AccountRegionRun<'_> {
         for (vpc, result) in self.create_each(spec, rejected).await {
             match result {
                 Ok(id) => self.created(&vpc, &id, GAP, replaces),
-                // Another run, doing the same at the same time, was faster.
+                // A concurrent run created it first.
                 Err(error) if error.disposition() == Disposition::AlreadyThere => flow = Flow::ObserveAgain,
                 Err(error) => self.not_created(&vpc, error),
             }
@@ -130,7 +133,8 @@ impl AccountRegionRun<'_> {
         self.fail("create-flow-log", vpc.as_str(), error);
     }
 
-    /// One call for all; where the whole call fails for what may be one VPC's fault, one call each.
+    /// Creates flow logs with one call. If AWS rejects the whole call for what may be one VPC's fault, it makes one call for
+    /// each VPC.
     async fn create_each(&self, spec: &FlowLogSpec, vpcs: &[VpcId]) -> Vec<(VpcId, AwsResult<FlowLogId>)> {
         if vpcs.is_empty() {
             return Vec::new();
@@ -164,7 +168,8 @@ impl AccountRegionRun<'_> {
     }
 }
 
-/// Whether AWS refuses a flow log because of its role: missing, not trusting the service, or not known everywhere yet.
+/// Whether AWS rejected a flow log because of its role: the role is missing, does not trust the service, or has not
+/// propagated yet.
 fn is_about_role(error: &AwsError) -> bool {
     error.disposition() == Disposition::RetryLater(Wait::RolePropagation)
 }

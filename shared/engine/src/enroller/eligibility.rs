@@ -1,4 +1,4 @@
-//! Whether an account is one of ours to change, asked before anything is done in it.
+//! Whether an account may be changed. This is decided before any call in the account.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,47 +10,49 @@ use enroller_core::settings::GrantMode;
 use super::{AccountWork, Assigned, Enroller};
 use crate::ports::AwsResult;
 
-/// How long a warm enroller believes what Organizations said of an account, in milliseconds.
+/// How long an answer of Organizations about an account is remembered, in milliseconds.
 const FRESH_MS: u64 = 300_000;
 
-/// How long it believes that there is no such account: a new one may be missing for a moment.
+/// How long the answer that there is no such account is remembered, in milliseconds. A new account may be missing for a
+/// moment.
 const UNKNOWN_FRESH_MS: u64 = 15_000;
 
-/// Whether we may change an account.
+/// Whether the enroller may change an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Eligibility {
-    /// A member, and in scope.
+    /// Yes: the account is a member and in scope.
     Member,
-    /// A member that is left alone.
+    /// No: the account is a member that the settings exclude.
     OutOfScope(OutOfScope),
-    /// No member, says Organizations; or not yet.
+    /// No: Organizations does not report the account as a member. It may have joined a moment ago.
     Unknown,
 }
 
-/// What is remembered of accounts, and since when.
+/// The remembered answers by account, each with its time in epoch milliseconds.
 #[derive(Default)]
 pub(super) struct EligibilityCache(Mutex<BTreeMap<AccountId, (u64, Eligibility)>>);
 
 impl Enroller {
-    /// Whether we may change an account.
+    /// Whether the enroller may change an account.
     ///
-    /// Requests that carry their destinations come from the onboarder or a backfill, which have asked Organizations.
-    /// Otherwise an account that a statement of ours lists was a member when it was granted, so Organizations is asked
-    /// only where OUs are excluded or none lists the account. Others may let in whom they like.
+    /// Requests that carry their destinations come from the granter or a backfill, which have asked Organizations. An
+    /// account that a managed statement lists was a member when it was granted. Organizations is therefore asked only
+    /// if OUs are excluded, or if no managed statement lists the account. Unmanaged statements may authorize any
+    /// account, so they prove nothing.
     pub(super) async fn eligibility(
         &self,
         work: &AccountWork,
         assigned: &[(Region, Assigned)],
     ) -> AwsResult<Eligibility> {
         let settings = &self.ctx.settings;
-        let named_is_enough =
+        let listing_is_enough =
             settings.excluded_organizational_units.is_empty() && settings.grant_mode == GrantMode::AccountList;
         for (region, assigned) in assigned {
-            // Where the policies could not be read nothing is done, so there is nothing to ask for.
+            // Nothing is done in a Region whose policies could not be read, so no answer is needed for it.
             if assigned.is_err() || self.named_shard(work, region).is_some() {
                 continue;
             }
-            let listed = named_is_enough && self.assignments.is_listed(work.account, region).await;
+            let listed = listing_is_enough && self.assignments.is_listed(work.account, region).await;
             if !listed {
                 return self.ask_organizations(work.account).await;
             }
@@ -89,7 +91,7 @@ impl EligibilityCache {
 
     fn remember(&self, account: AccountId, now_ms: u64, eligibility: Eligibility) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Events may name any account: what is too old to be used is not kept.
+        // Events may name any number of accounts, so entries that are too old to be used are removed.
         known.retain(|_, (at_ms, _)| now_ms.saturating_sub(*at_ms) < FRESH_MS);
         known.insert(account, (now_ms, eligibility));
     }

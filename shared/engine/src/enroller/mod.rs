@@ -1,11 +1,12 @@
-//! Reconciling an account: observe -> plan -> apply -> report, in each of its Regions at once.
+//! Reconciling an account: observe, plan, apply, report, in all of its Regions concurrently.
 //!
 //! # Guarantees
 //!
-//! - Level-triggered: what an event said is never used, only what AWS says now.
-//! - Idempotent: with nothing to change it makes the observing calls and no other.
-//! - Safe to run twice and at once: "it is there already" and "it is gone already" lead to another look.
-//! - One Region's or VPC's failure never stops another.
+//! - Level-triggered: it acts on the state that AWS reports now, never on what an event said.
+//! - Idempotent: if there is nothing to change, it makes only the observing calls.
+//! - Safe to run twice and concurrently: if AWS answers that a resource exists already or is gone already, it observes
+//!   again.
+//! - A failure in one Region or VPC never stops another.
 
 mod apply;
 pub mod batch;
@@ -37,10 +38,10 @@ use apply::{AccountRegionRun, Flow};
 use eligibility::{Eligibility, EligibilityCache};
 use role::RoleOnce;
 
-/// Where an account is granted in one Region, or why that is not known.
+/// The destination that an account is granted on in one Region, or why that could not be read.
 type Assigned = AwsResult<Option<DestinationName>>;
 
-/// How often a place is looked at again when AWS's answers did not fit what was seen a moment before.
+/// How often an account-Region is observed at most, when AWS's answers contradict the state observed just before.
 const MAX_ROUNDS: usize = 4;
 
 /// An account to reconcile.
@@ -48,27 +49,27 @@ const MAX_ROUNDS: usize = 4;
 pub struct AccountWork {
     /// The account.
     pub account: AccountId,
-    /// In which Regions.
+    /// The Regions to reconcile it in.
     pub regions: BTreeSet<Region>,
-    /// Where it is granted, as far as the sender of the request knew.
+    /// The destinations it is granted on, as far as the sender of the request knew them.
     pub destinations: RegionDestinations,
-    /// The plans that a person has seen, by Region. Where set, a step beyond them is a failure and is not taken.
+    /// The plans that a person approved, by Region. If set, a step outside them is not done and counts as a failure.
     pub approved: Option<BTreeMap<Region, Plan>>,
 }
 
-/// What the work in one account-Region must keep to.
+/// The limits of the work in one account-Region.
 #[derive(Clone, Copy)]
 struct Limits<'a> {
     approved: Approved<'a>,
     deadline_ms: u64,
 }
 
-/// Which steps a person has agreed to.
+/// The steps that a person approved.
 #[derive(Clone, Copy)]
 enum Approved<'a> {
     Everything,
     Plan(&'a Plan),
-    /// There was no plan for this Region.
+    /// Plans were approved, but none for this Region.
     Nothing,
 }
 
@@ -89,7 +90,7 @@ impl<'a> Approved<'a> {
     }
 }
 
-/// Reconciles member accounts: makes what is missing in them, and nothing in the central account.
+/// Reconciles member accounts. It changes nothing in the central account.
 pub struct Enroller {
     ctx: Context,
     sessions: Arc<dyn MemberSessions>,
@@ -103,7 +104,7 @@ pub struct Enroller {
 }
 
 impl Enroller {
-    /// An enroller that remembers nothing yet.
+    /// Creates an enroller with empty caches.
     pub fn new(ctx: Context, ports: &Ports) -> Self {
         Self {
             sessions: Arc::clone(&ports.sessions),
@@ -118,13 +119,13 @@ impl Enroller {
         }
     }
 
-    /// What it shares with the other workers.
+    /// The context that it shares with the other workers.
     pub fn context(&self) -> &Context {
         &self.ctx
     }
 
-    /// Brings an account to its desired state in the given Regions, and says what came of it. No change is begun after
-    /// `deadline_ms`, epoch milliseconds.
+    /// Brings an account to its desired state in the given Regions and returns the result. No change is started after
+    /// `deadline_ms`, in epoch milliseconds.
     pub async fn reconcile(&self, work: &AccountWork, deadline_ms: u64) -> AccountReport {
         if let Some(reason) = self.ctx.settings.account_listed_out(work.account) {
             return AccountReport::left_alone(work, &reason);
@@ -140,7 +141,7 @@ impl Enroller {
         let same_for_all =
             |make: &dyn Fn(AccountRegion) -> AccountRegionReport| enrolled.iter().map(at).map(make).collect::<Vec<_>>();
         let assigned = self.assign_all(work, &enrolled).await;
-        // Before any call in the account: an event says which account it is about, not that it is one of ours.
+        // This comes before any call in the account: an event names an account, but does not prove that it is a member.
         match self.eligibility(work, &assigned).await {
             Ok(Eligibility::Member) => {}
             Ok(Eligibility::OutOfScope(reason)) => {
@@ -178,7 +179,7 @@ impl Enroller {
         report
     }
 
-    /// Enters the account, once for all of its Regions, and reconciles those with a destination for its records.
+    /// Assumes the member role once for all Regions, and reconciles the Regions in which the account is granted.
     async fn reconcile_granted(
         &self,
         work: &AccountWork,
@@ -199,14 +200,14 @@ impl Enroller {
         join_all(account_regions).await
     }
 
-    /// The destination that a request names for a Region, if it is a shard by its name. Whoever could forge a request
-    /// must not send an account's records to another destination of the central account.
+    /// The destination that a request names for a Region, if its name is that of a shard. A forged request must not be
+    /// able to send an account's records to another destination of the central account.
     fn named_shard<'a>(&self, work: &'a AccountWork, region: &Region) -> Option<&'a DestinationName> {
         let naming = &self.ctx.settings.destination_name;
         work.destinations.get(region).filter(|name| naming.index_of(name).is_some())
     }
 
-    /// Where the account is granted in each Region: as the request says, or as the policies do.
+    /// The destination of the account in each Region, from the request or else from the policies.
     async fn assign_all(&self, work: &AccountWork, regions: &BTreeSet<Region>) -> Vec<(Region, Assigned)> {
         let assigned = regions.iter().map(async |region| {
             let assigned = match self.named_shard(work, region) {
@@ -218,8 +219,8 @@ impl Enroller {
         join_all(assigned).await
     }
 
-    /// Reconciles with a destination that may turn out to be outdated: if AWS refuses the filter, the policies are
-    /// read again, once.
+    /// Reconciles one Region with a destination that may be outdated. If AWS rejects the filter, the policies are read
+    /// again, once.
     async fn reconcile_region(
         &self,
         at: AccountRegion,
@@ -236,7 +237,7 @@ impl Enroller {
         self.assignments.forget_assignment(&at.region, begun_ms).await;
         match self.assignments.destination_of(at.account, &at.region).await {
             Ok(Some(current)) if current != name => self.rounds(&at, &current, role, limits).await.after(report),
-            // Granted there, says the policy, and refused all the same: a fresh grant takes a moment to work.
+            // The policy grants the account, but AWS rejects the filter: a new grant takes a moment to become effective.
             Ok(Some(_)) => report,
             Ok(None) => report.with_error(ReconcileError::NotGranted),
             Err(error) => report.with_error(ReconcileError::Aws(error)),
@@ -265,7 +266,7 @@ impl Enroller {
         run.finish(Some(ReconcileError::DidNotConverge))
     }
 
-    /// Observes an account-Region and plans for it; changes nothing.
+    /// Observes an account-Region and plans for it, without changing anything.
     async fn observe_and_plan(&self, desired: &Desired<'_>) -> Result<Plan, ReconcileError> {
         let plan = plan(desired, &self.observer.observe(desired).await?);
         match &plan.blocked {

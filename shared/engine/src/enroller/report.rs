@@ -1,4 +1,4 @@
-//! What came of reconciling.
+//! The results of reconciling.
 
 use std::collections::BTreeMap;
 
@@ -10,39 +10,39 @@ use enroller_core::scope::OutOfScope;
 use super::AccountWork;
 use crate::reconcile_error::ReconcileError;
 
-/// What became of a VPC.
+/// The result for one VPC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VpcResult {
-    /// It was covered already.
+    /// It was covered before.
     Covered,
-    /// It got its flow log.
+    /// A flow log was created for it.
     Enrolled,
-    /// Its enrollment was put right.
+    /// Its flow log was replaced, or the log group or filter that it needs was repaired.
     Repaired,
-    /// Somebody else's flow log delivers to the same log group; AWS allows no second.
+    /// An unmanaged flow log delivers to the same log group. AWS does not allow a second one.
     CoveredByOthers,
-    /// Its flow log does not deliver, says AWS.
+    /// AWS reports that its flow log fails to deliver, with this message.
     Broken(String),
-    /// It is left alone on purpose.
+    /// It is excluded on purpose.
     OutOfScope(OutOfScope),
-    /// It should be covered and is not.
+    /// It should be covered, but is not.
     Failed(ReconcileError),
 }
 
-/// What came of one place.
+/// The result for one account-Region.
 #[derive(Debug, Clone)]
 pub struct AccountRegionReport {
     /// The account and Region.
     pub at: AccountRegion,
-    /// Each visible VPC; empty if the look itself failed.
+    /// The result for each VPC that EC2 lists; empty if the account-Region could not be observed.
     pub vpcs: BTreeMap<VpcId, VpcResult>,
     /// How many changes were made.
     pub changes: usize,
-    /// What stood in the way of the place or some of its VPCs.
+    /// The errors of the account-Region and of its VPCs.
     pub errors: Vec<ReconcileError>,
-    /// One line for each change, failure and note.
+    /// One log entry for each change, failure and note.
     pub decisions: Vec<LogEntry>,
-    /// Whether the place was seen: an empty `vpcs` then means that there are none.
+    /// Whether the account-Region was observed. If so, an empty `vpcs` means that it has no VPCs.
     pub looked_at: bool,
 }
 
@@ -64,7 +64,7 @@ impl AccountRegionReport {
         self
     }
 
-    /// The report of a second try, with what the first one did.
+    /// The report of a second try, with the changes of the first one added.
     #[must_use]
     pub(super) fn after(mut self, first: Self) -> Self {
         self.changes += first.changes;
@@ -73,16 +73,16 @@ impl AccountRegionReport {
         self
     }
 
-    /// Whether a later run is needed and worth it.
+    /// Whether a later run may fix an error.
     pub fn needs_retry(&self) -> bool {
         self.errors.iter().any(|error| error.disposition().is_retryable())
     }
 }
 
-/// What came of an account.
+/// The result for one account.
 #[derive(Debug, Clone, Default)]
 pub struct AccountReport {
-    /// Each place.
+    /// The result for each of its Regions.
     pub account_regions: Vec<AccountRegionReport>,
 }
 
@@ -95,7 +95,7 @@ impl AccountReport {
         }
     }
 
-    /// An account whose work was cut off or never begun.
+    /// The report of an account whose work was cut off or never started.
     pub fn out_of_time(work: &AccountWork) -> Self {
         let account_regions =
             work.regions.iter().map(|region| AccountRegion { account: work.account, region: region.clone() });
@@ -106,7 +106,7 @@ impl AccountReport {
         }
     }
 
-    /// VPCs that were said to be there and were not seen, in places that could be looked at.
+    /// The expected VPCs that EC2 did not list, in account-Regions that were observed.
     pub(crate) fn unseen(&self, expected: &[(usize, Region, VpcId)]) -> Vec<(usize, AccountRegion, VpcId)> {
         let mut unseen = Vec::new();
         for (index, region, vpc) in expected {
@@ -120,7 +120,7 @@ impl AccountReport {
         unseen
     }
 
-    /// Adds what stands in the way of a place.
+    /// Adds an error to the report of an account-Region.
     pub(crate) fn add(&mut self, at: &AccountRegion, error: ReconcileError) {
         let index = self.account_regions.iter().position(|report| report.at == *at);
         if let Some(report) = index.map(|index| self.account_regions.remove(index)) {
@@ -128,31 +128,31 @@ impl AccountReport {
         }
     }
 
-    /// Whether the account has to be asked for with the onboarder.
+    /// Whether the granter has to be asked to grant the account.
     pub fn needs_grant(&self) -> bool {
         let ungranted =
             |error: &ReconcileError| matches!(error, ReconcileError::NotGranted | ReconcileError::NoDestination(_));
         self.account_regions.iter().any(|report| report.errors.iter().any(ungranted))
     }
 
-    /// Whether a later run is needed and worth it.
+    /// Whether a later run may fix an error.
     pub fn needs_retry(&self) -> bool {
         self.account_regions.iter().any(AccountRegionReport::needs_retry)
     }
 
-    /// Changes made in all places.
+    /// Changes made in all Regions.
     pub fn changes(&self) -> usize {
         self.account_regions.iter().map(|report| report.changes).sum()
     }
 
-    /// Counts the outcomes. `since_ms` is when the event happened that led here, `now_ms` the present, both in epoch
-    /// milliseconds.
+    /// Counts the results. `since_ms` is the time of the event that caused the run, `now_ms` is the current time, both in
+    /// epoch milliseconds.
     pub fn measure(&self, since_ms: Option<u64>, now_ms: u64, metrics: &mut Metrics) {
         for report in &self.account_regions {
             for result in report.vpcs.values() {
                 measure_vpc(result, since_ms, now_ms, metrics);
             }
-            // Nothing could be seen there, so the VPCs cannot be counted: the place counts as one.
+            // The VPCs of an account-Region that was not observed cannot be counted, so it counts as one.
             if !report.looked_at {
                 for error in &report.errors {
                     measure_failure(error, metrics);
@@ -183,8 +183,8 @@ fn measure_vpc(result: &VpcResult, since_ms: Option<u64>, now_ms: u64, metrics: 
 }
 
 fn measure_failure(error: &ReconcileError, metrics: &mut Metrics) {
-    // What a service control policy forbids is a decision of the organization, and uncovered all the same: it has a
-    // class of its own, on which nobody need alarm.
+    // A VPC that a service control policy keeps from being enrolled is uncovered by the organization's own decision. It
+    // has a class of its own, so that no alarm has to fire on it.
     let class = error.disposition().label().to_owned();
     metrics.add_with(Metric::VpcsFailed, vec![("Class", class)], 1.0);
 }

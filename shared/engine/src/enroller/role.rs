@@ -1,4 +1,4 @@
-//! The delivery role, where the enroller makes it. IAM is global: once per account and run, for all Regions.
+//! The delivery role, if the enroller creates it. IAM is global, so this is done once per account and run.
 
 use enroller_core::error::Disposition;
 use enroller_core::ids::AccountId;
@@ -15,7 +15,7 @@ use crate::ports::AwsResult;
 pub(super) struct RoleOnce(Mutex<Option<AwsResult<()>>>);
 
 impl RoleOnce {
-    /// Ensures the role unless a Region of this run did; the lines are returned to the one that did.
+    /// Ensures the role unless another Region of this run did. Only the Region that does it gets the log entries.
     pub(super) async fn ensure(&self, enroller: &Enroller, account: AccountId) -> (AwsResult<()>, Vec<LogEntry>) {
         let mut done = self.0.lock().await;
         if let Some(outcome) = &*done {
@@ -28,8 +28,8 @@ impl RoleOnce {
     }
 }
 
-/// Makes the role, or puts right what differs. A role of that name without our tag is used as it is: it may serve
-/// others too.
+/// Creates the role, or repairs what differs. A role of that name without the ownership tag is used as is, because it
+/// may have other users.
 async fn ensure_role(enroller: &Enroller, account: AccountId, lines: &mut Vec<LogEntry>) -> AwsResult<()> {
     let (settings, roles) = (&enroller.ctx.settings, &enroller.roles);
     let (name, policy) = (&settings.delivery_role_name, settings.delivery_role_policy_name.as_str());
@@ -46,7 +46,7 @@ async fn ensure_role(enroller: &Enroller, account: AccountId, lines: &mut Vec<Lo
                 done("create-delivery-role", Outcome::Done, "the role did not exist");
                 return roles.put_inline_policy(account, name, policy, &document).await;
             }
-            // Somebody made it in between, perhaps not the enroller.
+            // It was created in between, perhaps not by an enroller.
             Err(error) if error.disposition() == Disposition::AlreadyThere => match roles.role(account, name).await? {
                 Some(role) => role,
                 None => return Err(error),
