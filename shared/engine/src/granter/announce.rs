@@ -1,4 +1,4 @@
-//! Handing accounts to the enroller.
+//! Announcing accounts to the enroller.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -12,23 +12,24 @@ use super::{GrantReport, GrantSync, Granter, Membership};
 use crate::outbox::Outbox;
 use crate::ports::RegionDestinations;
 
-/// An account handed over so recently, in milliseconds, is not handed over again by another message about it.
+/// How long an announced account is not announced again by another message about it, in milliseconds.
 const ANNOUNCED_MS: u64 = 60_000;
 
-/// Nor one within this time, in milliseconds, whose grant could not be written since: its request is still on the
-/// enroller's queue, comes back for an hour and three quarters, and asks for the grant by itself. Every question is a
-/// sync, so a request more for each of them would feed itself for as long as the grant fails.
+/// How long an announced account whose grant keeps failing is not announced again, in milliseconds. Its request is still
+/// on the enroller's queue, comes back for an hour and three quarters, and asks for the grant by itself. Each of these
+/// questions is a sync. If every sync sent another request, the requests would multiply for as long as the grant fails.
 const WAITING_MS: u64 = 3_600_000;
 
-/// Seconds until the enroller sees a request: the grants are written meanwhile.
+/// Seconds until the enroller receives a request. The grants are written meanwhile.
 const GRANTED_DELAY_SECONDS: u32 = 5;
 
-/// Seconds before an account that Organizations does not know yet is tried again, by way of the enroller's queue: its
-/// messages have a life of their own, while one kept back here would block the whole FIFO group.
+/// Seconds until an account that Organizations does not report as a member yet is tried again. The retry goes through the
+/// enroller's queue, whose messages are independent of each other. A message kept on the FIFO queue would block its whole
+/// message group.
 const UNKNOWN_DELAY_SECONDS: u32 = 60;
 
 impl Granter {
-    /// Sends a request for every account that is about to be granted and every one that is said to have arrived.
+    /// Sends an enrollment request for every account that is about to be granted or that joined according to an event.
     pub(super) async fn announce(
         &self,
         outbox: &Outbox,
@@ -86,11 +87,12 @@ impl Granter {
     }
 }
 
-/// When an account was handed over.
+/// The last announcement of an account.
 #[derive(Debug, Clone, Copy)]
 struct Announced {
+    /// Its time in epoch milliseconds.
     at_ms: u64,
-    /// Whether its grant could not be written since.
+    /// Whether the account's grant could not be written since.
     waits: bool,
 }
 
@@ -100,14 +102,14 @@ impl Announced {
     }
 }
 
-/// The accounts last announced, so that one that was granted together with others is not announced again by its own
-/// message.
+/// The accounts announced recently. An account that was granted together with others is thus not announced again by its
+/// own message.
 #[derive(Default)]
 pub(super) struct AnnouncementCache(Mutex<BTreeMap<AccountId, Announced>>);
 
 impl AnnouncementCache {
-    /// Those that have to be handed over. One that is said to have arrived may be there for a second time, whatever
-    /// became of the first.
+    /// The accounts to announce. An account in `joined` may have joined for a second time, so a failing grant does not
+    /// keep it from being announced.
     fn not_announced(
         &self,
         accounts: BTreeSet<AccountId>,
@@ -127,7 +129,7 @@ impl AnnouncementCache {
         announced.extend(accounts.into_iter().map(|account| (account, Announced { at_ms, waits: false })));
     }
 
-    /// Remembers of the accounts that were handed over which of them still wait for a grant.
+    /// Remembers which of the announced accounts still wait for a grant.
     pub(super) fn settle_grants(&self, regions: &[RegionSync]) {
         let waiting: BTreeSet<AccountId> = regions.iter().flat_map(RegionSync::ungranted).collect();
         let mut announced = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! The `grants.fifo` queue: events and requests about accounts.
+//! The `grants.fifo` queue: events and requests about the organization's accounts.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::outbox::Outbox;
 use crate::ports::Queues;
 
-/// Works through the `grants.fifo` queue.
+/// Processes the messages of the `grants.fifo` queue.
 pub struct GrantQueue {
     ctx: Context,
     granter: Granter,
@@ -22,32 +22,32 @@ pub struct GrantQueue {
 }
 
 impl GrantQueue {
-    /// Hands the queue's messages to this granter, which announces accounts through the outbox.
+    /// Creates the processor. The granter does the work and announces accounts through the outbox.
     pub fn new(granter: Granter, queues: &Arc<dyn Queues>, outbox: Outbox) -> Self {
         let ctx = granter.context().clone();
         let granter = granter.announcing(outbox.clone());
         Self { inbox: Inbox::new(ctx.clone(), queues), ctx, granter, outbox }
     }
 
-    /// What it shares with the other workers.
+    /// The context that it shares with the other workers.
     pub fn context(&self) -> &Context {
         &self.ctx
     }
 
-    /// The granter behind it.
+    /// The granter that does the work.
     pub fn granter(&self) -> &Granter {
         &self.granter
     }
 
-    /// Where it sends messages.
+    /// The outbox that it sends messages through.
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
-    /// Works through a batch of the `grants.fifo` queue until `deadline_ms`, epoch milliseconds.
+    /// Processes a batch of the `grants.fifo` queue until `deadline_ms`, in epoch milliseconds.
     ///
-    /// The batch is one piece of work, whatever its messages say, so it comes back as a whole: a FIFO queue would
-    /// hold back everything behind the first failure anyway.
+    /// The batch is one sync, whatever its messages say, so it comes back as a whole. A FIFO queue would hold back
+    /// everything behind the first failure anyway.
     pub async fn batch(&self, records: &[Record], deadline_ms: u64) -> (BatchReport, GrantReport) {
         let (mut report, mut metrics) = (BatchReport::default(), Metrics::default());
         let mut work = GrantSync::default();
@@ -83,13 +83,13 @@ impl GrantQueue {
     }
 }
 
-/// Whether a body is the enroller's question for a grant, whose asker comes back by itself.
+/// Whether a body is the enroller's request for a grant. The enrollment that waits for it comes back by itself.
 fn is_grant_request(body: &str) -> bool {
     let value = serde_json::from_str(body);
     matches!(value.map(|value| Message::from_value(&value)), Ok(Ok(Message::Grant(_))))
 }
 
-/// Adds what a message says to the work, or gives back what is the enroller's to do.
+/// Adds a message to the sync, or returns the request to forward to the enroller.
 fn add(work: &mut GrantSync, decoded: Decoded, requested: bool) -> Route<Box<EnrollmentRequest>> {
     let mut add_reason = |cause: &str| {
         if !work.reason.is_empty() {

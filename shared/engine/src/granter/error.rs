@@ -1,27 +1,27 @@
-//! What keeps grants from being written.
+//! The errors that keep grants from being written.
 
 use enroller_core::error::{AwsError, Disposition};
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::log::{LogEntry, Outcome, outcome_of};
 
-/// What keeps grants from being written.
+/// Why grants were not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GranterError {
-    /// AWS did not do what was asked.
+    /// An AWS call failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
-    /// Each time a policy was read back, someone else had changed it.
+    /// Each time a policy was read back, another principal had changed it.
     #[error("another principal keeps changing the destinations' policies")]
     Contended {
         /// The central account.
         account: AccountId,
-        /// The Region.
+        /// The Region of the destinations.
         region: Region,
     },
 }
 
 impl GranterError {
-    /// What to do about it.
+    /// How to react to it.
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Aws(error) => error.disposition(),
@@ -29,7 +29,7 @@ impl GranterError {
         }
     }
 
-    /// The entry of the decision log about it.
+    /// A log entry with its cause, outcome and next step.
     pub fn entry(&self, action: &str, resource: &str) -> LogEntry {
         let line = LogEntry::about(None, action, resource, Outcome::Failed, self.to_string());
         match self {

@@ -1,4 +1,4 @@
-//! Who is a member, who has departed, and on what evidence.
+//! Which accounts are members, which have departed, and on what evidence.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,44 +10,45 @@ use futures::lock::Mutex;
 use super::{GrantPlanner, GrantReport, GrantSync};
 use crate::ports::AwsResult;
 
-/// How long a listing of the organization is used again, in milliseconds. Accounts that join together make as many
-/// messages; listing ten thousand accounts takes a minute of Organizations' rate.
+/// How long a listing of the organization is reused, in milliseconds. Accounts that join together cause one message each,
+/// and listing ten thousand accounts uses a minute of Organizations' request rate.
 const LISTING_FRESH_MS: u64 = 60_000;
 
-/// How long the word about one account counts for more than a listing, in milliseconds.
+/// How long the answer that a departed account is gone overrides a listing, in milliseconds.
 const GONE_MS: u64 = 900_000;
 
-/// What a warm granter remembers of the organization.
+/// What a warm granter remembers about the organization.
 #[derive(Default)]
 pub(super) struct MembershipCache {
+    /// The last listing, with its time in epoch milliseconds.
     listing: Mutex<Option<(u64, BTreeMap<AccountId, Account>)>>,
-    /// When Organizations said of a departed account that it is closed or not a member.
+    /// When Organizations reported a departed account as closed or not a member, in epoch milliseconds.
     gone: Mutex<BTreeMap<AccountId, u64>>,
 }
 
-/// The organization as far as grants are concerned.
+/// The accounts of the organization, as far as grants depend on them.
 #[derive(Debug, Clone, Default)]
 pub struct Membership {
     /// Accounts to grant.
     pub wanted: BTreeSet<AccountId>,
-    /// Every account listed, in scope or not.
+    /// Every account of the listing, in scope or not.
     pub listed: BTreeSet<AccountId>,
-    /// Accounts that are closed or no members, on Organizations' word about that account.
+    /// Accounts that Organizations itself reported as closed or not a member.
     pub departed: BTreeSet<AccountId>,
 }
 
 impl GrantPlanner {
-    /// Lists the organization and looks up, one by one, what messages name and the listing lacks.
+    /// Lists the organization, and looks up each account that a message names and the listing lacks.
     pub(super) async fn membership(&self, work: &GrantSync, report: &mut GrantReport) -> AwsResult<Membership> {
         let mut accounts = self.listing(work.sync).await?;
-        let arrived = work.joined.iter().chain(&work.requested);
-        // One that left and has come back is asked about too, because only that word takes back the last one.
+        let named = work.joined.iter().chain(&work.requested);
+        // An account that left and came back is looked up too: only a new answer overrides the remembered one.
         let gone: BTreeSet<AccountId> = self.cache.gone.lock().await.keys().copied().collect();
         let unsure = |id: &&AccountId| !accounts.contains_key(id) || gone.contains(id);
-        let missing: BTreeSet<AccountId> = arrived.filter(unsure).copied().collect();
+        let missing: BTreeSet<AccountId> = named.filter(unsure).copied().collect();
         let arrivals = self.describe(&missing).await?;
-        // The listing is older than these accounts, and they seldom come alone: those whose messages are still on the
-        // queue are granted in the same write.
+        // The listing is older than these accounts, and accounts seldom join alone. A new listing also finds those whose
+        // messages are still on the queue, so that one write grants them all.
         if arrivals.iter().any(|(id, account)| account.is_some() && !accounts.contains_key(id)) {
             accounts = self.listing(true).await?;
         }
@@ -101,8 +102,8 @@ impl GrantPlanner {
         }
     }
 
-    /// Puts what was just said of single accounts into a listing and the remembered one. A listing lags behind: an
-    /// account that has left would be granted again by the next message, and from a listing made shortly after.
+    /// Applies fresh answers about single accounts to a listing, and remembers the result. A listing lags behind: the
+    /// next message, or a listing made shortly after, would otherwise grant an account that has just left.
     async fn correct_listing(
         &self,
         accounts: &mut BTreeMap<AccountId, Account>,
@@ -131,7 +132,7 @@ impl GrantPlanner {
         }
     }
 
-    /// What Organizations says of each account. A listing may be a minute old, or lag behind an account's joining.
+    /// Looks up each account. A listing may be a minute old, or lag behind an account that has just joined.
     async fn describe(&self, ids: &BTreeSet<AccountId>) -> AwsResult<BTreeMap<AccountId, Option<Account>>> {
         let mut described = BTreeMap::new();
         for id in ids {
@@ -140,15 +141,17 @@ impl GrantPlanner {
         Ok(described)
     }
 
-    /// Of accounts that hold a grant but are not listed, those that Organizations says are no members.
+    /// Returns those of `suspects`, accounts that are granted but not listed, that Organizations reports as closed or not
+    /// a member.
     ///
-    /// A listing alone is no evidence; the answer about the very account is.
+    /// A listing alone is not evidence. The answer about the very account is.
     pub(super) async fn confirm_departed(&self, suspects: BTreeSet<AccountId>) -> AwsResult<BTreeSet<AccountId>> {
         let described = self.describe(&suspects).await?;
         let gone = |account: &Option<Account>| account.as_ref().is_none_or(|it| it.state == AccountState::Closed);
         Ok(described.into_iter().filter(|(_, account)| gone(account)).map(|(id, _)| id).collect())
     }
 
+    /// The accounts of the organization by id. Without `refresh`, a listing of the last minute is reused.
     pub(super) async fn listing(&self, refresh: bool) -> AwsResult<BTreeMap<AccountId, Account>> {
         let mut listing = self.cache.listing.lock().await;
         let now_ms = self.ctx.clock.now_ms();

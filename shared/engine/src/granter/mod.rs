@@ -1,25 +1,28 @@
-//! The one and only writer of destinations and grants.
+//! Syncing grants: the only writer of destinations and their policies.
 //!
 //! # Flow
 //!
-//! Whatever the messages of a batch say, the same is done: the complete set of accounts is computed from
-//! Organizations, each Region's shards are read and planned for, the accounts that will be granted are handed to the
-//! enroller, and the shards that differ are read again, written once, read back and compared.
+//! A sync does the same whatever its messages say:
+//!
+//! 1. It computes the complete set of accounts from Organizations.
+//! 2. It reads and plans each Region's shards.
+//! 3. It announces the accounts that will be granted to the enroller.
+//! 4. It reads the shards that differ again, writes them once, reads them back and compares.
 //!
 //! # Guarantees
 //!
-//! - A grant is removed only after Organizations said of that account that it is closed or no member, and never more
-//!   than the guard lets through.
-//! - An account is handed to the enroller *before* its grant is written, with a short delay. Were it the other way
-//!   round, a crash in between would leave an account that is granted and that nobody enrolls; this way round the
-//!   enroller is refused and asks again.
-//! - One Region's failure never stops another.
-//! - What somebody else wrote in between is seen when reading back, and planned for again.
+//! - A grant is removed only after Organizations reported that very account as closed or not a member, and never more
+//!   grants at once than the revocation guard allows.
+//! - An account is announced to the enroller *before* its grant is written, with a short delay. In the other order, a
+//!   crash in between would leave a granted account that is never enrolled. In this order, AWS rejects the enroller's
+//!   filter, and the enroller asks for the grant again.
+//! - A failure in one Region never stops another.
+//! - A change that another principal makes in between is noticed when the policy is read back, and planned for again.
 //!
 //! # Assumptions
 //!
-//! One run at a time (a FIFO queue with one message group). Of two at once the later write wins; what it lost is put
-//! back by the next run, which compares with Organizations and not with the last write.
+//! One sync runs at a time (a FIFO queue with one message group). If two run at once, the later write wins. The next
+//! sync restores what was lost, because it compares with Organizations and not with the last write.
 
 mod announce;
 pub mod batch;
@@ -53,41 +56,42 @@ pub use writer::{DestinationWriter, WriterPermit};
 
 use announce::AnnouncementCache;
 
-/// What a batch of messages asks for.
+/// The work that a batch of messages asks for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GrantSync {
-    /// Accounts said to have joined. Each is handed to the enroller, granted before or not.
+    /// Accounts that joined according to an event. Each is announced to the enroller, whether granted before or not.
     pub joined: BTreeSet<AccountId>,
-    /// Accounts whose enrollment waits for its grant and comes back by itself.
+    /// Accounts whose enrollment waits for the grant. The waiting message comes back to the enroller by itself.
     pub requested: BTreeSet<AccountId>,
-    /// Accounts said to have left or been closed. To be confirmed.
+    /// Accounts that left or were closed according to an event, which Organizations has to confirm.
     pub departed: BTreeSet<AccountId>,
-    /// Ask Organizations anew instead of using a listing of the last minute.
+    /// List the organization again instead of using a listing of the last minute.
     pub sync: bool,
-    /// A person allows what the guards would hold back: more revocations than their limit, and the switch of a
-    /// policy from accounts to the organization.
+    /// A person allows what the guards would hold back: more revocations than the limit, and the switch of a policy
+    /// from accounts to the organization.
     pub allow_mass_revocation: bool,
-    /// Why, for the requests sent on.
+    /// The reason for the sync, which enrollment requests carry on.
     pub reason: String,
-    /// Only the accounts and Regions that this means; everything unless set. Grants of other accounts stay as they are.
+    /// Limits the sync to the accounts and Regions of this request; `None` means all. Grants of other accounts stay
+    /// unchanged.
     pub only: Option<BackfillRequest>,
-    /// The plans that a person has seen, by Region. Where set, a write beyond them is a failure and is not made.
+    /// The plans that a person approved, by Region. If set, a write outside them is not made and counts as a failure.
     pub approved: Option<BTreeMap<Region, GrantPlan>>,
 }
 
 impl GrantSync {
-    /// The Regions to work on.
+    /// The Regions to sync.
     fn regions<'a>(&'a self, settings: &'a Settings) -> &'a BTreeSet<Region> {
         self.only.as_ref().map_or(&settings.regions, |only| only.regions(settings))
     }
 
-    /// Whether accounts beyond those of the listing are looked into.
+    /// Whether the sync is about every account, so that granted accounts missing from the listing are checked too.
     fn means_every_account(&self) -> bool {
         !self.only.as_ref().is_some_and(BackfillRequest::narrows_accounts)
     }
 }
 
-/// What came of it.
+/// The result of a sync.
 #[derive(Debug, Default)]
 pub struct GrantReport {
     /// Accounts granted in at least one Region.
@@ -96,18 +100,18 @@ pub struct GrantReport {
     pub revoked: BTreeSet<AccountId>,
     /// Policies and destinations written.
     pub writes: usize,
-    /// How full the shards are.
+    /// How full the shards are, by Region.
     pub usage: BTreeMap<Region, Vec<ShardUsage>>,
-    /// Where accounts belong in each Region that could be read.
+    /// The planned shard assignments of each Region that could be read.
     pub assignments: BTreeMap<Region, ShardAssignments>,
-    /// Accounts named that Organizations does not know (yet).
+    /// Accounts that messages name and that Organizations does not report as members (yet).
     pub unknown: BTreeSet<AccountId>,
     /// Enrollment requests sent.
     pub announced: usize,
-    /// What failed. The batch comes back, and in the end goes to the dead-letter queue: no message about an account
-    /// is dropped because something was wrong here.
+    /// The errors. With any error the batch comes back, and in the end goes to the dead-letter queue: no message about
+    /// an account is dropped because of an error here.
     pub errors: Vec<GranterError>,
-    /// One line for each change, failure and note.
+    /// One log entry for each change, failure and note.
     pub decisions: Vec<LogEntry>,
 }
 
@@ -122,7 +126,7 @@ impl GrantReport {
         self.errors.push(error);
     }
 
-    /// Counts the outcomes.
+    /// Counts the results.
     pub fn measure(&self, metrics: &mut Metrics) {
         #[expect(clippy::cast_precision_loss, reason = "numbers of accounts and bytes are far below 2^52")]
         let number = |count: usize| count as f64;
@@ -145,7 +149,7 @@ impl GrantReport {
     }
 }
 
-/// Writes destinations and their policies, as the only one.
+/// Writes destinations and their policies, as the only writer.
 pub struct Granter {
     planner: GrantPlanner,
     writer: Arc<dyn DestinationWriter>,
@@ -154,28 +158,28 @@ pub struct Granter {
 }
 
 impl Granter {
-    /// A granter that announces nobody: whoever calls it enrolls the granted accounts itself.
+    /// Creates a granter that announces no accounts: the caller enrolls the granted accounts itself.
     pub fn new(planner: GrantPlanner, writer: Arc<dyn DestinationWriter>) -> Self {
         Self { planner, writer, outbox: None, announced: AnnouncementCache::default() }
     }
 
-    /// A granter that announces each account to the enroller before it is granted.
+    /// Makes the granter announce each account to the enroller before it is granted.
     #[must_use]
     pub fn announcing(self, outbox: Outbox) -> Self {
         Self { outbox: Some(outbox), ..self }
     }
 
-    /// What it shares with the other workers.
+    /// The context that it shares with the other workers.
     pub fn context(&self) -> &Context {
         self.planner.context()
     }
 
-    /// What it plans with.
+    /// The planner that it uses.
     pub fn planner(&self) -> &GrantPlanner {
         &self.planner
     }
 
-    /// Makes the grants of every enrolled Region what they should be, and announces granted accounts to the enroller.
+    /// Syncs the grants of every enrolled Region with the organization, and announces granted accounts to the enroller.
     pub async fn sync(&self, work: &GrantSync, metrics: &mut Metrics) -> GrantReport {
         let mut report = GrantReport::default();
         let membership = match self.planner.membership(work, &mut report).await {

@@ -1,4 +1,4 @@
-//! Planning grants: reads the organization and the destinations, and writes nothing.
+//! Planning grants. The planner reads the organization and the destinations, and writes nothing.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::assignments::Assignments;
 use crate::context::Context;
 use crate::ports::{Organization, Ports};
 
-/// Plans the grants of every Region. It cannot write them.
+/// Plans the grants of every Region. It holds no port that could write them.
 pub struct GrantPlanner {
     pub(super) ctx: Context,
     pub(super) organization: Arc<dyn Organization>,
@@ -23,7 +23,7 @@ pub struct GrantPlanner {
 }
 
 impl GrantPlanner {
-    /// A planner that remembers nothing yet.
+    /// Creates a planner with an empty cache.
     pub fn new(ctx: Context, ports: &Ports, parts: DestinationParts) -> Self {
         let DestinationParts { target, role } = parts;
         let assignments = Assignments::new(ctx.clone(), ports);
@@ -31,12 +31,12 @@ impl GrantPlanner {
         Self { organization: Arc::clone(&ports.organization), assignments, cache, target, role, ctx }
     }
 
-    /// What it shares with the other workers.
+    /// The context that it shares with the other workers.
     pub fn context(&self) -> &Context {
         &self.ctx
     }
 
-    /// Which destination each account is granted on.
+    /// The assignments that it reads the destinations through.
     pub fn assignments(&self) -> &Assignments {
         &self.assignments
     }

@@ -1,4 +1,4 @@
-//! What the onboarder would do, without doing it.
+//! Previewing a sync: what the granter would do, without doing it.
 
 use std::collections::BTreeMap;
 
@@ -12,26 +12,26 @@ use super::{GrantPlanner, GrantReport, GrantSync, GranterError};
 use crate::assignments::GrantedOn;
 use crate::ports::AwsResult;
 
-/// The organization and the grants as they would be after a sync.
+/// The organization, and the grants that a sync would change.
 #[derive(Debug)]
 pub struct GrantPreview {
     /// All accounts of the organization.
     pub accounts: Vec<Account>,
-    /// What would be written in each Region, or why it could not be read.
+    /// The plan for each Region, or why the Region could not be read.
     pub regions: BTreeMap<Region, Result<GrantPlan, GranterError>>,
-    /// What needs a person.
+    /// Log entries about what a person has to decide or fix.
     pub decisions: Vec<LogEntry>,
 }
 
 impl GrantPreview {
-    /// The plans of the Regions that could be read, as a person approves them.
+    /// The plans of the Regions that could be read, for a person to approve.
     pub fn plans(&self) -> BTreeMap<Region, GrantPlan> {
         let readable =
             self.regions.iter().filter_map(|(region, plan)| Some((region.clone(), plan.as_ref().ok()?.clone())));
         readable.collect()
     }
 
-    /// Where an account is granted now and will be after a sync, in the Regions that could be read.
+    /// The destination that an account is granted on now and after a sync, in each Region that could be read.
     pub fn granted_on(&self, account: AccountId) -> BTreeMap<Region, GrantedOn> {
         let mut granted = BTreeMap::new();
         for (region, plan) in &self.regions {
@@ -56,7 +56,7 @@ impl GrantPlanner {
         Ok(self.listing(false).await?.into_values().collect())
     }
 
-    /// What [`Granter::sync`](super::Granter::sync) would do with this work; changes nothing and sends nothing.
+    /// What [`Granter::sync`](super::Granter::sync) would do with this work. A preview changes nothing and sends nothing.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl GrantPlanner {
             let plan = match (region.plan, region.error) {
                 (_, Some(error)) => Err(error),
                 (Some(plan), None) => Ok(plan),
-                // Neither a plan nor an error: there is no such Region.
+                // Planning sets either a plan or an error, so this does not happen.
                 (None, None) => continue,
             };
             preview.regions.insert(region.region, plan);

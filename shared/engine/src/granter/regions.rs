@@ -1,4 +1,4 @@
-//! One Region's shards: reading them and planning for them.
+//! Reading and planning one Region's shards.
 
 use std::collections::BTreeSet;
 
@@ -14,18 +14,20 @@ use enroller_core::settings::GrantMode;
 use super::{GrantPlanner, GrantReport, GrantSync, GranterError, Membership};
 use crate::ports::AwsResult;
 
-/// One Region on its way: what was planned, then what came of it.
+/// The sync of one Region: its plan, then its result.
 pub(super) struct RegionSync {
     pub(super) region: Region,
-    /// Accounts that Organizations says are closed or no members.
+    /// Accounts that Organizations reported as closed or not a member.
     pub(super) departed: BTreeSet<AccountId>,
-    /// The plan in force, if the Region could be read.
+    /// The current plan, if the Region could be read.
     pub(super) plan: Option<GrantPlan>,
     pub(super) granted: BTreeSet<AccountId>,
     pub(super) revoked: BTreeSet<AccountId>,
-    /// Accounts that AWS takes in no policy.
+    /// Accounts that AWS rejects in any policy.
     pub(super) refused: BTreeSet<AccountId>,
+    /// Writes of policies and destinations.
     pub(super) writes: usize,
+    /// How often a policy read back differed from the one written.
     pub(super) conflicts: usize,
     pub(super) decisions: Vec<LogEntry>,
     pub(super) error: Option<GranterError>,
@@ -47,16 +49,16 @@ impl RegionSync {
         }
     }
 
-    /// Accounts that were to be granted and are not.
+    /// Accounts that should be granted and are not.
     pub(super) fn ungranted(&self) -> BTreeSet<AccountId> {
         let to_grant = self.plan.as_ref().map(|plan| &plan.granted);
         to_grant.into_iter().flatten().filter(|id| !self.granted.contains(id)).copied().collect()
     }
 
-    /// Adds what came of the Region to the whole.
+    /// Adds the Region's result to the report.
     pub(super) fn add_to(self, report: &mut GrantReport, metrics: &mut Metrics) {
         let (withheld, problems) = self.plan.as_ref().map_or((0, 0), |it| (it.withheld.len(), it.problems.len()));
-        // Nobody but a person can mend these, which is what the class says, and what the alarm is on.
+        // Only a person can fix these. That is the meaning of the class, and the alarm fires on it.
         let for_a_person = vec![("Class", "terminal".to_owned())];
         let counts = [
             (Metric::RevocationsWithheld, Vec::new(), withheld),
@@ -94,7 +96,7 @@ impl RegionSync {
         self.decisions.push(LogEntry { region: Some(self.region.clone()), ..line });
     }
 
-    /// Tells of something that needs a person.
+    /// Logs something that a person has to decide or fix.
     pub(super) fn warn(&mut self, account: Option<AccountId>, action: &str, cause: &str, next_step: &str) {
         let line = LogEntry::about(account, action, "destinations", Outcome::Failed, cause).next(next_step);
         self.decisions.push(LogEntry { region: Some(self.region.clone()), ..line });
@@ -102,7 +104,7 @@ impl RegionSync {
 }
 
 impl GrantPlanner {
-    /// Reads a Region's shards and plans for them.
+    /// Reads a Region's shards and plans their changes.
     pub(super) async fn plan_region(&self, region: &Region, members: &Membership, work: &GrantSync) -> RegionSync {
         let mut sync = RegionSync::new(region);
         if let Err(error) = self.read_and_plan(&mut sync, members, work).await {
@@ -118,7 +120,8 @@ impl GrantPlanner {
         Ok(())
     }
 
-    /// Puts the plan for what was just read in place of the last one, and tells what needs a person.
+    /// Replaces the plan with one for the shards just read. What a person has to decide or fix is logged with the first
+    /// plan only.
     pub(super) fn plan_for(
         &self,
         sync: &mut RegionSync,
@@ -162,8 +165,8 @@ impl GrantPlanner {
         sync.plan = Some(plan);
     }
 
-    /// The organization to name in the policies, in organization mode. A policy that lists accounts keeps listing
-    /// them until a person allows the switch: every filter must have its role before, or it stops delivering.
+    /// The organization to name in the policies, in organization mode. A policy that lists accounts keeps listing them
+    /// until a person allows the switch. Before that every filter must have its role, or it stops delivering.
     fn organization_to_grant<'a>(
         &'a self,
         sync: &mut RegionSync,
@@ -197,9 +200,9 @@ impl GrantPlanner {
         work: &GrantSync,
     ) -> AwsResult<BTreeSet<AccountId>> {
         let mut departed = members.departed.clone();
-        // Only a sync has a fresh listing, so only it may become suspicious about accounts nobody named.
+        // Only a requested sync has a fresh listing, so only then are granted accounts checked that no message names.
         if work.sync && work.means_every_account() {
-            // Accounts that only statements of others name may be partners who never were members.
+            // Accounts that only unmanaged statements name may be partners that never were members.
             let listed = grants.shards().values().filter_map(|shard| match &shard.policy {
                 PolicyState::Parsed(policy) => Some(policy.accounts()),
                 PolicyState::Absent | PolicyState::Unreadable { .. } => None,

@@ -1,4 +1,4 @@
-//! Writing a Region's shards and reading them back.
+//! Writing a Region's shards and verifying them by reading them back.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,11 @@ use super::regions::RegionSync;
 use super::{GrantSync, Granter, GranterError, Membership, WriterPermit};
 use crate::ports::AwsResult;
 
-/// How often a Region is planned again when what is read back is not what was written.
+/// How often a Region is written at most, when the policies read back differ from those written.
 const MAX_ROUNDS: usize = 4;
 
 impl Granter {
-    /// Carries out a Region's plan until what is read back agrees with it.
+    /// Applies a Region's plan until the destinations read back agree with it.
     pub(super) async fn write_region(
         &self,
         mut sync: RegionSync,
@@ -36,8 +36,8 @@ impl Granter {
         members: &Membership,
         work: &GrantSync,
     ) -> Result<(), GranterError> {
-        // Accounts were handed over since the plan was made, thousands perhaps. AWS has no conditional put, so what
-        // somebody else wrote meanwhile would be taken back without anybody noticing.
+        // Announcing accounts, perhaps thousands, took time since the plan was made. AWS has no conditional put, so a
+        // change that another principal made meanwhile would be overwritten without notice.
         if self.outbox.is_some() && sync.plan.as_ref().is_some_and(|plan| !plan.writes.is_empty()) {
             let grants = self.planner.assignments.region_grants(&sync.region).await?;
             self.planner.plan_for(sync, &grants, members, work);
@@ -61,7 +61,7 @@ impl Granter {
             let grants = self.planner.assignments.region_grants(&sync.region).await?;
             let differs = |write: &ShardWrite| verify(write, grants.shard(&write.name)).err();
             let Some((write, mismatch)) = written.iter().find_map(|write| Some((write, differs(write)?))) else {
-                // The batch comes back and tries those that were refused again.
+                // A refusal makes the batch come back and try the refused accounts again.
                 return refusal.map_or(Ok(()), |refusal| Err(refusal.into()));
             };
             sync.conflicts += 1;
@@ -73,7 +73,7 @@ impl Granter {
         Err(GranterError::Contended { account, region: sync.region.clone() })
     }
 
-    /// Writes a shard. Returns what was written in the end, and the refusal that kept some accounts out of it.
+    /// Writes a shard. Returns what was written in the end, and the refusal if AWS rejected some of the accounts.
     async fn write(&self, sync: &mut RegionSync, write: &ShardWrite) -> AwsResult<(ShardWrite, Option<AwsError>)> {
         if write.create || write.repoint {
             let (name, target, role) = (&write.name, &write.target, &write.role);
@@ -97,8 +97,8 @@ impl Granter {
         Ok(())
     }
 
-    /// Grants everybody but the accounts for which AWS refuses the policy, and tells which these are. Where it refuses
-    /// the policy without any of the new accounts too, they are not the cause, and the refusal stands.
+    /// Grants all accounts except those for which AWS rejects the policy, and logs these. If AWS also rejects the policy
+    /// without any new account, the accounts are not the cause, and that error is returned.
     async fn write_without_refused(
         &self,
         sync: &mut RegionSync,
@@ -113,7 +113,7 @@ impl Granter {
                 Ok(()) => bisection.accept(),
                 Err(error) if error.code == Code::InvalidParameter => bisection.refuse(),
                 Err(error) => {
-                    // What was accepted so far is in force, and has to be told like any other grant.
+                    // What was accepted so far is in force, and has to be reported like any other grant.
                     failure = Some(error);
                     break;
                 }
@@ -130,7 +130,7 @@ impl Granter {
     }
 }
 
-/// Whether a write is within what a person has seen; reports it where it is not.
+/// Whether a write is within the plan that a person approved. Logs it if not.
 fn approved(sync: &mut RegionSync, work: &GrantSync, write: &ShardWrite) -> bool {
     let Some(approved) = &work.approved else { return true };
     let within = approved.get(&sync.region).is_some_and(|plan| plan.includes(write));
@@ -141,7 +141,7 @@ fn approved(sync: &mut RegionSync, work: &GrantSync, write: &ShardWrite) -> bool
     within
 }
 
-/// Writes down what was written to one shard, as soon as it is: a later failure must not hide it.
+/// Records a write to one shard. This is done right after the write, so that a later failure cannot hide it.
 fn record_write(sync: &mut RegionSync, plan: &GrantPlan, write: &ShardWrite) {
     let name = write.name.as_str();
     if write.create {

@@ -1,4 +1,4 @@
-//! The port that writes destinations, and the permit that only the granter can show.
+//! The port that writes destinations, and the permit that only the granter can create.
 
 use async_trait::async_trait;
 use enroller_core::arn::Arn;
@@ -7,14 +7,15 @@ use enroller_core::names::DestinationName;
 
 use crate::ports::AwsResult;
 
-/// Shown with every write of a destination. Only the granter can make one, so that a second writer does not compile:
+/// A permit that every write of a destination requires. Only the granter can create one, so a second writer does not
+/// compile:
 ///
 /// ```compile_fail
 /// use enroller_engine::granter::WriterPermit;
 /// let permit = WriterPermit(());
 /// ```
 ///
-/// What stands in the way there is the private field and nothing else, for the type itself can be named:
+/// The private field is the only obstacle, because other modules can name the type itself:
 ///
 /// ```
 /// use enroller_engine::granter::WriterPermit;
@@ -30,11 +31,11 @@ impl WriterPermit {
     }
 }
 
-/// The destinations of the central account (CloudWatch Logs), written. PutDestinationPolicy replaces the whole document
-/// and has no condition, so two writers would lose each other's accounts.
+/// Write access to the destinations of the central account (CloudWatch Logs). PutDestinationPolicy replaces the whole
+/// document and has no condition, so two writers would lose each other's accounts.
 #[async_trait]
 pub trait DestinationWriter: Send + Sync {
-    /// Makes a destination or changes its target and role.
+    /// Creates a destination, or changes its target and role.
     async fn put_destination(
         &self,
         permit: &WriterPermit,
@@ -43,7 +44,7 @@ pub trait DestinationWriter: Send + Sync {
         target: &Arn,
         role: &Arn,
     ) -> AwsResult<()>;
-    /// Replaces a destination's access policy. `force` accepts the switch from accounts to the organization.
+    /// Replaces a destination's access policy. `force` allows the switch from accounts to the organization.
     async fn put_policy(
         &self,
         permit: &WriterPermit,
