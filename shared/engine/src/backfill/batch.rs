@@ -8,7 +8,7 @@ use super::{Backfill, BackfillCommand};
 use crate::batch::{BatchReport, Record};
 
 impl Backfill {
-    /// Works through a batch of the `backfill` queue until `deadline_ms`, epoch milliseconds, one run after the other.
+    /// Processes a batch of the `backfill` queue until `deadline_ms`, in epoch milliseconds, one run after the other.
     pub async fn batch(&self, records: &[Record], deadline_ms: u64) -> BatchReport {
         let (mut report, mut metrics) = (BatchReport::default(), Metrics::default());
         for record in records {

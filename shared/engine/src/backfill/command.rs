@@ -1,4 +1,4 @@
-//! What `backfill` is invoked with, by whichever way it came.
+//! The command that the function `backfill` is invoked with, from a queue, a schedule or a direct call.
 
 use enroller_core::backfill::{BackfillRequest, RequestError};
 use enroller_core::event::is_schedule;
@@ -6,45 +6,45 @@ use enroller_core::message::{BackfillContinuation, Message, MessageError};
 use enroller_core::settings::Settings;
 use serde_json::Value;
 
-/// What the schedule's requests say for a reason.
+/// The reason in requests of a scheduled run.
 const SWEEP: &str = "scheduled sweep";
 
-/// A run to begin or to go on with.
+/// A run to start or to continue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackfillCommand {
     /// A new run.
     Begin {
-        /// What is asked for.
+        /// The request.
         request: BackfillRequest,
-        /// Its id. The same order, delivered again, has the same one.
+        /// The run id. A command that is delivered again has the same one.
         run_id: String,
     },
-    /// A run whose time ran out.
+    /// The continuation of a run whose time ran out.
     Continue(BackfillContinuation),
 }
 
-/// Why a body is no order. Sending it again would not help.
+/// Why a body is not a command. Sending it again does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// It is not JSON.
+    /// The body is not JSON.
     #[error("the body is not JSON")]
     NotJson(#[source] serde_json::Error),
-    /// It says it is one of our messages, and cannot be read.
+    /// The body claims to be a message of the product, but cannot be read.
     #[error(transparent)]
     Message(#[from] MessageError),
-    /// It is one of our messages, for another function.
+    /// The body is a message for another function.
     #[error("the message is for another function: backfill accepts only backfill-requests and bare requests")]
     Misplaced,
-    /// It is an event, and no schedule's.
+    /// The body is an event of this source, but not a scheduled event.
     #[error("an event from {0:?} is not a scheduled event; send only scheduled events to backfill")]
     NoSchedule(String),
-    /// It is a request that cannot be used.
+    /// The body is an invalid request.
     #[error(transparent)]
     Request(#[from] RequestError),
 }
 
 impl BackfillCommand {
-    /// Reads a body: a request, a schedule's event, null (everything) or a continuation. A new run gets the id `id`.
+    /// Reads a body: a request, a scheduled event, null (everything) or a continuation. A new run gets the id `id`.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl BackfillCommand {
         Ok(Self::Begin { request, run_id: id.to_owned() })
     }
 
-    /// What is asked for.
+    /// The request of the run.
     pub fn request(&self) -> &BackfillRequest {
         match self {
             Self::Begin { request, .. } => request,
@@ -78,7 +78,7 @@ impl BackfillCommand {
         }
     }
 
-    /// The run's id.
+    /// The id of the run, which marks its requests in logs.
     pub fn run_id(&self) -> &str {
         match self {
             Self::Begin { run_id, .. } => run_id,

@@ -1,4 +1,4 @@
-//! What a backfill would do, counted.
+//! Dry runs: what a backfill would do, as counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,75 +15,75 @@ use crate::coverage::AccountSnapshot;
 use crate::granter::{GrantPreview, GrantSync};
 use crate::reconcile_error::ReconcileError;
 
-/// The most failures that are listed one by one; an answer of Lambda holds 6 MB. The others are counted.
+/// The most failures that are listed one by one, because a response of Lambda has at most 6 MB. The others are counted.
 const MAX_LISTED: usize = 2_000;
 
-/// What a backfill would do.
+/// The changes that a backfill would make.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DryRun {
-    /// Accounts that were looked at, or tried to.
+    /// Accounts that were inspected, successfully or not.
     pub accounts_looked_at: usize,
-    /// Accounts that time did not suffice for. Nothing below says anything of them.
+    /// Accounts that were not inspected because time ran out. The other fields do not include them.
     pub accounts_not_looked_at: usize,
     /// Changes in member accounts, by [label](enroller_core::plan::Action::label).
     pub actions: BTreeMap<&'static str, usize>,
-    /// VPCs, by what would become of them.
+    /// VPCs, by what would happen to them.
     pub vpcs: VpcCounts,
-    /// Changes of grants. They concern the whole organization and all enrolled Regions, whatever is selected, because
-    /// every backfill has all grants compared.
+    /// Changes of grants. They cover the whole organization and all enrolled Regions, whatever is selected, because
+    /// every backfill requests a sync of all grants.
     pub grants: GrantCounts,
-    /// What could not be planned, by account.
+    /// The accounts, or Regions of them, that could not be planned.
     pub not_planned: Vec<NotPlanned>,
-    /// How many more there are that are not listed.
+    /// How many more entries of `not_planned` are not listed.
     pub not_planned_unlisted: usize,
 }
 
-/// VPCs by what would become of them.
+/// Numbers of VPCs, by what would happen to them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct VpcCounts {
-    /// They get a flow log.
+    /// VPCs that would get a flow log.
     pub enroll: usize,
-    /// Their flow log is replaced.
+    /// VPCs whose flow log would be replaced.
     pub replace: usize,
-    /// Their flow log is right.
+    /// VPCs whose flow log is correct.
     pub covered: usize,
-    /// Somebody else's flow log delivers the same.
+    /// VPCs on which an unmanaged flow log delivers the same.
     pub covered_by_others: usize,
-    /// Their flow log is right and does not deliver, says AWS.
+    /// VPCs whose flow log is correct, but fails to deliver according to AWS.
     pub broken: usize,
-    /// They are left alone on purpose.
+    /// VPCs that are excluded on purpose.
     pub left_alone: usize,
-    /// Something in their place stands in the way, see [`DryRun::not_planned`].
+    /// VPCs whose account-Region blocks enrollment, see [`DryRun::not_planned`].
     pub blocked: usize,
 }
 
-/// Changes of grants.
+/// Numbers of changes of grants.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct GrantCounts {
     /// Accounts that would be granted in at least one Region.
     pub granted: usize,
     /// Accounts whose grant would be removed in at least one Region.
     pub revoked: usize,
-    /// Accounts whose grant would be removed, did the guard let it through.
+    /// Accounts whose grant the revocation guard would keep from being removed.
     pub withheld: usize,
     /// Policies and destinations that would be written.
     pub writes: usize,
-    /// The policies as they would be.
+    /// The sizes of the policies after the changes.
     pub policies: Vec<PolicySize>,
-    /// What needs a person.
+    /// Log entries about what a person has to decide or fix.
     pub decisions: Vec<LogEntry>,
 }
 
 /// How full a destination's policy would be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PolicySize {
-    /// Its Region.
+    /// The Region of the destination.
     pub region: Region,
-    /// The destination.
+    /// The name of the destination.
     pub destination: DestinationName,
-    /// Accounts listed.
+    /// Accounts that the policy would list.
     pub accounts: usize,
-    /// Bytes, of 5,120.
+    /// Bytes of the policy, at most 5,120.
     pub bytes: usize,
 }
 
@@ -92,16 +92,16 @@ pub struct PolicySize {
 pub struct NotPlanned {
     /// The account.
     pub account: AccountId,
-    /// The Regions with this cause.
+    /// The Regions to which the cause applies.
     pub regions: BTreeSet<Region>,
-    /// `skipped` where that is no failure.
+    /// The outcome; `skipped` is not a failure.
     pub outcome: Outcome,
-    /// Why.
+    /// Why it could not be planned.
     pub cause: String,
-    /// AWS's request id.
+    /// Request id of the AWS call that failed, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// What a person should do.
+    /// What a person should do next, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_step: Option<String>,
 }
@@ -191,7 +191,8 @@ impl DryRun {
     }
 }
 
-/// A role that is missing is missing in all Regions: that is one line.
+/// Adds an error, merged with an earlier one that has the same cause. A missing role, for example, is missing in all
+/// Regions and becomes one entry.
 fn merge(lines: &mut Vec<NotPlanned>, at: &AccountRegion, error: &ReconcileError) {
     let line = error.entry(at, "plan", at.to_string());
     match lines.iter_mut().find(|known| known.cause == line.cause) {

@@ -1,22 +1,24 @@
-//! Backfill: every account that is in scope, handed to the enroller; by hand or by schedule (the sweep).
+//! Queueing one enrollment request for every account in scope, by hand or on a schedule (the sweep).
 //!
 //! # Flow
 //!
-//! The organization is listed, the onboarder is asked to compare all grants, and one request per account is queued,
-//! in batches of ten and by account id. When time runs out the run queues its own continuation, which begins after
-//! the last account that was queued and does not ask the onboarder again.
+//! 1. The backfill lists the organization.
+//! 2. It asks the granter to sync all grants.
+//! 3. It queues one request per account, in batches of ten, in the order of account ids.
+//! 4. If time runs out, it queues a continuation of the run. The continuation starts after the last queued account and
+//!    does not ask the granter again.
 //!
 //! # Guarantees
 //!
 //! - Nothing is sent unless the whole organization could be listed: part of it would look like all of it.
-//! - After a crash, or an error in the middle, the same message or request queues some accounts again. That does no
-//!   harm: a request only says where to look.
-//! - Each invocation of a run queues at least one account or fails, so that a run ends.
+//! - After a crash or an error in the middle, the same message or request queues some accounts again. That is harmless:
+//!   a request only says which account to reconcile.
+//! - Each invocation of a run queues at least one account or fails, so every run ends.
 //!
 //! # Caveats
 //!
-//! Each invocation lists the organization anew. An account that joins during a run and has a lower id than the last
-//! one queued is not in it; its own events enroll it.
+//! Each invocation lists the organization again. An account that joins during a run and has a lower id than the last
+//! queued one is not part of the run. Its own events enroll it.
 
 mod batch;
 mod command;
@@ -42,27 +44,27 @@ pub use command::{BackfillCommand, CommandError};
 pub use dry_run::{DryRun, GrantCounts, NotPlanned, PolicySize, VpcCounts};
 pub use enroller_core::backfill::{BackfillRequest, Exclusion, LeftOut, RequestError};
 
-/// What one invocation of a backfill did.
+/// The result of one invocation of a backfill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BackfillReport {
-    /// Marks the requests of this run in logs.
+    /// The run id, which marks the requests of this run in logs.
     pub run_id: String,
-    /// Whether nothing was sent.
+    /// Whether it was a dry run, in which nothing is sent.
     pub dry_run: bool,
-    /// Accounts queued by this invocation; in a dry run those that would be.
+    /// Accounts that this invocation queued, or would queue in a dry run.
     pub accounts: usize,
-    /// Account-Regions queued, or that would be.
+    /// Account-Regions of these accounts.
     pub account_regions: usize,
-    /// Accounts left to the continuation that was queued, because time ran out.
+    /// Accounts left to the continuation, which was queued because time ran out.
     pub accounts_remaining: usize,
-    /// The account after which the continuation goes on, if there is one.
+    /// The account after which the continuation starts, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continues_after: Option<AccountId>,
-    /// Accounts of the selection that are not enrolled. Only the first invocation of a run tells them.
+    /// Selected accounts that are not enrolled. Only the first invocation of a run reports them.
     pub left_out: Vec<LeftOut>,
-    /// What may be misspelt in the request.
+    /// Notes about what may be misspelled in the request.
     pub notes: Vec<String>,
-    /// What would be done, in a dry run.
+    /// The changes that would be made; only in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<DryRun>,
 }
@@ -70,22 +72,22 @@ pub struct BackfillReport {
 /// Why a backfill could not be queued.
 #[derive(Debug, thiserror::Error)]
 pub enum BackfillError {
-    /// AWS refused.
+    /// An AWS call failed.
     #[error("the backfill was not queued completely; it is safe to run it again")]
     Aws(#[from] AwsError),
     /// The request does not fit the settings.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The onboarder could not be asked to compare the grants.
+    /// The granter could not be asked to sync the grants.
     #[error("could not send to the grants queue")]
     Grants(#[source] AwsError),
-    /// Nothing was achieved, so going on would achieve nothing either.
+    /// Time ran out before the first account. A continuation would not get further, so none is queued.
     #[error("time ran out while {0}, before the first account; increase the function's timeout")]
     OutOfTime(&'static str),
 }
 
 impl BackfillError {
-    /// Whether another try with the same request must fail too.
+    /// Whether a retry with the same request would fail too.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Request(_) => true,
@@ -104,13 +106,13 @@ pub struct Backfill {
     inspector: Inspector,
     outbox: Outbox,
     inbox: Inbox,
-    /// URL of the queue that a run goes on through when its time runs out.
+    /// URL of the queue that continuations of a run are sent to.
     continuations: String,
 }
 
 impl Backfill {
-    /// A backfill that sends through the outbox and goes on through the queue `continuations`, a URL. The planner and
-    /// the ports serve the dry run.
+    /// Creates a backfill that sends requests through the outbox, and continuations to the queue with the URL
+    /// `continuations`. The planner is for the dry run.
     pub fn new(planner: GrantPlanner, ports: &Ports, outbox: Outbox, continuations: String) -> Self {
         let ctx = planner.context().clone();
         Self {
@@ -126,12 +128,12 @@ impl Backfill {
         }
     }
 
-    /// What it shares with the other workers.
+    /// The context that it shares with the other workers.
     pub fn context(&self) -> &Context {
         &self.ctx
     }
 
-    /// Begins a backfill or goes on with one, until `deadline_ms`, epoch milliseconds.
+    /// Starts or continues a backfill, until `deadline_ms`, in epoch milliseconds.
     ///
     /// # Errors
     ///
@@ -147,7 +149,7 @@ impl Backfill {
         Ok(report)
     }
 
-    /// A sweep has nobody who reads its answer, so the logs say it too.
+    /// Logs the report. Nobody reads the response of a sweep, so the log has to contain the same.
     fn log_report(&self, report: &BackfillReport) {
         for LeftOut { account, reason } in &report.left_out {
             let line = LogEntry::about(Some(*account), "backfill", &report.run_id, Outcome::Ignored, reason);

@@ -1,4 +1,4 @@
-//! Queueing a run's accounts, as far as time allows.
+//! Queueing a run's accounts until time runs out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,16 +12,16 @@ use futures::future::join_all;
 use super::{Backfill, BackfillCommand, BackfillError, BackfillReport};
 use crate::ports::{AwsResult, Outgoing};
 
-/// Requests sent at once: the most messages one SendMessageBatch takes (SQS API reference).
+/// Requests sent at once: the most messages that one SendMessageBatch accepts (SQS API reference).
 const BATCH: usize = 10;
 
-/// The reason in requests of a run that was given none.
+/// The reason in requests of a run without one.
 const NO_REASON: &str = "backfill";
 
-/// What comes before the first account.
+/// The work before the first account, for the error message.
 const PREPARING: &str = "listing the organization and reading the grants";
 
-/// What all requests of a run have in common.
+/// The properties that all requests of a run share.
 struct Run<'a> {
     id: &'a str,
     reason: &'a str,
@@ -75,7 +75,7 @@ impl Backfill {
         let (sent, remaining) = due.split_at(sent);
         let continues_after = match (sent.last(), remaining.is_empty()) {
             (_, true) => None,
-            (None, false) => return Err(BackfillError::OutOfTime("queuing the accounts")),
+            (None, false) => return Err(BackfillError::OutOfTime("queueing the accounts")),
             (Some(after), false) => {
                 let (request, run_id, after) = (request.clone(), run_id.to_owned(), *after);
                 let continuation = Message::Backfill(BackfillContinuation { request, run_id, after });
@@ -100,13 +100,13 @@ impl Backfill {
     async fn ask_for_sync(&self, reason: &str, run_id: &str) -> Result<(), BackfillError> {
         let (reason, run) = (reason.to_owned(), Some(run_id.to_owned()));
         let sync = SyncRequest { reason, run_id: run, allow_mass_revocation: false };
-        // A run that is begun again within five minutes does not make the onboarder compare again.
+        // The run id is the deduplication id, so a run that is started again within five minutes causes no second sync.
         let sent = self.outbox.grant(Message::Sync(sync).to_json(), run_id.to_owned()).await;
         sent.map_err(BackfillError::Grants)
     }
 
-    /// Sends batch after batch until time runs out. Returns how many accounts were sent; a batch that time cut off
-    /// counts as not sent.
+    /// Sends batch after batch until time runs out. Returns how many accounts were sent. A batch that was cut off counts
+    /// as not sent.
     async fn send_requests(&self, run: &Run<'_>, due: &[AccountId], deadline_ms: u64) -> AwsResult<usize> {
         let mut sent = 0;
         for batch in due.chunks(BATCH) {
@@ -119,8 +119,8 @@ impl Backfill {
         Ok(sent)
     }
 
-    /// Where accounts are granted, asked once per Region. A Region that cannot be read is told of and left out: the
-    /// enroller looks there itself, and the other Regions must not wait for it.
+    /// The shard assignments of each Region, read once for all accounts. A Region that cannot be read is logged and left
+    /// out: the enroller reads it itself, and the other Regions must not wait for it.
     async fn assignments_of(&self, regions: &BTreeSet<Region>) -> BTreeMap<Region, ShardAssignments> {
         let asked = regions.iter().map(async |region| (region, self.assignments.region_grants(region).await));
         let mut assignments = BTreeMap::new();

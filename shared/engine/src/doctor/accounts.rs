@@ -1,4 +1,4 @@
-//! The accounts: roles, Regions, rules, trails and quotas. The management account has rules and a trail of its own.
+//! Checks of the accounts: roles, Regions, rules, trails and quotas. The management account has its own rules and trail.
 
 use std::collections::BTreeSet;
 
@@ -20,14 +20,14 @@ use serde_json::Value;
 use super::Checker;
 use crate::ports::AwsResult;
 
-/// The bus that AWS services send to.
+/// The event bus that AWS services send to.
 const DEFAULT_BUS: &str = "default";
 
-/// The inline policy of the filter role in the templates.
+/// Name of the filter role's inline policy in the templates.
 const FILTER_ROLE_POLICY: &str = "Deliver";
 
 impl Checker<'_> {
-    /// The management account, where alone accounts that come and go are told of.
+    /// Checks the management account, the only one that receives events about accounts that join and leave.
     pub(super) async fn management(&self, management: Option<AccountId>) -> Vec<Check> {
         let (Some(account), Some(region)) = (management, self.organizations_region()) else { return Vec::new() };
         if let Err(error) = self.doctor.ports.sessions.assume(account).await {
@@ -47,7 +47,7 @@ impl Checker<'_> {
         vec![rules, trail]
     }
 
-    /// Each of these accounts, several at once.
+    /// Checks each of these accounts, several at a time.
     pub(super) async fn accounts(&self, accounts: &[AccountId]) -> Vec<Check> {
         let concurrency = self.doctor.ctx.settings.max_concurrency.max(1);
         let checks: Vec<Vec<Check>> =
@@ -109,9 +109,9 @@ impl Checker<'_> {
         ]
     }
 
-    /// Whether rules of the default bus send what is needed to the central account's bus of the same Region. From the
-    /// central account itself they send it straight home, because EventBridge does not pass an event through three buses
-    /// of one account (user guide, "Sending and receiving events between AWS accounts").
+    /// Whether rules of the default bus send the required events to the central account's bus in the same Region. In the
+    /// central account itself they send them directly to the home Region, because EventBridge does not pass an event
+    /// through three buses of one account (user guide, "Sending and receiving events between AWS accounts").
     async fn forwarded(&self, id: CheckId, at: &AccountRegion, needed: &[RequiredEvent], remedy: &str) -> Check {
         let settings = &self.doctor.ctx.settings;
         let own = at.account == settings.central_account;
@@ -120,7 +120,7 @@ impl Checker<'_> {
         answered(id, &rules, |rules| check_route(rules, needed, &target, remedy)).at(at)
     }
 
-    /// Asks trail after trail until one is logging.
+    /// Checks that a trail is logging. It asks about one trail after the other until one is.
     async fn trail(&self, id: CheckId, at: &AccountRegion) -> Check {
         let trails = match self.doctor.facts.trails.trails(at).await {
             Ok(trails) => trails,
@@ -151,7 +151,7 @@ impl Checker<'_> {
         self.service_role(CheckId::DeliveryRole, account, name, &wanted, settings.delivery_role_maker).await
     }
 
-    /// Only where filters need it.
+    /// Checks the filter role. It is needed only if the organization is granted.
     async fn filter_role(&self, account: AccountId) -> Option<Check> {
         let settings = &self.doctor.ctx.settings;
         match settings.grant_mode {
@@ -189,7 +189,7 @@ impl Checker<'_> {
     }
 }
 
-/// A check of an answer, or of its absence.
+/// A check of the facts, or one that could not be made because reading them failed.
 fn answered<T>(id: CheckId, answer: &AwsResult<T>, check: impl FnOnce(&T) -> CheckResult) -> Check {
     match answer {
         Ok(found) => Check::new(id, check(found)),

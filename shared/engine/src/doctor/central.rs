@@ -1,4 +1,4 @@
-//! The central account: destinations and grants, buses and rules, queues.
+//! Checks of the central account: destinations and grants, buses and rules, queues.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ use crate::ports::AwsResult;
 const STACKS: &str = "update the central stacks, which create the buses, rules and queues";
 
 impl Checker<'_> {
-    /// Destinations, their policies and grants, in every enrolled Region. `in_scope` is absent where the accounts
+    /// Checks the destinations, their policies and grants in every enrolled Region. `in_scope` is absent if the accounts
     /// could not be listed.
     pub(super) async fn destinations(&self, in_scope: Option<&BTreeSet<AccountId>>) -> Vec<Check> {
         let regions = &self.doctor.ctx.settings.regions;
@@ -62,7 +62,7 @@ impl Checker<'_> {
         checks
     }
 
-    /// Buses of the central account and the rules on them, in every Region where events come in.
+    /// Checks the central account's buses and their rules, in every Region where events arrive.
     pub(super) async fn events(&self, management: Option<AccountId>) -> Vec<Check> {
         let settings = &self.doctor.ctx.settings;
         let mut regions: BTreeSet<Region> = settings.regions.clone();
@@ -85,7 +85,7 @@ impl Checker<'_> {
         };
         let result = check_bus(&bus, &settings.organization_id, settings.central_account);
         let mut checks = vec![Check::new(CheckId::Bus, result).within(region)];
-        // Rules are for events of any account; that of the caller stands for all.
+        // Rules match events of any account, so events of the caller's account represent them all.
         let of_members = || member_events(settings, &at);
         let of_accounts = || {
             let account = management.unwrap_or(at.account);
@@ -116,7 +116,8 @@ impl Checker<'_> {
         checks
     }
 
-    /// Where the queue is not known, which its own check says, there is nothing to be said about the way to it.
+    /// Checks the rules of a bus that send events to `target`. Without a target, its queue is not set; the queue's own
+    /// check reports that.
     async fn route(
         &self,
         at: &AccountRegion,
@@ -132,7 +133,7 @@ impl Checker<'_> {
         Some(check.within(&at.region).about(format!("to {name}")))
     }
 
-    /// The functions' queues and their dead-letter queues.
+    /// Checks the functions' queues and their dead-letter queues.
     pub(super) async fn queues(&self, accounts: usize) -> Vec<Check> {
         let settings = &self.doctor.ctx.settings;
         let queues = [
@@ -169,7 +170,7 @@ impl Checker<'_> {
         checks
     }
 
-    /// The queue, or the check that says why there is none.
+    /// The facts about a queue, or the check that reports why there are none.
     async fn queue_facts(&self, id: CheckId, url: &str) -> (Option<Check>, Option<QueueFacts>) {
         let check = match self.doctor.facts.queues.queue(url).await {
             Ok(Some(queue)) => return (None, Some(queue)),

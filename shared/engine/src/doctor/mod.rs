@@ -1,11 +1,13 @@
-//! Examining a live installation: asks AWS, lets [`enroller_core::doctor`] judge, changes nothing.
+//! Checking a live installation. The doctor reads facts from AWS, [`enroller_core::doctor`] evaluates them, and nothing
+//! is changed.
 //!
 //! # Guarantees
 //!
-//! No check keeps another from being made: a call that fails becomes a check that could not be made, with account,
-//! Region, cause and request id. Two things end it early, because whatever came after would be about something else:
-//! a caller of another account ends the whole options, and an account whose role cannot be taken on is not looked
-//! at further.
+//! No check prevents another. If a call fails, its check has the status unknown, with account, Region, cause and
+//! request id. Two results end checks early, because later ones would say nothing about this installation:
+//!
+//! - A caller from another account ends the whole run.
+//! - An account whose member role cannot be assumed gets no further checks.
 
 mod accounts;
 mod central;
@@ -25,25 +27,25 @@ use crate::ports::Ports;
 
 pub use ports::DoctorPorts;
 
-/// The bus that the templates make in the central account.
+/// Name of the event bus that the templates create in the central account.
 pub const BUS: &str = "vpc-flow-logs-enroller";
 
-/// How many accounts are looked at unless somebody wants more.
+/// How many accounts are checked by default.
 pub const SAMPLE: usize = 5;
 
-/// Which of the accounts in scope are looked at.
+/// The accounts in scope to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sample {
-    /// So many, spread evenly over all.
+    /// At most this many, spread evenly over all.
     Accounts(usize),
-    /// Every one.
+    /// All of them.
     All,
 }
 
-/// What is looked at, and how far.
+/// The options of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoctorOptions {
-    /// The accounts.
+    /// The accounts to check.
     pub sample: Sample,
     /// Name of the central account's bus.
     pub bus: String,
@@ -55,7 +57,7 @@ impl Default for DoctorOptions {
     }
 }
 
-/// Checks a live installation: reads only.
+/// Checks a live installation. It only reads.
 pub struct Doctor {
     ctx: Context,
     ports: Ports,
@@ -63,19 +65,19 @@ pub struct Doctor {
     assignments: Assignments,
 }
 
-/// What all checks of a run share.
+/// The state that all checks of a run share.
 struct Checker<'a> {
     doctor: &'a Doctor,
     bus: &'a str,
 }
 
 impl Doctor {
-    /// A doctor that asks through these ports.
+    /// Creates a doctor that reads through these ports.
     pub fn new(ctx: Context, ports: &Ports, facts: DoctorPorts) -> Self {
         Self { assignments: Assignments::new(ctx.clone(), ports), ports: ports.clone(), facts, ctx }
     }
 
-    /// Makes all checks, `max_concurrency` accounts at once.
+    /// Makes all checks, with at most `max_concurrency` accounts at a time.
     pub async fn check(&self, options: &DoctorOptions) -> DoctorReport {
         let checker = Checker { doctor: self, bus: &options.bus };
         let caller = match self.facts.identity.caller().await {
@@ -133,13 +135,13 @@ impl Checker<'_> {
         format!("arn:{}:events:{region}:{central}:event-bus/{}", region.partition(), self.bus)
     }
 
-    /// The Region in which Organizations tells of accounts.
+    /// The Region where Organizations publishes account events.
     fn organizations_region(&self) -> Option<Region> {
         self.doctor.ctx.settings.partition().organizations_region().parse().ok()
     }
 }
 
-/// So many of all, at even distances: accounts made one after the other often share what is wrong with them.
+/// The sampled accounts, at even distances. Accounts created one after the other often have the same problem.
 fn spread(accounts: &[AccountId], sample: Sample) -> Vec<AccountId> {
     let wanted = match sample {
         Sample::All => accounts.len(),
