@@ -20,7 +20,7 @@ pub const FRESH_MS: u64 = 300_000;
 
 /// The shortest time between two reads for accounts without an assignment, in milliseconds. A flood of events from
 /// accounts without a grant must not use up the central account's request rate.
-const ASK_AGAIN_MS: u64 = 2_000;
+const READ_AGAIN_MS: u64 = 2_000;
 
 struct Known {
     at_ms: u64,
@@ -73,7 +73,7 @@ impl Assignments {
         if let Some(known) = &*known {
             let age = now_ms.saturating_sub(known.at_ms);
             let name = known.assignments.get(&account);
-            if age < FRESH_MS && (name.is_some() || age < ASK_AGAIN_MS) {
+            if age < FRESH_MS && (name.is_some() || age < READ_AGAIN_MS) {
                 return Ok(name.cloned());
             }
         }

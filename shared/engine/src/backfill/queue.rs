@@ -31,8 +31,10 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn enroll(&self, account: AccountId) -> EnrollmentRequest {
-        let assigned =
-            self.assignments.iter().filter_map(|(region, it)| Some((region.clone(), it.get(&account)?.clone())));
+        let assigned = self
+            .assignments
+            .iter()
+            .filter_map(|(region, shards)| Some((region.clone(), shards.get(&account)?.clone())));
         EnrollmentRequest {
             account,
             regions: self.regions.iter().cloned().collect(),
@@ -58,19 +60,19 @@ impl Backfill {
         let reason = if request.reason.is_empty() { NO_REASON } else { &request.reason };
         let (Selection { chosen, left_out, notes }, after) = match command {
             BackfillCommand::Begin { .. } => {
-                let asked = self.ctx.within(deadline_ms, self.ask_for_sync(reason, run_id)).await;
-                asked.ok_or(BackfillError::OutOfTime(PREPARING))??;
+                let sync_request = self.ctx.within(deadline_ms, self.request_sync(reason, run_id)).await;
+                sync_request.ok_or(BackfillError::OutOfTime(PREPARING))??;
                 (selection, None)
             }
-            BackfillCommand::Continue(it) => {
-                (Selection { chosen: selection.chosen, ..Selection::default() }, Some(it.after))
+            BackfillCommand::Continue(continuation) => {
+                (Selection { chosen: selection.chosen, ..Selection::default() }, Some(continuation.after))
             }
         };
         let regions = request.regions(settings);
         let assignments = self.ctx.within(deadline_ms, self.assignments_of(regions)).await;
         let assignments = assignments.ok_or(BackfillError::OutOfTime(PREPARING))?;
         let run = Run { id: run_id, reason, regions, assignments };
-        let due: Vec<AccountId> = chosen.iter().map(|it| it.id).filter(|id| Some(*id) > after).collect();
+        let due: Vec<AccountId> = chosen.iter().map(|account| account.id).filter(|id| Some(*id) > after).collect();
         let sent = self.send_requests(&run, &due, deadline_ms).await?;
         let (sent, remaining) = due.split_at(sent);
         let continues_after = match (sent.last(), remaining.is_empty()) {
@@ -97,7 +99,7 @@ impl Backfill {
         })
     }
 
-    async fn ask_for_sync(&self, reason: &str, run_id: &str) -> Result<(), BackfillError> {
+    async fn request_sync(&self, reason: &str, run_id: &str) -> Result<(), BackfillError> {
         let (reason, run) = (reason.to_owned(), Some(run_id.to_owned()));
         let sync = SyncRequest { reason, run_id: run, allow_mass_revocation: false };
         // The run id is the deduplication id, so a run that is started again within five minutes causes no second sync.
@@ -122,9 +124,9 @@ impl Backfill {
     /// The shard assignments of each Region, read once for all accounts. A Region that cannot be read is logged and left
     /// out: the enroller reads it itself, and the other Regions must not wait for it.
     async fn assignments_of(&self, regions: &BTreeSet<Region>) -> BTreeMap<Region, ShardAssignments> {
-        let asked = regions.iter().map(async |region| (region, self.assignments.region_grants(region).await));
+        let reads = regions.iter().map(async |region| (region, self.assignments.region_grants(region).await));
         let mut assignments = BTreeMap::new();
-        for (region, grants) in join_all(asked).await {
+        for (region, grants) in join_all(reads).await {
             match grants {
                 Ok(grants) => {
                     assignments.insert(region.clone(), grants.assignments(self.ctx.settings.granted_organization()));

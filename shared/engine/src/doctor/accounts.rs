@@ -126,16 +126,16 @@ impl Checker<'_> {
             Ok(trails) => trails,
             Err(error) => return Check::could_not_look(id, &error).at(at),
         };
-        let mut unseen: Option<AwsError> = None;
+        let mut last_error: Option<AwsError> = None;
         for trail in &trails {
             match self.doctor.facts.trails.is_logging(at, &trail.arn).await {
                 Ok(true) => return Check::new(id, check_trails(&trails, Some(trail), None)).at(at),
                 Ok(false) => {}
-                Err(error) => unseen = Some(error),
+                Err(error) => last_error = Some(error),
             }
         }
-        let check = Check::new(id, check_trails(&trails, None, unseen.as_ref())).at(at);
-        Check { request_id: unseen.and_then(|error| error.request_id), ..check }
+        let check = Check::new(id, check_trails(&trails, None, last_error.as_ref())).at(at);
+        Check { request_id: last_error.and_then(|error| error.request_id), ..check }
     }
 
     async fn delivery_role(&self, account: AccountId) -> Check {

@@ -243,7 +243,7 @@ impl<'a> AccountRegionRun<'a> {
         Flow::Settled
     }
 
-    /// Deletes flow logs with one call. If AWS rejects the whole call because one id is gone, it makes one call for each.
+    /// Deletes flow logs with one call. If AWS rejects the whole call because one id is gone, it makes one call per id.
     async fn delete_chunk(&self, ids: &[FlowLogId]) -> Vec<(FlowLogId, AwsResult<()>)> {
         let ec2 = &self.enroller.ec2;
         let error = match ec2.delete_flow_logs(&self.at, ids).await {

@@ -19,7 +19,7 @@ use crate::ports::{AwsResult, Queues, RegionDestinations};
 use crate::reconcile_error::ReconcileError;
 
 /// Requests for the same account's grant within this many milliseconds count as one.
-const ASK_ONCE_MS: u64 = 20_000;
+const GRANT_REQUEST_WINDOW_MS: u64 = 20_000;
 
 /// How often a message about a VPC that EC2 does not list comes back before the VPC counts as deleted. EC2 is eventually
 /// consistent within seconds.
@@ -37,7 +37,7 @@ struct Unit {
 
 impl Enroller {
     /// Reconciles until `deadline_ms`, in epoch milliseconds. No change is started after that. A call that is still
-    /// pending is dropped. That is safe, because the next run observes the state anew.
+    /// pending is dropped. That is safe, because the next run observes the current state.
     pub async fn reconcile_until(&self, work: &AccountWork, deadline_ms: u64) -> AccountReport {
         let report = self.ctx.within(deadline_ms, self.reconcile(work, deadline_ms)).await;
         report.unwrap_or_else(|| AccountReport::out_of_time(work))
@@ -119,7 +119,7 @@ impl EnrollmentQueue {
         account.measure(unit.since_ms, self.ctx.clock.now_ms(), metrics);
         report.changes += account.changes();
         if account.needs_grant()
-            && let Err(error) = self.ask_for_grant(unit.work.account).await
+            && let Err(error) = self.request_grant(unit.work.account).await
         {
             let line = LogEntry::about(None, "ask-onboarder", "grants queue", Outcome::Failed, "");
             report.decisions.push(line.failed_with(&error));
@@ -134,11 +134,11 @@ impl EnrollmentQueue {
         report.decisions.extend(account.account_regions.into_iter().flat_map(|report| report.decisions));
     }
 
-    /// Asks the granter for an account's grant.
-    async fn ask_for_grant(&self, account: AccountId) -> AwsResult<()> {
+    /// Sends the granter a request for an account's grant.
+    async fn request_grant(&self, account: AccountId) -> AwsResult<()> {
         let reason = "an enrollment is waiting for the account's grant".to_owned();
         // Many VPCs of a new account need the same grant, so SQS drops the duplicates. A later request must not be dropped.
-        let deduplication_id = format!("{account}-{}", self.ctx.clock.now_ms() / ASK_ONCE_MS);
+        let deduplication_id = format!("{account}-{}", self.ctx.clock.now_ms() / GRANT_REQUEST_WINDOW_MS);
         self.outbox.grant(Message::Grant(GrantRequest { account, reason }).to_json(), deduplication_id).await
     }
 }

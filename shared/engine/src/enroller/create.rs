@@ -133,8 +133,8 @@ impl AccountRegionRun<'_> {
         self.fail("create-flow-log", vpc.as_str(), error);
     }
 
-    /// Creates flow logs with one call. If AWS rejects the whole call for what may be one VPC's fault, it makes one call for
-    /// each VPC.
+    /// Creates flow logs with one call. If AWS rejects the whole call for what may be one VPC's fault, it makes one call per
+    /// VPC.
     async fn create_each(&self, spec: &FlowLogSpec, vpcs: &[VpcId]) -> Vec<(VpcId, AwsResult<FlowLogId>)> {
         if vpcs.is_empty() {
             return Vec::new();
