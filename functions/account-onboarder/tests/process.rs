@@ -5,7 +5,7 @@
 use enroller_lab::audit::audit;
 use enroller_lab::container::{Host, LITTLE_MS, NO_BATCH, PLENTY_MS, Program};
 use enroller_lab::install::{ENROLLMENTS, GRANTS};
-use enroller_sim::{FaultKind, FaultRule, NewAccount, Refusal, Service};
+use enroller_sim::{ApiError, FaultKind, FaultRule, NewAccount, Service};
 
 const REGIONS: [&str; 2] = ["eu-west-1", "us-east-1"];
 const ONBOARDER: Program = Program { function: "account-onboarder", path: env!("CARGO_BIN_EXE_account-onboarder") };
@@ -60,7 +60,7 @@ async fn a_malformed_message_comes_back_alone_and_a_failed_write_brings_back_the
     let mut container = host.start(ONBOARDER).await.unwrap();
     let account = new_account(&host);
     host.lab.send(GRANTS, "no JSON").await.unwrap();
-    let denied = Refusal::new(400, "AccessDeniedException", "explicit deny");
+    let denied = ApiError::new(400, "AccessDeniedException", "explicit deny");
     let writes = FaultRule::new(FaultKind::ErrorBefore(denied)).on(Service::Logs, "PutDestinationPolicy");
     host.lab.sim.arm(writes.within(REGIONS[1]));
     let both = host.deliver(GRANTS, &mut container, PLENTY_MS).await.unwrap();

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use enroller_lab::container::{Host, LITTLE_MS, PLENTY_MS, Program};
 use enroller_lab::install::{BACKFILL, ENROLLMENTS, GRANTS};
-use enroller_sim::{FaultKind, FaultRule, Service, Strike};
+use enroller_sim::{FaultKind, FaultRule, Service, When};
 use serde_json::{Value, json};
 
 /// More than one SendMessageBatch takes, which is ten.
@@ -31,7 +31,7 @@ fn queued(host: &Host) -> Vec<String> {
 /// The second batch of requests, which are the only messages of the home Region's functions sent in batches of ten.
 fn at_the_second_batch(kind: FaultKind) -> FaultRule {
     // The first SendMessageBatch asks the onboarder.
-    FaultRule::new(kind).on(Service::Sqs, "SendMessageBatch").at(Strike::Nth(3))
+    FaultRule::new(kind).on(Service::Sqs, "SendMessageBatch").at(When::Nth(3))
 }
 
 #[tokio::test]

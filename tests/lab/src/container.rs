@@ -14,7 +14,7 @@ use enroller_core::metrics::Metrics;
 use enroller_core::settings::environment_name;
 use enroller_engine::granter::GrantSync;
 use enroller_sim::sqs::QueueError;
-use enroller_sim::sqs_queue::ReceivedMessage;
+use enroller_sim::sqs::ReceivedMessage;
 use enroller_sim::{Credentials, SimBuilder, server};
 use serde_json::Value;
 use tokio::net::TcpListener;

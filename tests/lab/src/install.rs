@@ -8,7 +8,7 @@ use enroller_sim::Sim;
 use enroller_sim::cloudtrail::{StackStatus, stack_status};
 use enroller_sim::events::{BusId, RuleError, RuleSettings, Target, create_bus, put_bus_policy};
 use enroller_sim::sqs::QueueError;
-use enroller_sim::sqs_queue::{QueueSettings, Redrive};
+use enroller_sim::sqs::{QueueSettings, Redrive};
 use serde_json::json;
 
 use crate::templates::{Part, PatternRule, Place, QueueResource, RuleTarget, Stack, TemplateError};

@@ -2,7 +2,7 @@
 
 use enroller_sim::Sim;
 use enroller_sim::sqs::QueueError;
-use enroller_sim::sqs_queue::ReceivedMessage;
+use enroller_sim::sqs::ReceivedMessage;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use enroller_sim::iam_policy::{statement_name, statements, strings};
+use enroller_sim::policy_language::{statement_name, statements, strings};
 use serde_json::{Value, json};
 
 /// An action or a resource that a statement of a role's inline policy lacks.

@@ -10,7 +10,7 @@ use std::task::Poll;
 use enroller_core::settings::GrantMode;
 use enroller_lab::Lab;
 use enroller_sim::traffic::TrafficReport;
-use enroller_sim::{CallRecord, FaultKind, FaultRule, Refusal, Strike};
+use enroller_sim::{ApiError, CallRecord, FaultKind, FaultRule, When};
 use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 
@@ -75,7 +75,7 @@ impl Fault {
     pub const RETRIED: [Self; 3] = [Self::Throttle, Self::TimeoutBefore, Self::TimeoutAfter];
 
     fn kind(self) -> FaultKind {
-        let error = || Refusal::new(500, "InternalFailure", "An internal error has occurred");
+        let error = || ApiError::new(500, "InternalFailure", "An internal error has occurred");
         match self {
             Self::ErrorBefore => FaultKind::ErrorBefore(error()),
             Self::ErrorAfter => FaultKind::ErrorAfter(error()),
@@ -85,16 +85,16 @@ impl Fault {
             Self::TimeoutAfter => FaultKind::TimeoutAfter,
             Self::Crash => FaultKind::HangAfter,
             // The codes of AWS differ by service, and mean the same to the enroller.
-            Self::Denied => FaultKind::ErrorBefore(Refusal::new(403, "AccessDeniedException", "not authorized")),
-            Self::Invalid => FaultKind::ErrorBefore(Refusal::new(400, "InvalidParameterException", "it is invalid")),
+            Self::Denied => FaultKind::ErrorBefore(ApiError::new(403, "AccessDeniedException", "not authorized")),
+            Self::Invalid => FaultKind::ErrorBefore(ApiError::new(400, "InvalidParameterException", "it is invalid")),
         }
     }
 
     /// Arms it for the call of this sequence number. A process that is gone makes no further call.
     pub fn arm(self, lab: &Lab, sequence: u64) {
-        lab.sim.arm(FaultRule::new(self.kind()).at(Strike::Sequence(sequence)));
+        lab.sim.arm(FaultRule::new(self.kind()).at(When::Sequence(sequence)));
         if self == Self::Crash {
-            lab.sim.arm(FaultRule::new(FaultKind::HangBefore).at(Strike::After(sequence)));
+            lab.sim.arm(FaultRule::new(FaultKind::HangBefore).at(When::After(sequence)));
         }
     }
 }

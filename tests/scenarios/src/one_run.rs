@@ -3,7 +3,7 @@
 use enroller_engine::ports::Outgoing;
 use enroller_lab::Lab;
 use enroller_sim::events::DeliverySettings;
-use enroller_sim::{FaultKind, FaultRule, NewAccount, Refusal, Service, Strike};
+use enroller_sim::{ApiError, FaultKind, FaultRule, NewAccount, Service, When};
 use serde_json::{Value, json};
 
 use crate::{DAY_MS, with_settings};
@@ -61,8 +61,8 @@ pub fn lose_events(lab: &Lab) {
 
 /// A refusal of the first such call, before any effect.
 pub fn refuse_once(lab: &Lab, service: Service, operation: &str, code: &str) {
-    let refusal = FaultKind::ErrorBefore(Refusal::new(400, code, "refused by the test"));
-    lab.sim.arm(FaultRule::new(refusal).on(service, operation).at(Strike::First(1)));
+    let refusal = FaultKind::ErrorBefore(ApiError::new(400, code, "refused by the test"));
+    lab.sim.arm(FaultRule::new(refusal).on(service, operation).at(When::First(1)));
 }
 
 fn request(lab: &Lab, account: &str) -> Value {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use enroller_lab::templates::RoleResource;
 use enroller_lab::{Element, Lab, Withheld};
 use enroller_sim::iam::{Denial, Use};
-use enroller_sim::iam_policy::{statement_name, statements, strings};
+use enroller_sim::policy_language::{statement_name, statements, strings};
 use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 

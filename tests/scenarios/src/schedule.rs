@@ -9,7 +9,7 @@ use enroller_lab::Lab;
 use enroller_sim::events::DeliverySettings;
 use enroller_sim::logs::Destination;
 use enroller_sim::traffic::{Loss, VpcTraffic};
-use enroller_sim::{FaultKind, FaultRule, Service, Strike, TwinRule};
+use enroller_sim::{FaultKind, FaultRule, Service, TwinRule, When};
 use serde_json::Value;
 
 use crate::matrix::{Fault, start_anew, sweep, unless_it_dies, watch_records};
@@ -141,7 +141,7 @@ impl Play {
                     told.extend(taken.map(|it| (it.arn.clone(), sid.clone())));
                 }
             }));
-            let strike = Strike::Nth(self.rng.u64(1..=2));
+            let strike = When::Nth(self.rng.u64(1..=2));
             self.lab.sim.arm(FaultRule::new(hook).on(Service::Sqs, "SendMessageBatch").at(strike));
         }
         added

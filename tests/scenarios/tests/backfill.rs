@@ -8,7 +8,7 @@ use enroller_core::ids::AccountId;
 use enroller_core::message::{EnrollmentRequest, Message};
 use enroller_lab::Lab;
 use enroller_sim::organizations::AccountState;
-use enroller_sim::{FaultKind, FaultRule, LimitClock, Refusal, Service, Strike};
+use enroller_sim::{ApiError, FaultKind, FaultRule, LimitClock, Service, When};
 use enroller_tests::{DAY_MS, calls_since, count, look, organization, with_settings};
 use serde_json::{Value, json};
 
@@ -51,11 +51,11 @@ fn sent(lab: &Lab, from: usize) -> usize {
 /// Lets `seconds` pass in each of the first `times` calls of an operation.
 fn slow(lab: &Lab, service: Service, operation: &str, seconds: u64, times: u64) {
     let pass = FaultKind::HookBefore(Arc::new(move |world, _| world.advance_clock(seconds * 1000)));
-    lab.sim.arm(FaultRule::new(pass).on(service, operation).at(Strike::First(times)));
+    lab.sim.arm(FaultRule::new(pass).on(service, operation).at(When::First(times)));
 }
 
-fn failing(lab: &Lab, service: Service, operation: &str, code: &str, strike: Strike) {
-    let refusal = FaultKind::ErrorBefore(Refusal::new(400, code, "refused by the test"));
+fn failing(lab: &Lab, service: Service, operation: &str, code: &str, strike: When) {
+    let refusal = FaultKind::ErrorBefore(ApiError::new(400, code, "refused by the test"));
     lab.sim.arm(FaultRule::new(refusal).on(service, operation).at(strike));
 }
 
@@ -243,7 +243,7 @@ async fn a_run_that_gets_nowhere_fails_instead_of_going_on_for_ever() {
 async fn after_a_crash_in_the_middle_the_message_comes_back_and_nothing_is_lost() {
     let lab = enrolled(35, &[IRELAND]).await;
     let members = lab.sim.members();
-    failing(&lab, Service::Sqs, "SendMessageBatch", "AccessDenied", Strike::Nth(4));
+    failing(&lab, Service::Sqs, "SendMessageBatch", "AccessDenied", When::Nth(4));
     lab.send("backfill", &json!({"reason": "by queue"}).to_string()).await.unwrap();
     assert!(lab.step_backfill().await.unwrap());
     assert_eq!(queued_accounts(&lab), members[..10], "the sender, the onboarder's question, one batch, then the crash");
@@ -266,7 +266,7 @@ async fn a_dry_run_counts_what_would_be_done_and_does_nothing() {
     lab.deploy_members().unwrap();
     let members = lab.sim.members();
     lab.sim.with(|world| world.set_account_state(&members[4], AccountState::Suspended)).unwrap();
-    failing(&lab, Service::Sts, "AssumeRole", "AccessDenied", Strike::Nth(2));
+    failing(&lab, Service::Sts, "AssumeRole", "AccessDenied", When::Nth(2));
     let from = lab.sim.calls().len();
     let answer = lab.sweep(json!({"dry_run": true, "regions": [IRELAND]})).await.unwrap();
     let calls = &lab.sim.calls()[from..];
@@ -318,7 +318,7 @@ async fn a_dry_run_that_runs_out_of_time_says_how_many_accounts_it_did_not_look_
 #[tokio::test]
 async fn throttling_by_organizations_is_waited_out() {
     let lab = enrolled(90, &[IRELAND]).await;
-    lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(Strike::First(3)));
+    lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(When::First(3)));
     let from = lab.sim.calls().len();
     lab.sweep(json!({})).await.unwrap();
     let refused = calls_since(&lab, from)
@@ -344,17 +344,17 @@ async fn an_organization_larger_than_the_burst_is_listed_in_spite_of_the_rate_li
 async fn a_listing_that_fails_on_its_second_page_queues_and_revokes_nobody() {
     let lab = enrolled(45, &[IRELAND]).await;
     let from = lab.sim.calls().len();
-    failing(&lab, Service::Organizations, "ListAccounts", "AccessDeniedException", Strike::Nth(2));
+    failing(&lab, Service::Organizations, "ListAccounts", "AccessDeniedException", When::Nth(2));
     let error = format!("{:#}", anyhow::Error::from(lab.sweep(json!({})).await.unwrap_err()));
     assert!(error.contains("ListAccounts"), "{error}");
     assert_eq!((queued(&lab).len(), syncs(&lab)), (0, 0), "part of the organization looks like all of it");
 
     lab.sim.with(|world| world.faults.clear());
-    failing(&lab, Service::Organizations, "ListAccounts", "AccessDeniedException", Strike::Nth(2));
+    failing(&lab, Service::Organizations, "ListAccounts", "AccessDeniedException", When::Nth(2));
     lab.sweep(json!({"dry_run": true})).await.unwrap_err();
 
     lab.sim.with(|world| world.faults.clear());
-    failing(&lab, Service::Organizations, "ListAccounts", "AccessDeniedException", Strike::Nth(2));
+    failing(&lab, Service::Organizations, "ListAccounts", "AccessDeniedException", When::Nth(2));
     lab.sim.advance(120_000);
     let sync = json!({"kind": "sync-request", "version": 1, "reason": "test"});
     let answer = lab.onboard(lab.invocation(sync)).await.unwrap();

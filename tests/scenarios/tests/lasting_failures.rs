@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use enroller_lab::Lab;
-use enroller_sim::{FaultKind, FaultRule, NewAccount, Refusal, Service};
+use enroller_sim::{ApiError, FaultKind, FaultRule, NewAccount, Service};
 use enroller_tests::{DAY_MS, look, organization};
 
 const IRELAND: &str = "eu-west-1";
@@ -14,7 +14,7 @@ async fn joining_in_vain(count: usize) -> Lab {
     let lab = organization(3, &[IRELAND], 1);
     lab.deploy_members().unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    let denied = Refusal::new(400, "AccessDeniedException", "not authorized to perform: iam:PassRole");
+    let denied = ApiError::new(400, "AccessDeniedException", "not authorized to perform: iam:PassRole");
     let denial = FaultRule::new(FaultKind::ErrorBefore(denied)).on(Service::Logs, "PutDestinationPolicy");
     lab.sim.with(|world| world.faults.arm(denial));
     for number in 0..count {

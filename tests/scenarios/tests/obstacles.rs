@@ -11,7 +11,7 @@ use enroller_core::metrics::Metric;
 use enroller_lab::people::Person;
 use enroller_lab::{As, Lab, sdk_config};
 use enroller_sim::events::DeliverySettings;
-use enroller_sim::{FaultKind, FaultRule, Refusal, Service, Strike, TwinRule};
+use enroller_sim::{ApiError, FaultKind, FaultRule, Service, TwinRule, When};
 use enroller_tests::one_run::{IRELAND, at_rest, at_rest_in, enroll, lose_events, newcomer, refuse_once, somebody};
 use enroller_tests::state::{difference, others};
 use enroller_tests::{DAY_MS, calls_since, count, look, with_settings};
@@ -251,7 +251,7 @@ async fn a_log_group_that_is_deleted_while_its_retention_is_put_back_is_made_aga
     let delete = FaultKind::HookBefore(Arc::new(move |world, _| {
         world.delete_log_group(&theirs, IRELAND, &name).unwrap();
     }));
-    lab.sim.arm(FaultRule::new(delete).on(Service::Logs, "PutRetentionPolicy").at(Strike::First(1)));
+    lab.sim.arm(FaultRule::new(delete).on(Service::Logs, "PutRetentionPolicy").at(When::First(1)));
     assert_eq!(enroll(&lab, &account).await, json!([]));
     let filters = lab.sim.with(|world| world.logs.group(&account, IRELAND, &group).map(|group| group.filters.len()));
     assert_eq!(filters, Some(1));
@@ -264,8 +264,8 @@ async fn flow_logs_that_another_run_makes_between_break_and_make_are_taken_as_th
     lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
     lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
     // The flow logs are made and AWS says that they exist: as if another run had just made them.
-    let faster = FaultKind::ErrorAfter(Refusal::new(400, "FlowLogAlreadyExists", "another run was faster"));
-    lab.sim.arm(FaultRule::new(faster).on(Service::Ec2, "CreateFlowLogs").at(Strike::Nth(2)));
+    let faster = FaultKind::ErrorAfter(ApiError::new(400, "FlowLogAlreadyExists", "another run was faster"));
+    lab.sim.arm(FaultRule::new(faster).on(Service::Ec2, "CreateFlowLogs").at(When::Nth(2)));
     let failed = lab.recording.total(Metric::VpcsFailed);
     assert_eq!(enroll(&lab, &account).await, json!([]));
     let audit = look(&lab);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use enroller_core::policy::{delivery_role, filter_role};
 use enroller_lab::{Element, Lab, Withheld};
 use enroller_sim::iam::Use;
-use enroller_sim::{Credentials, Refusal, Service};
+use enroller_sim::{ApiError, Credentials, Service};
 use enroller_tests::permissions::{Case, Run, all, allowed, run};
 use enroller_tests::state::difference;
 use enroller_tests::{DAY_MS, organization};
@@ -238,19 +238,19 @@ impl Setting {
         service: Service,
         operation: &str,
         input: &Value,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, ApiError> {
         let session: Credentials = self.lab.sim.role_session(account, role, "intruder").unwrap();
         self.lab.sim.call_raw(&session, region, service, operation, input)
     }
 
     /// A call of the member role in the member account.
-    fn by_member(&self, service: Service, operation: &str, input: &Value) -> Result<String, Refusal> {
+    fn by_member(&self, service: Service, operation: &str, input: &Value) -> Result<String, ApiError> {
         self.call_as((&self.member, MEMBER_ROLE), IRELAND, service, operation, input)
     }
 }
 
 #[track_caller]
-fn is_refused(answer: Result<String, Refusal>, action: &str) {
+fn is_refused(answer: Result<String, ApiError>, action: &str) {
     let refusal = answer.unwrap_err();
     let because = format!("because no identity-based policy allows the {action} action");
     assert!(refusal.message.ends_with(&because), "{refusal}");

@@ -16,7 +16,7 @@ use enroller_engine::ports::AwsResult;
 use enroller_lab::Lab;
 use enroller_lab::people::Person;
 use enroller_sim::events::DeliverySettings;
-use enroller_sim::{FaultKind, FaultRule, NewAccount, Service, Strike, World};
+use enroller_sim::{FaultKind, FaultRule, NewAccount, Service, When, World};
 use enroller_tests::mischief::{add_statement, edit_policies};
 use enroller_tests::state::statements;
 use enroller_tests::{DAY_MS, look, organization};
@@ -67,7 +67,7 @@ fn edit_after(lab: &Lab, call: u64, service: Service, operation: &str, number: u
     let hook = FaultKind::HookAfter(Arc::new(move |world: &mut World, _| {
         edit_policies(world, &central, IRELAND, |statements, arn| add_statement(statements, arn, number));
     }));
-    lab.sim.arm(FaultRule::new(hook).on(service, operation).at(Strike::Nth(call)));
+    lab.sim.arm(FaultRule::new(hook).on(service, operation).at(When::Nth(call)));
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn an_outdated_policy_that_somebody_puts_over_ours_is_put_right_and_his_st
     let put = FaultKind::HookAfter(Arc::new(move |world, _| {
         world.put_destination_policy(&central, IRELAND, &outdated.name, &policy).unwrap();
     }));
-    lab.sim.arm(FaultRule::new(put).on(Service::Logs, "PutDestinationPolicy").at(Strike::First(2)));
+    lab.sim.arm(FaultRule::new(put).on(Service::Logs, "PutDestinationPolicy").at(When::First(2)));
     lab.settle(DAY_MS).await.unwrap();
     assert_all_granted(&lab);
     assert_eq!(foreign(&lab), ["Theirs1".to_owned()].into());
@@ -310,7 +310,7 @@ async fn what_somebody_puts_over_a_policy_that_was_just_written_is_put_right_bef
         let policy = outdated.access_policy.as_deref().unwrap();
         world.put_destination_policy(&central, IRELAND, &outdated.name, policy).unwrap();
     }));
-    lab.sim.arm(FaultRule::new(put).on(Service::Logs, "PutDestinationPolicy").at(Strike::Nth(1)));
+    lab.sim.arm(FaultRule::new(put).on(Service::Logs, "PutDestinationPolicy").at(When::Nth(1)));
     let sync = lab.invocation(json!({"kind": "sync-request", "version": 1, "reason": "test"}));
     lab.onboard(sync).await.unwrap();
     assert_all_granted(&lab);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use enroller_core::log::Outcome;
 use enroller_core::metrics::Metric;
 use enroller_lab::Lab;
-use enroller_sim::{FaultKind, FaultRule, NewAccount, Refusal, Service, Strike, World};
+use enroller_sim::{ApiError, FaultKind, FaultRule, NewAccount, Service, When, World};
 use enroller_tests::mischief::{add_statement, edit_policies};
 use enroller_tests::{DAY_MS, calls_since, count, look, organization};
 use serde_json::{Value, json};
@@ -61,9 +61,9 @@ async fn what_was_granted_before_the_search_broke_off_is_told_although_it_broke_
     lab.set_attempts(1).unwrap();
     lab.recording.take();
     let waiting: BTreeSet<String> = ungranted(&lab).into_iter().collect();
-    let failure = FaultKind::ErrorBefore(Refusal::new(500, "InternalFailure", "An internal error has occurred"));
+    let failure = FaultKind::ErrorBefore(ApiError::new(500, "InternalFailure", "An internal error has occurred"));
     // The search takes the sixth policy, for some of the forty.
-    lab.sim.arm(FaultRule::new(failure).on(Service::Logs, "PutDestinationPolicy").at(Strike::Nth(7)));
+    lab.sim.arm(FaultRule::new(failure).on(Service::Logs, "PutDestinationPolicy").at(When::Nth(7)));
     while ungranted(&lab).len() == waiting.len() {
         lab.settle(MINUTE_MS / 6).await.unwrap();
     }

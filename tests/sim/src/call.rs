@@ -83,7 +83,7 @@ impl fmt::Display for Service {
 /// What a service answers instead of a result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{status} {code}: {message}")]
-pub struct Refusal {
+pub struct ApiError {
     /// HTTP status.
     pub status: u16,
     /// AWS's error code, as the SDK's `ProvideErrorMetadata::code` shows it.
@@ -92,7 +92,7 @@ pub struct Refusal {
     pub message: String,
 }
 
-impl Refusal {
+impl ApiError {
     /// A refusal with AWS's code and message.
     pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
         Self { status, code: code.to_owned(), message: message.into() }

@@ -3,15 +3,15 @@
 //! Shapes: real payloads of public data sets and the samples of the service guides; each function names its own source.
 //! **Invariant**: read-only calls, and what AWS does without a call (the default VPCs of a new account), make no event.
 
+mod account_events;
 mod api;
 mod ec2_shapes;
-mod lifecycle;
 
 use serde_json::{Map, Value, json};
 
+pub use self::account_events::{OrganizationEvent, StackStatus, organization_event, stack_status};
 pub(crate) use self::api::handle;
-pub use self::lifecycle::{OrganizationEvent, StackStatus, organization_event, stack_status};
-use crate::call::{Call, Refusal, Service};
+use crate::call::{ApiError, Call, Service};
 use crate::events;
 use crate::regions::GLOBAL_REGION;
 use crate::time::iso8601;
@@ -19,7 +19,7 @@ use crate::world::World;
 
 /// Makes the event of a call, successful or refused, if it is a write management event, and gives it to the default
 /// bus of the caller's account.
-pub(crate) fn record(world: &mut World, call: &Call, request: &Value, outcome: Result<&Value, &Refusal>) {
+pub(crate) fn record(world: &mut World, call: &Call, request: &Value, outcome: Result<&Value, &ApiError>) {
     if !is_write(call.service, &call.operation) {
         return;
     }
@@ -87,7 +87,13 @@ fn envelope(world: &mut World, source: &str, kind: &str, account: &str, region: 
     })
 }
 
-fn api_call(world: &mut World, call: &Call, region: &str, request: &Value, outcome: Result<&Value, &Refusal>) -> Value {
+fn api_call(
+    world: &mut World,
+    call: &Call,
+    region: &str,
+    request: &Value,
+    outcome: Result<&Value, &ApiError>,
+) -> Value {
     let (parameters, response) = match call.service {
         Service::Ec2 => ec2_shapes::shapes(call, request, outcome.ok()),
         Service::Iam => (lower_camel(&flat(request)), outcome.ok().map_or(Value::Null, response_or_null)),
@@ -128,7 +134,7 @@ fn api_call(world: &mut World, call: &Call, region: &str, request: &Value, outco
 }
 
 /// EC2 says in the code whose fault it was, as in `Client.VpcLimitExceeded`; the others give the code alone.
-fn error_code(service: Service, refusal: &Refusal) -> String {
+fn error_code(service: Service, refusal: &ApiError) -> String {
     match service {
         Service::Ec2 if refusal.status >= 500 => format!("Server.{}", refusal.code),
         Service::Ec2 => format!("Client.{}", refusal.code),

@@ -1,16 +1,16 @@
-//! The way of a call: who asks, faults, limits, the gate, permissions, the service, the trail, the answer.
+//! The way of a call: who asks, faults, limits, the preflight, permissions, the service, the trail, the answer.
 
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 use serde_json::Value;
 
-use crate::call::{Call, Caller, Refusal, Service};
-use crate::faults::{Before, Failure, after, before};
+use crate::call::{ApiError, Call, Caller, Service};
+use crate::faults::{Failure, FaultEffect, after, before};
 use crate::regions::GLOBAL_REGION;
-use crate::wire::{Input, Output, Scope, parse, render_output, render_refusal, text};
+use crate::wire::{Input, Output, Scope, parse, render_error, render_output, text};
 use crate::world::World;
-use crate::{authorization, cloudtrail, ec2, events, gate, iam, logs, organizations, sqs, sts};
+use crate::{authorization, cloudtrail, ec2, events, iam, logs, organizations, preflight, sqs, sts};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) fn answer(world: &mut World, parts: &Parts, body: &[u8]) -> Answer {
         Err(refusal) => {
             // Without a scope there is no service; the target header tells which protocol the caller reads.
             let guess = if text(&parts.headers, "x-amz-target").is_some() { Service::Logs } else { Service::Sts };
-            return Answer::Response(render_refusal(guess, &refusal, "unscoped", query_mode));
+            return Answer::Response(render_error(guess, &refusal, "unscoped", query_mode));
         }
     };
     let parsed = parse(scope.service, parts, body);
@@ -63,7 +63,7 @@ pub(crate) fn answer(world: &mut World, parts: &Parts, body: &[u8]) -> Answer {
             Answer::Response(render_output(call.service, &call.operation, &call.request_id, output))
         }
         Outcome::Refused(refusal) => {
-            Answer::Response(render_refusal(call.service, &refusal, &call.request_id, query_mode))
+            Answer::Response(render_error(call.service, &refusal, &call.request_id, query_mode))
         }
         Outcome::Failed(failure) => Answer::Failure(failure),
     }
@@ -77,28 +77,28 @@ fn region_of(world: &World, scope: &Scope) -> String {
 
 enum Outcome {
     Done(Output),
-    Refused(Refusal),
+    Refused(ApiError),
     Failed(Failure),
 }
 
 fn run(world: &mut World, call: &Call, input: &Input) -> Outcome {
-    let fault = world.faults.strike(call);
+    let fault = world.faults.on_call(call);
     match before(fault.as_ref(), world, call) {
-        Before::GoOn => {}
-        Before::Refuse(refusal) => return Outcome::Refused(refusal),
-        Before::Fail(failure) => return Outcome::Failed(failure),
+        FaultEffect::Continue => {}
+        FaultEffect::Respond(refusal) => return Outcome::Refused(refusal),
+        FaultEffect::Fail(failure) => return Outcome::Failed(failure),
     }
     let now_ms = world.now_ms();
     if let Err(refusal) = world.limits.check(call, now_ms) {
         return Outcome::Refused(refusal);
     }
-    let allowed = gate::check(world, call).and_then(|()| authorization::check(world, call, input));
+    let allowed = preflight::check(world, call).and_then(|()| authorization::check(world, call, input));
     let result = allowed.and_then(|()| serve(world, call, input));
     record(world, call, input, result.as_ref().map(|(_, facts)| facts));
     match after(fault.as_ref(), world, call) {
-        Before::GoOn => {}
-        Before::Refuse(refusal) => return Outcome::Refused(refusal),
-        Before::Fail(failure) => return Outcome::Failed(failure),
+        FaultEffect::Continue => {}
+        FaultEffect::Respond(refusal) => return Outcome::Refused(refusal),
+        FaultEffect::Fail(failure) => return Outcome::Failed(failure),
     }
     match result {
         Ok((output, _)) => Outcome::Done(output),
@@ -107,7 +107,7 @@ fn run(world: &mut World, call: &Call, input: &Input) -> Outcome {
 }
 
 /// The answer of the service, and the facts of it that the trail shows.
-fn serve(world: &mut World, call: &Call, input: &Input) -> Result<(Output, Value), Refusal> {
+fn serve(world: &mut World, call: &Call, input: &Input) -> Result<(Output, Value), ApiError> {
     let query = |(members, facts)| (Output::Xml(members), facts);
     let json = |value: Value| (Output::Json(value.clone()), value);
     match (call.service, input) {
@@ -123,11 +123,11 @@ fn serve(world: &mut World, call: &Call, input: &Input) -> Result<(Output, Value
         | (
             Service::Logs | Service::Organizations | Service::Sqs | Service::Events | Service::CloudTrail,
             Input::Form(_),
-        ) => Err(Refusal::new(500, "InternalFailure", "the input is not of the service's protocol")),
+        ) => Err(ApiError::new(500, "InternalFailure", "the input is not of the service's protocol")),
     }
 }
 
-fn record(world: &mut World, call: &Call, input: &Input, outcome: Result<&Value, &Refusal>) {
+fn record(world: &mut World, call: &Call, input: &Input, outcome: Result<&Value, &ApiError>) {
     match input {
         Input::Json(input) => cloudtrail::record(world, call, input, outcome),
         Input::Form(params) => cloudtrail::record(world, call, &params.to_json(), outcome),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::call::{Call, Refusal, Service};
+use crate::call::{ApiError, Call, Service};
 use crate::limits::throttle;
 use crate::world::World;
 
@@ -14,9 +14,9 @@ pub type Hook = Arc<dyn Fn(&mut World, &Call) + Send + Sync>;
 #[derive(Clone)]
 pub enum FaultKind {
     /// Nothing is changed, and this refusal is the answer.
-    ErrorBefore(Refusal),
+    ErrorBefore(ApiError),
     /// The call is done, and this refusal is the answer.
-    ErrorAfter(Refusal),
+    ErrorAfter(ApiError),
     /// Nothing is changed, and the connection breaks.
     LostBefore,
     /// The call is done, and the connection breaks before the answer.
@@ -40,7 +40,7 @@ pub enum FaultKind {
 impl FaultKind {
     /// A 500 with the service's usual code, before any effect.
     pub fn internal_error() -> Self {
-        Self::ErrorBefore(Refusal::new(500, "InternalFailure", "An internal error has occurred"))
+        Self::ErrorBefore(ApiError::new(500, "InternalFailure", "An internal error has occurred"))
     }
 }
 
@@ -64,7 +64,7 @@ impl fmt::Debug for FaultKind {
 
 /// When a rule whose other parts match strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strike {
+pub enum When {
     /// At every matching call.
     Always,
     /// At the first so many matching calls.
@@ -89,7 +89,7 @@ pub struct FaultRule {
     /// Region that the call is signed for.
     pub region: Option<String>,
     /// Which of the matching calls.
-    pub strike: Strike,
+    pub when: When,
     /// What goes wrong.
     pub kind: FaultKind,
 }
@@ -97,7 +97,7 @@ pub struct FaultRule {
 impl FaultRule {
     /// A fault at every call.
     pub fn new(kind: FaultKind) -> Self {
-        Self { service: None, operation: None, account: None, region: None, strike: Strike::Always, kind }
+        Self { service: None, operation: None, account: None, region: None, when: When::Always, kind }
     }
 
     /// Only calls of this operation.
@@ -124,8 +124,8 @@ impl FaultRule {
 
     /// Only these of the matching calls.
     #[must_use]
-    pub fn at(mut self, strike: Strike) -> Self {
-        self.strike = strike;
+    pub fn at(mut self, when: When) -> Self {
+        self.when = when;
         self
     }
 
@@ -142,7 +142,7 @@ impl FaultRule {
 #[derive(Debug, Default)]
 pub struct Faults {
     rules: Vec<(FaultRule, u64)>,
-    struck: u64,
+    hits: u64,
     hanging: bool,
 }
 
@@ -164,27 +164,27 @@ impl Faults {
     }
 
     /// How many calls were hit so far.
-    pub fn struck(&self) -> u64 {
-        self.struck
+    pub fn hits(&self) -> u64 {
+        self.hits
     }
 
     /// The fault that hits the call, if any. Every rule counts the calls that match it.
-    pub(crate) fn strike(&mut self, call: &Call) -> Option<FaultKind> {
+    pub(crate) fn on_call(&mut self, call: &Call) -> Option<FaultKind> {
         let mut hit = None;
         for (rule, seen) in self.rules.iter_mut().filter(|(rule, _)| rule.matches(call)) {
             *seen += 1;
-            let strikes = match rule.strike {
-                Strike::Always => true,
-                Strike::First(count) => *seen <= count,
-                Strike::Nth(number) => *seen == number,
-                Strike::Sequence(number) => call.sequence == number,
-                Strike::After(number) => call.sequence > number,
+            let applies = match rule.when {
+                When::Always => true,
+                When::First(count) => *seen <= count,
+                When::Nth(number) => *seen == number,
+                When::Sequence(number) => call.sequence == number,
+                When::After(number) => call.sequence > number,
             };
-            if strikes && hit.is_none() {
+            if applies && hit.is_none() {
                 hit = Some(rule.kind.clone());
             }
         }
-        self.struck += u64::from(hit.is_some());
+        self.hits += u64::from(hit.is_some());
         self.hanging |= matches!(hit, Some(FaultKind::HangBefore | FaultKind::HangAfter));
         hit
     }
@@ -192,9 +192,9 @@ impl Faults {
 
 /// What a fault makes of a call before its effect.
 #[derive(Debug)]
-pub(crate) enum Before {
-    GoOn,
-    Refuse(Refusal),
+pub(crate) enum FaultEffect {
+    Continue,
+    Respond(ApiError),
     Fail(Failure),
 }
 
@@ -207,16 +207,16 @@ pub(crate) enum Failure {
 }
 
 /// The part of a fault that comes before the effect.
-pub(crate) fn before(fault: Option<&FaultKind>, world: &mut World, call: &Call) -> Before {
+pub(crate) fn before(fault: Option<&FaultKind>, world: &mut World, call: &Call) -> FaultEffect {
     match fault {
-        Some(FaultKind::ErrorBefore(refusal)) => Before::Refuse(refusal.clone()),
-        Some(FaultKind::LostBefore) => Before::Fail(Failure::Lost),
-        Some(FaultKind::TimeoutBefore) => Before::Fail(Failure::TimedOut),
-        Some(FaultKind::HangBefore) => Before::Fail(Failure::Hangs),
-        Some(FaultKind::Throttle) => Before::Refuse(throttle(call.service)),
+        Some(FaultKind::ErrorBefore(refusal)) => FaultEffect::Respond(refusal.clone()),
+        Some(FaultKind::LostBefore) => FaultEffect::Fail(Failure::Lost),
+        Some(FaultKind::TimeoutBefore) => FaultEffect::Fail(Failure::TimedOut),
+        Some(FaultKind::HangBefore) => FaultEffect::Fail(Failure::Hangs),
+        Some(FaultKind::Throttle) => FaultEffect::Respond(throttle(call.service)),
         Some(FaultKind::HookBefore(hook)) => {
             hook(world, call);
-            Before::GoOn
+            FaultEffect::Continue
         }
         Some(
             FaultKind::ErrorAfter(_)
@@ -225,20 +225,20 @@ pub(crate) fn before(fault: Option<&FaultKind>, world: &mut World, call: &Call) 
             | FaultKind::HangAfter
             | FaultKind::HookAfter(_),
         )
-        | None => Before::GoOn,
+        | None => FaultEffect::Continue,
     }
 }
 
 /// The part of a fault that comes after the effect: the refusal or failure that takes the answer's place.
-pub(crate) fn after(fault: Option<&FaultKind>, world: &mut World, call: &Call) -> Before {
+pub(crate) fn after(fault: Option<&FaultKind>, world: &mut World, call: &Call) -> FaultEffect {
     match fault {
-        Some(FaultKind::ErrorAfter(refusal)) => Before::Refuse(refusal.clone()),
-        Some(FaultKind::LostAfter) => Before::Fail(Failure::Lost),
-        Some(FaultKind::TimeoutAfter) => Before::Fail(Failure::TimedOut),
-        Some(FaultKind::HangAfter) => Before::Fail(Failure::Hangs),
+        Some(FaultKind::ErrorAfter(refusal)) => FaultEffect::Respond(refusal.clone()),
+        Some(FaultKind::LostAfter) => FaultEffect::Fail(Failure::Lost),
+        Some(FaultKind::TimeoutAfter) => FaultEffect::Fail(Failure::TimedOut),
+        Some(FaultKind::HangAfter) => FaultEffect::Fail(Failure::Hangs),
         Some(FaultKind::HookAfter(hook)) => {
             hook(world, call);
-            Before::GoOn
+            FaultEffect::Continue
         }
         Some(
             FaultKind::ErrorBefore(_)
@@ -248,6 +248,6 @@ pub(crate) fn after(fault: Option<&FaultKind>, world: &mut World, call: &Call) -
             | FaultKind::HangBefore
             | FaultKind::HookBefore(_),
         )
-        | None => Before::GoOn,
+        | None => FaultEffect::Continue,
     }
 }

@@ -1,6 +1,7 @@
 //! IAM: the roles of every account, and their inline policies.
 
 mod api;
+mod identity_policy;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +9,9 @@ use serde_json::Value;
 
 pub(crate) use api::handle;
 
-use crate::iam_policy::Context;
-pub use crate::identity_policy::{Denial, Use};
-use crate::identity_policy::{IdentityPolicy, Ledger};
+pub use self::identity_policy::{Denial, Use};
+use self::identity_policy::{IdentityPolicy, Ledger};
+use crate::policy_language::Context;
 use crate::world::World;
 
 /// A role.

@@ -6,6 +6,7 @@
 //!
 //! For tests, the demo and benchmarks; it is never linked into a function.
 
+pub mod account_lifecycle;
 mod authorization;
 pub mod builder;
 pub mod call;
@@ -14,26 +15,23 @@ mod dispatch;
 pub mod ec2;
 pub mod events;
 pub mod faults;
-mod gate;
+#[cfg(test)]
+mod fixtures;
 pub mod http_client;
 pub mod iam;
-pub mod iam_policy;
-mod identity_policy;
 mod json_input;
-pub mod lifecycle;
 pub mod limits;
 pub mod logs;
 pub mod organizations;
-mod raw;
+pub mod policy_language;
+mod preflight;
+mod raw_client;
 mod regions;
-#[cfg(test)]
-mod scene;
 pub mod server;
 mod service_role;
 pub mod settings;
 mod sim;
 pub mod sqs;
-pub mod sqs_queue;
 pub mod stats;
 pub mod sts;
 pub mod time;
@@ -41,10 +39,10 @@ pub mod traffic;
 mod wire;
 pub mod world;
 
+pub use account_lifecycle::{LifecycleError, NewAccount};
 pub use builder::SimBuilder;
-pub use call::{Call, Caller, Refusal, Service};
-pub use faults::{FaultKind, FaultRule, Strike};
-pub use lifecycle::{LifecycleError, NewAccount};
+pub use call::{ApiError, Call, Caller, Service};
+pub use faults::{FaultKind, FaultRule, When};
 pub use limits::LimitClock;
 pub use settings::TwinRule;
 pub use sim::{Credentials, Sim};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use crate::call::{Call, Refusal, Service};
+use crate::call::{ApiError, Call, Service};
 
 /// Whose clock refills the buckets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +62,7 @@ const fn rate(per_second: u64, burst: u64) -> Rate {
 
 impl Limits {
     /// Takes a token for the call, or refuses it.
-    pub(crate) fn check(&mut self, call: &Call, virtual_ms: u64) -> Result<(), Refusal> {
+    pub(crate) fn check(&mut self, call: &Call, virtual_ms: u64) -> Result<(), ApiError> {
         let now_ms = match self.clock {
             LimitClock::Off => return Ok(()),
             LimitClock::Virtual => virtual_ms,
@@ -168,24 +168,24 @@ fn organizations_rates(operation: &str) -> (Option<Rate>, Option<Rate>) {
 }
 
 /// The refusal with which a service throttles.
-pub(crate) fn throttle(service: Service) -> Refusal {
+pub(crate) fn throttle(service: Service) -> ApiError {
     match service {
         // EC2 developer guide, "Error codes": RequestLimitExceeded, HTTP 503.
-        Service::Ec2 => Refusal::new(503, "RequestLimitExceeded", "Request limit exceeded."),
+        Service::Ec2 => ApiError::new(503, "RequestLimitExceeded", "Request limit exceeded."),
         // Common errors of CloudWatch Logs, EventBridge and CloudTrail.
         Service::Logs | Service::Events | Service::CloudTrail => {
-            Refusal::new(400, "ThrottlingException", "Rate exceeded")
+            ApiError::new(400, "ThrottlingException", "Rate exceeded")
         }
         // Common errors of the Query APIs; STS and IAM answer 400.
-        Service::Sts | Service::Iam => Refusal::new(400, "Throttling", "Rate exceeded"),
+        Service::Sts | Service::Iam => ApiError::new(400, "Throttling", "Rate exceeded"),
         // Organizations model, TooManyRequestsException.
-        Service::Organizations => Refusal::new(
+        Service::Organizations => ApiError::new(
             400,
             "TooManyRequestsException",
             "AWS Organizations can't complete your request because you sent too many requests in too short a time.",
         ),
         // SQS model, RequestThrottled.
-        Service::Sqs => Refusal::new(400, "RequestThrottled", "Request is throttled."),
+        Service::Sqs => ApiError::new(400, "RequestThrottled", "Request is throttled."),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Roles that AWS services assume: does the role exist, and does it trust the service for this source?
 
 use crate::iam::{Role, split_role_arn};
-use crate::iam_policy::{Context, PrincipalKind, TrustRequest, trust_allows};
+use crate::policy_language::{Context, PrincipalKind, TrustRequest, trust_allows};
 use crate::world::World;
 
 /// On whose behalf a service assumes a role (IAM user guide, "The confused deputy problem").

@@ -3,15 +3,16 @@
 //! Rules: SQS API reference (each operation) and SQS developer guide, "Amazon SQS message quotas".
 
 mod api;
+mod queue;
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
 pub(crate) use self::api::handle;
+use self::queue::{MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_VISIBILITY_SECONDS, NewMessage, Queue, Visibility};
+pub use self::queue::{QueueDepth, QueueSettings, ReceivedMessage, Redrive};
 use crate::sim::Sim;
-use crate::sqs_queue::{MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_VISIBILITY_SECONDS, NewMessage, Queue, Visibility};
-pub use crate::sqs_queue::{QueueDepth, QueueSettings, ReceivedMessage, Redrive};
 use crate::world::World;
 
 /// Why a queue cannot be made or used by a driver.

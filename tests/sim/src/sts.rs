@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::call::{Call, Caller, Refusal, Service};
-use crate::gate::{bad_credentials, denied_by_policy, expired};
+use crate::call::{ApiError, Call, Caller, Service};
 use crate::iam::split_role_arn;
-use crate::iam_policy::{Context, PrincipalKind, TrustRequest, trust_allows};
 use crate::organizations::AccountState;
+use crate::policy_language::{Context, PrincipalKind, TrustRequest, trust_allows};
+use crate::preflight::{bad_credentials, denied_by_policy, expired};
 use crate::regions::GLOBAL_REGION;
 use crate::time::iso8601;
 use crate::wire::query::Params;
@@ -66,7 +66,7 @@ pub(crate) fn long_term_key(account: &str) -> String {
 }
 
 /// Finds the caller behind the signature's access key and token.
-pub(crate) fn authenticate(world: &World, scope: &Scope) -> Result<Caller, Refusal> {
+pub(crate) fn authenticate(world: &World, scope: &Scope) -> Result<Caller, ApiError> {
     let unknown = || bad_credentials(scope.service);
     if let Some(session) = world.sts.session(&scope.access_key_id) {
         if scope.session_token.as_deref() != Some(session.token.as_str()) {
@@ -96,7 +96,7 @@ pub(crate) fn handle(world: &mut World, call: &Call, params: &Params) -> QueryAn
             params.only(&call.operation, &known)?;
             assume_role(world, call, params)
         }
-        unknown => Err(Refusal::unknown_operation(unknown)),
+        unknown => Err(ApiError::unknown_operation(unknown)),
     }
 }
 
@@ -113,7 +113,7 @@ fn get_caller_identity(world: &World, call: &Call) -> (Vec<Element>, Value) {
 }
 
 fn assume_role(world: &mut World, call: &Call, params: &Params) -> QueryAnswer {
-    let invalid = |message: String| Refusal::new(400, "ValidationError", message);
+    let invalid = |message: String| ApiError::new(400, "ValidationError", message);
     let role_arn = params.get("RoleArn").unwrap_or_default();
     let Some((account, name)) = split_role_arn(role_arn) else {
         return Err(invalid(format!("{role_arn} is invalid")));
@@ -137,7 +137,7 @@ fn assume_role(world: &mut World, call: &Call, params: &Params) -> QueryAnswer {
 }
 
 /// Model: roleSessionNameType, 2 to 64 of `[\w+=,.@-]*`.
-fn check_session_name(params: &Params) -> Result<&str, Refusal> {
+fn check_session_name(params: &Params) -> Result<&str, ApiError> {
     let name = params.get("RoleSessionName").unwrap_or_default();
     let good = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
     if (2..=64).contains(&name.len()) && name.chars().all(good) {
@@ -147,11 +147,11 @@ fn check_session_name(params: &Params) -> Result<&str, Refusal> {
         "1 validation error detected: Value '{name}' at 'roleSessionName' failed to satisfy constraint: Member must \
          satisfy regular expression pattern: [\\w+=,.@-]* and have length between 2 and 64"
     );
-    Err(Refusal::new(400, "ValidationError", message))
+    Err(ApiError::new(400, "ValidationError", message))
 }
 
 /// Model: externalIdType, 2 to 1,224 of `[\w+=,.@:\/-]*`.
-fn check_external_id(params: &Params) -> Result<(), Refusal> {
+fn check_external_id(params: &Params) -> Result<(), ApiError> {
     let Some(id) = params.get("ExternalId") else { return Ok(()) };
     let good = |c: char| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c);
     if (2..=1224).contains(&id.len()) && id.chars().all(good) {
@@ -159,13 +159,13 @@ fn check_external_id(params: &Params) -> Result<(), Refusal> {
     }
     let message = "1 validation error detected: Value at 'externalId' failed to satisfy constraint: Member must \
                    satisfy regular expression pattern: [\\w+=,.@:\\/-]* and have length between 2 and 1224";
-    Err(Refusal::new(400, "ValidationError", message))
+    Err(ApiError::new(400, "ValidationError", message))
 }
 
 /// Model: roleDurationSecondsType, 900 to 43,200. IAM user guide, "Roles terms and concepts": a role that assumes a
 /// role gets an hour at most, and asking for more fails.
-fn check_duration(params: &Params, call: &Call, most: u32) -> Result<u32, Refusal> {
-    let refused = |message: &str| Err(Refusal::new(400, "ValidationError", message));
+fn check_duration(params: &Params, call: &Call, most: u32) -> Result<u32, ApiError> {
+    let refused = |message: &str| Err(ApiError::new(400, "ValidationError", message));
     let seconds = match params.get("DurationSeconds").map(str::parse::<u32>) {
         None => return Ok(most.min(3600)),
         Some(Ok(seconds @ 900..=43_200)) => seconds,
@@ -185,7 +185,7 @@ fn check_duration(params: &Params, call: &Call, most: u32) -> Result<u32, Refusa
 
 /// Refuses an account in which no role can be assumed: `Err(None)` stands for plain `AccessDenied`, which is what a
 /// caller sees of an account that does not exist, is closed or has no role yet.
-fn check_target_account(world: &World, call: &Call, account: &str) -> Result<(), Option<Refusal>> {
+fn check_target_account(world: &World, call: &Call, account: &str) -> Result<(), Option<ApiError>> {
     let Some(target) = world.accounts.get(account) else { return Err(None) };
     match world.organization.state_of(account) {
         Some(AccountState::Suspended | AccountState::Closed | AccountState::PendingActivation) => return Err(None),
@@ -197,7 +197,7 @@ fn check_target_account(world: &World, call: &Call, account: &str) -> Result<(),
             "STS is not activated in this region for account:{account}. Your account administrator can activate STS \
              in this region using the IAM Console."
         );
-        return Err(Some(Refusal::new(403, "RegionDisabledException", message)));
+        return Err(Some(ApiError::new(403, "RegionDisabledException", message)));
     }
     if world.now_ms() < target.assumable_at_ms { Err(None) } else { Ok(()) }
 }
@@ -233,7 +233,7 @@ pub(crate) fn principal_context(world: &World, call: &Call) -> Context {
 }
 
 /// The message of AWS (IAM user guide, "Troubleshoot access denied error messages").
-fn not_authorized(call: &Call, role_arn: &str) -> Refusal {
+fn not_authorized(call: &Call, role_arn: &str) -> ApiError {
     let user = &call.caller.principal_arn;
     let message = format!("User: {user} is not authorized to perform: sts:AssumeRole on resource: {role_arn}");
     denied_by_policy(Service::Sts, &message)

@@ -6,13 +6,13 @@
 //! the VPC's first delivery (not enrolled yet) and after (lost). Nothing is retried; log events of the past do not come
 //! back, as in AWS, where a filter sees only events after its creation.
 
-mod chain;
+mod delivery_path;
 mod record;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use self::chain::{Fate, FilterChains};
+use self::delivery_path::{Delivery, DeliveryPaths};
 use crate::sim::Sim;
 use crate::world::World;
 
@@ -116,15 +116,15 @@ impl VpcTraffic {
         }
     }
 
-    fn count(&mut self, records: u64, enrolled: bool, fate: Fate) {
+    fn count(&mut self, records: u64, enrolled: bool, delivery: Delivery) {
         self.sent += records;
-        match fate {
-            Fate::Delivered(copies) => {
+        match delivery {
+            Delivery::Delivered(copies) => {
                 self.delivered += records;
                 self.duplicated += records * (copies - 1);
             }
-            Fate::NotWanted => self.filtered_out += records,
-            Fate::Lost(loss) => {
+            Delivery::NotWanted => self.filtered_out += records,
+            Delivery::Lost(loss) => {
                 let losses = if enrolled { &mut self.after_enrollment } else { &mut self.before_enrollment };
                 *losses.entry(loss).or_default() += records;
             }
@@ -162,14 +162,14 @@ pub fn tick(world: &mut World) {
     let total = world.traffic.records_per_tick;
     let rejected = total / 3;
     // The links behind a log group are the same for all of its VPCs: looked at once per tick.
-    let mut chains = FilterChains::default();
+    let mut paths = DeliveryPaths::default();
     let vpcs: Vec<(String, String, String)> =
         world.ec2.all_vpcs().map(|vpc| (vpc.owner.clone(), vpc.region.clone(), vpc.id.clone())).collect();
     for (account, region, vpc_id) in vpcs {
-        let delivery = chain::follow(world, &mut chains, &account, &region, &vpc_id);
+        let vpc = delivery_path::follow(world, &mut paths, &account, &region, &vpc_id);
         let member = world.organization.is_member(&account);
         let now_ms = world.now_ms();
-        let line = delivery.format.map(|format| record::line(&format, &account, &region, &vpc_id, "ACCEPT", now_ms));
+        let line = vpc.format.map(|format| record::line(&format, &account, &region, &vpc_id, "ACCEPT", now_ms));
         let traffic = world.traffic.vpcs.entry(vpc_id.clone()).or_insert_with(|| VpcTraffic {
             account,
             region,
@@ -177,11 +177,11 @@ pub fn tick(world: &mut World) {
             ..VpcTraffic::default()
         });
         let enrolled = traffic.was_delivered();
-        for (records, fate) in [(total - rejected, delivery.accepted), (rejected, delivery.rejected)] {
-            match fate {
-                fate if member => traffic.count(records, enrolled, fate),
-                Fate::Delivered(_) => traffic.from_outside += records,
-                Fate::NotWanted | Fate::Lost(_) => {}
+        for (records, delivery) in [(total - rejected, vpc.accepted), (rejected, vpc.rejected)] {
+            match delivery {
+                delivery if member => traffic.count(records, enrolled, delivery),
+                Delivery::Delivered(_) => traffic.from_outside += records,
+                Delivery::NotWanted | Delivery::Lost(_) => {}
             }
         }
         traffic.keep(line);

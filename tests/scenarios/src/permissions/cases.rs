@@ -4,7 +4,7 @@ use enroller_engine::doctor::{DoctorOptions, Sample};
 use enroller_engine::ports::Outgoing;
 use enroller_lab::Lab;
 use enroller_sim::events::DeliverySettings;
-use enroller_sim::faults::{FaultKind, FaultRule, Strike};
+use enroller_sim::faults::{FaultKind, FaultRule, When};
 use enroller_sim::{NewAccount, Service};
 use serde_json::{Value, json};
 
@@ -245,13 +245,13 @@ async fn dry_run(lab: &mut Lab) -> Outcome {
 async fn slow_backfill(lab: &mut Lab) -> Outcome {
     lab.reconfigure(&[("retention_days", "90")])?;
     let pass = FaultKind::HookBefore(std::sync::Arc::new(|world, _| world.advance_clock(100_000)));
-    lab.sim.arm(FaultRule::new(pass).on(Service::Sqs, "SendMessageBatch").at(Strike::First(4)));
+    lab.sim.arm(FaultRule::new(pass).on(Service::Sqs, "SendMessageBatch").at(When::First(4)));
     go_on(lab, true).await
 }
 
 /// A request on the queue is refused once, and is done all the same within ten minutes.
 async fn throttled_backfill(lab: &mut Lab) -> Outcome {
-    lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(Strike::First(4)));
+    lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(When::First(4)));
     let message = Outgoing { body: json!({ "reason": "test" }).to_string(), delay_seconds: 0, fifo: None };
     let sent = lab.ports_of("backfill").0.queues.send(&lab.url("backfill"), vec![message]).await;
     lab.settle(10 * MINUTE_MS).await?;
@@ -268,7 +268,7 @@ async fn event_by_hand(lab: &mut Lab) -> Outcome {
 
 async fn request_by_hand(lab: &mut Lab) -> Outcome {
     lab.sim.advance(2 * MINUTE_MS);
-    lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(Strike::First(4)));
+    lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(When::First(4)));
     let request = json!({ "kind": "sync-request", "version": 1, "reason": "test" });
     let answer = lab.onboard(lab.invocation(request)).await?;
     lab.settle(HORIZON_MS).await?;

@@ -2,7 +2,7 @@
 
 use enroller_core::log::Outcome;
 use enroller_core::metrics::Metric;
-use enroller_sim::{FaultKind, FaultRule, Refusal, Service, Strike};
+use enroller_sim::{ApiError, FaultKind, FaultRule, Service, When};
 use enroller_tests::{DAY_MS, calls_since, count, look};
 use serde_json::json;
 
@@ -87,11 +87,11 @@ async fn a_request_that_aws_takes_to_be_of_another_time_loses_no_message() {
         lab.set_attempts(1).unwrap();
         let account = member(&lab);
         lab.sim.with(|world| world.put_vpc(&account, IRELAND, "10.1.0.0/16", false));
-        let refusal = FaultKind::ErrorBefore(Refusal::new(403, code, message));
-        lab.sim.arm(FaultRule::new(refusal).on(service, operation).at(Strike::First(2)));
+        let refusal = FaultKind::ErrorBefore(ApiError::new(403, code, message));
+        lab.sim.arm(FaultRule::new(refusal).on(service, operation).at(When::First(2)));
         Queue::Enrollments.send(&lab, &create_vpc(&account).to_string()).await;
         lab.settle(DAY_MS).await.unwrap();
-        assert_eq!(lab.sim.with(|world| world.faults.struck()), 2, "{operation} {code}");
+        assert_eq!(lab.sim.with(|world| world.faults.hits()), 2, "{operation} {code}");
         assert_eq!(look(&lab).uncovered(), 0, "{operation} {code}: {:#?}", lab.recording.take());
         let lines = lab.recording.take();
         let told = lines.iter().filter(|line| line.cause.contains(code));
@@ -105,7 +105,7 @@ async fn a_clock_that_stays_wrong_ends_in_the_dead_letter_queue_and_not_in_a_cir
     let mut lab = at_rest().await;
     lab.set_attempts(1).unwrap();
     let account = member(&lab);
-    let refusal = Refusal::new(403, "SignatureDoesNotMatch", "Signature expired");
+    let refusal = ApiError::new(403, "SignatureDoesNotMatch", "Signature expired");
     lab.sim.arm(FaultRule::new(FaultKind::ErrorBefore(refusal)).on(Service::Sts, "AssumeRole"));
     let from = lab.sim.calls().len();
     Queue::Enrollments.send(&lab, &create_vpc(&account).to_string()).await;

@@ -14,9 +14,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::call::{Call, Refusal, Service};
-use crate::gate::denied_by_policy;
-use crate::iam_policy::Context;
+use crate::call::{ApiError, Call, Service};
+use crate::policy_language::Context;
+use crate::preflight::denied_by_policy;
 use crate::sts;
 use crate::wire::Input;
 use crate::world::World;
@@ -65,8 +65,8 @@ impl Need {
 }
 
 /// Refuses the call when the caller is a session of a role whose policies do not allow it.
-pub(crate) fn check(world: &World, call: &Call, input: &Input) -> Result<(), Refusal> {
-    let needs = needs(world, call, input).ok_or_else(|| Refusal::unknown_operation(&call.operation))?;
+pub(crate) fn check(world: &World, call: &Call, input: &Input) -> Result<(), ApiError> {
+    let needs = needs(world, call, input).ok_or_else(|| ApiError::unknown_operation(&call.operation))?;
     let Some(session) = world.sts.session_of(&call.caller) else { return Ok(()) };
     let principal = sts::principal_context(world, call);
     for need in needs {
@@ -113,7 +113,7 @@ fn resource_context(world: &World, resource: &str) -> Context {
 }
 
 /// The message of AWS (IAM user guide, "Troubleshoot access denied error messages").
-fn refusal(call: &Call, action: &str, resource: &str) -> Refusal {
+fn refusal(call: &Call, action: &str, resource: &str) -> ApiError {
     let user = &call.caller.principal_arn;
     let message = format!(
         "User: {user} is not authorized to perform: {action} on resource: {resource} because no identity-based policy \

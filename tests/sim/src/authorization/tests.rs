@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
-use crate::scene::allow;
+use crate::fixtures::allow;
 use crate::tests::{Caller, GLOBAL, REGION, first_vpc, others, small};
-use crate::{Refusal, Service, Sim};
+use crate::{ApiError, Service, Sim};
 
 /// A session of a role that may do so much in the first member account.
 fn session(sim: &Sim, actions: &[&str], resource: &str) -> Caller {
@@ -24,25 +24,25 @@ fn each_service_refuses_what_no_policy_allows_in_its_own_words() {
     };
     let group = format!("arn:aws:logs:{REGION}:{account}:log-group:g:log-stream:");
     let ec2 = format!("You are not authorized to perform this operation. {}", because("ec2:DescribeVpcs", "*"));
-    let cases: [(Service, &str, Value, Refusal); 4] = [
-        (Service::Ec2, "DescribeVpcs", json!({}), Refusal::new(403, "UnauthorizedOperation", ec2)),
+    let cases: [(Service, &str, Value, ApiError); 4] = [
+        (Service::Ec2, "DescribeVpcs", json!({}), ApiError::new(403, "UnauthorizedOperation", ec2)),
         (
             Service::Logs,
             "CreateLogGroup",
             json!({"logGroupName": "g"}),
-            Refusal::new(400, "AccessDeniedException", because("logs:CreateLogGroup", &group)),
+            ApiError::new(400, "AccessDeniedException", because("logs:CreateLogGroup", &group)),
         ),
         (
             Service::Sts,
             "AssumeRole",
             json!({"RoleArn": "arn:aws:iam::1:role/r", "RoleSessionName": "s"}),
-            Refusal::new(403, "AccessDenied", because("sts:AssumeRole", "arn:aws:iam::1:role/r")),
+            ApiError::new(403, "AccessDenied", because("sts:AssumeRole", "arn:aws:iam::1:role/r")),
         ),
         (
             Service::Sqs,
             "SendMessageBatch",
             json!({"QueueUrl": "q", "Entries": []}),
-            Refusal::new(
+            ApiError::new(
                 403,
                 "AccessDeniedException",
                 because("sqs:SendMessage", &format!("arn:aws:sqs:{REGION}:{account}:")),

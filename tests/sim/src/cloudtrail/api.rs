@@ -3,18 +3,18 @@
 
 use serde_json::{Value, json};
 
-use crate::call::{Call, Refusal};
+use crate::call::{ApiError, Call};
 use crate::json_input::Input;
 use crate::regions::GLOBAL_REGION;
 use crate::world::World;
 
 const NAME: &str = "organization-trail";
 
-pub(crate) fn handle(world: &World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(crate) fn handle(world: &World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     match call.operation.as_str() {
         "DescribeTrails" => describe(world, call, &Input::of(call, input, &["trailNameList", "includeShadowTrails"])?),
         "GetTrailStatus" => status(world, call, &Input::of(call, input, &["Name"])?),
-        other => Err(Refusal::unknown_operation(other)),
+        other => Err(ApiError::unknown_operation(other)),
     }
 }
 
@@ -26,7 +26,7 @@ fn trail_of(world: &World, call: &Call) -> Option<String> {
     sees.then(|| format!("arn:aws:cloudtrail:{GLOBAL_REGION}:{management}:trail/{NAME}"))
 }
 
-fn describe(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, Refusal> {
+fn describe(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, ApiError> {
     let wanted = input.texts("trailNameList")?;
     // In other Regions than its own a trail is a shadow trail, shown unless it is not asked for.
     let shown = call.region == GLOBAL_REGION || input.flag("includeShadowTrails")?.unwrap_or(true);
@@ -48,7 +48,7 @@ fn describe(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, Refu
     Ok(json!({ "trailList": trails.into_iter().map(show).collect::<Vec<_>>() }))
 }
 
-fn status(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, Refusal> {
+fn status(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, ApiError> {
     let name = input.required_text("Name")?;
     // A shadow trail has to be named by its ARN (API reference, GetTrailStatus).
     let by_name =
@@ -57,16 +57,16 @@ fn status(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, Refusa
         return Ok(json!({ "IsLogging": world.events.trail_logs(&call.caller.account, &call.region) }));
     }
     let message = format!("Unknown trail: {name} for the user: {}", call.caller.account);
-    Err(Refusal::new(400, "TrailNotFoundException", message))
+    Err(ApiError::new(400, "TrailNotFoundException", message))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::call::Service;
-    use crate::scene::{MEMBER, REGION, STRANGER, call, organization};
+    use crate::fixtures::{MEMBER, REGION, STRANGER, call, organization};
 
-    fn ask(world: &World, account: &str, operation: &str, input: Value) -> Result<Value, Refusal> {
+    fn ask(world: &World, account: &str, operation: &str, input: Value) -> Result<Value, ApiError> {
         handle(world, &call(account, REGION, Service::CloudTrail, operation), &input)
     }
 

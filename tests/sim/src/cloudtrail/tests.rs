@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::scene::*;
+use crate::fixtures::*;
 use crate::sim::Sim;
 
 const HOME: &str = "us-east-1";
@@ -18,7 +18,7 @@ fn last(sim: &Sim, url: &str) -> Value {
     events_on(sim, url).pop().unwrap()
 }
 
-fn call_logs(sim: &Sim, operation: &str, input: Value) -> Result<Value, Refusal> {
+fn call_logs(sim: &Sim, operation: &str, input: Value) -> Result<Value, ApiError> {
     sim.with(|world| {
         let call = call(MEMBER, REGION, Service::Logs, operation);
         let outcome = crate::logs::handle(world, &call, &input);

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::flow_logs::{failure, unsuccessful_set};
 use super::state::{RegionState, TokenUse};
 use super::{FlowLog, format, invalid_value, missing, no_such_vpc, tags};
-use crate::call::{Call, Refusal};
+use crate::call::{ApiError, Call};
 use crate::iam::split_role_arn;
-use crate::iam_policy::{PrincipalKind, TrustRequest, trust_allows};
+use crate::policy_language::{PrincipalKind, TrustRequest, trust_allows};
 use crate::settings::TwinRule;
 use crate::wire::QueryAnswer;
 use crate::wire::query::Params;
@@ -75,14 +75,14 @@ fn answered_before(
     call: &Call,
     token: Option<&str>,
     request: &[(String, String)],
-) -> Result<Option<Value>, Refusal> {
+) -> Result<Option<Value>, ApiError> {
     let state = world.ec2.region(&call.caller.account, &call.region);
     match token.and_then(|token| state?.tokens.get(token)) {
         None => Ok(None),
         Some(used) if used.request == request => Ok(Some(used.facts.clone())),
         Some(_) => {
             let message = "The client token you have provided has already been used with different parameters.";
-            Err(Refusal::new(400, "IdempotentParameterMismatch", message))
+            Err(ApiError::new(400, "IdempotentParameterMismatch", message))
         }
     }
 }
@@ -99,10 +99,10 @@ fn answer(facts: Value) -> (Vec<Element>, Value) {
     (members, facts)
 }
 
-fn resources(params: &Params) -> Result<Vec<&str>, Refusal> {
+fn resources(params: &Params) -> Result<Vec<&str>, ApiError> {
     match params.get("ResourceType") {
         Some("VPC") => {}
-        Some(other) => return Err(Refusal::unknown_parameter(&format!("ResourceType={other}"), "CreateFlowLogs")),
+        Some(other) => return Err(ApiError::unknown_parameter(&format!("ResourceType={other}"), "CreateFlowLogs")),
         None => return Err(missing("ResourceType")),
     }
     let resources = params.list("ResourceId");
@@ -117,7 +117,7 @@ fn resources(params: &Params) -> Result<Vec<&str>, Refusal> {
 }
 
 /// The flow log that each resource gets, without ids.
-fn template(world: &World, call: &Call, params: &Params) -> Result<FlowLog, Refusal> {
+fn template(world: &World, call: &Call, params: &Params) -> Result<FlowLog, ApiError> {
     // EC2 model: the value sets of TrafficType, LogDestinationType and MaxAggregationInterval.
     let traffic_type = params.get("TrafficType").ok_or_else(|| missing("TrafficType"))?;
     if !["ACCEPT", "REJECT", "ALL"].contains(&traffic_type) {
@@ -158,7 +158,7 @@ struct Destination {
 impl Destination {
     /// EC2 model, CreateFlowLogs: LogGroupName or LogDestination and not both, LogGroupName and
     /// DeliverLogsPermissionArn for CloudWatch Logs only, the latter required there.
-    fn parse(call: &Call, params: &Params) -> Result<Self, Refusal> {
+    fn parse(call: &Call, params: &Params) -> Result<Self, ApiError> {
         let kind = params.get("LogDestinationType").unwrap_or("cloud-watch-logs").to_owned();
         let (group, arn) = (params.get("LogGroupName"), params.get("LogDestination"));
         let role_arn = params.get("DeliverLogsPermissionArn").map(str::to_owned);
@@ -169,7 +169,7 @@ impl Destination {
             "cloud-watch-logs" => {
                 if role_arn.is_none() {
                     let message = "DeliverLogsPermissionArn can't be empty if LogDestinationType is cloud-watch-logs.";
-                    return Err(Refusal::new(400, "InvalidParameter", message));
+                    return Err(ApiError::new(400, "InvalidParameter", message));
                 }
                 let place = format!("arn:aws:logs:{}:{}:log-group:", call.region, call.caller.account);
                 let name = match (group, arn) {
@@ -197,7 +197,7 @@ impl Destination {
 }
 
 /// CloudWatch Logs model, LogGroupName: 1 to 512 of `[.\-_/#A-Za-z0-9]`.
-fn check_group_name(name: &str) -> Result<(), Refusal> {
+fn check_group_name(name: &str) -> Result<(), ApiError> {
     let good = |c: char| c.is_ascii_alphanumeric() || ".-_/#".contains(c);
     if (1..=512).contains(&name.len()) && name.chars().all(good) {
         return Ok(());
@@ -206,14 +206,14 @@ fn check_group_name(name: &str) -> Result<(), Refusal> {
 }
 
 /// EC2 developer guide, "Error codes": InvalidParameterCombination.
-fn combination(message: &str) -> Refusal {
-    Refusal::new(400, "InvalidParameterCombination", message)
+fn combination(message: &str) -> ApiError {
+    ApiError::new(400, "InvalidParameterCombination", message)
 }
 
 /// VPC user guide, "IAM role for publishing flow logs to CloudWatch Logs": the role has to be one that the flow logs
 /// service can assume; the message is that of field reports. A role of another account cannot be passed (IAM user
 /// guide, "Grant a user permissions to pass a role to an AWS service").
-fn check_role(world: &World, call: &Call, role_arn: Option<&str>) -> Result<(), Refusal> {
+fn check_role(world: &World, call: &Call, role_arn: Option<&str>) -> Result<(), ApiError> {
     let Some(role_arn) = role_arn else { return Ok(()) };
     let account = call.caller.account.as_str();
     let Some((owner, _)) = split_role_arn(role_arn) else {
@@ -221,7 +221,7 @@ fn check_role(world: &World, call: &Call, role_arn: Option<&str>) -> Result<(), 
     };
     if owner != account {
         let message = "You are not authorized to perform this operation. Cross-account pass role is not allowed.";
-        return Err(Refusal::new(403, "UnauthorizedOperation", message));
+        return Err(ApiError::new(403, "UnauthorizedOperation", message));
     }
     let source_arn = format!("arn:aws:ec2:{}:{account}:vpc-flow-log/fl-00000000000000000", call.region);
     let context = [("aws:SourceAccount", account), ("aws:SourceArn", source_arn.as_str())];
@@ -234,11 +234,11 @@ fn check_role(world: &World, call: &Call, role_arn: Option<&str>) -> Result<(), 
     if role.is_some_and(|role| world.role_propagated(role) && trust_allows(&role.trust, &request)) {
         return Ok(());
     }
-    Err(Refusal::new(400, "InvalidParameter", "Unable to assume given IAM role"))
+    Err(ApiError::new(400, "InvalidParameter", "Unable to assume given IAM role"))
 }
 
 /// Adds the flow log, or says why its resource is `Unsuccessful`.
-fn add(world: &mut World, call: &Call, flow_log: FlowLog) -> Result<(), Refusal> {
+fn add(world: &mut World, call: &Call, flow_log: FlowLog) -> Result<(), ApiError> {
     let (account, region) = (call.caller.account.as_str(), call.region.as_str());
     let vpc_id = flow_log.resource_id.as_str();
     if world.ec2.vpc(account, region, vpc_id).is_none() {
@@ -246,7 +246,7 @@ fn add(world: &mut World, call: &Call, flow_log: FlowLog) -> Result<(), Refusal>
             // VPC user guide, "Share your VPC": participants cannot create flow logs for a shared VPC. Code and
             // message are UNVERIFIED.
             let message = format!("You are not authorized to create flow logs for {vpc_id}: it is shared with you.");
-            return Err(Refusal::new(403, "UnauthorizedOperation", message));
+            return Err(ApiError::new(403, "UnauthorizedOperation", message));
         }
         return Err(no_such_vpc(vpc_id));
     }
@@ -255,19 +255,19 @@ fn add(world: &mut World, call: &Call, flow_log: FlowLog) -> Result<(), Refusal>
     if state.flow_logs_of(vpc_id).any(|existing| are_twins(rule, existing, &flow_log)) {
         // The code and message of the resource provider of AWS::EC2::FlowLog.
         let message = "There is an existing Flow Log with the same configuration and log destination.";
-        return Err(Refusal::new(400, "FlowLogAlreadyExists", message));
+        return Err(ApiError::new(400, "FlowLogAlreadyExists", message));
     }
     check_count(state, vpc_id)?;
     state.add_flow_log(flow_log);
     Ok(())
 }
 
-fn check_count(state: &RegionState, vpc_id: &str) -> Result<(), Refusal> {
+fn check_count(state: &RegionState, vpc_id: &str) -> Result<(), ApiError> {
     if state.flow_logs_of(vpc_id).count() < MOST_PER_RESOURCE {
         return Ok(());
     }
     let message = format!("Maximum number of flow logs reached for {vpc_id}.");
-    Err(Refusal::new(400, "FlowLogsLimitExceeded", message))
+    Err(ApiError::new(400, "FlowLogsLimitExceeded", message))
 }
 
 fn are_twins(rule: TwinRule, one: &FlowLog, other: &FlowLog) -> bool {

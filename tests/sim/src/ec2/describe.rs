@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::call::Refusal;
+use crate::call::ApiError;
 use crate::ec2::invalid_value;
-use crate::iam_policy::glob;
+use crate::policy_language::glob;
 use crate::wire::query::Params;
 use crate::wire::xml::Element;
 
@@ -16,7 +16,7 @@ pub(super) struct Filter<'a> {
 
 impl<'a> Filter<'a> {
     /// All filters of a request; each name has to be one of those known, `tag-key` or `tag:KEY`.
-    pub(super) fn parse(params: &'a Params, known: &[&str]) -> Result<Vec<Self>, Refusal> {
+    pub(super) fn parse(params: &'a Params, known: &[&str]) -> Result<Vec<Self>, ApiError> {
         let mut filters = Vec::new();
         for start in params.structures("Filter") {
             let name = params.get(&format!("{start}.Name")).unwrap_or_default();
@@ -51,7 +51,7 @@ const TOKEN: &str = "page-after-";
 
 impl Page {
     /// EC2 model: MaxResults from `least` to 1,000; a page has at most 1,000 members when it is not given.
-    pub(super) fn parse(params: &Params, least: usize) -> Result<Self, Refusal> {
+    pub(super) fn parse(params: &Params, least: usize) -> Result<Self, ApiError> {
         let most = match params.get("MaxResults") {
             None => 1000,
             Some(text) => {

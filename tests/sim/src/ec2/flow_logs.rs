@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::describe::{Filter, Page, tag_set};
 use super::{DeliverStatus, FlowLog, missing, no_such_flow_log};
-use crate::call::{Call, Refusal};
+use crate::call::{ApiError, Call};
 use crate::time::iso8601_ms;
 use crate::wire::QueryAnswer;
 use crate::wire::query::Params;
@@ -91,7 +91,7 @@ pub(super) fn delete(world: &mut World, call: &Call, params: &Params) -> QueryAn
     }
     if ids.len() > 1000 {
         // EC2 model, DeleteFlowLogs: at most 1,000 ids.
-        return Err(Refusal::new(400, "InvalidParameterValue", "At most 1000 flow log IDs can be given."));
+        return Err(ApiError::new(400, "InvalidParameterValue", "At most 1000 flow log IDs can be given."));
     }
     let state = world.ec2.region_mut(&call.caller.account, &call.region);
     let unsuccessful: Vec<Value> = ids
@@ -103,7 +103,7 @@ pub(super) fn delete(world: &mut World, call: &Call, params: &Params) -> QueryAn
 }
 
 /// A failed id as facts.
-pub(super) fn failure(resource_id: &str, refusal: &Refusal) -> Value {
+pub(super) fn failure(resource_id: &str, refusal: &ApiError) -> Value {
     json!({ "resourceId": resource_id, "error": { "code": refusal.code, "message": refusal.message } })
 }
 

@@ -1,7 +1,7 @@
 //! The fields that a flow log format may name.
 
 use super::invalid_value;
-use crate::call::Refusal;
+use crate::call::ApiError;
 
 /// VPC user guide, "Flow log records": the default format.
 pub(super) const DEFAULT: &str = "${version} ${account-id} ${interface-id} ${srcaddr} ${dstaddr} ${srcport} \
@@ -56,7 +56,7 @@ const FIELDS: &[&str] = &[
 ];
 
 /// Refuses a format that is not a list of known `${field}`s. The code is UNVERIFIED.
-pub(super) fn check(format: &str) -> Result<(), Refusal> {
+pub(super) fn check(format: &str) -> Result<(), ApiError> {
     let field = |word: &str| word.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).map(str::to_owned);
     let mut words = format.split(' ').peekable();
     if format.is_empty() || words.peek().is_none() {

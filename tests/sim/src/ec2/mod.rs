@@ -13,7 +13,7 @@ use serde_json::Value;
 
 pub use state::{DeliverStatus, Ec2State, FlowLog, Vpc};
 
-use crate::call::{Call, Refusal};
+use crate::call::{ApiError, Call};
 use crate::wire::QueryAnswer;
 use crate::wire::query::Params;
 use crate::wire::xml::Element;
@@ -32,37 +32,37 @@ pub(crate) fn handle(world: &mut World, call: &Call, params: &Params) -> QueryAn
         "CreateFlowLogs" => (create_flow_logs::KNOWN, create_flow_logs::create),
         "DescribeFlowLogs" => (flow_logs::DESCRIBE, flow_logs::describe),
         "DeleteFlowLogs" => (&["FlowLogId.N"], flow_logs::delete),
-        unknown => return Err(Refusal::unknown_operation(unknown)),
+        unknown => return Err(ApiError::unknown_operation(unknown)),
     };
     let known: Vec<&str> = known.iter().copied().chain(["DryRun"]).collect();
     params.only(&call.operation, &known)?;
     if params.get("DryRun") == Some("true") {
         // EC2 developer guide, "Error codes": DryRunOperation, 412.
         let message = "Request would have succeeded, but DryRun flag is set.";
-        return Err(Refusal::new(412, "DryRunOperation", message));
+        return Err(ApiError::new(412, "DryRunOperation", message));
     }
     operation(world, call, params)
 }
 
 /// EC2 developer guide, "Error codes": MissingParameter.
-fn missing(parameter: &str) -> Refusal {
+fn missing(parameter: &str) -> ApiError {
     let message = format!("The request must contain the parameter {parameter}");
-    Refusal::new(400, "MissingParameter", message)
+    ApiError::new(400, "MissingParameter", message)
 }
 
 /// EC2 developer guide, "Error codes": InvalidParameterValue.
-fn invalid_value(message: impl Into<String>) -> Refusal {
-    Refusal::new(400, "InvalidParameterValue", message)
+fn invalid_value(message: impl Into<String>) -> ApiError {
+    ApiError::new(400, "InvalidParameterValue", message)
 }
 
 /// EC2 developer guide, "Error codes": InvalidVpcID.NotFound.
-fn no_such_vpc(id: &str) -> Refusal {
-    Refusal::new(400, "InvalidVpcID.NotFound", format!("The vpc ID '{id}' does not exist"))
+fn no_such_vpc(id: &str) -> ApiError {
+    ApiError::new(400, "InvalidVpcID.NotFound", format!("The vpc ID '{id}' does not exist"))
 }
 
 /// EC2 developer guide, "Error codes": InvalidFlowLogId.NotFound.
-fn no_such_flow_log(id: &str) -> Refusal {
-    Refusal::new(
+fn no_such_flow_log(id: &str) -> ApiError {
+    ApiError::new(
         400,
         "InvalidFlowLogId.NotFound",
         format!("These flow log ids in the input list are not found: [{id}]"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{done, invalid_value, missing, no_such_flow_log, no_such_vpc};
-use crate::call::{Call, Refusal};
+use crate::call::{ApiError, Call};
 use crate::wire::QueryAnswer;
 use crate::wire::query::Params;
 use crate::world::World;
@@ -13,7 +13,7 @@ use crate::world::World;
 pub(super) const KNOWN: &[&str] = &["ResourceId.N", "Tag.N.Key", "Tag.N.Value"];
 
 /// Tags in the one `TagSpecification` of a create operation, which has to be for the kind of resource created.
-pub(super) fn of_specification(params: &Params, resource_type: &str) -> Result<BTreeMap<String, String>, Refusal> {
+pub(super) fn of_specification(params: &Params, resource_type: &str) -> Result<BTreeMap<String, String>, ApiError> {
     let mut tags = BTreeMap::new();
     for start in params.structures("TagSpecification") {
         let given = params.get(&format!("{start}.ResourceType")).unwrap_or_default();
@@ -30,9 +30,9 @@ pub(super) fn of_specification(params: &Params, resource_type: &str) -> Result<B
 
 /// EC2 user guide, "Tag your Amazon EC2 resources": 50 tags, keys of 1 to 128 and values of up to 256 characters, no
 /// key with the reserved beginning `aws:`.
-fn check(tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
+fn check(tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
     if tags.len() > 50 {
-        return Err(Refusal::new(400, "TagLimitExceeded", "More than 50 tags specified"));
+        return Err(ApiError::new(400, "TagLimitExceeded", "More than 50 tags specified"));
     }
     for (key, value) in tags {
         if key.to_ascii_lowercase().starts_with("aws:") {
@@ -86,12 +86,12 @@ pub(super) fn delete(world: &mut World, call: &Call, params: &Params) -> QueryAn
     Ok((answer, json!({ "resourceIds": resources })))
 }
 
-fn resources(params: &Params) -> Result<Vec<&str>, Refusal> {
+fn resources(params: &Params) -> Result<Vec<&str>, ApiError> {
     let resources = params.list("ResourceId");
     if resources.is_empty() { Err(missing("resourceIdSet")) } else { Ok(resources) }
 }
 
-fn tags_of<'a>(world: &'a mut World, call: &Call, id: &str) -> Result<&'a mut BTreeMap<String, String>, Refusal> {
+fn tags_of<'a>(world: &'a mut World, call: &Call, id: &str) -> Result<&'a mut BTreeMap<String, String>, ApiError> {
     let state = world.ec2.region_mut(&call.caller.account, &call.region);
     if id.starts_with("vpc-") {
         return state.vpcs.get_mut(id).map(|vpc| &mut vpc.tags).ok_or_else(|| no_such_vpc(id));
@@ -100,5 +100,5 @@ fn tags_of<'a>(world: &'a mut World, call: &Call, id: &str) -> Result<&'a mut BT
         return state.flow_logs.get_mut(id).map(|flow_log| &mut flow_log.tags).ok_or_else(|| no_such_flow_log(id));
     }
     // EC2 developer guide, "Error codes": InvalidID.
-    Err(Refusal::new(400, "InvalidID", format!("The ID '{id}' is not valid")))
+    Err(ApiError::new(400, "InvalidID", format!("The ID '{id}' is not valid")))
 }

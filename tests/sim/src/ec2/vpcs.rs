@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::describe::{Filter, Page, tag_set};
 use super::{Vpc, done, invalid_value, missing, no_such_vpc, tags};
-use crate::call::{Call, Refusal};
+use crate::call::{ApiError, Call};
 use crate::wire::QueryAnswer;
 use crate::wire::query::Params;
 use crate::wire::xml::Element;
@@ -27,7 +27,7 @@ pub(super) fn describe(world: &mut World, call: &Call, params: &Params) -> Query
     if !ids.is_empty() && params.get("MaxResults").is_some() {
         // EC2 developer guide, "Pagination": ids and MaxResults exclude each other.
         let message = "The parameter vpcIds cannot be used with the parameter maxResults";
-        return Err(Refusal::new(400, "InvalidParameterCombination", message));
+        return Err(ApiError::new(400, "InvalidParameterCombination", message));
     }
     let page = Page::parse(params, 5)?;
     let account = call.caller.account.as_str();
@@ -91,7 +91,7 @@ pub(super) fn create(world: &mut World, call: &Call, params: &Params) -> QueryAn
         return Err(invalid_value(format!("Value ({tenancy}) for parameter instanceTenancy is invalid.")));
     }
     if params.get("AmazonProvidedIpv6CidrBlock") == Some("true") {
-        return Err(Refusal::unknown_parameter("AmazonProvidedIpv6CidrBlock=true", &call.operation));
+        return Err(ApiError::unknown_parameter("AmazonProvidedIpv6CidrBlock=true", &call.operation));
     }
     check_quota(world, call)?;
     let (account, region) = (call.caller.account.as_str(), call.region.as_str());
@@ -108,7 +108,7 @@ pub(super) fn create_default(world: &mut World, call: &Call, _params: &Params) -
     let (account, region) = (call.caller.account.as_str(), call.region.as_str());
     if let Some(existing) = world.ec2.vpcs(account, region).find(|vpc| vpc.is_default) {
         let message = format!("A Default VPC already exists for this account in this region: {}.", existing.id);
-        return Err(Refusal::new(400, "DefaultVpcAlreadyExists", message));
+        return Err(ApiError::new(400, "DefaultVpcAlreadyExists", message));
     }
     check_quota(world, call)?;
     let id = world.put_vpc(account, region, "172.31.0.0/16", true);
@@ -123,22 +123,22 @@ fn created(vpc: &Vpc) -> (Vec<Element>, Value) {
 }
 
 /// EC2 developer guide, "Error codes": VpcLimitExceeded.
-fn check_quota(world: &World, call: &Call) -> Result<(), Refusal> {
+fn check_quota(world: &World, call: &Call) -> Result<(), ApiError> {
     let count = world.ec2.vpcs(&call.caller.account, &call.region).count();
     if count < world.settings.vpcs_per_region {
         return Ok(());
     }
-    Err(Refusal::new(400, "VpcLimitExceeded", "The maximum number of VPCs has been reached."))
+    Err(ApiError::new(400, "VpcLimitExceeded", "The maximum number of VPCs has been reached."))
 }
 
 /// EC2 API reference, CreateVpc: a block of /28 to /16; "Error codes": InvalidVpc.Range.
-fn check_cidr(cidr: &str) -> Result<(), Refusal> {
+fn check_cidr(cidr: &str) -> Result<(), ApiError> {
     let parsed = cidr
         .split_once('/')
         .and_then(|(address, bits)| Some((address.parse::<std::net::Ipv4Addr>().ok()?, bits.parse::<u32>().ok()?)));
     match parsed {
         Some((_, 16..=28)) => Ok(()),
-        Some((_, 0..=32)) => Err(Refusal::new(400, "InvalidVpc.Range", format!("The CIDR '{cidr}' is invalid."))),
+        Some((_, 0..=32)) => Err(ApiError::new(400, "InvalidVpc.Range", format!("The CIDR '{cidr}' is invalid."))),
         Some(_) | None => Err(invalid_value(format!(
             "Value ({cidr}) for parameter cidrBlock is invalid. This is not a valid CIDR block."
         ))),

@@ -4,20 +4,20 @@
 use serde_json::{Value, json};
 
 use super::bus::{Bus, BusId, Rule, Target};
-use crate::call::{Call, Refusal};
+use crate::call::{ApiError, Call};
 use crate::json_input::Input;
 use crate::world::World;
 
 /// Entries of a page where no limit is given (model: LimitMax100; the default is not documented).
 const PAGE: u64 = 100;
 
-pub(crate) fn handle(world: &World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(crate) fn handle(world: &World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let known: &[&str] = match call.operation.as_str() {
         "DescribeEventBus" => &["Name"],
         "DescribeRule" => &["Name", "EventBusName"],
         "ListRuleNamesByTarget" => &["TargetArn", "EventBusName", "NextToken", "Limit"],
         "ListTargetsByRule" => &["Rule", "EventBusName", "NextToken", "Limit"],
-        other => return Err(Refusal::unknown_operation(other)),
+        other => return Err(ApiError::unknown_operation(other)),
     };
     let input = Input::of(call, input, known)?;
     match call.operation.as_str() {
@@ -29,7 +29,7 @@ pub(crate) fn handle(world: &World, call: &Call, input: &Value) -> Result<Value,
 }
 
 /// The bus that a parameter names or gives the ARN of, and what is on it. A default bus that nobody touched exists too.
-fn bus<'a>(world: &'a World, call: &Call, input: &Input<'_>, name: &str) -> Result<(BusId, Option<&'a Bus>), Refusal> {
+fn bus<'a>(world: &'a World, call: &Call, input: &Input<'_>, name: &str) -> Result<(BusId, Option<&'a Bus>), ApiError> {
     let name = input.text(name)?.unwrap_or("default");
     let id = BusId::from_arn(name).unwrap_or_else(|| BusId {
         account: call.caller.account.clone(),
@@ -45,7 +45,7 @@ fn bus<'a>(world: &'a World, call: &Call, input: &Input<'_>, name: &str) -> Resu
     Err(not_found(format!("Event bus {} does not exist.", id.name)))
 }
 
-fn rule<'a>(world: &'a World, call: &Call, input: &Input<'_>, parameter: &str) -> Result<(BusId, &'a Rule), Refusal> {
+fn rule<'a>(world: &'a World, call: &Call, input: &Input<'_>, parameter: &str) -> Result<(BusId, &'a Rule), ApiError> {
     let (id, found) = bus(world, call, input, "EventBusName")?;
     let name = input.required_text(parameter)?;
     let rule = found.and_then(|bus| bus.rules.get(name));
@@ -54,11 +54,11 @@ fn rule<'a>(world: &'a World, call: &Call, input: &Input<'_>, parameter: &str) -
 }
 
 /// Model: ResourceNotFoundException.
-fn not_found(message: String) -> Refusal {
-    Refusal::new(400, "ResourceNotFoundException", message)
+fn not_found(message: String) -> ApiError {
+    ApiError::new(400, "ResourceNotFoundException", message)
 }
 
-fn describe_bus(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, Refusal> {
+fn describe_bus(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, ApiError> {
     let (id, found) = bus(world, call, input, "Name")?;
     let mut answer = json!({ "Name": id.name, "Arn": id.to_string() });
     if let Some(policy) = found.and_then(|bus| bus.policy.as_ref()) {
@@ -67,7 +67,7 @@ fn describe_bus(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, 
     Ok(answer)
 }
 
-fn describe_rule(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, Refusal> {
+fn describe_rule(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, ApiError> {
     let (id, rule) = rule(world, call, input, "Name")?;
     let name = &rule.settings.name;
     Ok(json!({
@@ -80,7 +80,7 @@ fn describe_rule(world: &World, call: &Call, input: &Input<'_>) -> Result<Value,
     }))
 }
 
-fn list_rule_names(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, Refusal> {
+fn list_rule_names(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, ApiError> {
     let (_, found) = bus(world, call, input, "EventBusName")?;
     let wanted = input.required_text("TargetArn")?;
     let rules = found.into_iter().flat_map(|bus| bus.rules.values());
@@ -88,7 +88,7 @@ fn list_rule_names(world: &World, call: &Call, input: &Input<'_>) -> Result<Valu
     page(input, "RuleNames", towards.map(|rule| json!(rule.settings.name)).collect())
 }
 
-fn list_targets(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, Refusal> {
+fn list_targets(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, ApiError> {
     let (_, rule) = rule(world, call, input, "Rule")?;
     let shown = rule.settings.targets.iter().enumerate().map(|(number, target)| show(number, target));
     page(input, "Targets", shown.collect())
@@ -112,12 +112,12 @@ fn show(number: usize, target: &Target) -> Value {
     shown
 }
 
-fn page(input: &Input<'_>, name: &str, all: Vec<Value>) -> Result<Value, Refusal> {
+fn page(input: &Input<'_>, name: &str, all: Vec<Value>) -> Result<Value, ApiError> {
     let limit = usize::try_from(input.number("Limit", 1, PAGE)?.unwrap_or(PAGE)).unwrap_or(usize::MAX);
     let from: usize = match input.text("NextToken")?.map(str::parse) {
         None => 0,
         Some(Ok(from)) => from,
-        Some(Err(_)) => return Err(Refusal::new(400, "ValidationException", "The token is not valid.")),
+        Some(Err(_)) => return Err(ApiError::new(400, "ValidationException", "The token is not valid.")),
     };
     let shown: Vec<Value> = all.iter().skip(from).take(limit).cloned().collect();
     let mut answer = json!({ name: shown });

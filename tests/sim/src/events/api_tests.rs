@@ -3,9 +3,9 @@ use serde_json::json;
 use super::*;
 use crate::call::Service;
 use crate::events::{RuleSettings, create_bus, put_bus_policy, put_rule, set_rule_enabled};
-use crate::scene::{CENTRAL, MEMBER, REGION, call, organization};
+use crate::fixtures::{CENTRAL, MEMBER, REGION, call, organization};
 
-fn ask(world: &World, account: &str, operation: &str, input: Value) -> Result<Value, Refusal> {
+fn ask(world: &World, account: &str, operation: &str, input: Value) -> Result<Value, ApiError> {
     handle(world, &call(account, REGION, Service::Events, operation), &input)
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::pattern::{Pattern, PatternError};
-use crate::iam_policy::{Context, PrincipalKind, TrustRequest, trust_allows};
+use crate::policy_language::{Context, PrincipalKind, TrustRequest, trust_allows};
 use crate::service_role::{Source, allows, assumable};
 use crate::world::World;
 

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::scene::*;
+use crate::fixtures::*;
 use crate::sqs::QueueSettings;
 use crate::world::START_MS;
 

@@ -4,8 +4,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::Role;
-use crate::call::{Call, Refusal};
-use crate::iam_policy::{DocumentKind, problem_of};
+use crate::call::{ApiError, Call};
+use crate::policy_language::{DocumentKind, problem_of};
 use crate::time::iso8601;
 use crate::wire::QueryAnswer;
 use crate::wire::query::Params;
@@ -32,7 +32,7 @@ pub(crate) fn handle(world: &mut World, call: &Call, params: &Params) -> QueryAn
         "UpdateAssumeRolePolicy" => &["RoleName", "PolicyDocument"],
         "TagRole" => &["RoleName", "Tags.member.N.Key", "Tags.member.N.Value"],
         "ListRolePolicies" => &["RoleName", "Marker", "MaxItems"],
-        unknown => return Err(Refusal::unknown_operation(unknown)),
+        unknown => return Err(ApiError::unknown_operation(unknown)),
     };
     params.only(&call.operation, known)?;
     let account = call.caller.account.as_str();
@@ -54,21 +54,21 @@ pub(crate) fn handle(world: &mut World, call: &Call, params: &Params) -> QueryAn
             if !role.policies.is_empty() {
                 // Model: DeleteConflict.
                 let message = "Cannot delete entity, must delete policies first.";
-                return Err(Refusal::new(409, "DeleteConflict", message));
+                return Err(ApiError::new(409, "DeleteConflict", message));
             }
             world.iam.remove_role(account, name);
             Ok((Vec::new(), json!({ "roleName": name, "time": now_ms })))
         }
-        unknown => Err(Refusal::unknown_operation(unknown)),
+        unknown => Err(ApiError::unknown_operation(unknown)),
     }
 }
 
 /// Model: roleNameType, `[\w+=,.@-]+` of 1 to 64.
-fn role_name(params: &Params) -> Result<&str, Refusal> {
+fn role_name(params: &Params) -> Result<&str, ApiError> {
     name_of(params, "RoleName", "roleName", 64)
 }
 
-fn name_of<'a>(params: &'a Params, parameter: &str, shown: &str, longest: usize) -> Result<&'a str, Refusal> {
+fn name_of<'a>(params: &'a Params, parameter: &str, shown: &str, longest: usize) -> Result<&'a str, ApiError> {
     let name = params.get(parameter).unwrap_or_default();
     let good = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
     if (1..=longest).contains(&name.len()) && name.chars().all(good) {
@@ -78,7 +78,7 @@ fn name_of<'a>(params: &'a Params, parameter: &str, shown: &str, longest: usize)
         "1 validation error detected: Value at '{shown}' failed to satisfy constraint: Member must satisfy regular \
          expression pattern: [\\w+=,.@-]+ and have length between 1 and {longest}"
     );
-    Err(Refusal::new(400, "ValidationError", message))
+    Err(ApiError::new(400, "ValidationError", message))
 }
 
 fn create_role(world: &mut World, account: &str, name: &str, params: &Params) -> QueryAnswer {
@@ -86,11 +86,11 @@ fn create_role(world: &mut World, account: &str, name: &str, params: &Params) ->
     if world.iam.role(account, name).is_some() {
         // Model: EntityAlreadyExists.
         let message = format!("Role with name {name} already exists.");
-        return Err(Refusal::new(409, "EntityAlreadyExists", message));
+        return Err(ApiError::new(409, "EntityAlreadyExists", message));
     }
     let path = params.get("Path").unwrap_or("/");
     if !path.starts_with('/') || !path.ends_with('/') || path.len() > 512 {
-        return Err(Refusal::new(400, "ValidationError", "The specified value for path is invalid."));
+        return Err(ApiError::new(400, "ValidationError", "The specified value for path is invalid."));
     }
     let max_session_seconds = match params.get("MaxSessionDuration").map(str::parse) {
         None => 3600,
@@ -98,7 +98,7 @@ fn create_role(world: &mut World, account: &str, name: &str, params: &Params) ->
         Some(_) => {
             // Model: roleMaxSessionDurationType, 3,600 to 43,200.
             let message = "MaxSessionDuration must be between 3600 and 43200 seconds.";
-            return Err(Refusal::new(400, "ValidationError", message));
+            return Err(ApiError::new(400, "ValidationError", message));
         }
     };
     let mut role = world.new_role(account, path, name, trust);
@@ -118,7 +118,7 @@ fn put_role_policy(role: &mut Role, params: &Params) -> QueryAnswer {
     if size > 10_240 {
         // IAM user guide, "IAM and AWS STS quotas": role inline policies together 10,240 characters.
         let message = format!("Maximum policy size of 10240 bytes exceeded for role {}", role.name);
-        return Err(Refusal::new(409, "LimitExceeded", message));
+        return Err(ApiError::new(409, "LimitExceeded", message));
     }
     let mut policies = role.policies.clone();
     policies.insert(policy_name.to_owned(), policy);
@@ -155,7 +155,7 @@ fn tag_role(role: &mut Role, params: &Params) -> QueryAnswer {
     tags.extend(params.tags("Tags.member"));
     if tags.len() > 50 {
         // IAM user guide, "IAM and AWS STS quotas": 50 tags.
-        return Err(Refusal::new(409, "LimitExceeded", "The number of tags has reached the maximum limit."));
+        return Err(ApiError::new(409, "LimitExceeded", "The number of tags has reached the maximum limit."));
     }
     role.tags = tags;
     Ok((Vec::new(), json!({ "roleName": role.name })))
@@ -166,7 +166,7 @@ fn list_role_policies(role: &Role, params: &Params) -> QueryAnswer {
         None => 100,
         Some(Ok(most @ 1..=1000)) => most,
         // Model: maxItemsType, 1 to 1,000.
-        Some(_) => return Err(Refusal::new(400, "ValidationError", "MaxItems must be between 1 and 1000.")),
+        Some(_) => return Err(ApiError::new(400, "ValidationError", "MaxItems must be between 1 and 1000.")),
     };
     let marker = params.get("Marker").unwrap_or_default();
     let mut rest = role.policies.keys().filter(|name| name.as_str() > marker);
@@ -180,9 +180,9 @@ fn list_role_policies(role: &Role, params: &Params) -> QueryAnswer {
     Ok((members, Value::Null))
 }
 
-fn document(params: &Params, parameter: &str, kind: DocumentKind) -> Result<Value, Refusal> {
+fn document(params: &Params, parameter: &str, kind: DocumentKind) -> Result<Value, ApiError> {
     // Model: MalformedPolicyDocument.
-    let malformed = |message: String| Refusal::new(400, "MalformedPolicyDocument", message);
+    let malformed = |message: String| ApiError::new(400, "MalformedPolicyDocument", message);
     let text = params.get(parameter).unwrap_or_default();
     let document: Value =
         serde_json::from_str(text).map_err(|_| malformed("This policy contains invalid Json".to_owned()))?;
@@ -191,7 +191,7 @@ fn document(params: &Params, parameter: &str, kind: DocumentKind) -> Result<Valu
     }
     if kind == DocumentKind::Trust && document.to_string().len() > 2048 {
         // IAM user guide, "IAM and AWS STS quotas": trust policy 2,048 characters, white space not counted.
-        return Err(Refusal::new(409, "LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 2048"));
+        return Err(ApiError::new(409, "LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 2048"));
     }
     Ok(document)
 }
@@ -221,11 +221,11 @@ fn role_element(role: &Role) -> Element {
 }
 
 /// Model: NoSuchEntity.
-fn no_such_role(name: &str) -> Refusal {
-    Refusal::new(404, "NoSuchEntity", format!("The role with name {name} cannot be found."))
+fn no_such_role(name: &str) -> ApiError {
+    ApiError::new(404, "NoSuchEntity", format!("The role with name {name} cannot be found."))
 }
 
 /// Model: NoSuchEntity.
-fn no_such_policy(name: &str) -> Refusal {
-    Refusal::new(404, "NoSuchEntity", format!("The role policy with name {name} cannot be found."))
+fn no_such_policy(name: &str) -> ApiError {
+    ApiError::new(404, "NoSuchEntity", format!("The role policy with name {name} cannot be found."))
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::iam_policy::glob;
+use crate::policy_language::glob;
 
 /// `accessPolicy` is "up to 5120 bytes" (CloudWatch Logs API reference, PutDestinationPolicy). Bytes, not characters.
 pub const MAX_POLICY_BYTES: usize = 5_120;

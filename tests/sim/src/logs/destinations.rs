@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::destination_policy::INVALID_PRINCIPAL;
 use super::filters::service_principals;
 use super::{Destination, DestinationPolicy, MAX_PAGE, check_free_name, invalid_parameter, not_found, page, paged};
-use crate::call::{Call, Refusal};
+use crate::call::{ApiError, Call};
 use crate::json_input::Input;
 use crate::service_role::{Source, allows, assumable, is_role_of};
 use crate::world::World;
@@ -14,7 +14,7 @@ use crate::world::World;
 const NO_TEST_MESSAGE: &str =
     "Could not deliver test message to specified destination. Check if the destination is valid.";
 
-pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["destinationName", "targetArn", "roleArn", "tags"])?;
     let name = input.required_text("destinationName")?;
     check_free_name(name, "destinationName")?;
@@ -22,7 +22,7 @@ pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value
     let account = call.caller.account.as_str();
     let arn = format!("arn:aws:logs:{}:{account}:destination:{name}", call.region);
     if !is_role_of(role_arn, account) {
-        return Err(Refusal::new(400, "AccessDeniedException", "Cross-account pass role is not allowed."));
+        return Err(ApiError::new(400, "AccessDeniedException", "Cross-account pass role is not allowed."));
     }
     // Tags in the same call make the test message fail; Terraform tags afterwards for that reason (same source file).
     let tagged = !input.text_map("tags")?.is_empty();
@@ -76,7 +76,7 @@ pub(crate) fn delivers(
             .is_some_and(|role| allows(world, role, actions, target_arn))
 }
 
-pub(super) fn put_policy(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn put_policy(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["destinationName", "accessPolicy", "forceUpdate"])?;
     let name = input.required_text("destinationName")?;
     let document = input.required_text("accessPolicy")?;
@@ -98,7 +98,7 @@ pub(super) fn put_policy(world: &mut World, call: &Call, input: &Value) -> Resul
     Ok(json!({}))
 }
 
-pub(super) fn describe(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn describe(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["DestinationNamePrefix", "limit", "nextToken"])?;
     let prefix = input.text("DestinationNamePrefix")?.unwrap_or_default();
     let limit = input.number("limit", 1, MAX_PAGE)?;
@@ -124,7 +124,7 @@ fn render(destination: &Destination) -> Value {
     rendered
 }
 
-pub(super) fn delete(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn delete(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["destinationName"])?;
     let name = input.required_text("destinationName")?;
     match world.logs.place_mut(&call.caller.account, &call.region).destinations.remove(name) {

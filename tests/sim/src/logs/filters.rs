@@ -7,7 +7,7 @@ use super::{
     DestinationPolicy, LogGroupClass, LogsArn, MAX_FILTERS, MAX_PAGE, Sender, SubscriptionFilter, check_free_name,
     invalid_parameter, not_found, page, paged,
 };
-use crate::call::{Call, Refusal};
+use crate::call::{ApiError, Call};
 use crate::json_input::Input;
 use crate::service_role::{Source, assumable, is_role_of};
 use crate::world::World;
@@ -18,7 +18,7 @@ pub(crate) const PUT_FILTER: &str = "logs:PutSubscriptionFilter";
 /// Longest filter pattern in characters (PutSubscriptionFilter).
 const MAX_PATTERN: usize = 1_024;
 
-pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let known = ["logGroupName", "filterName", "filterPattern", "destinationArn", "roleArn", "distribution"];
     let input = Input::of(call, input, &known)?;
     let name = input.required_text("filterName")?;
@@ -38,13 +38,13 @@ pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value
         // CloudWatch Logs user guide, "Log classes"; code as handled by awslabs/landing-zone-accelerator-on-aws, text
         // UNVERIFIED.
         let message = "Subscription filters are supported for log groups of the STANDARD log class only.";
-        return Err(Refusal::new(400, "ValidationException", message));
+        return Err(ApiError::new(400, "ValidationException", message));
     }
     let group_arn = group.arn.clone();
     let (full, existing) = (group.filters.len() >= MAX_FILTERS, group.filters.get(name));
     if full && existing.is_none() {
         // CloudWatch Logs user guide, quotas; updating an existing name takes no slot.
-        return Err(Refusal::new(400, "LimitExceededException", "Resource limit exceeded."));
+        return Err(ApiError::new(400, "LimitExceededException", "Resource limit exceeded."));
     }
     let created_ms = existing.map(|filter| filter.created_ms);
     check_destination(world, call, destination_arn, role_arn)?;
@@ -64,7 +64,7 @@ pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value
     Ok(json!({}))
 }
 
-fn check_destination(world: &World, call: &Call, arn: &str, role_arn: Option<&str>) -> Result<(), Refusal> {
+fn check_destination(world: &World, call: &Call, arn: &str, role_arn: Option<&str>) -> Result<(), ApiError> {
     let vendor = arn.split(':').nth(2).unwrap_or_default();
     match (vendor, role_arn) {
         ("logs", _) => check_logical_destination(world, call, arn, role_arn),
@@ -81,7 +81,7 @@ fn check_destination(world: &World, call: &Call, arn: &str, role_arn: Option<&st
     }
 }
 
-fn check_logical_destination(world: &World, call: &Call, arn: &str, role_arn: Option<&str>) -> Result<(), Refusal> {
+fn check_logical_destination(world: &World, call: &Call, arn: &str, role_arn: Option<&str>) -> Result<(), ApiError> {
     // "Log groups and the destination must be in the same AWS Region" (user guide, "Cross-account cross-Region log data
     // sharing using Firehose"); text UNVERIFIED.
     if LogsArn::parse(arn).is_some_and(|arn| arn.region != call.region) {
@@ -96,7 +96,7 @@ fn check_logical_destination(world: &World, call: &Call, arn: &str, role_arn: Op
         // Text: aws/aws-cli 4422. Without a policy nobody is admitted, not even the owner (same issue).
         let message =
             format!("User with accountId: {account} is not authorized to perform: {PUT_FILTER} on resource: {arn}");
-        return Err(Refusal::new(400, "AccessDeniedException", message));
+        return Err(ApiError::new(400, "AccessDeniedException", message));
     };
     if policy.is_organization() && role_arn.is_none() {
         // Text: cloud-custodian/cloud-custodian PR 8246, aws/aws-cli 9474.
@@ -123,10 +123,10 @@ pub(crate) fn service_principals(region: &str) -> [String; 2] {
     ["logs.amazonaws.com".to_owned(), format!("logs.{region}.amazonaws.com")]
 }
 
-fn check_role(world: &World, call: &Call, role_arn: &str, group_arn: &str) -> Result<(), Refusal> {
+fn check_role(world: &World, call: &Call, role_arn: &str, group_arn: &str) -> Result<(), ApiError> {
     let account = &call.caller.account;
     if !is_role_of(role_arn, account) {
-        return Err(Refusal::new(400, "AccessDeniedException", "Cross-account pass role is not allowed."));
+        return Err(ApiError::new(400, "AccessDeniedException", "Cross-account pass role is not allowed."));
     }
     let [global, regional] = service_principals(&call.region);
     let source_arn = format!("{group_arn}:*");
@@ -134,12 +134,12 @@ fn check_role(world: &World, call: &Call, role_arn: &str, group_arn: &str) -> Re
     if assumable(world, role_arn, &[&global, &regional], &source).is_none() {
         // Code and text: hashicorp/terraform-provider-aws, internal/service/logs/subscription_filter.go.
         let message = "Make sure you have given CloudWatch Logs permission to assume the provided role.";
-        return Err(Refusal::new(400, "ValidationException", message));
+        return Err(ApiError::new(400, "ValidationException", message));
     }
     Ok(())
 }
 
-pub(super) fn describe(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn describe(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["logGroupName", "filterNamePrefix", "limit", "nextToken"])?;
     let prefix = input.text("filterNamePrefix")?.unwrap_or_default();
     let limit = input.number("limit", 1, MAX_PAGE)?;
@@ -167,7 +167,7 @@ fn render(group: &str, filter: &SubscriptionFilter) -> Value {
     rendered
 }
 
-pub(super) fn delete(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn delete(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["logGroupName", "filterName"])?;
     let name = input.required_text("filterName")?;
     let group = named(world, call, &input)?;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{LogGroup, LogGroupClass, MAX_PAGE, check_pattern, invalid_parameter, not_found, page, paged};
-use crate::call::{Call, Refusal};
+use crate::call::{ApiError, Call};
 use crate::json_input::Input;
 use crate::world::World;
 
@@ -14,7 +14,7 @@ const RETENTION_DAYS: [u64; 22] =
 /// Most tags of a resource.
 const MAX_TAGS: usize = 50;
 
-pub(super) fn create(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn create(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let known = ["logGroupName", "kmsKeyId", "tags", "logGroupClass", "deletionProtectionEnabled"];
     let input = Input::of(call, input, &known)?;
     let name = input.required_text("logGroupName")?;
@@ -25,7 +25,7 @@ pub(super) fn create(world: &mut World, call: &Call, input: &Value) -> Result<Va
     let class = input.text("logGroupClass")?.map_or(Ok(LogGroupClass::Standard), parse_class)?;
     let deletion_protected = input.flag("deletionProtectionEnabled")?.unwrap_or(false);
     if world.logs.group(&call.caller.account, &call.region, name).is_some() {
-        return Err(Refusal::new(400, "ResourceAlreadyExistsException", "The specified log group already exists"));
+        return Err(ApiError::new(400, "ResourceAlreadyExistsException", "The specified log group already exists"));
     }
     let mut group = new_group(&call.caller.account, &call.region, name, world.now_ms());
     group.class = class;
@@ -60,19 +60,19 @@ fn new_group(account: &str, region: &str, name: &str, created_ms: u64) -> LogGro
     }
 }
 
-pub(super) fn delete(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn delete(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["logGroupName"])?;
     let name = input.required_text("logGroupName")?.to_owned();
     if named(world, call, &input)?.deletion_protected {
         // That protection blocks the call is documented (CreateLogGroup); code and text are UNVERIFIED.
         let message = "The log group cannot be deleted because deletion protection is enabled.";
-        return Err(Refusal::new(400, "ValidationException", message));
+        return Err(ApiError::new(400, "ValidationException", message));
     }
     world.logs.place_mut(&call.caller.account, &call.region).groups.remove(&name);
     Ok(json!({}))
 }
 
-pub(super) fn describe(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn describe(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let known = ["logGroupNamePrefix", "logGroupNamePattern", "logGroupClass", "limit", "nextToken"];
     let input = Input::of(call, input, &known)?;
     let prefix = input.text("logGroupNamePrefix")?;
@@ -117,7 +117,7 @@ fn render(group: &LogGroup) -> Value {
     rendered
 }
 
-pub(super) fn put_retention(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn put_retention(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["logGroupName", "retentionInDays"])?;
     let days = input.number("retentionInDays", 0, u64::MAX)?;
     let days = days.filter(|days| RETENTION_DAYS.contains(days)).ok_or_else(|| {
@@ -131,34 +131,34 @@ pub(super) fn put_retention(world: &mut World, call: &Call, input: &Value) -> Re
     Ok(json!({}))
 }
 
-pub(super) fn delete_retention(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn delete_retention(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["logGroupName"])?;
     named(world, call, &input)?.retention_days = None;
     Ok(json!({}))
 }
 
-pub(super) fn associate_key(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn associate_key(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["logGroupName", "kmsKeyId"])?;
     let key = check_key(call, input.required_text("kmsKeyId")?)?;
     named(world, call, &input)?.kms_key_id = Some(key);
     Ok(json!({}))
 }
 
-pub(super) fn disassociate_key(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn disassociate_key(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["logGroupName"])?;
     named(world, call, &input)?.kms_key_id = None;
     Ok(json!({}))
 }
 
 /// The group that the input names.
-pub(super) fn named<'a>(world: &'a mut World, call: &Call, input: &Input<'_>) -> Result<&'a mut LogGroup, Refusal> {
+pub(super) fn named<'a>(world: &'a mut World, call: &Call, input: &Input<'_>) -> Result<&'a mut LogGroup, ApiError> {
     let name = input.required_text("logGroupName")?;
     check_name(name)?;
     let group = world.logs.group_mut(&call.caller.account, &call.region, name);
     group.ok_or_else(|| not_found("The specified log group does not exist."))
 }
 
-fn check_name(name: &str) -> Result<(), Refusal> {
+fn check_name(name: &str) -> Result<(), ApiError> {
     let valid = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_' | '/' | '#');
     check_pattern(name, "logGroupName", "[\\.\\-_/#A-Za-z0-9]+", valid)?;
     // CreateLogGroup: "Log group names can't start with the string aws/".
@@ -169,7 +169,7 @@ fn check_name(name: &str) -> Result<(), Refusal> {
 }
 
 /// A symmetric key of the same Region, by ARN (CreateLogGroup, `kmsKeyId`). Keys themselves are not simulated.
-fn check_key(call: &Call, key: &str) -> Result<String, Refusal> {
+fn check_key(call: &Call, key: &str) -> Result<String, ApiError> {
     let parts: Vec<&str> = key.splitn(6, ':').collect();
     match parts[..] {
         ["arn", _, "kms", region, _, resource] if region == call.region && resource.starts_with("key/") => {
@@ -179,15 +179,15 @@ fn check_key(call: &Call, key: &str) -> Result<String, Refusal> {
     }
 }
 
-pub(super) fn check_tag_count(count: usize) -> Result<(), Refusal> {
+pub(super) fn check_tag_count(count: usize) -> Result<(), ApiError> {
     if count > MAX_TAGS {
         // TagResource: "You can have as many as 50 tags".
-        return Err(Refusal::new(400, "TooManyTagsException", "The resource has too many tags"));
+        return Err(ApiError::new(400, "TooManyTagsException", "The resource has too many tags"));
     }
     Ok(())
 }
 
-fn parse_class(text: &str) -> Result<LogGroupClass, Refusal> {
+fn parse_class(text: &str) -> Result<LogGroupClass, ApiError> {
     LogGroupClass::ALL.into_iter().find(|class| class.as_str() == text).ok_or_else(|| {
         invalid_parameter(format!(
             "1 validation error detected: Value '{text}' at 'logGroupClass' failed to satisfy constraint: Member must \

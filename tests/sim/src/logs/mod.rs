@@ -18,7 +18,7 @@ use self::destination_policy::{DestinationPolicy, Sender};
 pub(crate) use self::destinations::delivers;
 pub(crate) use self::filters::{admits, service_principals};
 pub(crate) use self::groups::create_for_service;
-use crate::call::{Call, Caller, Refusal, Service};
+use crate::call::{ApiError, Call, Caller, Service};
 use crate::sim::Sim;
 use crate::world::World;
 
@@ -219,7 +219,7 @@ impl<'a> LogsArn<'a> {
 }
 
 /// Answers one CloudWatch Logs call.
-pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     match call.operation.as_str() {
         "CreateLogGroup" => groups::create(world, call, input),
         "DeleteLogGroup" => groups::delete(world, call, input),
@@ -238,21 +238,21 @@ pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Va
         "DescribeDestinations" => destinations::describe(world, call, input),
         "DeleteDestination" => destinations::delete(world, call, input),
         "PutDestinationPolicy" => destinations::put_policy(world, call, input),
-        other => Err(Refusal::unknown_operation(other)),
+        other => Err(ApiError::unknown_operation(other)),
     }
 }
 
 /// `InvalidParameterException`, the code for most of what CloudWatch Logs refuses.
-fn invalid_parameter(message: impl Into<String>) -> Refusal {
-    Refusal::new(400, "InvalidParameterException", message)
+fn invalid_parameter(message: impl Into<String>) -> ApiError {
+    ApiError::new(400, "InvalidParameterException", message)
 }
 
-fn not_found(message: &str) -> Refusal {
-    Refusal::new(400, "ResourceNotFoundException", message)
+fn not_found(message: &str) -> ApiError {
+    ApiError::new(400, "ResourceNotFoundException", message)
 }
 
 /// A name against its documented pattern, in the words of the service's validation.
-fn check_pattern(value: &str, member: &str, pattern: &str, valid: impl Fn(char) -> bool) -> Result<(), Refusal> {
+fn check_pattern(value: &str, member: &str, pattern: &str, valid: impl Fn(char) -> bool) -> Result<(), ApiError> {
     let rule = if value.is_empty() {
         "have length greater than or equal to 1".to_owned()
     } else if value.chars().count() > 512 {
@@ -268,7 +268,7 @@ fn check_pattern(value: &str, member: &str, pattern: &str, valid: impl Fn(char) 
 }
 
 /// Names of filters and destinations: `[^:*]*`.
-fn check_free_name(value: &str, member: &str) -> Result<(), Refusal> {
+fn check_free_name(value: &str, member: &str) -> Result<(), ApiError> {
     check_pattern(value, member, "[^:*]*", |character| !matches!(character, ':' | '*'))
 }
 
@@ -278,7 +278,7 @@ fn page<'a, T>(
     sorted: impl Iterator<Item = (&'a str, T)>,
     token: Option<&str>,
     limit: Option<u64>,
-) -> Result<(Vec<T>, Option<String>), Refusal> {
+) -> Result<(Vec<T>, Option<String>), ApiError> {
     let after = match token {
         None => None,
         Some(token) => {
@@ -320,7 +320,7 @@ impl World {
         region: &str,
         name: &str,
         policy: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ApiError> {
         let input = json!({"destinationName": name, "accessPolicy": policy});
         self.uncounted(account, region, "PutDestinationPolicy", &input)
     }
@@ -337,7 +337,7 @@ impl World {
         name: &str,
         target_arn: &str,
         role_arn: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ApiError> {
         let input = json!({"destinationName": name, "targetArn": target_arn, "roleArn": role_arn});
         self.uncounted(account, region, "PutDestination", &input)
     }
@@ -347,11 +347,11 @@ impl World {
     /// # Errors
     ///
     /// What DeleteLogGroup refuses.
-    pub fn delete_log_group(&mut self, account: &str, region: &str, name: &str) -> Result<(), Refusal> {
+    pub fn delete_log_group(&mut self, account: &str, region: &str, name: &str) -> Result<(), ApiError> {
         self.uncounted(account, region, "DeleteLogGroup", &json!({ "logGroupName": name }))
     }
 
-    fn uncounted(&mut self, account: &str, region: &str, operation: &str, input: &Value) -> Result<(), Refusal> {
+    fn uncounted(&mut self, account: &str, region: &str, operation: &str, input: &Value) -> Result<(), ApiError> {
         let call = Call {
             sequence: 0,
             request_id: String::new(),

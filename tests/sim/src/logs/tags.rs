@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::groups::check_tag_count;
 use super::{LogsArn, invalid_parameter, not_found};
-use crate::call::{Call, Refusal};
+use crate::call::{ApiError, Call};
 use crate::json_input::Input;
 use crate::world::World;
 
-pub(super) fn tag(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn tag(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["resourceArn", "tags"])?;
     let added = input.text_map("tags")?;
     if added.is_empty() {
@@ -27,14 +27,14 @@ pub(super) fn tag(world: &mut World, call: &Call, input: &Value) -> Result<Value
     Ok(json!({}))
 }
 
-pub(super) fn untag(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn untag(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["resourceArn", "tagKeys"])?;
     let keys = input.texts("tagKeys")?;
     tags_of(world, call, &input)?.retain(|key, _| !keys.contains(&key.as_str()));
     Ok(json!({}))
 }
 
-pub(super) fn list(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn list(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["resourceArn"])?;
     Ok(json!({"tags": tags_of(world, call, &input)?}))
 }
@@ -44,7 +44,7 @@ fn tags_of<'a>(
     world: &'a mut World,
     call: &Call,
     input: &Input<'_>,
-) -> Result<&'a mut BTreeMap<String, String>, Refusal> {
+) -> Result<&'a mut BTreeMap<String, String>, ApiError> {
     let text = input.required_text("resourceArn")?;
     let arn = LogsArn::parse(text).filter(|arn| !arn.resource.ends_with(":*"));
     let arn = arn.ok_or_else(|| invalid_parameter(format!("Invalid resourceArn: {text}")))?;

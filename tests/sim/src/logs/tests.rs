@@ -1,20 +1,20 @@
 use serde_json::{Value, json};
 
-use crate::call::Refusal;
-use crate::scene::*;
+use crate::call::ApiError;
+use crate::fixtures::*;
 use crate::world::World;
 
-fn refusal(outcome: Result<Value, Refusal>) -> (String, String) {
+fn refusal(outcome: Result<Value, ApiError>) -> (String, String) {
     let refusal = outcome.unwrap_err();
     assert_eq!(refusal.status, 400);
     (refusal.code, refusal.message)
 }
 
-fn code(outcome: Result<Value, Refusal>) -> String {
+fn code(outcome: Result<Value, ApiError>) -> String {
     refusal(outcome).0
 }
 
-fn create_group(world: &mut World, name: &str) -> Result<Value, Refusal> {
+fn create_group(world: &mut World, name: &str) -> Result<Value, ApiError> {
     logs(world, MEMBER, "CreateLogGroup", json!({"logGroupName": name}))
 }
 

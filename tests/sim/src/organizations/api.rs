@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 
 use super::{Member, OrganizationState};
-use crate::call::{Call, Refusal};
-use crate::lifecycle::LifecycleError;
+use crate::account_lifecycle::LifecycleError;
+use crate::call::{ApiError, Call};
 use crate::wire::json::only;
 use crate::world::World;
 
 /// Model, MaxResults: 1 to 20, and 20 when it is not given.
 const MOST: usize = 20;
 
-pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let operation = call.operation.as_str();
     let known: &[&str] = match operation {
         "DescribeOrganization" => &[],
@@ -21,7 +21,7 @@ pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Va
         "ListParents" => &["ChildId", "NextToken", "MaxResults"],
         "ListOrganizationalUnitsForParent" | "ListAccountsForParent" => &["ParentId", "NextToken", "MaxResults"],
         "ListChildren" => &["ParentId", "ChildType", "NextToken", "MaxResults"],
-        unknown => return Err(Refusal::unknown_operation(unknown)),
+        unknown => return Err(ApiError::unknown_operation(unknown)),
     };
     only(input, operation, known)?;
     check_caller(world, call)?;
@@ -55,18 +55,18 @@ pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Va
             let ids = organization.delegated.iter().map(String::as_str);
             page(world, input, "DelegatedAdministrators", ids, |id| delegated_administrator(world, id))
         }
-        unknown => Err(Refusal::unknown_operation(unknown)),
+        unknown => Err(ApiError::unknown_operation(unknown)),
     }
 }
 
 /// Organizations user guide, "Delegated administrator for AWS Organizations": reads are for the management account and
 /// for delegated administrators of any service. Model: AWSOrganizationsNotInUseException; DescribeOrganization can be
 /// called from any account of the organization.
-fn check_caller(world: &World, call: &Call) -> Result<(), Refusal> {
+fn check_caller(world: &World, call: &Call) -> Result<(), ApiError> {
     let (organization, account) = (&world.organization, call.caller.account.as_str());
     if !organization.is_member(account) {
         let message = "Your account is not a member of an organization.";
-        return Err(Refusal::new(400, "AWSOrganizationsNotInUseException", message));
+        return Err(ApiError::new(400, "AWSOrganizationsNotInUseException", message));
     }
     let may = account == organization.management
         || organization.is_delegated_administrator(account)
@@ -75,30 +75,30 @@ fn check_caller(world: &World, call: &Call) -> Result<(), Refusal> {
         return Ok(());
     }
     let message = "You don't have permissions to access this resource.";
-    Err(Refusal::new(400, "AccessDeniedException", message))
+    Err(ApiError::new(400, "AccessDeniedException", message))
 }
 
 /// Organizations API reference: only the management account can call it.
-fn remove_account(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+fn remove_account(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     if call.caller.account != world.organization.management {
         let message = "You don't have permissions to access this resource.";
-        return Err(Refusal::new(400, "AccessDeniedException", message));
+        return Err(ApiError::new(400, "AccessDeniedException", message));
     }
     let account = input["AccountId"].as_str().unwrap_or_default();
     match world.remove(account) {
         Ok(()) => Ok(json!({})),
-        Err(LifecycleError::Management(_)) => Err(Refusal::new(
+        Err(LifecycleError::Management(_)) => Err(ApiError::new(
             400,
             "MasterCannotLeaveOrganizationException",
             "The management account can't be removed from its organization.",
         )),
-        Err(error) => Err(Refusal::new(400, "AccountNotFoundException", error.to_string())),
+        Err(error) => Err(ApiError::new(400, "AccountNotFoundException", error.to_string())),
     }
 }
 
 /// Model: InvalidInputException. Which message AWS sends with it is UNVERIFIED.
-fn invalid(message: impl Into<String>) -> Refusal {
-    Refusal::new(400, "InvalidInputException", message)
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::new(400, "InvalidInputException", message)
 }
 
 /// One page of the ids, in their order, each turned into its JSON by `show`.
@@ -108,7 +108,7 @@ fn page<'a>(
     member: &str,
     ids: impl Iterator<Item = &'a str>,
     show: impl Fn(&str) -> Value,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ApiError> {
     let most = match &input["MaxResults"] {
         Value::Null => MOST,
         given => {
@@ -154,7 +154,7 @@ fn describe_organization(world: &World) -> Value {
     }})
 }
 
-fn describe_account(world: &World, input: &Value) -> Result<Value, Refusal> {
+fn describe_account(world: &World, input: &Value) -> Result<Value, ApiError> {
     let id = input["AccountId"].as_str().unwrap_or_default();
     if id.len() != 12 || !id.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(invalid("You provided a value that does not match the required pattern: ^\\d{12}$"));
@@ -163,22 +163,22 @@ fn describe_account(world: &World, input: &Value) -> Result<Value, Refusal> {
     if member.is_none() {
         // Model: AccountNotFoundException.
         let message = "You specified an account that doesn't exist.";
-        return Err(Refusal::new(400, "AccountNotFoundException", message));
+        return Err(ApiError::new(400, "AccountNotFoundException", message));
     }
     Ok(json!({ "Account": account(world, id, member) }))
 }
 
-fn describe_unit(world: &World, input: &Value) -> Result<Value, Refusal> {
+fn describe_unit(world: &World, input: &Value) -> Result<Value, ApiError> {
     let id = input["OrganizationalUnitId"].as_str().unwrap_or_default();
     if world.organization.units.contains_key(id) {
         return Ok(json!({ "OrganizationalUnit": unit(world, id) }));
     }
     // Model: OrganizationalUnitNotFoundException.
     let message = "You specified an organizational unit that doesn't exist.";
-    Err(Refusal::new(400, "OrganizationalUnitNotFoundException", message))
+    Err(ApiError::new(400, "OrganizationalUnitNotFoundException", message))
 }
 
-fn list_children(world: &World, input: &Value) -> Result<Value, Refusal> {
+fn list_children(world: &World, input: &Value) -> Result<Value, ApiError> {
     let organization = &world.organization;
     let parent = parent(organization, input)?;
     let show = |id: &str| json!({ "Id": id, "Type": input["ChildType"] });
@@ -189,27 +189,27 @@ fn list_children(world: &World, input: &Value) -> Result<Value, Refusal> {
     }
 }
 
-fn list_parents(world: &World, input: &Value) -> Result<Value, Refusal> {
+fn list_parents(world: &World, input: &Value) -> Result<Value, ApiError> {
     let organization = &world.organization;
     let child = input["ChildId"].as_str().unwrap_or_default();
     let of_account = organization.members.get(child).map(|member| &member.parent);
     let parent = of_account.or_else(|| organization.units.get(child).map(|unit| &unit.parent)).ok_or_else(|| {
         // Model: ChildNotFoundException.
         let message = "We can't find an organizational unit (OU) or AWS account with the ChildId that you specified.";
-        Refusal::new(400, "ChildNotFoundException", message)
+        ApiError::new(400, "ChildNotFoundException", message)
     })?;
     let kind = if *parent == organization.root { "ROOT" } else { "ORGANIZATIONAL_UNIT" };
     page(world, input, "Parents", std::iter::once(parent.as_str()), |id| json!({ "Id": id, "Type": kind }))
 }
 
-fn parent<'a>(organization: &OrganizationState, input: &'a Value) -> Result<&'a str, Refusal> {
+fn parent<'a>(organization: &OrganizationState, input: &'a Value) -> Result<&'a str, ApiError> {
     let id = input["ParentId"].as_str().unwrap_or_default();
     if organization.is_parent(id) {
         return Ok(id);
     }
     // Model: ParentNotFoundException.
     let message = "We can't find a root or OU with the ParentId that you specified.";
-    Err(Refusal::new(400, "ParentNotFoundException", message))
+    Err(ApiError::new(400, "ParentNotFoundException", message))
 }
 
 fn children<'a>(organization: &'a OrganizationState, parent: &'a str) -> impl Iterator<Item = &'a str> {

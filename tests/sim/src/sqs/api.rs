@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{QueueId, arn_of, create, id_of, receive, url_of};
-use crate::call::{Call, Refusal};
+use crate::call::{ApiError, Call};
 use crate::json_input::{Input, invalid};
-use crate::sqs_queue::{
+use crate::sqs::queue::{
     MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_VISIBILITY_SECONDS, NewMessage, Queue, QueueSettings, ReceivedMessage,
     Redrive, Visibility, md5_hex,
 };
@@ -19,7 +19,7 @@ const MAX_BATCH: usize = 10;
 const MESSAGE: [&str; 4] = ["MessageBody", "DelaySeconds", "MessageGroupId", "MessageDeduplicationId"];
 
 /// Answers one SQS call.
-pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     match call.operation.as_str() {
         "CreateQueue" => create_queue(world, call, input),
         "GetQueueUrl" => get_queue_url(world, call, input),
@@ -35,32 +35,32 @@ pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Va
         "ChangeMessageVisibilityBatch" => {
             batch(world, call, input, &["Id", "ReceiptHandle", "VisibilityTimeout"], change_visibility)
         }
-        other => Err(Refusal::unknown_operation(other)),
+        other => Err(ApiError::unknown_operation(other)),
     }
 }
 
-type Act = fn(&mut World, &QueueId, &Input<'_>) -> Result<Value, Refusal>;
+type Act = fn(&mut World, &QueueId, &Input<'_>) -> Result<Value, ApiError>;
 
-fn queue_of(world: &World, call: &Call, input: &Input<'_>) -> Result<QueueId, Refusal> {
+fn queue_of(world: &World, call: &Call, input: &Input<'_>) -> Result<QueueId, ApiError> {
     let url = input.required_text("QueueUrl")?;
     let id = world.sqs.find(url, Some(&call.region)).ok_or_else(no_such_queue)?;
     // Without a queue policy only the owner may use a queue (SQS developer guide, "Access control"); policies are
     // not simulated.
     if id.0 != call.caller.account {
-        return Err(Refusal::new(403, "AccessDenied", format!("Access to the resource {url} is denied.")));
+        return Err(ApiError::new(403, "AccessDenied", format!("Access to the resource {url} is denied.")));
     }
     Ok(id)
 }
 
-fn queue_mut<'a>(world: &'a mut World, id: &QueueId) -> Result<&'a mut Queue, Refusal> {
+fn queue_mut<'a>(world: &'a mut World, id: &QueueId) -> Result<&'a mut Queue, ApiError> {
     world.sqs.queues.get_mut(id).ok_or_else(no_such_queue)
 }
 
-fn no_such_queue() -> Refusal {
-    Refusal::new(400, "QueueDoesNotExist", "The specified queue does not exist.")
+fn no_such_queue() -> ApiError {
+    ApiError::new(400, "QueueDoesNotExist", "The specified queue does not exist.")
 }
 
-fn create_queue(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+fn create_queue(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["QueueName", "Attributes"])?;
     let name = input.required_text("QueueName")?;
     let mut settings = QueueSettings::default();
@@ -71,13 +71,13 @@ fn create_queue(world: &mut World, call: &Call, input: &Value) -> Result<Value, 
     let exists = world.sqs.queues.contains_key(&id);
     let url = create(world, id, settings).map_err(|error| {
         let code = if exists { "QueueNameExists" } else { "InvalidParameterValue" };
-        Refusal::new(400, code, error.to_string())
+        ApiError::new(400, code, error.to_string())
     })?;
     Ok(json!({"QueueUrl": url}))
 }
 
-fn set_attribute(settings: &mut QueueSettings, name: &str, value: &str) -> Result<(), Refusal> {
-    let wrong = || Refusal::new(400, "InvalidAttributeValue", format!("Invalid value for the parameter {name}."));
+fn set_attribute(settings: &mut QueueSettings, name: &str, value: &str) -> Result<(), ApiError> {
+    let wrong = || ApiError::new(400, "InvalidAttributeValue", format!("Invalid value for the parameter {name}."));
     let seconds = || value.parse::<u64>().map(|seconds| seconds.saturating_mul(1_000)).map_err(|_| wrong());
     let flag = || value.parse::<bool>().map_err(|_| wrong());
     match name {
@@ -95,12 +95,12 @@ fn set_attribute(settings: &mut QueueSettings, name: &str, value: &str) -> Resul
                 max_receive_count: u32::try_from(count).map_err(|_| wrong())?,
             });
         }
-        _ => return Err(Refusal::new(400, "InvalidAttributeName", format!("Unknown Attribute {name}."))),
+        _ => return Err(ApiError::new(400, "InvalidAttributeName", format!("Unknown Attribute {name}."))),
     }
     Ok(())
 }
 
-fn get_queue_url(world: &World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+fn get_queue_url(world: &World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["QueueName", "QueueOwnerAWSAccountId"])?;
     let owner = input.text("QueueOwnerAWSAccountId")?.unwrap_or(&call.caller.account);
     let id = id_of(owner, &call.region, input.required_text("QueueName")?);
@@ -110,7 +110,7 @@ fn get_queue_url(world: &World, call: &Call, input: &Value) -> Result<Value, Ref
     Ok(json!({"QueueUrl": url_of(&id)}))
 }
 
-fn get_queue_attributes(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+fn get_queue_attributes(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["QueueUrl", "AttributeNames"])?;
     let id = queue_of(world, call, &input)?;
     let now_ms = world.now_ms();
@@ -138,18 +138,18 @@ fn get_queue_attributes(world: &mut World, call: &Call, input: &Value) -> Result
     if let Some(unknown) =
         wanted.iter().find(|name| !optional.contains(*name) && !all.iter().any(|(known, _)| known == *name))
     {
-        return Err(Refusal::new(400, "InvalidAttributeName", format!("Unknown Attribute {unknown}.")));
+        return Err(ApiError::new(400, "InvalidAttributeName", format!("Unknown Attribute {unknown}.")));
     }
     let chosen = all.into_iter().filter(|(name, _)| wanted.contains(&"All") || wanted.contains(name));
     let attributes: serde_json::Map<_, _> = chosen.map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
     Ok(if attributes.is_empty() { json!({}) } else { json!({"Attributes": attributes}) })
 }
 
-fn send_message(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+fn send_message(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     one(world, call, input, &MESSAGE, send)
 }
 
-fn send(world: &mut World, id: &QueueId, input: &Input<'_>) -> Result<Value, Refusal> {
+fn send(world: &mut World, id: &QueueId, input: &Input<'_>) -> Result<Value, ApiError> {
     let message = new_message(queue_mut(world, id)?.settings(), input)?;
     let digest = md5_hex(&message.body);
     let (now_ms, message_id) = (world.now_ms(), world.ids.uuid());
@@ -163,7 +163,7 @@ fn send(world: &mut World, id: &QueueId, input: &Input<'_>) -> Result<Value, Ref
     Ok(answer)
 }
 
-fn new_message(settings: &QueueSettings, input: &Input<'_>) -> Result<NewMessage, Refusal> {
+fn new_message(settings: &QueueSettings, input: &Input<'_>) -> Result<NewMessage, ApiError> {
     let body = input.required_text("MessageBody")?;
     let parameter = |name: &str, reason: &str| invalid(crate::Service::Sqs, name, reason);
     if body.is_empty() || body.len() > MAX_MESSAGE_BYTES {
@@ -178,7 +178,7 @@ fn new_message(settings: &QueueSettings, input: &Input<'_>) -> Result<NewMessage
     };
     if !body.chars().all(allowed) {
         let message = "The message contains characters outside the allowed set.";
-        return Err(Refusal::new(400, "InvalidMessageContents", message));
+        return Err(ApiError::new(400, "InvalidMessageContents", message));
     }
     let delay_ms = input.number("DelaySeconds", 0, MAX_DELAY_SECONDS)?.map(|seconds| seconds * 1_000);
     let group_id = input.text("MessageGroupId")?.map(str::to_owned);
@@ -187,12 +187,12 @@ fn new_message(settings: &QueueSettings, input: &Input<'_>) -> Result<NewMessage
     if settings.fifo {
         if group_id.is_none() {
             let message = "The request must contain the parameter MessageGroupId.";
-            return Err(Refusal::new(400, "MissingParameter", message));
+            return Err(ApiError::new(400, "MissingParameter", message));
         }
         if deduplication_id.is_none() && !settings.content_based_deduplication {
             let message = "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId \
                            provided explicitly";
-            return Err(Refusal::new(400, "InvalidParameterValue", message));
+            return Err(ApiError::new(400, "InvalidParameterValue", message));
         }
         // "When you set FifoQueue, you can't set DelaySeconds per message" (SendMessage).
         if delay_ms.is_some() {
@@ -204,7 +204,7 @@ fn new_message(settings: &QueueSettings, input: &Input<'_>) -> Result<NewMessage
     Ok(NewMessage { body: body.to_owned(), delay_ms, group_id, deduplication_id })
 }
 
-fn receive_message(world: &mut World, call: &Call, input: &Value) -> Result<Value, Refusal> {
+fn receive_message(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let known = [
         "QueueUrl",
         "MaxNumberOfMessages",
@@ -249,28 +249,29 @@ fn render(message: &ReceivedMessage, wanted: &BTreeSet<&str>) -> Value {
     rendered
 }
 
-fn delete(world: &mut World, id: &QueueId, input: &Input<'_>) -> Result<Value, Refusal> {
+fn delete(world: &mut World, id: &QueueId, input: &Input<'_>) -> Result<Value, ApiError> {
     let handle = input.required_text("ReceiptHandle")?;
     let now_ms = world.now_ms();
     if queue_mut(world, id)?.delete(handle, now_ms) { Ok(json!({})) } else { Err(invalid_handle(handle)) }
 }
 
-fn change_visibility(world: &mut World, id: &QueueId, input: &Input<'_>) -> Result<Value, Refusal> {
+fn change_visibility(world: &mut World, id: &QueueId, input: &Input<'_>) -> Result<Value, ApiError> {
     let handle = input.required_text("ReceiptHandle")?;
-    let missing = || Refusal::new(400, "MissingParameter", "The request must contain the parameter VisibilityTimeout.");
+    let missing =
+        || ApiError::new(400, "MissingParameter", "The request must contain the parameter VisibilityTimeout.");
     let seconds = input.number("VisibilityTimeout", 0, MAX_VISIBILITY_SECONDS)?.ok_or_else(missing)?;
     let now_ms = world.now_ms();
     match queue_mut(world, id)?.change_visibility(handle, seconds * 1_000, now_ms) {
         Visibility::Changed => Ok(json!({})),
         Visibility::NotInFlight => {
-            Err(Refusal::new(400, "MessageNotInflight", "The specified message isn't in flight."))
+            Err(ApiError::new(400, "MessageNotInflight", "The specified message isn't in flight."))
         }
         Visibility::InvalidHandle => Err(invalid_handle(handle)),
     }
 }
 
-fn invalid_handle(handle: &str) -> Refusal {
-    Refusal::new(
+fn invalid_handle(handle: &str) -> ApiError {
+    ApiError::new(
         400,
         "ReceiptHandleIsInvalid",
         format!("The input receipt handle \"{handle}\" is not a valid receipt handle."),
@@ -278,7 +279,7 @@ fn invalid_handle(handle: &str) -> Refusal {
 }
 
 /// An operation on one message.
-fn one(world: &mut World, call: &Call, input: &Value, known: &[&str], act: Act) -> Result<Value, Refusal> {
+fn one(world: &mut World, call: &Call, input: &Value, known: &[&str], act: Act) -> Result<Value, ApiError> {
     let known: Vec<&str> = known.iter().copied().chain(["QueueUrl"]).collect();
     let input = Input::of(call, input, &known)?;
     let id = queue_of(world, call, &input)?;
@@ -286,7 +287,7 @@ fn one(world: &mut World, call: &Call, input: &Value, known: &[&str], act: Act) 
 }
 
 /// The same operation on up to ten messages, each with a result of its own.
-fn batch(world: &mut World, call: &Call, input: &Value, known: &[&str], act: Act) -> Result<Value, Refusal> {
+fn batch(world: &mut World, call: &Call, input: &Value, known: &[&str], act: Act) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["QueueUrl", "Entries"])?;
     let id = queue_of(world, call, &input)?;
     let entries: Vec<Input<'_>> = input
@@ -312,8 +313,8 @@ fn batch(world: &mut World, call: &Call, input: &Value, known: &[&str], act: Act
 }
 
 /// SQS API reference, errors of SendMessageBatch and its siblings.
-fn check_batch(entries: &[Input<'_>]) -> Result<(), Refusal> {
-    let refuse = |code: &str, message: String| Err(Refusal::new(400, code, message));
+fn check_batch(entries: &[Input<'_>]) -> Result<(), ApiError> {
+    let refuse = |code: &str, message: String| Err(ApiError::new(400, code, message));
     if entries.is_empty() {
         return refuse("EmptyBatchRequest", "The batch request doesn't contain any entries.".to_owned());
     }

@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
 
-use crate::call::{Refusal, Service};
-use crate::scene::{CENTRAL, MEMBER, REGION, call, organization, sqs};
+use crate::call::{ApiError, Service};
+use crate::fixtures::{CENTRAL, MEMBER, REGION, call, organization, sqs};
 use crate::sim::Sim;
+use crate::sqs::queue::MAX_MESSAGE_BYTES;
 use crate::sqs::{QueueError, QueueSettings, Redrive, handle};
-use crate::sqs_queue::MAX_MESSAGE_BYTES;
 use crate::world::World;
 
 const URL: &str = "https://sqs.eu-west-1.amazonaws.com/444455556666/q";
@@ -18,7 +18,7 @@ fn world() -> World {
     world
 }
 
-fn code(outcome: Result<Value, Refusal>) -> String {
+fn code(outcome: Result<Value, ApiError>) -> String {
     outcome.unwrap_err().code
 }
 

@@ -1,8 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::lifecycle::NewAccount;
-use crate::scene::{events_on, watch};
+use crate::account_lifecycle::NewAccount;
+use crate::fixtures::{events_on, watch};
 
 #[test]
 fn a_call_over_the_wire_makes_the_event_of_what_it_did() {

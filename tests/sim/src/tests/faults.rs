@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::limits::LimitClock;
-use crate::{FaultKind, FaultRule, Strike};
+use crate::{FaultKind, FaultRule, When};
 
 fn creating(sim: &Sim) -> Caller {
     Caller::of(sim, &others(sim)[0], REGION)
@@ -22,7 +22,7 @@ fn others_of(world: &crate::World) -> String {
 
 #[test]
 fn a_fault_strikes_before_or_after_the_effect() {
-    let refusal = Refusal::new(500, "InternalError", "An internal error has occurred");
+    let refusal = ApiError::new(500, "InternalError", "An internal error has occurred");
     let cases = [
         (FaultKind::ErrorBefore(refusal.clone()), "InternalError", 0),
         (FaultKind::ErrorAfter(refusal), "InternalError", 1),
@@ -37,7 +37,7 @@ fn a_fault_strikes_before_or_after_the_effect() {
     for (kind, code, effects) in cases {
         let sim = small();
         let before = vpc_count(&sim);
-        sim.arm(FaultRule::new(kind.clone()).on(Service::Ec2, "CreateVpc").at(Strike::First(1)));
+        sim.arm(FaultRule::new(kind.clone()).on(Service::Ec2, "CreateVpc").at(When::First(1)));
         let create = || creating(&sim).code(Service::Ec2, "CreateVpc", json!({"CidrBlock": "10.0.0.0/16"}));
         assert_eq!(create(), code, "{kind:?}");
         assert_eq!(vpc_count(&sim) - before, effects, "{kind:?}");
@@ -51,15 +51,15 @@ fn rules_match_by_operation_account_region_and_number() {
     let sim = small();
     let [one, two] = <[String; 2]>::try_from(others(&sim)).unwrap();
     let rule = FaultRule::new(FaultKind::Throttle).on(Service::Ec2, "DescribeVpcs").by(&one).within(REGION);
-    sim.arm(rule.at(Strike::Nth(2)));
+    sim.arm(rule.at(When::Nth(2)));
     let describe = |account: &str, region: &str| {
         Caller::of(&sim, account, region).call(Service::Ec2, "DescribeVpcs", json!({})).is_ok()
     };
     let seen = [describe(&one, REGION), describe(&two, REGION), describe(&one, GLOBAL), describe(&one, REGION)];
     assert_eq!(seen, [true, true, true, false]);
     assert!(describe(&one, REGION));
-    assert_eq!(sim.with(|world| world.faults.struck()), 1);
-    sim.arm(FaultRule::new(FaultKind::Throttle).at(Strike::Sequence(7)));
+    assert_eq!(sim.with(|world| world.faults.hits()), 1);
+    sim.arm(FaultRule::new(FaultKind::Throttle).at(When::Sequence(7)));
     assert_eq!([describe(&two, REGION), describe(&two, REGION)], [true, false]);
 }
 

@@ -27,7 +27,7 @@ fn setting() -> Setting {
 }
 
 impl Setting {
-    fn create(&self, changes: &Value) -> Result<String, Refusal> {
+    fn create(&self, changes: &Value) -> Result<String, ApiError> {
         let mut input = self.input.clone();
         for (name, value) in changes.as_object().unwrap() {
             if value.is_null() {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 
 use super::*;
-use crate::{FaultKind, FaultRule, Strike};
+use crate::{FaultKind, FaultRule, When};
 
 /// A request as the SDK hands it over, its body streaming or at hand.
 fn describe_vpcs(account: &str, streaming: bool) -> HttpRequest {
@@ -36,8 +36,8 @@ async fn the_sdks_requests_are_answered_whether_their_bodies_stream_or_not() {
 async fn faults_of_the_connection_are_the_connectors_errors() {
     let sim = small();
     let account = others(&sim)[0].clone();
-    sim.arm(FaultRule::new(FaultKind::LostBefore).at(Strike::Nth(1)));
-    sim.arm(FaultRule::new(FaultKind::TimeoutAfter).at(Strike::Nth(2)));
+    sim.arm(FaultRule::new(FaultKind::LostBefore).at(When::Nth(1)));
+    sim.arm(FaultRule::new(FaultKind::TimeoutAfter).at(When::Nth(2)));
     let call = || sim.http_client().call(describe_vpcs(&account, false));
     assert!(call().await.unwrap_err().is_io());
     assert!(call().await.unwrap_err().is_timeout());

@@ -66,7 +66,7 @@ fn a_new_role_cannot_be_used_before_it_has_spread() {
         "DeliverLogsPermissionArn": format!("arn:aws:iam::{account}:role/r"),
     });
     let refusal = ec2.call(Service::Ec2, "CreateFlowLogs", input.clone()).unwrap_err();
-    assert_eq!(refusal, Refusal::new(400, "InvalidParameter", "Unable to assume given IAM role"));
+    assert_eq!(refusal, ApiError::new(400, "InvalidParameter", "Unable to assume given IAM role"));
     sim.advance(8_000);
     assert!(ec2.call(Service::Ec2, "CreateFlowLogs", input).is_ok());
 }

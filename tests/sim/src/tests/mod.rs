@@ -1,21 +1,21 @@
 //! Behaviour over the wire protocols, by sentence.
 
+mod account_lifecycle;
 mod ec2;
 mod events;
 mod faults;
 mod flow_logs;
-mod gate;
 mod http_client;
 mod iam;
-mod lifecycle;
 mod organizations;
+mod preflight;
 mod server;
 mod sts;
 
 use serde_json::{Value, json};
 
-use crate::scene::allow;
-use crate::{Credentials, Refusal, Service, Sim, SimBuilder};
+use crate::fixtures::allow;
+use crate::{ApiError, Credentials, Service, Sim, SimBuilder};
 
 pub(crate) const REGION: &str = "eu-west-1";
 pub(crate) const GLOBAL: &str = "us-east-1";
@@ -44,7 +44,7 @@ impl Caller {
         Self { sim: sim.clone(), credentials: sim.credentials_of(account), region: region.to_owned() }
     }
 
-    pub(crate) fn call(&self, service: Service, operation: &str, input: Value) -> Result<String, Refusal> {
+    pub(crate) fn call(&self, service: Service, operation: &str, input: Value) -> Result<String, ApiError> {
         self.sim.call_raw(&self.credentials, &self.region, service, operation, &input)
     }
 

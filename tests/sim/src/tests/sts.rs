@@ -66,7 +66,7 @@ fn whom_the_trust_policy_does_not_allow_is_denied_with_awss_message() {
         let user = caller.credentials.access_key_id.replace("AKIA", "arn:aws:iam::").replace("SIM0", ":root");
         let arn = input["RoleArn"].as_str().unwrap();
         let message = format!("User: {user} is not authorized to perform: sts:AssumeRole on resource: {arn}");
-        assert_eq!(refusal, Refusal::new(403, "AccessDenied", message));
+        assert_eq!(refusal, ApiError::new(403, "AccessDenied", message));
     }
 }
 

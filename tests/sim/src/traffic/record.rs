@@ -80,7 +80,7 @@ fn fields_match(fields: &str, line: &str) -> bool {
 }
 
 fn field_matches(field: &str, word: &str) -> bool {
-    let wanted = |value: &str| crate::iam_policy::glob(value.trim().trim_matches('"'), word);
+    let wanted = |value: &str| crate::policy_language::glob(value.trim().trim_matches('"'), word);
     match (field.split_once("!="), field.split_once('=')) {
         (Some((_, value)), _) => !wanted(value),
         (None, Some((_, value))) => wanted(value),

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::{Loss, TrafficReport, report, tick};
 use crate::ec2::DeliverStatus;
-use crate::scene::*;
+use crate::fixtures::*;
 use crate::world::World;
 
 const TEN_MINUTES: u64 = 600_000;

@@ -9,13 +9,13 @@ use http::HeaderMap;
 use http::request::Parts;
 use serde_json::Value;
 
-use crate::call::{Refusal, Service};
+use crate::call::{ApiError, Service};
 use query::Params;
 
-pub(crate) use render::{render_output, render_refusal};
+pub(crate) use render::{render_error, render_output};
 
 /// Result of an operation of a Query service: the members of its answer, and the facts that its trail event shows.
-pub(crate) type QueryAnswer = Result<(Vec<xml::Element>, Value), Refusal>;
+pub(crate) type QueryAnswer = Result<(Vec<xml::Element>, Value), ApiError>;
 
 /// What an operation gave.
 #[derive(Debug)]
@@ -82,10 +82,10 @@ pub(crate) struct Scope {
 
 impl Scope {
     /// Reads the `Authorization` header; behind one endpoint URL the host name says nothing.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         // Common errors of the Query APIs: MissingAuthenticationToken 403, IncompleteSignature 400.
-        let missing = || Refusal::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token");
-        let broken = |what: &str| Refusal::new(400, "IncompleteSignature", format!("Authorization header {what}"));
+        let missing = || ApiError::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token");
+        let broken = |what: &str| ApiError::new(400, "IncompleteSignature", format!("Authorization header {what}"));
         let header = text(headers, "authorization").ok_or_else(missing)?;
         let credential = header
             .strip_prefix("AWS4-HMAC-SHA256 ")
@@ -96,7 +96,7 @@ impl Scope {
             return Err(broken("has a malformed credential scope."));
         };
         let service = Service::from_signing_name(service).ok_or_else(|| {
-            Refusal::new(404, "UnknownService", format!("the simulated AWS does not know service {service}"))
+            ApiError::new(404, "UnknownService", format!("the simulated AWS does not know service {service}"))
         })?;
         Ok(Self {
             access_key_id: access_key_id.to_owned(),
@@ -108,18 +108,18 @@ impl Scope {
 }
 
 /// The operation that a request names, and its input.
-pub(crate) fn parse(service: Service, parts: &Parts, body: &[u8]) -> Result<(String, Input), Refusal> {
+pub(crate) fn parse(service: Service, parts: &Parts, body: &[u8]) -> Result<(String, Input), ApiError> {
     match Protocol::of(service) {
         (Protocol::Json { .. }, prefix) => {
             let target = text(&parts.headers, "x-amz-target").unwrap_or_default();
-            let operation = target.strip_prefix(prefix).ok_or_else(|| Refusal::unknown_operation(target))?;
+            let operation = target.strip_prefix(prefix).ok_or_else(|| ApiError::unknown_operation(target))?;
             Ok((operation.to_owned(), Input::Json(json::parse(body)?)))
         }
         (Protocol::Ec2 | Protocol::Query, _) => {
             let mut params = Params::parse(body, parts.uri.query().unwrap_or_default());
             let operation = params.take("Action").ok_or_else(|| {
                 // Common errors of the Query APIs.
-                Refusal::new(400, "MissingAction", "The request must contain the parameter Action")
+                ApiError::new(400, "MissingAction", "The request must contain the parameter Action")
             })?;
             check_version(service, params.take("Version").as_deref())?;
             Ok((operation, Input::Form(params)))
@@ -137,13 +137,13 @@ pub(crate) fn version_of(service: Service) -> &'static str {
     }
 }
 
-fn check_version(service: Service, version: Option<&str>) -> Result<(), Refusal> {
+fn check_version(service: Service, version: Option<&str>) -> Result<(), ApiError> {
     let expected = version_of(service);
     if version == Some(expected) {
         return Ok(());
     }
     let message = format!("the simulated AWS speaks version {expected} of {service}, not {version:?}");
-    Err(Refusal::new(400, "NoSuchVersion", message))
+    Err(ApiError::new(400, "NoSuchVersion", message))
 }
 
 /// A header's value where it is text.

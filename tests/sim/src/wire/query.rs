@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::call::Refusal;
+use crate::call::ApiError;
 
 /// Form parameters by name, such as `Filter.1.Value.2`.
 #[derive(Clone, Debug, Default)]
@@ -54,13 +54,13 @@ impl Params {
     }
 
     /// Refuses parameters other than those named, in which `N` stands for a number.
-    pub(crate) fn only(&self, operation: &str, known: &[&str]) -> Result<(), Refusal> {
+    pub(crate) fn only(&self, operation: &str, known: &[&str]) -> Result<(), ApiError> {
         let shape = |name: &str| -> String {
             let parts = name.split('.').map(|part| if part.parse::<u32>().is_ok() { "N" } else { part });
             parts.collect::<Vec<_>>().join(".")
         };
         match self.0.keys().find(|name| !known.contains(&shape(name).as_str())) {
-            Some(name) => Err(Refusal::unknown_parameter(name, operation)),
+            Some(name) => Err(ApiError::unknown_parameter(name, operation)),
             None => Ok(()),
         }
     }

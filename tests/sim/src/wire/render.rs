@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::xml::Element;
 use super::{Output, Protocol};
-use crate::call::{Refusal, Service};
+use crate::call::{ApiError, Service};
 
 /// The answer of a call that succeeded.
 pub(crate) fn render_output(service: Service, operation: &str, request_id: &str, output: Output) -> Response<Bytes> {
@@ -30,16 +30,16 @@ pub(crate) fn render_output(service: Service, operation: &str, request_id: &str,
             xml_response(200, request_id, &root.with_namespace(namespace(service)))
         }
         (Output::Json(_), Protocol::Ec2 | Protocol::Query) | (Output::Xml(_), Protocol::Json { .. }) => {
-            let refusal = Refusal::new(500, "InternalFailure", "the answer is not of the service's protocol");
-            render_refusal(service, &refusal, request_id, false)
+            let refusal = ApiError::new(500, "InternalFailure", "the answer is not of the service's protocol");
+            render_error(service, &refusal, request_id, false)
         }
     }
 }
 
 /// The answer of a call that was refused. `query_mode` asks a JSON service for the code of its older Query API too.
-pub(crate) fn render_refusal(
+pub(crate) fn render_error(
     service: Service,
-    refusal: &Refusal,
+    refusal: &ApiError,
     request_id: &str,
     query_mode: bool,
 ) -> Response<Bytes> {

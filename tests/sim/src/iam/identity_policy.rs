@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::iam_policy::{Context, conditions_hold, glob, statement_name, statements, strings};
+use crate::policy_language::{Context, conditions_hold, glob, statement_name, statements, strings};
 
 /// One permission that let a request through: an action of a statement for one of its resources.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +15,7 @@ pub struct Use {
     pub role: String,
     /// Name of the inline policy.
     pub policy: String,
-    /// Name of the statement, as [`crate::iam_policy::statement_name`] has it.
+    /// Name of the statement, as [`crate::policy_language::statement_name`] has it.
     pub statement: String,
     /// The action as the statement writes it.
     pub action: String,

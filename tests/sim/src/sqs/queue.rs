@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use md5::{Digest, Md5};
 
 /// Longest visibility timeout in seconds (SQS quotas).
-pub const MAX_VISIBILITY_SECONDS: u64 = 43_200;
+pub(crate) const MAX_VISIBILITY_SECONDS: u64 = 43_200;
 
 /// Longest delay of a message in seconds (SQS quotas).
-pub const MAX_DELAY_SECONDS: u64 = 900;
+pub(crate) const MAX_DELAY_SECONDS: u64 = 900;
 
 /// Largest message, and largest batch, in bytes: 1 MiB (SQS quotas).
-pub const MAX_MESSAGE_BYTES: usize = 1_048_576;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 1_048_576;
 
 /// Messages with one deduplication id are one for this long (SQS developer guide, "Exactly-once processing").
 const DEDUPLICATION_MS: u64 = 5 * 60 * 1_000;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::call::{Call, Caller, Refusal, Service};
+use crate::call::{ApiError, Call, Caller, Service};
 use crate::events::{BusId, RuleSettings, Target};
 use crate::organizations::JoinedMethod;
 use crate::sim::Sim;
-use crate::sqs_queue::QueueSettings;
+use crate::sqs::QueueSettings;
 use crate::wire::query::Params;
 use crate::world::{Account, World};
 use crate::{cloudtrail, ec2, iam, logs, sqs};
@@ -52,17 +52,17 @@ pub(crate) fn call(account: &str, region: &str, service: Service, operation: &st
 }
 
 /// Calls CloudWatch Logs in [`REGION`].
-pub(crate) fn logs(world: &mut World, account: &str, operation: &str, input: Value) -> Result<Value, Refusal> {
+pub(crate) fn logs(world: &mut World, account: &str, operation: &str, input: Value) -> Result<Value, ApiError> {
     logs::handle(world, &call(account, REGION, Service::Logs, operation), &input)
 }
 
 /// Calls SQS in [`REGION`] as the central account.
-pub(crate) fn sqs(world: &mut World, operation: &str, input: Value) -> Result<Value, Refusal> {
+pub(crate) fn sqs(world: &mut World, operation: &str, input: Value) -> Result<Value, ApiError> {
     sqs::handle(world, &call(CENTRAL, REGION, Service::Sqs, operation), &input)
 }
 
 /// Calls EC2 in [`REGION`] and records the call on the trail; gives the facts of the answer.
-pub(crate) fn ec2(world: &mut World, account: &str, operation: &str, form: &str) -> Result<Value, Refusal> {
+pub(crate) fn ec2(world: &mut World, account: &str, operation: &str, form: &str) -> Result<Value, ApiError> {
     let call = call(account, REGION, Service::Ec2, operation);
     let params = Params::parse(form.as_bytes(), "");
     let outcome = ec2::handle(world, &call, &params).map(|(_, facts)| facts);
@@ -124,12 +124,12 @@ pub(crate) fn with_destination() -> World {
     world
 }
 
-pub(crate) fn put_destination(world: &mut World) -> Result<Value, Refusal> {
+pub(crate) fn put_destination(world: &mut World) -> Result<Value, ApiError> {
     let input = json!({"destinationName": "VPCFlowLogsDestination", "targetArn": STREAM, "roleArn": DESTINATION_ROLE});
     logs(world, CENTRAL, "PutDestination", input)
 }
 
-pub(crate) fn put_policy(world: &mut World, document: &str, force: bool) -> Result<Value, Refusal> {
+pub(crate) fn put_policy(world: &mut World, document: &str, force: bool) -> Result<Value, ApiError> {
     let input = json!({"destinationName": "VPCFlowLogsDestination", "accessPolicy": document, "forceUpdate": force});
     logs(world, CENTRAL, "PutDestinationPolicy", input)
 }
@@ -160,7 +160,7 @@ pub(crate) fn with_group() -> World {
     world
 }
 
-pub(crate) fn put_filter(world: &mut World, name: &str, role_arn: Option<&str>) -> Result<Value, Refusal> {
+pub(crate) fn put_filter(world: &mut World, name: &str, role_arn: Option<&str>) -> Result<Value, ApiError> {
     let mut input =
         json!({"logGroupName": GROUP, "filterName": name, "filterPattern": "", "destinationArn": DESTINATION});
     if let Some(role_arn) = role_arn {

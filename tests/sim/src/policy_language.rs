@@ -279,5 +279,4 @@ fn problem_of_statement(statement: &Value, kind: DocumentKind) -> Option<String>
 }
 
 #[cfg(test)]
-#[path = "iam_policy_tests.rs"]
 mod tests;

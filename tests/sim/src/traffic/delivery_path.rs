@@ -14,7 +14,7 @@ const DISABLED_MS: u64 = 10 * 60 * 1_000;
 
 /// What becomes of the records of a VPC that have one action.
 #[derive(Clone, Copy)]
-pub(super) enum Fate {
+pub(super) enum Delivery {
     /// So many copies reach S3, at least one.
     Delivered(u64),
     /// No flow log of the VPC captures this action, though there is one for the other.
@@ -24,24 +24,24 @@ pub(super) enum Fate {
 }
 
 /// What becomes of the records of a VPC, by action, and the format of the lines that arrive.
-pub(super) struct Delivery {
-    pub(super) accepted: Fate,
-    pub(super) rejected: Fate,
+pub(super) struct VpcDelivery {
+    pub(super) accepted: Delivery,
+    pub(super) rejected: Delivery,
     pub(super) format: Option<String>,
 }
 
 /// Copies that get from a log group to S3, by account, Region, group, record format and action.
 #[derive(Default)]
-pub(super) struct FilterChains(BTreeMap<[String; 5], Result<u64, Loss>>);
+pub(super) struct DeliveryPaths(BTreeMap<[String; 5], Result<u64, Loss>>);
 
 /// Follows every flow log of a VPC, and notes on each how its delivery went.
 pub(super) fn follow(
     world: &mut World,
-    chains: &mut FilterChains,
+    paths: &mut DeliveryPaths,
     account: &str,
     region: &str,
     vpc_id: &str,
-) -> Delivery {
+) -> VpcDelivery {
     let flow_logs: Vec<FlowLog> = world.ec2.flow_logs_of(account, region, vpc_id).cloned().collect();
     let mut written = Vec::new();
     for flow_log in &flow_logs {
@@ -52,15 +52,15 @@ pub(super) fn follow(
         written.push((flow_log, group, outcome));
     }
     let mut format = None;
-    let mut fate = |action: &str| {
+    let mut delivery_of = |action: &str| {
         // The flow log that gets furthest names the link to mend.
         let (mut copies, mut furthest) = (0, None);
         for (flow_log, group, outcome) in &written {
             if flow_log.traffic_type != "ALL" && flow_log.traffic_type != action {
                 continue;
             }
-            let place = [account, region, group, &flow_log.log_format, action];
-            match outcome.and_then(|()| chains.copies(world, place)) {
+            let path = [account, region, group, &flow_log.log_format, action];
+            match outcome.and_then(|()| paths.copies(world, path)) {
                 Ok(further) => {
                     copies += further;
                     format = Some(flow_log.log_format.clone());
@@ -69,15 +69,15 @@ pub(super) fn follow(
             }
         }
         match (copies, furthest) {
-            (0, Some(loss)) => Fate::Lost(loss),
-            (0, None) if flow_logs.is_empty() => Fate::Lost(Loss::NotLogged),
-            (0, None) if written.is_empty() => Fate::Lost(Loss::OtherDestination),
-            (0, None) => Fate::NotWanted,
-            (copies, _) => Fate::Delivered(copies),
+            (0, Some(loss)) => Delivery::Lost(loss),
+            (0, None) if flow_logs.is_empty() => Delivery::Lost(Loss::NotLogged),
+            (0, None) if written.is_empty() => Delivery::Lost(Loss::OtherDestination),
+            (0, None) => Delivery::NotWanted,
+            (copies, _) => Delivery::Delivered(copies),
         }
     };
-    let (accepted, rejected) = (fate("ACCEPT"), fate("REJECT"));
-    Delivery { accepted, rejected, format }
+    let (accepted, rejected) = (delivery_of("ACCEPT"), delivery_of("REJECT"));
+    VpcDelivery { accepted, rejected, format }
 }
 
 /// The first part of the way: the delivery role writes to the log group, which it may have to make first. It needs the
@@ -107,7 +107,7 @@ fn write_to_group(world: &mut World, account: &str, region: &str, flow_log: &Flo
     Ok(())
 }
 
-impl FilterChains {
+impl DeliveryPaths {
     /// Copies that the group's filters bring to S3; the furthest broken link if none does.
     fn copies(&mut self, world: &mut World, place: [&str; 5]) -> Result<u64, Loss> {
         let key = place.map(str::to_owned);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::lifecycle::{LifecycleError, NewAccount};
+use crate::account_lifecycle::{LifecycleError, NewAccount};
 use crate::organizations::AccountState;
 
 fn new_account(name: &str) -> NewAccount {

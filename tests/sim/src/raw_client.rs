@@ -5,7 +5,7 @@ use form_urlencoded::Serializer;
 use http::Request;
 use serde_json::Value;
 
-use crate::call::{Refusal, Service};
+use crate::call::{ApiError, Service};
 use crate::dispatch::{Answer, answer};
 use crate::sim::{Credentials, Sim};
 use crate::wire::Protocol;
@@ -26,21 +26,21 @@ impl Sim {
         service: Service,
         operation: &str,
         input: &Value,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, ApiError> {
         let request = request(credentials, region, service, operation, input)
-            .map_err(|error| Refusal::new(0, "InvalidRequest", error.to_string()))?;
+            .map_err(|error| ApiError::new(0, "InvalidRequest", error.to_string()))?;
         let (parts, body) = request.into_parts();
         let response = match self.with(|world| answer(world, &parts, &body)) {
             Answer::Response(response) => response,
             Answer::Failure(failure) => {
-                return Err(Refusal::new(0, &format!("{failure:?}"), "a fault kept the answer"));
+                return Err(ApiError::new(0, &format!("{failure:?}"), "a fault kept the answer"));
             }
         };
         let body = String::from_utf8_lossy(response.body()).into_owned();
         if response.status().is_success() {
             return Ok(body);
         }
-        Err(read_refusal(service, response.status().as_u16(), &body))
+        Err(read_error(service, response.status().as_u16(), &body))
     }
 }
 
@@ -74,19 +74,19 @@ fn request(
     }
 }
 
-fn read_refusal(service: Service, status: u16, body: &str) -> Refusal {
+fn read_error(service: Service, status: u16, body: &str) -> ApiError {
     let json: Value = serde_json::from_str(body).unwrap_or_default();
     match Protocol::of(service).0 {
         Protocol::Json { message, .. } => {
             let text = |name: &str| json[name].as_str().unwrap_or_default();
-            Refusal::new(status, text("__type"), text(message))
+            ApiError::new(status, text("__type"), text(message))
         }
         Protocol::Ec2 | Protocol::Query => {
             let between = |name: &str| {
                 let after = body.split_once(&format!("<{name}>")).map(|(_, after)| after).unwrap_or_default();
                 after.split_once('<').map(|(text, _)| text).unwrap_or_default()
             };
-            Refusal::new(status, between("Code"), between("Message"))
+            ApiError::new(status, between("Code"), between("Message"))
         }
     }
 }
