@@ -1,6 +1,8 @@
 //! Helpers for the black-box tests in `tests/`: organizations by intent, and what every test asks of the result.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+// Only this library needs the attribute. In `tests/`, `#![cfg(test)]` makes `allow-unwrap-in-tests` and its like in
+// clippy.toml apply to helper functions as well as to tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot continue has failed")]
 
 pub mod matrix;
 mod membership;

@@ -135,7 +135,6 @@ pub fn start_anew(lab: &mut Lab) {
 /// # Panics
 ///
 /// The laboratory itself fails.
-#[expect(clippy::panic, reason = "a test cannot go on")]
 pub async fn settle(lab: &mut Lab) {
     loop {
         match unless_it_dies(lab, lab.settle(DAY_MS)).await {
@@ -346,7 +345,7 @@ pub async fn matrix(scenario: &Scenario, trial: &Trial) -> Outcome {
 /// # Panics
 ///
 /// A case fails; all that did are listed.
-#[expect(clippy::print_stdout, clippy::panic, reason = "a test's report and verdict")]
+#[expect(clippy::print_stdout, reason = "the report of a test")]
 pub async fn prove(scenario: &Scenario) {
     let mut failures = Vec::new();
     for trial in &Trial::ALL {

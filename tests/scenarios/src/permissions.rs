@@ -68,7 +68,6 @@ pub fn all() -> Vec<Case> {
 /// # Panics
 ///
 /// A template cannot be evaluated.
-#[expect(clippy::panic, reason = "a test cannot go on")]
 pub fn allowed() -> BTreeMap<(String, String, String), (BTreeSet<String>, usize)> {
     let mut found = BTreeMap::new();
     for setting in [cases::KEY, ("delivery_role_maker", "enroller")] {
@@ -109,7 +108,6 @@ fn allowed_by(role: &RoleResource) -> Vec<Allowed> {
 /// # Panics
 ///
 /// The case itself cannot be prepared.
-#[expect(clippy::panic, reason = "a test cannot go on")]
 pub async fn run(case: &Case, withheld: Option<&Withheld>) -> Run {
     let mut lab = (case.prepare)().await;
     if case.name != cases::DOCTOR {

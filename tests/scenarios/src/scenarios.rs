@@ -191,7 +191,6 @@ fn bare(accounts: usize, regions: &[&str], settings: &[(&'static str, &str)]) ->
     lab
 }
 
-#[expect(clippy::panic, reason = "a test cannot go on")]
 fn give_up(error: impl std::fmt::Display) -> ! {
     panic!("the scenario itself failed: {error}")
 }

@@ -3,8 +3,7 @@
 //! A runner of its own, because libtest takes no arguments of others. It understands what `cargo test` hands to every
 //! test: a part of a name, `--list`, `--ignored`, and options about output, of which it needs none.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test's report")]
+#![cfg(test)]
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -68,7 +68,6 @@ async fn settled(accounts: usize, settings: &[(&'static str, &str)]) -> Lab {
     lab
 }
 
-#[expect(clippy::panic, reason = "a test cannot go on")]
 async fn quiet(lab: &Lab) {
     if let Err(error) = installed(lab).await {
         panic!("the case cannot be prepared: {error:?}");
@@ -89,7 +88,6 @@ async fn bare_arns() -> Lab {
 }
 
 /// Somebody else's accounts fill the first destination of Ireland.
-#[expect(clippy::panic, reason = "a test cannot go on")]
 async fn crowded() -> Lab {
     let lab = bare(3, &[]).await;
     let (central, settings) = (lab.sim.central(), &lab.settings);
