@@ -4,16 +4,15 @@
 // clippy.toml apply to helper functions as well as to tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot continue has failed")]
 
+pub mod chaos;
+pub mod initial_state;
+pub mod invariants;
 pub mod matrix;
-mod membership;
-pub mod mischief;
 pub mod one_run;
-pub mod opening;
 pub mod permissions;
 pub mod scenarios;
 pub mod schedule;
 pub mod state;
-pub mod verdict;
 
 use enroller_lab::audit::{Audit, audit};
 use enroller_lab::{Lab, LabOptions};
@@ -24,7 +23,7 @@ use serde_json::{Value, json};
 pub const DAY_MS: u64 = 86_400_000;
 
 /// Longest destination policy that AWS takes, in bytes (CloudWatch Logs API reference, PutDestinationPolicy).
-pub const MOST_POLICY_BYTES: usize = 5_120;
+pub const MAX_POLICY_BYTES: usize = 5_120;
 
 /// An organization of this size, with the central stacks deployed and nothing else.
 ///
@@ -50,8 +49,29 @@ pub fn with_settings(accounts: usize, regions: &[&str], vpcs: usize, settings: &
     }
 }
 
+/// An organization of this size in which every VPC is enrolled and nothing is left to do.
+///
+/// # Panics
+///
+/// The laboratory cannot be built, or a function fails as a whole.
+pub async fn settled(accounts: usize, regions: &[&str], vpcs: usize) -> Lab {
+    settled_with(accounts, regions, vpcs, &[]).await
+}
+
+/// Like [`settled`], with these settings.
+///
+/// # Panics
+///
+/// As with [`settled`].
+pub async fn settled_with(accounts: usize, regions: &[&str], vpcs: usize, settings: &[(&'static str, &str)]) -> Lab {
+    let lab = with_settings(accounts, regions, vpcs, settings);
+    lab.deploy_members().unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    lab
+}
+
 /// The state of the organization.
-pub fn look(lab: &Lab) -> Audit {
+pub fn audit_of(lab: &Lab) -> Audit {
     let regions: Vec<String> = lab.settings.regions.iter().map(ToString::to_string).collect();
     audit(&lab.sim, &regions)
 }
@@ -61,7 +81,7 @@ pub fn look(lab: &Lab) -> Audit {
 /// # Panics
 ///
 /// A record was not.
-pub fn everything_arrives(lab: &Lab) {
+pub fn assert_all_records_delivered(lab: &Lab) {
     lab.sim.traffic_tick();
     let report = lab.sim.traffic_report();
     assert_eq!(report.delivered, report.sent, "{report:#?}");
@@ -76,6 +96,16 @@ pub fn create_vpc_event(account: &str, region: &str) -> Value {
             "recipientAccountId": account, "responseElements": { "vpc": { "vpcId": "vpc-0123456789abcdef0" } }
         }
     })
+}
+
+/// A member that is neither the management nor the central account: the first by account id.
+///
+/// # Panics
+///
+/// The organization has no third account.
+pub fn ordinary_member(lab: &Lab) -> String {
+    let (management, central) = (lab.sim.management(), lab.sim.central());
+    lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap()
 }
 
 /// Calls made from position `from` on, without those of the queues.

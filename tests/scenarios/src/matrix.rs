@@ -14,10 +14,10 @@ use enroller_sim::{ApiError, CallRecord, FaultKind, FaultRule, When};
 use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 
-use crate::mischief::SOMEBODY_ELSE;
-use crate::state::{difference, half_enrolled, others, ours};
-use crate::verdict::{account_in_scope, missing_records, wants_logs};
-use crate::{DAY_MS, MOST_POLICY_BYTES};
+use crate::chaos::FOREIGN_ACCOUNT;
+use crate::invariants::{account_in_scope, missing_records, wants_logs};
+use crate::state::{difference, half_enrolled, managed, unmanaged};
+use crate::{DAY_MS, MAX_POLICY_BYTES};
 
 /// What happens, and what it may lead to.
 pub struct Scenario {
@@ -32,7 +32,7 @@ pub struct Scenario {
     /// Whether no record of an enrolled VPC may be lost: nobody breaks anything, and AWS takes successors.
     pub lossless: bool,
     /// Changing calls, beside those of the run without a fault, that mend what a fault leaves behind.
-    pub mending: &'static [&'static str],
+    pub repairs: &'static [&'static str],
 }
 
 /// What goes wrong with one call.
@@ -100,7 +100,7 @@ impl Fault {
 }
 
 /// The work's outcome, or `None` if the process died of a fault that was armed meanwhile.
-pub async fn unless_it_dies<T>(lab: &Lab, work: impl Future<Output = T>) -> Option<T> {
+pub async fn unless_process_dies<T>(lab: &Lab, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
@@ -123,7 +123,7 @@ pub fn watch_records(lab: &Lab) {
 }
 
 /// A new process takes over from one that died; meanwhile VPCs send records.
-pub fn start_anew(lab: &mut Lab) {
+pub fn start_new_process(lab: &mut Lab) {
     lab.sim.traffic_tick();
     lab.sim.with(|world| world.faults.clear());
     watch_records(lab);
@@ -137,12 +137,12 @@ pub fn start_anew(lab: &mut Lab) {
 /// The laboratory itself fails.
 pub async fn settle(lab: &mut Lab) {
     loop {
-        match unless_it_dies(lab, lab.settle(DAY_MS)).await {
+        match unless_process_dies(lab, lab.settle(DAY_MS)).await {
             Some(outcome) => match outcome {
                 Ok(_) => return,
                 Err(error) => panic!("{error}"),
             },
-            None => start_anew(lab),
+            None => start_new_process(lab),
         }
     }
 }
@@ -154,10 +154,10 @@ pub async fn sweep(lab: &mut Lab) -> Option<Value> {
     for minutes in [1, 2, 0] {
         let mut event = lab.invocation(first.payload.clone());
         event.context.request_id.clone_from(&first.context.request_id);
-        match unless_it_dies(lab, backfill::handle(&lab.backfill, event)).await {
+        match unless_process_dies(lab, backfill::handle(&lab.backfill, event)).await {
             Some(Ok(answer)) => return Some(answer),
             Some(Err(_)) => {}
-            None => start_anew(lab),
+            None => start_new_process(lab),
         }
         lab.sim.advance(minutes * 60_000);
     }
@@ -166,7 +166,7 @@ pub async fn sweep(lab: &mut Lab) -> Option<Value> {
 
 /// Faults that are tried at every call, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Trial {
+pub struct FaultSet {
     /// The faults.
     pub faults: &'static [Fault],
     /// Tries of the SDK per call.
@@ -175,7 +175,7 @@ pub struct Trial {
     pub then_sweep: bool,
 }
 
-impl Trial {
+impl FaultSet {
     /// All that is tried.
     pub const ALL: [Self; 3] = [
         Self { faults: &Fault::ALL, attempts: 1, then_sweep: false },
@@ -196,17 +196,17 @@ struct Run {
 }
 
 /// Without tokio's budget, which would make a task pause where the runs before have left it.
-async fn run(scenario: &Scenario, trial: &Trial, fault: Option<(u64, Fault)>) -> Run {
-    tokio::task::unconstrained(run_once(scenario, trial, fault)).await
+async fn run(scenario: &Scenario, set: &FaultSet, fault: Option<(u64, Fault)>) -> Run {
+    tokio::task::unconstrained(run_once(scenario, set, fault)).await
 }
 
-async fn run_once(scenario: &Scenario, trial: &Trial, fault: Option<(u64, Fault)>) -> Run {
+async fn run_once(scenario: &Scenario, set: &FaultSet, fault: Option<(u64, Fault)>) -> Run {
     let mut lab = (scenario.prepare)().await;
-    lab.set_attempts(trial.attempts).unwrap();
+    lab.set_attempts(set.attempts).unwrap();
     lab.sim.traffic_tick();
     (scenario.begin)(&mut lab).await;
     lab.recording.take();
-    let (before, theirs) = (lab.sim.calls().len(), others(&lab));
+    let (before, theirs) = (lab.sim.calls().len(), unmanaged(&lab));
     if let Some((position, fault)) = fault {
         fault.arm(&lab, before as u64 + position);
     }
@@ -217,18 +217,18 @@ async fn run_once(scenario: &Scenario, trial: &Trial, fault: Option<(u64, Fault)
     }
     settle(&mut lab).await;
     let before_sweep = lab.sim.calls().len() - before;
-    if trial.then_sweep {
+    if set.then_sweep {
         sweep(&mut lab).await;
         settle(&mut lab).await;
     }
-    let changed = difference(&theirs, &others(&lab));
+    let changed = difference(&theirs, &unmanaged(&lab));
     wrong.extend(changed.into_iter().map(|line| format!("changed what is not ours: {line}")));
     for queue in ["enrollments", "enrollments-dead", "grants.fifo", "grants-dead.fifo", "backfill", "backfill-dead"] {
         for body in lab.sim.bodies(&lab.url(queue)).unwrap_or_default() {
             wrong.push(format!("left on {queue}: {body}"));
         }
     }
-    wrong.extend(shortcomings(&lab));
+    wrong.extend(violations(&lab));
     let TrafficReport { lost_by_reason, before_by_reason, .. } = lab.sim.traffic_report();
     if scenario.lossless && (!lost_by_reason.is_empty() || half_enrolled(&before_by_reason) > 0) {
         wrong.push(format!("records were lost: {lost_by_reason:?}, before enrollment {before_by_reason:?}"));
@@ -236,12 +236,12 @@ async fn run_once(scenario: &Scenario, trial: &Trial, fault: Option<(u64, Fault)
     if std::env::var_os(CASE).is_some() {
         wrong.extend(lab.recording.take().into_iter().map(|line| format!("line: {line:?}")));
     }
-    Run { calls: lab.sim.calls().split_off(before), before_sweep, ours: ours(&lab), wrong }
+    Run { calls: lab.sim.calls().split_off(before), before_sweep, ours: managed(&lab), wrong }
 }
 
 /// What is not as it should be, judged without a look at the run without a fault.
-fn shortcomings(lab: &Lab) -> Vec<String> {
-    let audit = crate::look(lab);
+fn violations(lab: &Lab) -> Vec<String> {
+    let audit = crate::audit_of(lab);
     let mut wrong = Vec::new();
     let own = &lab.settings.ownership_tag;
     let vpcs = lab.sim.with(|world| world.ec2.all_vpcs().cloned().collect::<Vec<_>>());
@@ -265,9 +265,9 @@ fn shortcomings(lab: &Lab) -> Vec<String> {
         let misassigned = audit.misassigned().into_iter().filter(|at| account_in_scope(lab, &at.account));
         wrong.extend(misassigned.map(|at| format!("not granted once: {at:?}")));
     }
-    let strangers = audit.strangers.iter().filter(|id| *id != SOMEBODY_ELSE);
+    let strangers = audit.strangers.iter().filter(|id| *id != FOREIGN_ACCOUNT);
     wrong.extend(strangers.map(|id| format!("granted and no member: {id}")));
-    let long = audit.destinations.iter().filter(|it| it.policy_bytes > MOST_POLICY_BYTES);
+    let long = audit.destinations.iter().filter(|it| it.policy_bytes > MAX_POLICY_BYTES);
     wrong.extend(long.map(|it| format!("{} has {} bytes", it.name, it.policy_bytes)));
     wrong
 }
@@ -298,37 +298,37 @@ pub struct Outcome {
 }
 
 /// Runs a scenario's matrix of the given faults.
-pub async fn matrix(scenario: &Scenario, trial: &Trial) -> Outcome {
-    let calm = run(scenario, trial, None).await;
-    let mut outcome = Outcome { calls: calm.before_sweep, ..Outcome::default() };
-    if !calm.wrong.is_empty() {
-        outcome.failures.push(format!("{}, without a fault:\n  {}", scenario.name, calm.wrong.join("\n  ")));
+pub async fn matrix(scenario: &Scenario, set: &FaultSet) -> Outcome {
+    let baseline = run(scenario, set, None).await;
+    let mut outcome = Outcome { calls: baseline.before_sweep, ..Outcome::default() };
+    if !baseline.wrong.is_empty() {
+        outcome.failures.push(format!("{}, without a fault:\n  {}", scenario.name, baseline.wrong.join("\n  ")));
         return outcome;
     }
-    let mut allowed = changes(&calm.calls);
+    let mut allowed = changes(&baseline.calls);
     for (_, account, region) in allowed.clone() {
-        allowed.extend(scenario.mending.iter().map(|it| ((*it).to_owned(), account.clone(), region.clone())));
+        allowed.extend(scenario.repairs.iter().map(|it| ((*it).to_owned(), account.clone(), region.clone())));
     }
-    let account_regions: BTreeSet<_> = calm.calls.iter().map(at).collect();
+    let account_regions: BTreeSet<_> = baseline.calls.iter().map(at).collect();
     let only = std::env::var(CASE).ok();
-    for (index, call) in calm.calls.iter().take(calm.before_sweep).enumerate() {
-        for fault in trial.faults {
-            let case = format!("{}/{}/{fault:?}/{}", scenario.name, index + 1, trial.attempts);
+    for (index, call) in baseline.calls.iter().take(baseline.before_sweep).enumerate() {
+        for fault in set.faults {
+            let case = format!("{}/{}/{fault:?}/{}", scenario.name, index + 1, set.attempts);
             if only.as_ref().is_some_and(|only| *only != case) {
                 continue;
             }
             outcome.cases += 1;
-            let found = run(scenario, trial, Some((index as u64 + 1, *fault))).await;
+            let found = run(scenario, set, Some((index as u64 + 1, *fault))).await;
             let mut wrong = found.wrong;
-            wrong.extend(difference(&calm.ours, &found.ours));
+            wrong.extend(difference(&baseline.ours, &found.ours));
             let unplanned = changes(&found.calls);
             wrong.extend(unplanned.difference(&allowed).map(|call| format!("a call outside the plan: {call:?}")));
             let astray = found.calls.iter().filter(|call| !account_regions.contains(&at(call)));
             wrong.extend(astray.map(|call| format!("a call elsewhere: {call:?}")));
-            let struck =
+            let hit_it =
                 found.calls.get(index).is_some_and(|hit| hit.operation == call.operation && hit.outcome.is_some());
-            if !struck {
-                wrong.push(format!("the fault struck {:?}", found.calls.get(index)));
+            if !hit_it {
+                wrong.push(format!("the fault hit_it {:?}", found.calls.get(index)));
             }
             if !wrong.is_empty() || only.is_some() {
                 let CallRecord { service, operation, account, region, .. } = call;
@@ -346,15 +346,15 @@ pub async fn matrix(scenario: &Scenario, trial: &Trial) -> Outcome {
 ///
 /// A case fails; all that did are listed.
 #[expect(clippy::print_stdout, reason = "the report of a test")]
-pub async fn prove(scenario: &Scenario) {
+pub async fn assert_recovers(scenario: &Scenario) {
     let mut failures = Vec::new();
-    for trial in &Trial::ALL {
-        let Outcome { calls, cases, failures: failed } = matrix(scenario, trial).await;
+    for set in &FaultSet::ALL {
+        let Outcome { calls, cases, failures: failed } = matrix(scenario, set).await;
         println!(
             "fault matrix, {}, {} tries per call: {calls} calls x {} faults = {cases} cases, {} failed",
             scenario.name,
-            trial.attempts,
-            trial.faults.len(),
+            set.attempts,
+            set.faults.len(),
             failed.len()
         );
         failures.extend(failed);

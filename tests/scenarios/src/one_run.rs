@@ -6,7 +6,7 @@ use enroller_sim::events::DeliverySettings;
 use enroller_sim::{ApiError, FaultKind, FaultRule, NewAccount, Service, When};
 use serde_json::{Value, json};
 
-use crate::{DAY_MS, with_settings};
+use crate::settled_with;
 
 /// The Region of an organization at rest.
 pub const IRELAND: &str = "eu-west-1";
@@ -16,30 +16,17 @@ pub const IRELAND: &str = "eu-west-1";
 /// # Panics
 ///
 /// The laboratory itself cannot be built.
-pub async fn at_rest(settings: &[(&'static str, &str)]) -> Lab {
-    at_rest_in(&[IRELAND], settings).await
+pub async fn enrolled_accounts(settings: &[(&'static str, &str)]) -> Lab {
+    enrolled_accounts_in(&[IRELAND], settings).await
 }
 
-/// Like [`at_rest`], in several Regions.
+/// Like [`enrolled_accounts`], in several Regions.
 ///
 /// # Panics
 ///
 /// The laboratory itself cannot be built.
-pub async fn at_rest_in(regions: &[&str], settings: &[(&'static str, &str)]) -> Lab {
-    let lab = with_settings(3, regions, 1, settings);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
-    lab
-}
-
-/// The member that things happen to.
-///
-/// # Panics
-///
-/// There is no third account.
-pub fn somebody(lab: &Lab) -> String {
-    let (management, central) = (lab.sim.management(), lab.sim.central());
-    lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap()
+pub async fn enrolled_accounts_in(regions: &[&str], settings: &[(&'static str, &str)]) -> Lab {
+    settled_with(3, regions, 1, settings).await
 }
 
 /// An account that has just joined and has its stack, of which no function has heard.
@@ -47,7 +34,7 @@ pub fn somebody(lab: &Lab) -> String {
 /// # Panics
 ///
 /// The simulated AWS refuses the account or its stack.
-pub fn newcomer(lab: &Lab) -> String {
+pub fn new_account(lab: &Lab) -> String {
     let new = NewAccount { name: "fresh".to_owned(), ..NewAccount::default() };
     let account = lab.sim.with(|world| world.create_account(&new)).unwrap();
     lab.stacks.deploy_member(&account).unwrap();
@@ -55,7 +42,7 @@ pub fn newcomer(lab: &Lab) -> String {
 }
 
 /// No event arrives from now on.
-pub fn lose_events(lab: &Lab) {
+pub fn drop_events(lab: &Lab) {
     lab.sim.set_event_delivery(DeliverySettings { drop_probability: 1.0, ..DeliverySettings::default() }, 1);
 }
 
@@ -90,7 +77,7 @@ pub async fn enroll(lab: &Lab, account: &str) -> Value {
 /// # Panics
 ///
 /// The queue does not take it.
-pub async fn ask_for(lab: &Lab, account: &str) {
+pub async fn request_enrollment(lab: &Lab, account: &str) {
     let message = Outgoing { body: request(lab, account).to_string(), delay_seconds: 0, fifo: None };
     let queues = lab.operator(lab.recording.clone()).ports.queues;
     queues.send(&lab.url("enrollments"), vec![message]).await.unwrap();

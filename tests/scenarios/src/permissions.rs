@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 pub use cases::CASES;
 
 use crate::scenarios::{IRELAND, SCENARIOS};
-use crate::state::{others, ours};
+use crate::state::{managed, unmanaged};
 use crate::with_settings;
 
 /// Longer in virtual time than a message is tried; what is not well then stays so until somebody does something.
@@ -129,7 +129,7 @@ pub async fn run(case: &Case, withheld: Option<&Withheld>) -> Run {
         Act::Own(act) => act(&mut lab).await,
         Act::Scenario { begin, sweep } => {
             begin(&mut lab).await;
-            go_on(&lab, sweep).await
+            sweep_and_settle(&lab, sweep).await
         }
     };
     let mut end = told.unwrap_or_else(|error| vec![format!("failed: {error:?}")]);
@@ -139,7 +139,7 @@ pub async fn run(case: &Case, withheld: Option<&Withheld>) -> Run {
 }
 
 /// Sweeps if asked to, and lets everything settle.
-async fn go_on(lab: &Lab, sweep: bool) -> Outcome {
+async fn sweep_and_settle(lab: &Lab, sweep: bool) -> Outcome {
     if sweep {
         lab.sweep(json!({ "reason": "test" })).await?;
     }
@@ -148,9 +148,9 @@ async fn go_on(lab: &Lab, sweep: bool) -> Outcome {
 }
 
 fn end_state(lab: &Lab) -> Vec<String> {
-    let mut lines = ours(lab);
+    let mut lines = managed(lab);
     // Roles of the stacks are what is being changed.
-    lines.extend(others(lab).into_iter().filter(|line| !line.contains(" Role {")));
+    lines.extend(unmanaged(lab).into_iter().filter(|line| !line.contains(" Role {")));
     let before = lab.sim.traffic_report();
     lab.sim.traffic_tick();
     let after = lab.sim.traffic_report();

@@ -7,10 +7,10 @@ use enroller_sim::NewAccount;
 use enroller_sim::organizations::AccountState;
 use serde_json::json;
 
+use crate::chaos::FOREIGN_ACCOUNT;
+use crate::initial_state::fill_first_shards;
 use crate::matrix::Scenario;
-use crate::mischief::SOMEBODY_ELSE;
-use crate::opening::fill_first_shards;
-use crate::{DAY_MS, with_settings};
+use crate::{DAY_MS, ordinary_member, with_settings};
 
 /// The home Region.
 pub const IRELAND: &str = "eu-west-1";
@@ -23,115 +23,115 @@ const FOREIGN_SID: &str = "SomebodyElse";
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "fresh account",
-        prepare: || Box::pin(at_rest(2, &[IRELAND, VIRGINIA], &[])),
+        prepare: || Box::pin(settled(2, &[IRELAND, VIRGINIA], &[])),
         begin: |lab| Box::pin(join(lab, 0)),
         sweep: false,
         lossless: true,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "fresh account, role made by the enroller",
-        prepare: || Box::pin(at_rest(2, &[IRELAND, VIRGINIA], &[("delivery_role_maker", "enroller")])),
+        prepare: || Box::pin(settled(2, &[IRELAND, VIRGINIA], &[("delivery_role_maker", "enroller")])),
         begin: |lab| Box::pin(join(lab, 0)),
         sweep: false,
         lossless: true,
-        mending: &["UpdateAssumeRolePolicy"],
+        repairs: &["UpdateAssumeRolePolicy"],
     },
     Scenario {
         name: "fresh account that is not ready yet",
-        prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
+        prepare: || Box::pin(settled(2, &[IRELAND], &[])),
         begin: |lab| Box::pin(join(lab, 100_000)),
         sweep: false,
         lossless: true,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "new VPC",
-        prepare: || Box::pin(at_rest(3, &[IRELAND], &[])),
+        prepare: || Box::pin(settled(3, &[IRELAND], &[])),
         begin: |lab| Box::pin(new_vpc(lab)),
         sweep: false,
         lossless: true,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "flow log deleted",
-        prepare: || Box::pin(at_rest(3, &[IRELAND], &[])),
+        prepare: || Box::pin(settled(3, &[IRELAND], &[])),
         begin: |lab| Box::pin(delete_flow_log(lab)),
         sweep: false,
         lossless: false,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "filter deleted",
-        prepare: || Box::pin(at_rest(3, &[IRELAND], &[])),
+        prepare: || Box::pin(settled(3, &[IRELAND], &[])),
         begin: |lab| Box::pin(delete_filter(lab)),
         sweep: false,
         lossless: false,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "log group deleted",
-        prepare: || Box::pin(at_rest(3, &[IRELAND], &[])),
+        prepare: || Box::pin(settled(3, &[IRELAND], &[])),
         begin: |lab| Box::pin(delete_log_group(lab)),
         sweep: false,
         lossless: false,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "settings change",
-        prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
+        prepare: || Box::pin(settled(2, &[IRELAND], &[])),
         begin: |lab| Box::pin(change_settings(lab)),
         sweep: true,
         lossless: true,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "settings change where AWS refuses twins",
-        prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
+        prepare: || Box::pin(settled(2, &[IRELAND], &[])),
         begin: |lab| Box::pin(change_settings_without_twins(lab)),
         sweep: true,
         lossless: false,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "account leaves",
-        prepare: || Box::pin(at_rest(4, &[IRELAND, VIRGINIA], &[])),
+        prepare: || Box::pin(settled(4, &[IRELAND, VIRGINIA], &[])),
         begin: |lab| Box::pin(leave(lab)),
         sweep: false,
         lossless: true,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "delivery role deleted",
-        prepare: || Box::pin(at_rest(2, &[IRELAND], &[("delivery_role_maker", "enroller")])),
+        prepare: || Box::pin(settled(2, &[IRELAND], &[("delivery_role_maker", "enroller")])),
         begin: |lab| Box::pin(delete_delivery_role(lab)),
         sweep: true,
         lossless: false,
-        mending: &["UpdateAssumeRolePolicy"],
+        repairs: &["UpdateAssumeRolePolicy"],
     },
     Scenario {
         name: "retention changed",
-        prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
+        prepare: || Box::pin(settled(2, &[IRELAND], &[])),
         begin: |lab| Box::pin(change_retention(lab)),
         sweep: false,
         lossless: true,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "new VPCs, one of them opted out",
-        prepare: || Box::pin(at_rest(2, &[IRELAND], &[])),
+        prepare: || Box::pin(settled(2, &[IRELAND], &[])),
         begin: |lab| Box::pin(new_vpcs(lab)),
         sweep: false,
         lossless: true,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "fresh account in organization mode",
-        prepare: || Box::pin(at_rest(2, &[IRELAND], &[("grant_mode", "organization")])),
+        prepare: || Box::pin(settled(2, &[IRELAND], &[("grant_mode", "organization")])),
         begin: |lab| Box::pin(join(lab, 0)),
         sweep: false,
         lossless: true,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "fresh account for which a further shard is opened",
@@ -139,15 +139,15 @@ pub const SCENARIOS: &[Scenario] = &[
         begin: |lab| Box::pin(join(lab, 0)),
         sweep: false,
         lossless: true,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "account excluded no longer",
-        prepare: || Box::pin(without_somebody(3)),
+        prepare: || Box::pin(with_one_excluded(3)),
         begin: |lab| Box::pin(async { reconfigure(lab, &[]) }),
         sweep: true,
         lossless: true,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "account suspended and usable again",
@@ -155,15 +155,15 @@ pub const SCENARIOS: &[Scenario] = &[
         begin: |lab| Box::pin(async { set_state(lab, AccountState::Active) }),
         sweep: true,
         lossless: true,
-        mending: &[],
+        repairs: &[],
     },
     Scenario {
         name: "backfill of several accounts",
-        prepare: || Box::pin(unheard_of(4, &[IRELAND, VIRGINIA])),
+        prepare: || Box::pin(without_events(4, &[IRELAND, VIRGINIA])),
         begin: |_| Box::pin(async {}),
         sweep: true,
         lossless: true,
-        mending: &[],
+        repairs: &[],
     },
 ];
 
@@ -180,28 +180,28 @@ fn bare(accounts: usize, regions: &[&str], settings: &[(&'static str, &str)]) ->
     let target = settings.destination_target_arn.as_ref().map(ToString::to_string).unwrap_or_default();
     let role = settings.destination_role_arn.as_ref().map(ToString::to_string).unwrap_or_default();
     let policy = json!({"Version": "2012-10-17", "Statement": [{
-        "Sid": FOREIGN_SID, "Effect": "Allow", "Principal": {"AWS": SOMEBODY_ELSE},
+        "Sid": FOREIGN_SID, "Effect": "Allow", "Principal": {"AWS": FOREIGN_ACCOUNT},
         "Action": "logs:PutSubscriptionFilter", "Resource": arn}]});
     let name = settings.destination_name.base().as_str();
     let made = lab.sim.with(|world| {
         world.put_destination(&central, home, name, &target, &role)?;
         world.put_destination_policy(&central, home, name, &policy.to_string())
     });
-    made.unwrap_or_else(|refusal| give_up(refusal));
+    made.unwrap_or_else(|refusal| fail(refusal));
     lab
 }
 
-fn give_up(error: impl std::fmt::Display) -> ! {
+fn fail(error: impl std::fmt::Display) -> ! {
     panic!("the scenario itself failed: {error}")
 }
 
 /// An organization in which everything is enrolled and quiet, and others have things of their own.
-async fn at_rest(accounts: usize, regions: &[&str], settings: &[(&'static str, &str)]) -> Lab {
+async fn settled(accounts: usize, regions: &[&str], settings: &[(&'static str, &str)]) -> Lab {
     let lab = enroll_all(bare(accounts, regions, settings)).await;
     for account in lab.sim.members() {
-        furnish(&lab, &account, true).await;
+        add_foreign_resources(&lab, &account, true).await;
     }
-    lab.settle(DAY_MS).await.unwrap_or_else(|error| give_up(error));
+    lab.settle(DAY_MS).await.unwrap_or_else(|error| fail(error));
     lab
 }
 
@@ -213,9 +213,9 @@ async fn full(accounts: usize) -> Lab {
 }
 
 /// An organization at rest in which one account is excluded.
-async fn without_somebody(accounts: usize) -> Lab {
+async fn with_one_excluded(accounts: usize) -> Lab {
     let mut lab = bare(accounts, &[IRELAND], &[]);
-    let account = somebody(&lab);
+    let account = ordinary_member(&lab);
     reconfigure(&mut lab, &[("excluded_accounts", &account)]);
     enroll_all(lab).await
 }
@@ -228,25 +228,25 @@ async fn with_one_suspended(accounts: usize) -> Lab {
 }
 
 async fn enroll_all(lab: Lab) -> Lab {
-    lab.deploy_members().unwrap_or_else(|error| give_up(error));
-    lab.settle(DAY_MS).await.unwrap_or_else(|error| give_up(error));
+    lab.deploy_members().unwrap_or_else(|error| fail(error));
+    lab.settle(DAY_MS).await.unwrap_or_else(|error| fail(error));
     lab
 }
 
 /// An organization with every member stack, of which nothing was heard.
-async fn unheard_of(accounts: usize, regions: &[&str]) -> Lab {
+async fn without_events(accounts: usize, regions: &[&str]) -> Lab {
     let lab = bare(accounts, regions, &[]);
     for account in lab.sim.members() {
-        lab.stacks.deploy_member(&account).unwrap_or_else(|error| give_up(error));
-        furnish(&lab, &account, false).await;
+        lab.stacks.deploy_member(&account).unwrap_or_else(|error| fail(error));
+        add_foreign_resources(&lab, &account, false).await;
     }
-    lab.settle(DAY_MS).await.unwrap_or_else(|error| give_up(error));
+    lab.settle(DAY_MS).await.unwrap_or_else(|error| fail(error));
     lab
 }
 
 /// Things of others in an account: a flow log on one of its VPCs, a log group with a filter, and a filter on our group
 /// where there is one.
-async fn furnish(lab: &Lab, account: &str, enrolled: bool) {
+async fn add_foreign_resources(lab: &Lab, account: &str, enrolled: bool) {
     for region in &lab.regions {
         let person = Person::of(&lab.sim, account, region);
         let vpc = vpcs(lab, account, region).remove(0);
@@ -261,7 +261,7 @@ async fn furnish(lab: &Lab, account: &str, enrolled: bool) {
                 false => Ok(()),
             }
         };
-        made.await.unwrap_or_else(|error| give_up(error));
+        made.await.unwrap_or_else(|error| fail(error));
     }
 }
 
@@ -269,72 +269,65 @@ fn vpcs(lab: &Lab, account: &str, region: &str) -> Vec<String> {
     lab.sim.with(|world| world.ec2.vpcs(account, region).map(|vpc| vpc.id.clone()).collect())
 }
 
-/// The member account that things happen to.
-fn somebody(lab: &Lab) -> String {
-    let (management, central) = (lab.sim.management(), lab.sim.central());
-    let member = lab.sim.members().into_iter().find(|id| *id != management && *id != central);
-    member.unwrap_or_else(|| give_up("there is no member"))
-}
-
 async fn join(lab: &mut Lab, assumable_in_ms: u64) {
     let new = NewAccount { name: "fresh".to_owned(), assumable_in_ms, ..NewAccount::default() };
-    let account = lab.sim.with(|world| world.create_account(&new)).unwrap_or_else(|error| give_up(error));
-    furnish(lab, &account, false).await;
-    lab.stacks.deploy_member(&account).unwrap_or_else(|error| give_up(error));
+    let account = lab.sim.with(|world| world.create_account(&new)).unwrap_or_else(|error| fail(error));
+    add_foreign_resources(lab, &account, false).await;
+    lab.stacks.deploy_member(&account).unwrap_or_else(|error| fail(error));
     lab.stacks.announce_member(&account);
 }
 
 async fn new_vpc(lab: &mut Lab) {
-    let person = Person::of(&lab.sim, &somebody(lab), IRELAND);
-    person.create_vpc(&[]).await.unwrap_or_else(|error| give_up(error));
+    let person = Person::of(&lab.sim, &ordinary_member(lab), IRELAND);
+    person.create_vpc(&[]).await.unwrap_or_else(|error| fail(error));
 }
 
 async fn delete_flow_log(lab: &mut Lab) {
-    let account = somebody(lab);
+    let account = ordinary_member(lab);
     let ours = lab.sim.with(|world| {
         let mut logs = world.ec2.flow_logs(&account, IRELAND).filter(|log| log.log_group_name.is_some());
         logs.next().map(|log| log.id.clone())
     });
-    let id = ours.unwrap_or_else(|| give_up("there is no flow log"));
-    Person::of(&lab.sim, &account, IRELAND).delete_flow_log(&id).await.unwrap_or_else(|error| give_up(error));
+    let id = ours.unwrap_or_else(|| fail("there is no flow log"));
+    Person::of(&lab.sim, &account, IRELAND).delete_flow_log(&id).await.unwrap_or_else(|error| fail(error));
 }
 
 async fn delete_filter(lab: &mut Lab) {
-    let person = Person::of(&lab.sim, &somebody(lab), IRELAND);
-    person.delete_filter("vpc-flow-logs", "AllTraffic").await.unwrap_or_else(|error| give_up(error));
+    let person = Person::of(&lab.sim, &ordinary_member(lab), IRELAND);
+    person.delete_filter("vpc-flow-logs", "AllTraffic").await.unwrap_or_else(|error| fail(error));
 }
 
 async fn delete_log_group(lab: &mut Lab) {
-    let person = Person::of(&lab.sim, &somebody(lab), IRELAND);
-    person.delete_log_group("vpc-flow-logs").await.unwrap_or_else(|error| give_up(error));
+    let person = Person::of(&lab.sim, &ordinary_member(lab), IRELAND);
+    person.delete_log_group("vpc-flow-logs").await.unwrap_or_else(|error| fail(error));
 }
 
 async fn delete_delivery_role(lab: &mut Lab) {
     let (account, role) = (lab.sim.management(), lab.settings.delivery_role_name.to_string());
-    lab.sim.with(|world| world.iam.remove_role(&account, &role)).unwrap_or_else(|| give_up("there is no role"));
+    lab.sim.with(|world| world.iam.remove_role(&account, &role)).unwrap_or_else(|| fail("there is no role"));
     // AWS tells that the role is missing after it was needed.
     lab.sim.traffic_tick();
 }
 
 async fn change_retention(lab: &mut Lab) {
     let person = Person::of(&lab.sim, &lab.sim.management(), IRELAND);
-    person.put_retention("vpc-flow-logs", 7).await.unwrap_or_else(|error| give_up(error));
+    person.put_retention("vpc-flow-logs", 7).await.unwrap_or_else(|error| fail(error));
 }
 
 async fn new_vpcs(lab: &mut Lab) {
     let person = Person::of(&lab.sim, &lab.sim.management(), IRELAND);
     let tag = &lab.settings.opt_out_tag;
-    person.create_vpc(&[(&tag.key, &tag.value)]).await.unwrap_or_else(|error| give_up(error));
-    person.create_vpc(&[]).await.unwrap_or_else(|error| give_up(error));
+    person.create_vpc(&[(&tag.key, &tag.value)]).await.unwrap_or_else(|error| fail(error));
+    person.create_vpc(&[]).await.unwrap_or_else(|error| fail(error));
 }
 
 fn set_state(lab: &mut Lab, state: AccountState) {
-    let account = somebody(lab);
-    lab.sim.with(|world| world.set_account_state(&account, state)).unwrap_or_else(|error| give_up(error));
+    let account = ordinary_member(lab);
+    lab.sim.with(|world| world.set_account_state(&account, state)).unwrap_or_else(|error| fail(error));
 }
 
 fn reconfigure(lab: &mut Lab, changes: &[(&str, &str)]) {
-    lab.reconfigure(changes).unwrap_or_else(|error| give_up(error));
+    lab.reconfigure(changes).unwrap_or_else(|error| fail(error));
 }
 
 async fn change_settings(lab: &mut Lab) {
@@ -347,11 +340,11 @@ async fn change_settings_without_twins(lab: &mut Lab) {
 }
 
 async fn leave(lab: &mut Lab) {
-    let account = somebody(lab);
-    lab.sim.with(|world| world.leave(&account)).unwrap_or_else(|error| give_up(error));
+    let account = ordinary_member(lab);
+    lab.sim.with(|world| world.leave(&account)).unwrap_or_else(|error| fail(error));
 }
 
 /// The scenario of this name.
 pub fn scenario(name: &str) -> &'static Scenario {
-    SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap_or_else(|| give_up(name))
+    SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap_or_else(|| fail(name))
 }

@@ -12,12 +12,12 @@ use enroller_sim::traffic::{Loss, VpcTraffic};
 use enroller_sim::{FaultKind, FaultRule, Service, TwinRule, When};
 use serde_json::Value;
 
-use crate::matrix::{Fault, start_anew, sweep, unless_it_dies, watch_records};
-use crate::mischief::{Deeds, Mischief, add_statement, edit_policies};
-use crate::opening::{MOST_LAG_MS, open};
-use crate::state::{difference, half_enrolled, others, statements};
-use crate::verdict::{account_in_scope, missing_records, shortcomings, wants_logs};
-use crate::{DAY_MS, MOST_POLICY_BYTES};
+use crate::chaos::{Disturbance, History, add_statement, edit_policies};
+use crate::initial_state::{MAX_LISTING_LAG_MS, draw};
+use crate::invariants::{account_in_scope, missing_records, violations, wants_logs};
+use crate::matrix::{Fault, start_new_process, sweep, unless_process_dies, watch_records};
+use crate::state::{difference, half_enrolled, statements, unmanaged};
+use crate::{DAY_MS, MAX_POLICY_BYTES};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -26,7 +26,7 @@ const DISABLED_MS: u64 = 11 * MINUTE_MS;
 
 /// What came of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Played {
+pub struct ScheduleOutcome {
     /// Calls to AWS.
     pub calls: usize,
     /// Of all calls with their places, times and outcomes: the same for the same seed.
@@ -36,10 +36,10 @@ pub struct Played {
 /// A destination's ARN, and the `Sid` of what somebody else put there.
 type Statement = (String, String);
 
-struct Play {
+struct ScheduleRun {
     lab: Lab,
     rng: fastrand::Rng,
-    deeds: Deeds,
+    history: History,
     /// Records lost after enrollment, by VPC.
     lost: BTreeMap<String, u64>,
 }
@@ -49,34 +49,38 @@ struct Play {
 /// # Errors
 ///
 /// What does not hold, and everything that had been done.
-pub async fn play(seed: u64) -> Result<Played, String> {
+pub async fn run_schedule(seed: u64) -> Result<ScheduleOutcome, String> {
     tokio::task::unconstrained(async {
-        let mut play = Play::new(seed).map_err(|error| error.to_string())?;
-        let outcome = play.run().await;
-        outcome.map_err(|wrong| format!("seed {seed}: {wrong}\n  {}", play.deeds.told.join("\n  ")))?;
-        let calls = play.lab.sim.calls();
+        let mut run = ScheduleRun::new(seed).map_err(|error| error.to_string())?;
+        let outcome = run.run().await;
+        outcome.map_err(|wrong| format!("seed {seed}: {wrong}\n  {}", run.history.events.join("\n  ")))?;
+        let calls = run.lab.sim.calls();
         let mut hasher = DefaultHasher::new();
         for call in &calls {
             (call.service, &call.operation, &call.account, &call.region, call.time_ms, &call.outcome).hash(&mut hasher);
         }
-        Ok(Played { calls: calls.len(), digest: hasher.finish() })
+        Ok(ScheduleOutcome { calls: calls.len(), digest: hasher.finish() })
     })
     .await
 }
 
-impl Play {
+impl ScheduleRun {
     fn new(seed: u64) -> Result<Self, enroller_lab::LabError> {
         // The SDK draws its waits between two tries from this thread's generator.
         fastrand::seed(seed);
         let mut rng = fastrand::Rng::with_seed(seed);
-        let (lab, settings) = open(seed, &mut rng)?;
-        let mut deeds = Deeds::default();
-        deeds.settings = settings;
-        deeds.told.push(format!("settings: {:?}, {:?}", deeds.settings, lab.sim.with(|world| world.settings.clone())));
-        deeds.deployed.extend(lab.sim.members());
-        let mut play = Self { lab, rng, deeds, lost: BTreeMap::new() };
-        play.mischief().note_scope();
-        Ok(play)
+        let (lab, settings) = draw(seed, &mut rng)?;
+        let mut history = History::default();
+        history.settings = settings;
+        history.events.push(format!(
+            "settings: {:?}, {:?}",
+            history.settings,
+            lab.sim.with(|world| world.settings.clone())
+        ));
+        history.deployed.extend(lab.sim.members());
+        let mut run = Self { lab, rng, history, lost: BTreeMap::new() };
+        run.disturbance().note_scope();
+        Ok(run)
     }
 
     async fn run(&mut self) -> Result<(), String> {
@@ -86,13 +90,13 @@ impl Play {
         self.finish().await
     }
 
-    fn mischief(&mut self) -> Mischief<'_> {
-        Mischief { lab: &mut self.lab, rng: &mut self.rng, deeds: &mut self.deeds }
+    fn disturbance(&mut self) -> Disturbance<'_> {
+        Disturbance { lab: &mut self.lab, rng: &mut self.rng, history: &mut self.history }
     }
 
     async fn step(&mut self) -> Result<(), String> {
         for _ in 0..self.rng.usize(0..=2) {
-            self.mischief().act().await;
+            self.disturbance().act().await;
         }
         if self.rng.u32(0..4) == 0 {
             let delivery = DeliverySettings {
@@ -120,7 +124,7 @@ impl Play {
             let sequence = self.lab.sim.with(|world| world.stats.total()) + self.rng.u64(1..=40);
             let faults = [&Fault::ALL[..], &Fault::REFUSED].concat();
             let fault = faults[self.rng.usize(0..faults.len())];
-            self.deeds.told.push(format!("call {sequence}: {fault:?}"));
+            self.history.events.push(format!("call {sequence}: {fault:?}"));
             fault.arm(&self.lab, sequence);
         }
     }
@@ -141,31 +145,31 @@ impl Play {
                     told.extend(taken.map(|it| (it.arn.clone(), sid.clone())));
                 }
             }));
-            let strike = When::Nth(self.rng.u64(1..=2));
-            self.lab.sim.arm(FaultRule::new(hook).on(Service::Sqs, "SendMessageBatch").at(strike));
+            let when = When::Nth(self.rng.u64(1..=2));
+            self.lab.sim.arm(FaultRule::new(hook).on(Service::Sqs, "SendMessageBatch").at(when));
         }
         added
     }
 
     /// Lets the functions work, and checks what they may not do meanwhile.
     async fn work(&mut self, horizon_ms: u64, swept: bool) -> Result<(), String> {
-        let (theirs, granted) = (others(&self.lab), self.granted());
+        let (theirs, granted) = (unmanaged(&self.lab), self.granted());
         let added = self.arm_editor();
         watch_records(&self.lab);
         if swept {
-            self.deeds.told.push(format!("{} a sweep", self.lab.sim.now_ms()));
+            self.history.events.push(format!("{} a sweep", self.lab.sim.now_ms()));
             sweep(&mut self.lab).await;
         }
         loop {
-            match unless_it_dies(&self.lab, self.lab.settle(horizon_ms)).await {
+            match unless_process_dies(&self.lab, self.lab.settle(horizon_ms)).await {
                 Some(Ok(_)) => break,
                 Some(Err(error)) => return Err(error.to_string()),
-                None => start_anew(&mut self.lab),
+                None => start_new_process(&mut self.lab),
             }
         }
         self.lab.sim.with(|world| world.faults.clear());
         let added = added.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut changed = difference(&theirs, &others(&self.lab));
+        let mut changed = difference(&theirs, &unmanaged(&self.lab));
         changed.retain(|line| !(line.starts_with('+') && added.iter().any(|(_, sid)| line.contains(sid.as_str()))));
         if !changed.is_empty() {
             return Err(format!("what is not ours was changed: {changed:#?}"));
@@ -208,7 +212,7 @@ impl Play {
             for region in &self.lab.regions {
                 for destination in world.logs.destinations(&central, region) {
                     let Some(policy) = &destination.access_policy else { continue };
-                    if policy.len() > MOST_POLICY_BYTES || serde_json::from_str::<Value>(policy).is_err() {
+                    if policy.len() > MAX_POLICY_BYTES || serde_json::from_str::<Value>(policy).is_err() {
                         return Err(format!("the policy of {} is no policy: {policy}", destination.arn));
                     }
                 }
@@ -222,50 +226,50 @@ impl Play {
         let of_vpc = |vpc: VpcTraffic| (vpc.vpc_id, vpc.delivered);
         let delivered: BTreeMap<_, _> = self.lab.sim.traffic_report().vpcs.into_iter().map(of_vpc).collect();
         self.lab.sim.traffic_tick();
-        let mut whole = self.deeds.broken.clone();
+        let mut whole = self.history.broken.clone();
         // Where AWS refuses the second flow log, the first has to go before it.
         let gaps = self.lab.sim.with(|world| world.settings.twin_rule) == TwinRule::SameDestination;
         let told = |(loss, _): &(&Loss, &u64)| gaps && **loss == Loss::NotLogged;
         for vpc in self.lab.sim.traffic_report().vpcs {
-            let spot = (vpc.account.clone(), vpc.region.clone());
+            let at = (vpc.account.clone(), vpc.region.clone());
             let late: u64 = vpc.after_enrollment.iter().filter(|it| !told(it)).map(|(_, records)| records).sum();
             let lost = late + half_enrolled(&vpc.before_enrollment);
             let before = self.lost.insert(vpc.vpc_id.clone(), lost).unwrap_or_default();
-            if lost > before && !self.deeds.broken.contains(&spot) {
+            if lost > before && !self.history.broken.contains(&at) {
                 let (early, late) = (vpc.before_enrollment, vpc.after_enrollment);
-                return Err(format!("records of {} in {spot:?} were lost: {late:?}, before {early:?}", vpc.vpc_id));
+                return Err(format!("records of {} in {at:?} were lost: {late:?}, before {early:?}", vpc.vpc_id));
             }
             let delivered_before = delivered.get(&vpc.vpc_id).copied().unwrap_or_default();
-            let there = self.lab.sim.with(|world| world.ec2.vpc(&spot.0, &spot.1, &vpc.vpc_id).is_some());
-            let due = vpc.was_delivered() || wants_logs(&self.lab, &spot.0, &spot.1, &vpc.vpc_id);
+            let there = self.lab.sim.with(|world| world.ec2.vpc(&at.0, &at.1, &vpc.vpc_id).is_some());
+            let due = vpc.was_delivered() || wants_logs(&self.lab, &at.0, &at.1, &vpc.vpc_id);
             // In an account that is left alone nothing is mended.
-            let left_alone = !account_in_scope(&self.lab, &spot.0);
+            let left_alone = !account_in_scope(&self.lab, &at.0);
             if there && (left_alone || due && vpc.delivered == delivered_before) {
-                whole.remove(&spot);
+                whole.remove(&at);
             }
         }
-        for spot in &whole {
-            self.deeds.told.push(format!("{} {} {}: records arrive again", self.lab.sim.now_ms(), spot.0, spot.1));
+        for at in &whole {
+            self.history.events.push(format!("{} {} {}: records arrive again", self.lab.sim.now_ms(), at.0, at.1));
         }
-        self.deeds.broken.retain(|spot| !whole.contains(spot));
+        self.history.broken.retain(|at| !whole.contains(at));
         Ok(())
     }
 
     /// After quiet and one sweep, all is as it should be.
     async fn finish(&mut self) -> Result<(), String> {
-        let mut mischief = self.mischief();
-        mischief.finish_closing();
-        mischief.let_in_again();
-        mischief.deploy_the_rest();
-        mischief.note_scope();
+        let mut disturbance = self.disturbance();
+        disturbance.finish_closing();
+        disturbance.restore_member_roles();
+        disturbance.deploy_missing_stacks();
+        disturbance.note_scope();
         self.lab.sim.set_event_delivery(DeliverySettings::default(), 0);
-        self.lab.sim.advance(MOST_LAG_MS);
+        self.lab.sim.advance(MAX_LISTING_LAG_MS);
         self.lab.cold_start().unwrap();
-        self.deeds.told.push(format!("{} quiet", self.lab.sim.now_ms()));
+        self.history.events.push(format!("{} quiet", self.lab.sim.now_ms()));
         self.work(DAY_MS, false).await?;
         // AWS tells that a delivery role is missing after it was needed.
         self.tick()?;
-        let exceptions = self.mischief().create_exceptions().await;
+        let exceptions = self.disturbance().create_exceptions().await;
         self.work(DAY_MS, true).await?;
         self.lab.sim.advance(DISABLED_MS);
         self.work(DAY_MS, false).await?;
@@ -273,7 +277,7 @@ impl Play {
         self.tick()?;
         let after = self.lab.sim.traffic_report();
         let mut wrong = missing_records(&self.lab, &before.vpcs, &after.vpcs);
-        wrong.extend(shortcomings(&self.lab, &self.deeds.once));
+        wrong.extend(violations(&self.lab, &self.history.ever_in_scope));
         for ((account, region), vpc) in exceptions {
             if self.lab.sim.with(|world| world.ec2.flow_logs_of(&account, &region, &vpc).next().is_some()) {
                 wrong.push(format!("{account} {region} {vpc} was to be left alone"));

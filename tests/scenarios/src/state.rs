@@ -14,7 +14,7 @@ use serde_json::Value;
 const OUR_SIDS: [&str; 3] = ["VpcEnroller", "VpcEnrollerOrganization", "VpcEnrollerNobody"];
 
 /// What the enroller made, without ids and times. A thing that is there twice makes two lines.
-pub fn ours(lab: &Lab) -> Vec<String> {
+pub fn managed(lab: &Lab) -> Vec<String> {
     collect(lab, |world, settings, account, region, lines| {
         for log in world.ec2.flow_logs(account, region).filter(|log| is_ours(settings, &log.tags)) {
             lines.push(format!(
@@ -53,7 +53,7 @@ pub fn ours(lab: &Lab) -> Vec<String> {
 }
 
 /// What others made, in every detail.
-pub fn others(lab: &Lab) -> Vec<String> {
+pub fn unmanaged(lab: &Lab) -> Vec<String> {
     collect(lab, |world, settings, account, region, lines| {
         let logs = world.ec2.flow_logs(account, region).filter(|log| !is_ours(settings, &log.tags));
         lines.extend(logs.map(|log| format!("{account} {region} {log:?}")));
@@ -72,15 +72,15 @@ pub fn others(lab: &Lab) -> Vec<String> {
     })
 }
 
-type Look<'a> = dyn Fn(&World, &Settings, &str, &str, &mut Vec<String>) + 'a;
+type Describe<'a> = dyn Fn(&World, &Settings, &str, &str, &mut Vec<String>) + 'a;
 
-fn collect(lab: &Lab, look: impl Fn(&World, &Settings, &str, &str, &mut Vec<String>)) -> Vec<String> {
-    let look: &Look<'_> = &look;
+fn collect(lab: &Lab, describe: impl Fn(&World, &Settings, &str, &str, &mut Vec<String>)) -> Vec<String> {
+    let describe: &Describe<'_> = &describe;
     lab.sim.with(|world| {
         let mut lines = Vec::new();
         for account in world.accounts.keys() {
             for region in &lab.settings.regions {
-                look(world, &lab.settings, account, region.as_str(), &mut lines);
+                describe(world, &lab.settings, account, region.as_str(), &mut lines);
             }
         }
         lines.sort();

@@ -9,7 +9,7 @@ use enroller_core::message::{EnrollmentRequest, Message};
 use enroller_lab::Lab;
 use enroller_sim::organizations::AccountState;
 use enroller_sim::{ApiError, FaultKind, FaultRule, LimitClock, Service, When};
-use enroller_tests::{DAY_MS, calls_since, count, look, organization, with_settings};
+use enroller_tests::{DAY_MS, audit_of, calls_since, count, organization, settled, with_settings};
 use serde_json::{Value, json};
 
 const IRELAND: &str = "eu-west-1";
@@ -17,9 +17,7 @@ const VIRGINIA: &str = "us-east-1";
 
 /// An organization in which everything is enrolled and quiet.
 async fn enrolled(accounts: usize, regions: &[&str]) -> Lab {
-    let lab = organization(accounts, regions, 0);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let lab = settled(accounts, regions, 0).await;
     lab.recording.take();
     lab
 }
@@ -54,9 +52,9 @@ fn slow(lab: &Lab, service: Service, operation: &str, seconds: u64, times: u64) 
     lab.sim.arm(FaultRule::new(pass).on(service, operation).at(When::First(times)));
 }
 
-fn failing(lab: &Lab, service: Service, operation: &str, code: &str, strike: When) {
+fn failing(lab: &Lab, service: Service, operation: &str, code: &str, when: When) {
     let refusal = FaultKind::ErrorBefore(ApiError::new(400, code, "refused by the test"));
-    lab.sim.arm(FaultRule::new(refusal).on(service, operation).at(strike));
+    lab.sim.arm(FaultRule::new(refusal).on(service, operation).at(when));
 }
 
 /// An account's OU.
@@ -294,9 +292,7 @@ async fn a_dry_run_counts_what_would_be_done_and_does_nothing() {
 
 #[tokio::test]
 async fn a_dry_run_where_all_is_well_has_nothing_to_do() {
-    let lab = organization(4, &[IRELAND], 1);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let lab = settled(4, &[IRELAND], 1).await;
     let plan = lab.sweep(json!({"dry_run": true})).await.unwrap()["plan"].clone();
     assert_eq!((&plan["actions"], &plan["vpcs"]["covered"]), (&json!({}), &json!(8)), "{plan:#}");
     assert_eq!((&plan["grants"]["granted"], &plan["grants"]["writes"]), (&json!(0), &json!(0)), "{plan:#}");
@@ -360,7 +356,7 @@ async fn a_listing_that_fails_on_its_second_page_queues_and_revokes_nobody() {
     let answer = lab.onboard(lab.invocation(sync)).await.unwrap();
     assert_eq!((&answer["changes"], &answer["queued_again"]), (&json!(0), &json!(true)), "{answer:#}");
     assert!(calls_since(&lab, from).iter().all(|call| !call.mutating));
-    assert!(look(&lab).misassigned().is_empty(), "everybody is granted still");
+    assert!(audit_of(&lab).misassigned().is_empty(), "everybody is granted still");
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use enroller_lab::Lab;
 use enroller_lab::people::Person;
 use enroller_sim::{FaultKind, FaultRule, TwinRule, World};
-use enroller_tests::one_run::{IRELAND, ask_for, at_rest, lose_events, somebody};
-use enroller_tests::{DAY_MS, calls_since, look};
+use enroller_tests::one_run::{IRELAND, drop_events, enrolled_accounts, request_enrollment};
+use enroller_tests::{DAY_MS, audit_of, calls_since, ordinary_member};
 
 /// Makes every call by an account take so long from now on, in milliseconds.
 fn slow_down(lab: &Lab, account: &str, ms: u64) {
@@ -26,11 +26,11 @@ fn changes(lab: &Lab, account: &str, from: usize) -> Vec<String> {
 }
 
 /// So many messages wait in the queue. With full speed again the rest is done, and nothing is left over.
-async fn assert_done_later(lab: &Lab, handed_back: usize) {
-    assert_eq!(lab.sim.queue_depth(&lab.url("enrollments")).unwrap().total(), handed_back);
+async fn assert_done_later(lab: &Lab, returned: usize) {
+    assert_eq!(lab.sim.queue_depth(&lab.url("enrollments")).unwrap().total(), returned);
     lab.sim.with(|world| world.faults.clear());
     lab.settle(DAY_MS).await.unwrap();
-    let audit = look(lab);
+    let audit = audit_of(lab);
     assert_eq!(audit.uncovered(), 0);
     assert!(audit.account_regions.iter().all(|at| at.on_several_shards.is_empty()), "{audit:#?}");
     for queue in ["enrollments", "enrollments-dead"] {
@@ -43,15 +43,15 @@ async fn a_run_whose_time_is_up_stops_before_the_next_step_and_its_message_comes
     // A function stops 290 s after it began; it looks with four calls and then makes these, one in each step.
     let steps = ["CreateLogGroup", "PutRetentionPolicy", "PutSubscriptionFilter", "CreateFlowLogs"];
     for (ms_per_call, done) in [(75_000, 0), (60_000, 1), (50_000, 2), (45_000, 3)] {
-        let lab = at_rest(&[]).await;
-        let account = somebody(&lab);
-        lose_events(&lab);
+        let lab = enrolled_accounts(&[]).await;
+        let account = ordinary_member(&lab);
+        drop_events(&lab);
         let person = Person::of(&lab.sim, &account, IRELAND);
         for (id, _) in person.flow_logs().await.unwrap() {
             person.delete_flow_log(&id).await.unwrap();
         }
         person.delete_log_group(lab.settings.log_group_name.as_str()).await.unwrap();
-        ask_for(&lab, &account).await;
+        request_enrollment(&lab, &account).await;
         slow_down(&lab, &account, ms_per_call);
         let from = lab.sim.calls().len();
         assert!(lab.step().await.unwrap());
@@ -65,9 +65,9 @@ async fn a_flow_log_is_deleted_for_its_successor_only_while_both_calls_can_take_
     // A call is given up after 100 s. Here four look, AWS refuses the fifth, and 200 s are left of 290, or less.
     let replaced = ["CreateFlowLogs", "DeleteFlowLogs", "CreateFlowLogs"];
     for (ms_per_call, changed, interval) in [(18_000, &replaced[..], 60), (18_001, &replaced[..1], 600)] {
-        let mut lab = at_rest(&[]).await;
-        let account = somebody(&lab);
-        lose_events(&lab);
+        let mut lab = enrolled_accounts(&[]).await;
+        let account = ordinary_member(&lab);
+        drop_events(&lab);
         lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
         lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
         let intervals = |lab: &Lab| -> Vec<u32> {
@@ -76,7 +76,7 @@ async fn a_flow_log_is_deleted_for_its_successor_only_while_both_calls_can_take_
             };
             lab.sim.with(logs)
         };
-        ask_for(&lab, &account).await;
+        request_enrollment(&lab, &account).await;
         slow_down(&lab, &account, ms_per_call);
         let from = lab.sim.calls().len();
         assert!(lab.step().await.unwrap());

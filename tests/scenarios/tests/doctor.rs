@@ -12,7 +12,7 @@ use enroller_lab::{As, Lab, Operator, connection_on};
 use enroller_sim::events::{BusId, delete_rule, put_bus_policy, set_rule_enabled};
 use enroller_sim::world::ServiceControlDeny;
 use enroller_sim::{Service, Sim};
-use enroller_tests::{DAY_MS, calls_since, organization, with_settings};
+use enroller_tests::{calls_since, ordinary_member, organization, settled, settled_with};
 use serde_json::{Value, json};
 
 const IRELAND: &str = "eu-west-1";
@@ -21,24 +21,12 @@ const SYDNEY: &str = "ap-southeast-2";
 
 /// Six accounts in three Regions, everything deployed, enrolled and settled.
 async fn installed() -> Lab {
-    settled(organization(6, &[IRELAND, VIRGINIA, SYDNEY], 1)).await
-}
-
-async fn settled(lab: Lab) -> Lab {
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
-    lab
+    settled(6, &[IRELAND, VIRGINIA, SYDNEY], 1).await
 }
 
 async fn examined(lab: &Lab) -> DoctorReport {
     let doctor = lab.operator(lab.recording.clone()).doctor();
     doctor.check(&DoctorOptions { sample: Sample::All, ..DoctorOptions::default() }).await
-}
-
-/// A member that is neither management nor central.
-fn member(lab: &Lab) -> String {
-    let (management, central) = (lab.sim.management(), lab.sim.central());
-    lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap()
 }
 
 fn not_well(checkup: &DoctorReport) -> Vec<&Check> {
@@ -87,7 +75,7 @@ async fn a_healthy_installation_is_well_in_every_respect() {
 
 #[tokio::test]
 async fn an_installation_whose_organization_region_is_not_enrolled_is_well_too() {
-    let lab = settled(organization(3, &[IRELAND], 1)).await;
+    let lab = settled(3, &[IRELAND], 1).await;
     let checkup = examined(&lab).await;
     assert!(not_well(&checkup).is_empty(), "{:#?}", not_well(&checkup));
 }
@@ -107,7 +95,7 @@ async fn a_sample_looks_at_so_many_accounts_and_takes_each_role_on_once() {
 #[tokio::test]
 async fn a_missing_member_role_is_told_once_and_ends_the_look_at_that_account_only() {
     let lab = installed().await;
-    let account = member(&lab);
+    let account = ordinary_member(&lab);
     lab.sim.with(|world| world.iam.remove_role(&account, lab.settings.member_role_name.as_str()));
     let check = only(&examined(&lab).await, CheckId::MemberRole, Status::Failed);
     assert_eq!(check.subject(), account);
@@ -118,7 +106,7 @@ async fn a_missing_member_role_is_told_once_and_ends_the_look_at_that_account_on
 
 #[tokio::test]
 async fn a_rule_that_is_deleted_disabled_or_too_narrow_in_a_member_is_told() {
-    let account = |lab: &Lab| BusId::default_bus(&member(lab), SYDNEY);
+    let account = |lab: &Lab| BusId::default_bus(&ordinary_member(lab), SYDNEY);
     type Break = fn(&Lab, &BusId);
     let breaks: [(Break, Status, &str); 3] = [
         (
@@ -148,9 +136,9 @@ async fn a_rule_that_is_deleted_disabled_or_too_narrow_in_a_member_is_told() {
     for (broken, status, finding) in breaks {
         broken(&lab, &account(&lab));
         let check = only(&examined(&lab).await, CheckId::MemberRules, status);
-        assert_eq!(check.subject(), format!("{} {SYDNEY}", member(&lab)));
+        assert_eq!(check.subject(), format!("{} {SYDNEY}", ordinary_member(&lab)));
         assert!(check.verdict.finding.contains(finding), "{check:?}");
-        lab.stacks.deploy_member(&member(&lab)).unwrap();
+        lab.stacks.deploy_member(&ordinary_member(&lab)).unwrap();
     }
 }
 
@@ -230,13 +218,13 @@ async fn dead_letters_are_told_with_their_number() {
 #[tokio::test]
 async fn a_trail_that_is_off_is_told_where_it_is_off() {
     let lab = installed().await;
-    let account = member(&lab);
+    let account = ordinary_member(&lab);
     lab.sim.with(|world| world.events.set_trail(&account, SYDNEY, false));
     let check = only(&examined(&lab).await, CheckId::Trail, Status::Failed);
     assert_eq!(check.subject(), format!("{account} {SYDNEY}"));
     assert_eq!(check.verdict.finding, "no trail is logging: organization-trail");
 
-    let lab = settled(organization(3, &[IRELAND], 1)).await;
+    let lab = settled(3, &[IRELAND], 1).await;
     let management = lab.sim.management();
     lab.sim.with(|world| world.events.set_trail(&management, VIRGINIA, false));
     let check = only(&examined(&lab).await, CheckId::ManagementTrail, Status::Failed);
@@ -246,7 +234,7 @@ async fn a_trail_that_is_off_is_told_where_it_is_off() {
 #[tokio::test]
 async fn a_delivery_role_with_the_wrong_trust_or_none_is_told() {
     let lab = installed().await;
-    let (account, name) = (member(&lab), lab.settings.delivery_role_name.as_str());
+    let (account, name) = (ordinary_member(&lab), lab.settings.delivery_role_name.as_str());
     let found = lab.sim.with(|world| world.iam.role(&account, name).unwrap().clone());
     let mut stranger = found.trust.clone();
     stranger["Statement"][0]["Principal"] = json!({ "Service": "ec2.amazonaws.com" });
@@ -261,9 +249,9 @@ async fn a_delivery_role_with_the_wrong_trust_or_none_is_told() {
 
 #[tokio::test]
 async fn in_organization_mode_the_filter_role_is_looked_at() {
-    let lab = settled(with_settings(3, &[IRELAND], 1, &[("grant_mode", "organization")])).await;
+    let lab = settled_with(3, &[IRELAND], 1, &[("grant_mode", "organization")]).await;
     assert!(not_well(&examined(&lab).await).is_empty());
-    let account = member(&lab);
+    let account = ordinary_member(&lab);
     lab.sim.with(|world| world.iam.remove_role(&account, lab.settings.filter_role_name.as_str()));
     only(&examined(&lab).await, CheckId::FilterRole, Status::Failed);
 }
@@ -271,7 +259,7 @@ async fn in_organization_mode_the_filter_role_is_looked_at() {
 #[tokio::test]
 async fn a_region_an_account_has_not_enabled_is_a_warning_and_nothing_else_is_said_about_it() {
     let lab = installed().await;
-    let account = member(&lab);
+    let account = ordinary_member(&lab);
     lab.sim.with(|world| world.accounts.get_mut(&account).unwrap().regions.remove(SYDNEY));
     let check = only(&examined(&lab).await, CheckId::EnabledRegions, Status::Warning);
     assert_eq!(check.verdict.finding, format!("not enabled: {SYDNEY}"));
@@ -280,7 +268,7 @@ async fn a_region_an_account_has_not_enabled_is_a_warning_and_nothing_else_is_sa
 #[tokio::test]
 async fn what_may_not_be_read_is_unknown_and_everything_else_is_still_checked() {
     let lab = installed().await;
-    let account = member(&lab);
+    let account = ordinary_member(&lab);
     let deny = ServiceControlDeny { region: Some(IRELAND.to_owned()), action_prefix: "cloudtrail:".to_owned() };
     lab.sim.with(|world| world.accounts.get_mut(&account).unwrap().denies.push(deny));
     let checkup = examined(&lab).await;
@@ -293,7 +281,7 @@ async fn what_may_not_be_read_is_unknown_and_everything_else_is_still_checked() 
 #[tokio::test]
 async fn a_caller_of_another_account_ends_it_with_one_failure() {
     let lab = installed().await;
-    let connection = connection_on(&lab.sim, &lab.settings, As::Account(&member(&lab)));
+    let connection = connection_on(&lab.sim, &lab.settings, As::Account(&ordinary_member(&lab)));
     let checkup =
         Operator::new(lab.context(lab.recording.clone()), &connection).doctor().check(&DoctorOptions::default()).await;
     assert_eq!(checkup.checks().len(), 1);

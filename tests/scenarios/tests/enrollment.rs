@@ -6,7 +6,8 @@ use enroller_core::metrics::Metric;
 use enroller_lab::people::Person;
 use enroller_sim::{NewAccount, Service, TwinRule};
 use enroller_tests::{
-    DAY_MS, calls_since, count, create_vpc_event, everything_arrives, look, organization, with_settings,
+    DAY_MS, assert_all_records_delivered, audit_of, calls_since, count, create_vpc_event, organization, settled,
+    settled_with, with_settings,
 };
 use serde_json::json;
 
@@ -16,10 +17,8 @@ const SYDNEY: &str = "ap-southeast-2";
 
 #[tokio::test]
 async fn every_vpc_of_every_account_and_region_is_covered_and_every_account_granted_once() {
-    let lab = organization(12, &[IRELAND, VIRGINIA, SYDNEY], 3);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
-    let audit = look(&lab);
+    let lab = settled(12, &[IRELAND, VIRGINIA, SYDNEY], 3).await;
+    let audit = audit_of(&lab);
     assert_eq!(audit.account_regions.len(), 36);
     assert_eq!(audit.uncovered(), 0, "{audit:#?}");
     assert!(audit.misassigned().is_empty(), "{:#?}", audit.misassigned());
@@ -29,9 +28,7 @@ async fn every_vpc_of_every_account_and_region_is_covered_and_every_account_gran
 
 #[tokio::test]
 async fn records_of_a_new_vpc_reach_the_bucket_from_the_first_minute() {
-    let lab = organization(3, &[IRELAND], 1);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let lab = settled(3, &[IRELAND], 1).await;
     let person = Person::of(&lab.sim, &lab.sim.members()[2], IRELAND);
     person.create_vpc(&[]).await.unwrap();
     lab.settle(60_000).await.unwrap();
@@ -72,9 +69,7 @@ async fn a_fresh_account_takes_one_assume_role_four_observing_and_four_changing_
 
 #[tokio::test]
 async fn two_hundred_accounts_that_join_at_once_are_all_granted_and_covered() {
-    let lab = organization(2, &[IRELAND], 0);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let lab = settled(2, &[IRELAND], 0).await;
     let from = lab.sim.calls().len();
     let accounts: Vec<String> = (0..200)
         .map(|number| {
@@ -90,7 +85,7 @@ async fn two_hundred_accounts_that_join_at_once_are_all_granted_and_covered() {
         lab.stacks.announce_member(account);
     }
     lab.settle(DAY_MS).await.unwrap();
-    let audit = look(&lab);
+    let audit = audit_of(&lab);
     assert_eq!(audit.account_regions.len(), 202);
     assert!(audit.misassigned().is_empty(), "{:?}", audit.misassigned());
     assert_eq!(audit.uncovered(), 0);
@@ -100,16 +95,14 @@ async fn two_hundred_accounts_that_join_at_once_are_all_granted_and_covered() {
 
 #[tokio::test]
 async fn what_somebody_deletes_is_put_back() {
-    let lab = organization(3, &[IRELAND], 2);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let lab = settled(3, &[IRELAND], 2).await;
     let account = lab.sim.members()[2].clone();
     let person = Person::of(&lab.sim, &account, IRELAND);
     let (flow_log, _) = person.flow_logs().await.unwrap().remove(0);
     person.delete_flow_log(&flow_log).await.unwrap();
     person.delete_filter("vpc-flow-logs", "AllTraffic").await.unwrap();
     lab.settle(60_000).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
     lab.sim.traffic_tick();
     let report = lab.sim.traffic_report();
     assert_eq!(report.delivered, report.sent, "{report:#?}");
@@ -123,13 +116,11 @@ async fn what_somebody_deletes_is_put_back() {
 
 #[tokio::test]
 async fn an_account_that_leaves_loses_its_grant_and_no_other_does() {
-    let lab = organization(5, &[IRELAND, VIRGINIA], 1);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let lab = settled(5, &[IRELAND, VIRGINIA], 1).await;
     let leaver = lab.sim.members()[4].clone();
     lab.sim.with(|world| world.leave(&leaver)).unwrap();
     lab.settle(60_000).await.unwrap();
-    let audit = look(&lab);
+    let audit = audit_of(&lab);
     assert!(audit.strangers.is_empty(), "{audit:#?}");
     assert!(audit.misassigned().is_empty());
     assert_eq!(audit.account_regions.len(), 8);
@@ -137,61 +128,53 @@ async fn an_account_that_leaves_loses_its_grant_and_no_other_does() {
 
 #[tokio::test]
 async fn events_handled_twice_and_out_of_order_give_the_same_end_state() {
-    let calm = organization(4, &[IRELAND, VIRGINIA], 2);
-    calm.deploy_members().unwrap();
-    calm.settle(DAY_MS).await.unwrap();
-    let stormy = organization(4, &[IRELAND, VIRGINIA], 2);
+    let in_order = settled(4, &[IRELAND, VIRGINIA], 2).await;
+    let reordered = organization(4, &[IRELAND, VIRGINIA], 2);
     let delivery = enroller_sim::events::DeliverySettings {
         duplicate_probability: 1.0,
         max_delay_ms: 120_000,
         reorder: true,
         ..Default::default()
     };
-    stormy.sim.set_event_delivery(delivery, 7);
-    stormy.deploy_members().unwrap();
-    stormy.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&calm), look(&stormy));
+    reordered.sim.set_event_delivery(delivery, 7);
+    reordered.deploy_members().unwrap();
+    reordered.settle(DAY_MS).await.unwrap();
+    assert_eq!(audit_of(&in_order), audit_of(&reordered));
 }
 
 #[tokio::test]
 async fn a_member_role_that_comes_late_is_waited_for() {
-    let lab = organization(2, &[IRELAND], 1);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let lab = settled(2, &[IRELAND], 1).await;
     let new = NewAccount { name: "late".to_owned(), ..NewAccount::default() };
     let account = lab.sim.with(|world| world.create_account(&new)).unwrap();
     lab.settle(10 * 60_000).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 1, "its default VPC, before its role exists");
+    assert_eq!(audit_of(&lab).uncovered(), 1, "its default VPC, before its role exists");
     lab.stacks.deploy_member(&account).unwrap();
     lab.settle(30 * 60_000).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 0, "without an event that tells of the role");
+    assert_eq!(audit_of(&lab).uncovered(), 0, "without an event that tells of the role");
 }
 
 #[tokio::test]
 async fn the_enroller_makes_the_delivery_role_where_it_is_told_to() {
-    let lab = with_settings(3, &[IRELAND, VIRGINIA], 1, &[("delivery_role_maker", "enroller")]);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 0);
+    let lab = settled_with(3, &[IRELAND, VIRGINIA], 1, &[("delivery_role_maker", "enroller")]).await;
+    assert_eq!(audit_of(&lab).uncovered(), 0);
     let calls = calls_since(&lab, 0);
     assert_eq!(count(&calls, "CreateRole"), 3);
     assert_eq!(count(&calls, "PutRolePolicy"), 3);
-    everything_arrives(&lab);
+    assert_all_records_delivered(&lab);
 }
 
 /// AWS tells of a role that is gone only when a flow log of it has something to deliver, and an idle VPC's never has.
 #[tokio::test]
 async fn a_delivery_role_that_somebody_deleted_is_made_again_for_a_new_vpc_before_any_delivery_fails() {
-    let lab = with_settings(2, &[IRELAND, VIRGINIA], 1, &[("delivery_role_maker", "enroller")]);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let lab = settled_with(2, &[IRELAND, VIRGINIA], 1, &[("delivery_role_maker", "enroller")]).await;
     let account = lab.sim.management();
     let role = lab.settings.delivery_role_name.as_str();
     assert!(lab.sim.with(|world| world.iam.remove_role(&account, role)).is_some());
     Person::of(&lab.sim, &account, IRELAND).create_vpc(&[]).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 0);
-    everything_arrives(&lab);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
+    assert_all_records_delivered(&lab);
 }
 
 #[tokio::test]
@@ -200,8 +183,8 @@ async fn organization_mode_covers_everything_with_one_constant_policy() {
     lab.deploy_members().unwrap();
     lab.sweep(json!({})).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 0);
-    everything_arrives(&lab);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
+    assert_all_records_delivered(&lab);
 }
 
 #[tokio::test]
@@ -210,7 +193,7 @@ async fn seven_hundred_accounts_need_three_shards_and_no_policy_is_too_long() {
     lab.deploy_members().unwrap();
     lab.sweep(json!({})).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    let audit = look(&lab);
+    let audit = audit_of(&lab);
     assert!(audit.misassigned().is_empty());
     assert_eq!(audit.uncovered(), 0);
     assert!(audit.destinations.len() >= 3);
@@ -225,7 +208,7 @@ async fn a_poison_message_ends_in_the_dead_letter_queue_and_stops_nobody() {
         lab.send(queue, "{").await.unwrap();
     }
     let passed = lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
     for queue in ["enrollments-dead", "grants-dead.fifo"] {
         assert_eq!(lab.sim.bodies(&lab.url(queue)).unwrap(), ["{"], "{queue}");
     }
@@ -235,9 +218,7 @@ async fn a_poison_message_ends_in_the_dead_letter_queue_and_stops_nobody() {
 
 #[tokio::test]
 async fn an_account_of_an_excluded_unit_is_left_alone_although_it_is_granted() {
-    let lab = organization(6, &[IRELAND], 1);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let lab = settled(6, &[IRELAND], 1).await;
     let (account, unit) = {
         let members = lab.sim.members();
         let account = members.last().cloned().unwrap();
@@ -248,16 +229,14 @@ async fn an_account_of_an_excluded_unit_is_left_alone_although_it_is_granted() {
     lab.reconfigure(&[("excluded_organizational_units", &unit)]).unwrap();
     let vpc = Person::of(&lab.sim, &account, IRELAND).create_vpc(&[]).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    let audit = look(&lab);
+    let audit = audit_of(&lab);
     assert_eq!(audit.account_regions.iter().flat_map(|at| &at.uncovered).collect::<Vec<_>>(), [&vpc]);
     assert_eq!(lab.sim.queue_depth(&lab.url("enrollments-dead")).unwrap().total(), 0, "a decision, not a failure");
 }
 
 #[tokio::test]
 async fn an_event_of_an_account_outside_the_organization_makes_no_call_in_it() {
-    let lab = organization(2, &[IRELAND], 0);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let lab = settled(2, &[IRELAND], 0).await;
     let from = lab.sim.calls().len();
     let stranger = "999988887777";
     let event = create_vpc_event(stranger, IRELAND);
@@ -279,7 +258,7 @@ async fn a_refused_twin_is_broken_before_it_is_made_and_the_gap_is_told() {
     lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
     lab.sweep(json!({})).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    let audit = look(&lab);
+    let audit = audit_of(&lab);
     assert_eq!(audit.uncovered(), 0);
     assert!(audit.account_regions.iter().all(|at| at.on_several_shards.is_empty()));
     let gaps = lab.recording.take().into_iter().filter(|line| line.cause.contains("gap")).count();
@@ -288,9 +267,7 @@ async fn a_refused_twin_is_broken_before_it_is_made_and_the_gap_is_told() {
 
 #[tokio::test]
 async fn changed_settings_replace_every_flow_log_make_before_break() {
-    let mut lab = organization(2, &[IRELAND], 2);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let mut lab = settled(2, &[IRELAND], 2).await;
     lab.reconfigure(&[("traffic_type", "REJECT")]).unwrap();
     let from = lab.sim.calls().len();
     lab.sweep(json!({})).await.unwrap();
@@ -302,19 +279,17 @@ async fn changed_settings_replace_every_flow_log_make_before_break() {
         .map(|call| call.operation.as_str())
         .collect();
     assert_eq!(order, ["CreateFlowLogs", "DeleteFlowLogs"]);
-    assert!(look(&lab).account_regions.iter().all(|at| at.on_several_shards.is_empty() && at.uncovered.is_empty()));
+    assert!(audit_of(&lab).account_regions.iter().all(|at| at.on_several_shards.is_empty() && at.uncovered.is_empty()));
 }
 
 #[tokio::test]
 async fn a_list_policy_is_switched_to_the_organization_only_when_a_person_allows_it() {
-    let mut lab = organization(3, &[IRELAND], 1);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let mut lab = settled(3, &[IRELAND], 1).await;
     lab.reconfigure(&[("grant_mode", "organization")]).unwrap();
     lab.deploy_members().unwrap();
     lab.sweep(json!({})).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert!(look(&lab).misassigned().is_empty(), "every account is still listed");
+    assert!(audit_of(&lab).misassigned().is_empty(), "every account is still listed");
     lab.sim.traffic_tick();
     let message = json!({ "kind": "sync-request", "version": 1, "reason": "switch", "allow_mass_revocation": true });
     lab.onboard(lab.invocation(message)).await.unwrap();
@@ -322,21 +297,19 @@ async fn a_list_policy_is_switched_to_the_organization_only_when_a_person_allows
     lab.sim.traffic_tick();
     let report = lab.sim.traffic_report();
     assert_eq!((report.delivered, report.lost_after_enrollment), (report.sent, 0), "{report:#?}");
-    assert!(look(&lab).destinations.iter().all(|destination| destination.accounts.is_empty()));
+    assert!(audit_of(&lab).destinations.iter().all(|destination| destination.accounts.is_empty()));
 }
 
 #[tokio::test]
 async fn a_departed_account_is_not_granted_again_from_an_older_listing() {
-    let lab = organization(4, &[IRELAND], 0);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let lab = settled(4, &[IRELAND], 0).await;
     let leaver = lab.sim.members()[3].clone();
     lab.sim.with(|world| world.leave(&leaver)).unwrap();
     lab.sim
         .with(|world| world.create_account(&NewAccount { name: "new".to_owned(), ..NewAccount::default() }))
         .unwrap();
     lab.settle(60_000).await.unwrap();
-    assert!(look(&lab).strangers.is_empty());
+    assert!(audit_of(&lab).strangers.is_empty());
     let granted = lab
         .recording
         .take()
@@ -347,9 +320,7 @@ async fn a_departed_account_is_not_granted_again_from_an_older_listing() {
 
 #[tokio::test]
 async fn a_vpc_that_ec2_does_not_show_yet_is_looked_for_again() {
-    let lab = organization(2, &[IRELAND], 0);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let lab = settled(2, &[IRELAND], 0).await;
     let event = create_vpc_event(&lab.sim.management(), IRELAND);
     let answer = lab.enroll(lab.invocation(event)).await.unwrap();
     assert_eq!(answer["queued_again"], json!(true));

@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use enroller_tests::matrix::prove;
+use enroller_tests::matrix::assert_recovers;
 use enroller_tests::scenarios::scenario;
 
 macro_rules! matrix {
@@ -10,7 +10,7 @@ macro_rules! matrix {
         #[tokio::test]
         #[ignore = "all of them take minutes; CI runs them: cargo test --workspace --test faults -- --ignored"]
         async fn $test() {
-            prove(scenario($scenario)).await;
+            assert_recovers(scenario($scenario)).await;
         }
     )*};
 }

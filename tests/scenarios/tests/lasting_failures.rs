@@ -4,16 +4,14 @@
 
 use enroller_lab::Lab;
 use enroller_sim::{ApiError, FaultKind, FaultRule, NewAccount, Service};
-use enroller_tests::{DAY_MS, look, organization};
+use enroller_tests::{DAY_MS, audit_of, settled};
 
 const IRELAND: &str = "eu-west-1";
 const HOUR_MS: u64 = 3_600_000;
 
 /// A quiet organization in which so many accounts then join, while no policy of a destination can be written.
-async fn joining_in_vain(count: usize) -> Lab {
-    let lab = organization(3, &[IRELAND], 1);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+async fn joining_without_grants(count: usize) -> Lab {
+    let lab = settled(3, &[IRELAND], 1).await;
     let denied = ApiError::new(400, "AccessDeniedException", "not authorized to perform: iam:PassRole");
     let denial = FaultRule::new(FaultKind::ErrorBefore(denied)).on(Service::Logs, "PutDestinationPolicy");
     lab.sim.with(|world| world.faults.arm(denial));
@@ -32,7 +30,7 @@ fn sends(lab: &Lab, since: usize) -> usize {
 
 #[tokio::test]
 async fn a_grant_that_cannot_be_written_does_not_feed_itself() {
-    let lab = joining_in_vain(3).await;
+    let lab = joining_without_grants(3).await;
     let mut of_hours = Vec::new();
     for _ in 0..10 {
         let before = lab.sim.calls().len();
@@ -46,10 +44,10 @@ async fn a_grant_that_cannot_be_written_does_not_feed_itself() {
 
 #[tokio::test]
 async fn accounts_that_waited_half_a_day_for_their_grant_are_enrolled_without_a_sweep_once_it_can_be_written() {
-    let lab = joining_in_vain(3).await;
+    let lab = joining_without_grants(3).await;
     lab.settle(DAY_MS / 2).await.unwrap();
-    assert_eq!(look(&lab).misassigned().len(), 3);
+    assert_eq!(audit_of(&lab).misassigned().len(), 3);
     lab.sim.with(|world| world.faults.clear());
     lab.settle(HOUR_MS).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
 }

@@ -4,12 +4,12 @@
 
 use enroller_lab::Lab;
 use enroller_sim::Service;
-use enroller_tests::one_run::{at_rest, enroll, newcomer, refuse_once, somebody};
-use enroller_tests::{calls_since, count};
+use enroller_tests::one_run::{enroll, enrolled_accounts, new_account, refuse_once};
+use enroller_tests::{calls_since, count, ordinary_member};
 use serde_json::{Value, json};
 
 /// What a function answers that hands its one message back.
-fn handed_back() -> Value {
+fn returned() -> Value {
     json!([{"itemIdentifier": "1"}])
 }
 
@@ -28,21 +28,21 @@ async fn enroll_counting(lab: &Lab, account: &str, operation: &str) -> (Value, u
 
 #[tokio::test]
 async fn a_grant_that_was_missing_is_looked_for_again_after_two_seconds() {
-    let mut lab = at_rest(&[]).await;
-    let account = newcomer(&lab);
+    let mut lab = enrolled_accounts(&[]).await;
+    let account = new_account(&lab);
     lab.cold_start().unwrap();
-    assert_eq!(enroll_counting(&lab, &account, "DescribeDestinations").await, (handed_back(), 1));
+    assert_eq!(enroll_counting(&lab, &account, "DescribeDestinations").await, (returned(), 1));
     sync(&lab).await;
     lab.sim.advance(1_999);
-    assert_eq!(enroll_counting(&lab, &account, "DescribeDestinations").await, (handed_back(), 0));
+    assert_eq!(enroll_counting(&lab, &account, "DescribeDestinations").await, (returned(), 0));
     lab.sim.advance(1);
     assert_eq!(enroll_counting(&lab, &account, "DescribeDestinations").await, (json!([]), 1));
 }
 
 #[tokio::test]
 async fn where_accounts_are_granted_is_asked_again_after_five_minutes() {
-    let mut lab = at_rest(&[]).await;
-    let account = somebody(&lab);
+    let mut lab = enrolled_accounts(&[]).await;
+    let account = ordinary_member(&lab);
     lab.cold_start().unwrap();
     for (wait_ms, questions) in [(0, 1), (299_999, 0), (1, 1)] {
         lab.sim.advance(wait_ms);
@@ -54,21 +54,21 @@ async fn where_accounts_are_granted_is_asked_again_after_five_minutes() {
 #[tokio::test]
 async fn an_account_that_organizations_did_not_know_is_asked_about_again_after_fifteen_seconds() {
     // With an excluded OU, Organizations is asked about every account, granted or not.
-    let lab = at_rest(&[("excluded_organizational_units", "ou-abcd-12345678")]).await;
-    let account = newcomer(&lab);
+    let lab = enrolled_accounts(&[("excluded_organizational_units", "ou-abcd-12345678")]).await;
+    let account = new_account(&lab);
     sync(&lab).await;
     refuse_once(&lab, Service::Organizations, "DescribeAccount", "AccountNotFoundException");
-    assert_eq!(enroll_counting(&lab, &account, "DescribeAccount").await, (handed_back(), 1));
+    assert_eq!(enroll_counting(&lab, &account, "DescribeAccount").await, (returned(), 1));
     lab.sim.advance(14_999);
-    assert_eq!(enroll_counting(&lab, &account, "DescribeAccount").await, (handed_back(), 0));
+    assert_eq!(enroll_counting(&lab, &account, "DescribeAccount").await, (returned(), 0));
     lab.sim.advance(1);
     assert_eq!(enroll_counting(&lab, &account, "DescribeAccount").await, (json!([]), 1));
 }
 
 #[tokio::test]
 async fn the_onboarder_is_asked_for_a_grant_once_in_twenty_seconds_and_again_after_that() {
-    let lab = at_rest(&[]).await;
-    let account = newcomer(&lab);
+    let lab = enrolled_accounts(&[]).await;
+    let account = new_account(&lab);
     let questions = || {
         let bodies = lab.sim.bodies(&lab.url("grants.fifo")).unwrap();
         let bodies = bodies.iter().map(|body| serde_json::from_str::<Value>(body).unwrap());
@@ -76,15 +76,15 @@ async fn the_onboarder_is_asked_for_a_grant_once_in_twenty_seconds_and_again_aft
     };
     for (wait_ms, asked) in [(0, 1), (0, 1), (20_000, 2)] {
         lab.sim.advance(wait_ms);
-        assert_eq!(enroll(&lab, &account).await, handed_back());
+        assert_eq!(enroll(&lab, &account).await, returned());
         assert_eq!(questions(), asked);
     }
 }
 
 #[tokio::test]
 async fn who_writes_grants_does_not_go_on_believing_what_they_were() {
-    let lab = at_rest(&[]).await;
-    let account = newcomer(&lab).parse().unwrap();
+    let lab = enrolled_accounts(&[]).await;
+    let account = new_account(&lab).parse().unwrap();
     let region = &lab.settings.home_region;
     assert_eq!(lab.onboarder.granter().planner().assignments().destination_of(account, region).await.unwrap(), None);
     sync(&lab).await;
@@ -96,9 +96,9 @@ async fn who_writes_grants_does_not_go_on_believing_what_they_were() {
 
 #[tokio::test]
 async fn an_account_that_the_listing_lacks_is_asked_about_once_however_many_messages_name_it() {
-    let lab = at_rest(&[]).await;
+    let lab = enrolled_accounts(&[]).await;
     lab.sim.with(|world| world.settings.listing_lag_ms = 30_000);
-    let account = newcomer(&lab);
+    let account = new_account(&lab);
     let grant = json!({"kind": "grant-request", "version": 1, "account": account, "reason": "test"});
     for questions in [1, 0] {
         let from = lab.sim.calls().len();

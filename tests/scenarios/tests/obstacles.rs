@@ -12,9 +12,11 @@ use enroller_lab::people::Person;
 use enroller_lab::{As, Lab, sdk_config};
 use enroller_sim::events::DeliverySettings;
 use enroller_sim::{ApiError, FaultKind, FaultRule, Service, TwinRule, When};
-use enroller_tests::one_run::{IRELAND, at_rest, at_rest_in, enroll, lose_events, newcomer, refuse_once, somebody};
-use enroller_tests::state::{difference, others};
-use enroller_tests::{DAY_MS, calls_since, count, look, with_settings};
+use enroller_tests::one_run::{
+    IRELAND, drop_events, enroll, enrolled_accounts, enrolled_accounts_in, new_account, refuse_once,
+};
+use enroller_tests::state::{difference, unmanaged};
+use enroller_tests::{DAY_MS, audit_of, calls_since, count, ordinary_member, with_settings};
 use serde_json::json;
 
 const VIRGINIA: &str = "us-east-1";
@@ -29,28 +31,28 @@ async fn delete_flow_logs(lab: &Lab, account: &str, region: &str) {
 
 #[tokio::test]
 async fn flow_logs_refused_because_of_one_vpc_are_made_one_by_one() {
-    let lab = at_rest(&[]).await;
-    let account = somebody(&lab);
+    let lab = enrolled_accounts(&[]).await;
+    let account = ordinary_member(&lab);
     delete_flow_logs(&lab, &account, IRELAND).await;
     refuse_once(&lab, Service::Ec2, "CreateFlowLogs", "InvalidVpcId.NotFound");
     assert_eq!(enroll(&lab, &account).await, json!([]));
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
 }
 
 #[tokio::test]
 async fn flow_logs_whose_deletion_is_refused_because_of_one_are_deleted_one_by_one() {
-    let mut lab = at_rest(&[]).await;
-    let account = somebody(&lab);
+    let mut lab = enrolled_accounts(&[]).await;
+    let account = ordinary_member(&lab);
     lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
     refuse_once(&lab, Service::Ec2, "DeleteFlowLogs", "InvalidFlowLogId.NotFound");
     assert_eq!(enroll(&lab, &account).await, json!([]));
-    assert!(look(&lab).account_regions.iter().all(|at| at.on_several_shards.is_empty()), "{:#?}", look(&lab));
+    assert!(audit_of(&lab).account_regions.iter().all(|at| at.on_several_shards.is_empty()), "{:#?}", audit_of(&lab));
 }
 
 #[tokio::test]
 async fn a_vpc_whose_flow_log_is_somebody_elses_and_allows_no_second_is_let_be() {
-    let mut lab = at_rest(&[]).await;
-    let account = somebody(&lab);
+    let mut lab = enrolled_accounts(&[]).await;
+    let account = ordinary_member(&lab);
     let client = aws_sdk_ec2::Client::new(&sdk_config(&lab.sim, IRELAND, As::Account(&account)));
     let person = Person::of(&lab.sim, &account, IRELAND);
     let ids: Vec<String> = person.flow_logs().await.unwrap().into_iter().map(|(id, _)| id).collect();
@@ -58,16 +60,16 @@ async fn a_vpc_whose_flow_log_is_somebody_elses_and_allows_no_second_is_let_be()
     client.delete_tags().set_resources(Some(ids)).tags(ours).send().await.unwrap();
     lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
     lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
-    let (from, theirs) = (lab.sim.calls().len(), others(&lab));
+    let (from, theirs) = (lab.sim.calls().len(), unmanaged(&lab));
     assert_eq!(enroll(&lab, &account).await, json!([]));
     assert_eq!(count(&calls_since(&lab, from), "CreateFlowLogs"), 1, "asked once, and told once that it is there");
-    assert_eq!(difference(&theirs, &others(&lab)), [""; 0]);
+    assert_eq!(difference(&theirs, &unmanaged(&lab)), [""; 0]);
 }
 
 #[tokio::test]
 async fn a_delivery_role_of_others_is_used_as_it_is() {
     let lab = with_settings(3, &[IRELAND], 0, &[("delivery_role_maker", "enroller")]);
-    let (account, role) = (somebody(&lab), lab.settings.delivery_role_name.to_string());
+    let (account, role) = (ordinary_member(&lab), lab.settings.delivery_role_name.to_string());
     let trust = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Principal": {"Service": "vpc-flow-logs.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
     let write = json!({"Version": "2012-10-17", "Statement": [{
@@ -78,13 +80,13 @@ async fn a_delivery_role_of_others_is_used_as_it_is() {
     let theirs = lab.sim.with(|world| format!("{:?}", world.iam.role(&account, &role)));
     lab.deploy_members().unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
     assert_eq!(lab.sim.with(|world| format!("{:?}", world.iam.role(&account, &role))), theirs);
 }
 
 #[tokio::test]
 async fn a_destination_that_somebody_points_elsewhere_is_pointed_at_the_stream_again() {
-    let lab = at_rest(&[]).await;
+    let lab = enrolled_accounts(&[]).await;
     let central = lab.sim.central();
     let target_of =
         || lab.sim.with(|world| world.logs.destinations(&central, IRELAND).next().unwrap().target_arn.clone());
@@ -108,47 +110,47 @@ async fn a_destination_that_somebody_points_elsewhere_is_pointed_at_the_stream_a
 
 #[tokio::test]
 async fn an_account_whose_request_could_not_be_sent_is_handed_over_when_its_message_comes_back() {
-    let lab = at_rest(&[]).await;
+    let lab = enrolled_accounts(&[]).await;
     // Nothing but the request tells the enroller of the account: its stack is complete and nobody said so.
-    newcomer(&lab);
+    new_account(&lab);
     refuse_once(&lab, Service::Sqs, "SendMessageBatch", "AccessDeniedException");
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
 }
 
 #[tokio::test]
 async fn an_account_that_comes_back_before_anybody_noticed_that_it_left_is_enrolled_anew() {
-    let lab = at_rest(&[]).await;
-    let account = somebody(&lab);
-    lose_events(&lab);
+    let lab = enrolled_accounts(&[]).await;
+    let account = ordinary_member(&lab);
+    drop_events(&lab);
     lab.sim.with(|world| world.leave(&account)).unwrap();
     Person::of(&lab.sim, &account, IRELAND).create_vpc(&[]).await.unwrap();
     lab.sim.advance(600_000);
     lab.sim.set_event_delivery(DeliverySettings::default(), 1);
     lab.sim.with(|world| world.accept_invitation(&account)).unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
 }
 
 #[tokio::test]
 async fn the_retention_of_a_log_group_that_somebody_else_made_stays_as_it_is() {
     let lab = with_settings(3, &[IRELAND], 0, &[]);
-    let account = somebody(&lab);
+    let account = ordinary_member(&lab);
     let person = Person::of(&lab.sim, &account, IRELAND);
     let group = lab.settings.log_group_name.to_string();
     person.create_log_group(&group).await.unwrap();
     person.put_retention(&group, 7).await.unwrap();
     lab.deploy_members().unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
     let days = lab.sim.with(|world| world.logs.group(&account, IRELAND, &group).unwrap().retention_days);
     assert_eq!(days, Some(7));
 }
 
 #[tokio::test]
 async fn the_trust_of_a_delivery_role_that_somebody_changed_is_put_right_when_a_delivery_has_failed() {
-    let lab = at_rest(&[("delivery_role_maker", "enroller")]).await;
-    let (account, role) = (somebody(&lab), lab.settings.delivery_role_name.to_string());
+    let lab = enrolled_accounts(&[("delivery_role_maker", "enroller")]).await;
+    let (account, role) = (ordinary_member(&lab), lab.settings.delivery_role_name.to_string());
     let trust_of = || lab.sim.with(|world| world.iam.role(&account, &role).unwrap().trust.clone());
     let right = trust_of();
     let client = aws_sdk_iam::Client::new(&sdk_config(&lab.sim, "us-east-1", As::Account(&account)));
@@ -162,38 +164,38 @@ async fn the_trust_of_a_delivery_role_that_somebody_changed_is_put_right_when_a_
 
 #[tokio::test]
 async fn an_account_that_organizations_does_not_know_yet_is_looked_for_again() {
-    let lab = at_rest(&[]).await;
+    let lab = enrolled_accounts(&[]).await;
     lab.sim.with(|world| world.settings.listing_lag_ms = 30_000);
-    newcomer(&lab);
+    new_account(&lab);
     refuse_once(&lab, Service::Organizations, "DescribeAccount", "AccountNotFoundException");
     lab.settle(DAY_MS).await.unwrap();
-    assert!(look(&lab).misassigned().is_empty());
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert!(audit_of(&lab).misassigned().is_empty());
+    assert_eq!(audit_of(&lab).uncovered(), 0);
 }
 
 #[tokio::test]
 async fn an_account_that_was_excluded_a_while_ago_is_asked_about_again() {
-    let mut lab = at_rest(&[]).await;
-    let account = somebody(&lab);
+    let mut lab = enrolled_accounts(&[]).await;
+    let account = ordinary_member(&lab);
     let unit = lab.sim.with(|world| world.organization.member(&account).unwrap().parent.clone());
     lab.reconfigure(&[("excluded_organizational_units", &unit)]).unwrap();
     let person = Person::of(&lab.sim, &account, IRELAND);
     person.create_vpc(&[]).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 1, "its OU is excluded");
+    assert_eq!(audit_of(&lab).uncovered(), 1, "its OU is excluded");
     let root = lab.sim.with(|world| world.organization.root().to_owned());
     lab.sim.with(|world| world.move_account(&account, &root)).unwrap();
     lab.settle(DAY_MS).await.unwrap();
     lab.sim.advance(300_000);
     person.create_vpc(&[]).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
 }
 
 #[tokio::test]
 async fn the_retention_of_our_log_group_that_somebody_changed_is_put_back() {
-    let lab = at_rest(&[]).await;
-    let (account, group) = (somebody(&lab), lab.settings.log_group_name.to_string());
+    let lab = enrolled_accounts(&[]).await;
+    let (account, group) = (ordinary_member(&lab), lab.settings.log_group_name.to_string());
     let days = || lab.sim.with(|world| world.logs.group(&account, IRELAND, &group).unwrap().retention_days);
     let right = days();
     Person::of(&lab.sim, &account, IRELAND).put_retention(&group, 7).await.unwrap();
@@ -204,13 +206,13 @@ async fn the_retention_of_our_log_group_that_somebody_changed_is_put_back() {
 
 #[tokio::test]
 async fn a_region_that_the_account_has_not_enabled_is_skipped_and_its_other_regions_are_worked_on() {
-    let lab = at_rest_in(&[IRELAND, SYDNEY], &[]).await;
-    let account = somebody(&lab);
+    let lab = enrolled_accounts_in(&[IRELAND, SYDNEY], &[]).await;
+    let account = ordinary_member(&lab);
     lab.sim.with(|world| world.accounts.get_mut(&account).unwrap().regions.remove(SYDNEY));
     delete_flow_logs(&lab, &account, IRELAND).await;
     lab.recording.take();
     assert_eq!(enroll(&lab, &account).await, json!([]), "no later try can help");
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
     let skipped = lab.recording.take().into_iter().filter(|line| line.outcome == Outcome::Skipped);
     let told: Vec<_> = skipped.map(|line| (line.region.unwrap().to_string(), line.cause)).collect();
     assert_eq!(told, [(SYDNEY.to_owned(), "the account has not enabled this Region".to_owned())]);
@@ -218,34 +220,34 @@ async fn a_region_that_the_account_has_not_enabled_is_skipped_and_its_other_regi
 
 #[tokio::test]
 async fn credentials_that_are_refused_in_an_enabled_region_are_tried_again_later() {
-    let lab = at_rest(&[]).await;
-    let account = somebody(&lab);
+    let lab = enrolled_accounts(&[]).await;
+    let account = ordinary_member(&lab);
     delete_flow_logs(&lab, &account, IRELAND).await;
     refuse_once(&lab, Service::Ec2, "DescribeVpcs", "AuthFailure");
     assert_eq!(enroll(&lab, &account).await, json!([{"itemIdentifier": "1"}]));
     assert_eq!(enroll(&lab, &account).await, json!([]));
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
 }
 
 #[tokio::test]
 async fn a_delivery_role_is_made_once_for_all_regions() {
-    let lab = at_rest_in(&[IRELAND, VIRGINIA], &[("delivery_role_maker", "enroller")]).await;
-    let account = somebody(&lab);
+    let lab = enrolled_accounts_in(&[IRELAND, VIRGINIA], &[("delivery_role_maker", "enroller")]).await;
+    let account = ordinary_member(&lab);
     lab.sim.with(|world| world.iam.remove_role(&account, lab.settings.delivery_role_name.as_str())).unwrap();
     for region in [IRELAND, VIRGINIA] {
         delete_flow_logs(&lab, &account, region).await;
     }
     let from = lab.sim.calls().len();
     assert_eq!(enroll(&lab, &account).await, json!([]));
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
     let calls = calls_since(&lab, from).into_iter().filter(|call| call.service == Service::Iam);
     assert_eq!(calls.map(|call| call.operation).collect::<Vec<_>>(), ["GetRole", "CreateRole", "PutRolePolicy"]);
 }
 
 #[tokio::test]
 async fn a_log_group_that_is_deleted_while_its_retention_is_put_back_is_made_again() {
-    let lab = at_rest(&[]).await;
-    let (account, group) = (somebody(&lab), lab.settings.log_group_name.to_string());
+    let lab = enrolled_accounts(&[]).await;
+    let (account, group) = (ordinary_member(&lab), lab.settings.log_group_name.to_string());
     Person::of(&lab.sim, &account, IRELAND).put_retention(&group, 7).await.unwrap();
     let (theirs, name) = (account.clone(), group.clone());
     let delete = FaultKind::HookBefore(Arc::new(move |world, _| {
@@ -259,8 +261,8 @@ async fn a_log_group_that_is_deleted_while_its_retention_is_put_back_is_made_aga
 
 #[tokio::test]
 async fn flow_logs_that_another_run_makes_between_break_and_make_are_taken_as_they_are() {
-    let mut lab = at_rest(&[]).await;
-    let account = somebody(&lab);
+    let mut lab = enrolled_accounts(&[]).await;
+    let account = ordinary_member(&lab);
     lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
     lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
     // The flow logs are made and AWS says that they exist: as if another run had just made them.
@@ -268,7 +270,7 @@ async fn flow_logs_that_another_run_makes_between_break_and_make_are_taken_as_th
     lab.sim.arm(FaultRule::new(faster).on(Service::Ec2, "CreateFlowLogs").at(When::Nth(2)));
     let failed = lab.recording.total(Metric::VpcsFailed);
     assert_eq!(enroll(&lab, &account).await, json!([]));
-    let audit = look(&lab);
+    let audit = audit_of(&lab);
     assert!(
         audit.uncovered() == 0 && audit.account_regions.iter().all(|at| at.on_several_shards.is_empty()),
         "{audit:#?}"

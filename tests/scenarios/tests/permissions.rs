@@ -12,7 +12,7 @@ use enroller_sim::iam::Use;
 use enroller_sim::{ApiError, Credentials, Service};
 use enroller_tests::permissions::{Case, Run, all, allowed, run};
 use enroller_tests::state::difference;
-use enroller_tests::{DAY_MS, organization};
+use enroller_tests::{ordinary_member, organization, settled};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -44,31 +44,31 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// A case without anything withheld, and how long it took.
-struct Plain {
+struct Baseline {
     case: Case,
     run: Run,
     took: Duration,
 }
 
 /// All cases once, the quickest first.
-async fn plain() -> &'static [Plain] {
-    static PLAIN: OnceCell<Vec<Plain>> = OnceCell::const_new();
+async fn baseline() -> &'static [Baseline] {
+    static BASELINE: OnceCell<Vec<Baseline>> = OnceCell::const_new();
     let make = || async {
         let mut runs = Vec::new();
         for case in all() {
             let begun = Instant::now();
             let run = run(&case, None).await;
-            runs.push(Plain { case, run, took: begun.elapsed() });
+            runs.push(Baseline { case, run, took: begun.elapsed() });
         }
-        runs.sort_by_key(|plain| plain.took);
+        runs.sort_by_key(|baseline| baseline.took);
         runs
     };
-    PLAIN.get_or_init(make).await
+    BASELINE.get_or_init(make).await
 }
 
 #[tokio::test]
 async fn every_case_ends_well_with_the_roles_of_the_templates() {
-    for Plain { case, run, .. } in plain().await {
+    for Baseline { case, run, .. } in baseline().await {
         for denial in &run.denials {
             let expected = REFUSED.contains(&(denial.role.as_str(), denial.action.as_str()));
             assert!(expected, "{}: {denial:?}", case.name);
@@ -81,7 +81,7 @@ async fn every_case_ends_well_with_the_roles_of_the_templates() {
 
 #[tokio::test]
 async fn every_action_and_resource_that_is_allowed_is_used_or_has_a_reason() {
-    let plain = plain().await;
+    let baseline = baseline().await;
     let allowed = allowed();
     let (mut actions, mut resources) = (BTreeSet::new(), BTreeSet::new());
     for ((role, policy, statement), (names, count)) in &allowed {
@@ -90,7 +90,7 @@ async fn every_action_and_resource_that_is_allowed_is_used_or_has_a_reason() {
         resources.extend((0..*count).map(|number| (key, number)));
     }
     let total = (actions.len(), resources.len());
-    for used in plain.iter().flat_map(|plain| &plain.run.uses) {
+    for used in baseline.iter().flat_map(|baseline| &baseline.run.uses) {
         let key = (used.role.as_str(), used.policy.as_str(), used.statement.as_str());
         actions.remove(&(key, used.action.as_str()));
         resources.remove(&(key, used.resource));
@@ -101,7 +101,7 @@ async fn every_action_and_resource_that_is_allowed_is_used_or_has_a_reason() {
         total.1,
         actions.len(),
         resources.len(),
-        plain.len()
+        baseline.len()
     );
     let reasons: BTreeSet<_> = UNUSED.iter().map(|(role, statement, action, _)| (*role, *statement, *action)).collect();
     let unused: BTreeSet<_> =
@@ -115,10 +115,10 @@ async fn every_action_and_resource_that_is_allowed_is_used_or_has_a_reason() {
 }
 
 /// What can be taken out: each used action, and each used resource of a statement that has several.
-fn withheld(roles: impl Fn(&str) -> bool, plain: &[Plain]) -> BTreeSet<Withheld> {
+fn withheld(roles: impl Fn(&str) -> bool, baseline: &[Baseline]) -> BTreeSet<Withheld> {
     let allowed = allowed();
     let mut found = BTreeSet::new();
-    for used in plain.iter().flat_map(|plain| &plain.run.uses) {
+    for used in baseline.iter().flat_map(|baseline| &baseline.run.uses) {
         let Use { role, policy, statement, .. } = used;
         let key = (role.clone(), policy.clone(), statement.clone());
         let Some((_, resources)) = allowed.get(&key).filter(|_| roles(role)) else { continue };
@@ -132,8 +132,8 @@ fn withheld(roles: impl Fn(&str) -> bool, plain: &[Plain]) -> BTreeSet<Withheld>
     found
 }
 
-fn uses(plain: &Plain, withheld: &Withheld) -> bool {
-    plain.run.uses.iter().any(|used| {
+fn uses(baseline: &Baseline, withheld: &Withheld) -> bool {
+    baseline.run.uses.iter().any(|used| {
         (&used.role, &used.policy, &used.statement) == (&withheld.role, &withheld.policy, &withheld.statement)
             && match &withheld.element {
                 Element::Action(action) => used.action == *action,
@@ -143,15 +143,15 @@ fn uses(plain: &Plain, withheld: &Withheld) -> bool {
 }
 
 /// Takes one permission after the other out of the roles: each time something must come out differently.
-async fn prove(what: &str, roles: impl Fn(&str) -> bool) {
-    let plain = plain().await;
+async fn assert_each_is_needed(what: &str, roles: impl Fn(&str) -> bool) {
+    let baseline = baseline().await;
     let (mut missed, mut runs, begun) = (BTreeMap::<&str, usize>::new(), 0, Instant::now());
     let mut slowest = (Duration::ZERO, String::new());
     let mut needless = Vec::new();
-    let all = withheld(roles, plain);
+    let all = withheld(roles, baseline);
     for one in &all {
         let mut noticed = false;
-        for case in plain.iter().filter(|case| uses(case, one)) {
+        for case in baseline.iter().filter(|case| uses(case, one)) {
             runs += 1;
             let started = Instant::now();
             let without = run(&case.case, Some(one)).await;
@@ -183,17 +183,17 @@ fn is_function(role: &str) -> bool {
 
 #[tokio::test]
 async fn the_functions_miss_each_permission_that_is_taken_from_them() {
-    prove("the functions' roles", is_function).await;
+    assert_each_is_needed("the functions' roles", is_function).await;
 }
 
 #[tokio::test]
 async fn the_member_role_misses_each_permission_that_is_taken_from_it() {
-    prove("the member role", |role| role == MEMBER_ROLE).await;
+    assert_each_is_needed("the member role", |role| role == MEMBER_ROLE).await;
 }
 
 #[tokio::test]
 async fn the_roles_of_aws_services_miss_each_permission_that_is_taken_from_them() {
-    prove("the roles of AWS services", |role| !is_function(role) && role != MEMBER_ROLE).await;
+    assert_each_is_needed("the roles of AWS services", |role| !is_function(role) && role != MEMBER_ROLE).await;
 }
 
 #[tokio::test]
@@ -215,18 +215,15 @@ async fn the_roles_that_the_enroller_knows_are_those_of_the_template() {
 }
 
 /// An installation at rest, and sessions of its roles.
-struct Setting {
+struct Installation {
     lab: Lab,
     member: String,
 }
 
-impl Setting {
+impl Installation {
     async fn new() -> Self {
-        let lab = organization(3, &[IRELAND, "us-east-1"], 1);
-        lab.deploy_members().unwrap();
-        lab.settle(DAY_MS).await.unwrap();
-        let (management, central) = (lab.sim.management(), lab.sim.central());
-        let member = lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap();
+        let lab = settled(3, &[IRELAND, "us-east-1"], 1).await;
+        let member = ordinary_member(&lab);
         Self { lab, member }
     }
 
@@ -257,8 +254,8 @@ fn is_refused(answer: Result<String, ApiError>, action: &str) {
 
 #[tokio::test]
 async fn the_member_role_leaves_alone_what_is_not_the_enrollers() {
-    let setting = Setting::new().await;
-    let (sim, member) = (&setting.lab.sim, &setting.member);
+    let installation = Installation::new().await;
+    let (sim, member) = (&installation.lab.sim, &installation.member);
     let vpc = sim.with(|world| world.ec2.vpcs(member, IRELAND).next().unwrap().id.clone());
     let create = |tags: Value, role: &str| {
         let mut input = json!({ "ResourceType": "VPC", "ResourceId.1": vpc, "TrafficType": "REJECT",
@@ -270,7 +267,7 @@ async fn the_member_role_leaves_alone_what_is_not_the_enrollers() {
         json!({ "TagSpecification.1.ResourceType": "vpc-flow-log", "TagSpecification.1.Tag.1.Key": "managed-by",
             "TagSpecification.1.Tag.1.Value": value })
     };
-    let flow_logs = |input: &Value| setting.by_member(Service::Ec2, "CreateFlowLogs", input);
+    let flow_logs = |input: &Value| installation.by_member(Service::Ec2, "CreateFlowLogs", input);
     is_refused(flow_logs(&create(json!({}), DELIVERY_ROLE)), "ec2:CreateFlowLogs");
     is_refused(flow_logs(&create(tag("somebody-else"), DELIVERY_ROLE)), "ec2:CreateFlowLogs");
     is_refused(flow_logs(&create(tag("vpc-flow-logs-enroller"), MEMBER_ROLE)), "iam:PassRole");
@@ -279,36 +276,42 @@ async fn the_member_role_leaves_alone_what_is_not_the_enrollers() {
         "LogDestination": "arn:aws:s3:::theirs" });
     let answer = sim.call_raw(&sim.credentials_of(member), IRELAND, Service::Ec2, "CreateFlowLogs", &theirs).unwrap();
     let id = answer.split_once("<flowLogIdSet><item>").unwrap().1.split_once('<').unwrap().0.to_owned();
-    is_refused(setting.by_member(Service::Ec2, "DeleteFlowLogs", &json!({ "FlowLogId.1": id })), "ec2:DeleteFlowLogs");
+    is_refused(
+        installation.by_member(Service::Ec2, "DeleteFlowLogs", &json!({ "FlowLogId.1": id })),
+        "ec2:DeleteFlowLogs",
+    );
     let claim = json!({ "ResourceId.1": id, "Tag.1.Key": "managed-by", "Tag.1.Value": "vpc-flow-logs-enroller" });
-    is_refused(setting.by_member(Service::Ec2, "CreateTags", &claim), "ec2:CreateTags");
+    is_refused(installation.by_member(Service::Ec2, "CreateTags", &claim), "ec2:CreateTags");
 
     let group = json!({ "logGroupName": "payroll" });
-    is_refused(setting.by_member(Service::Logs, "CreateLogGroup", &group), "logs:CreateLogGroup");
+    is_refused(installation.by_member(Service::Logs, "CreateLogGroup", &group), "logs:CreateLogGroup");
     let retention = json!({ "logGroupName": "vpc-flow-logs-2", "retentionInDays": 1 });
-    is_refused(setting.by_member(Service::Logs, "PutRetentionPolicy", &retention), "logs:PutRetentionPolicy");
+    is_refused(installation.by_member(Service::Logs, "PutRetentionPolicy", &retention), "logs:PutRetentionPolicy");
     let ours = json!({ "logGroupName": "vpc-flow-logs" });
-    is_refused(setting.by_member(Service::Logs, "DeleteLogGroup", &ours), "logs:DeleteLogGroup");
+    is_refused(installation.by_member(Service::Logs, "DeleteLogGroup", &ours), "logs:DeleteLogGroup");
     let elsewhere = json!({ "logGroupName": "vpc-flow-logs", "filterName": "f", "filterPattern": "",
         "destinationArn": format!("arn:aws:logs:{IRELAND}:999999999999:destination:VPCFlowLogsDestination") });
-    is_refused(setting.by_member(Service::Logs, "PutSubscriptionFilter", &elsewhere), "logs:PutSubscriptionFilter");
+    is_refused(
+        installation.by_member(Service::Logs, "PutSubscriptionFilter", &elsewhere),
+        "logs:PutSubscriptionFilter",
+    );
     let as_role = json!({ "RoleName": DELIVERY_ROLE });
-    let answer = setting.call_as((member, MEMBER_ROLE), "us-east-1", Service::Iam, "DeleteRole", &as_role);
+    let answer = installation.call_as((member, MEMBER_ROLE), "us-east-1", Service::Iam, "DeleteRole", &as_role);
     is_refused(answer, "iam:DeleteRole");
 }
 
 #[tokio::test]
 async fn the_functions_keep_to_their_own_work() {
-    let setting = Setting::new().await;
-    let central = setting.lab.sim.central();
+    let installation = Installation::new().await;
+    let central = installation.lab.sim.central();
     let enroller = (central.as_str(), "VpcFlowLogsEnrollerVpcEnroller");
     let onboarder = (central.as_str(), "VpcFlowLogsEnrollerAccountOnboarder");
     let name = "VPCFlowLogsDestination";
     let policy = json!({ "destinationName": name, "accessPolicy": "{}" });
-    let answer = setting.call_as(enroller, IRELAND, Service::Logs, "PutDestinationPolicy", &policy);
+    let answer = installation.call_as(enroller, IRELAND, Service::Logs, "PutDestinationPolicy", &policy);
     is_refused(answer, "logs:PutDestinationPolicy");
     // A Region that is not enrolled, another destination, another role.
-    let lab = &setting.lab;
+    let lab = &installation.lab;
     lab.sim.with(|world| {
         world.regions.insert("eu-north-1".to_owned());
         world.accounts.get_mut(&central).unwrap().regions.insert("eu-north-1".to_owned());
@@ -317,22 +320,22 @@ async fn the_functions_keep_to_their_own_work() {
         let role = format!("arn:aws:iam::{central}:role/{role}");
         let target = lab.settings.destination_target_arn.as_ref().unwrap().to_string();
         let input = json!({ "destinationName": name, "targetArn": target, "roleArn": role });
-        setting.call_as(onboarder, region, Service::Logs, "PutDestination", &input)
+        installation.call_as(onboarder, region, Service::Logs, "PutDestination", &input)
     };
     is_refused(put("eu-north-1", name, "VPCFlowLogsDestinationRole"), "logs:PutDestination");
     is_refused(put(IRELAND, "Theirs", "VPCFlowLogsDestinationRole"), "logs:PutDestination");
     is_refused(put(IRELAND, name, "VpcFlowLogsEnrollerBackfill"), "iam:PassRole");
     assert!(put(IRELAND, name, "VPCFlowLogsDestinationRole").is_ok());
-    let role_arn = format!("arn:aws:iam::{}:role/{MEMBER_ROLE}", setting.member);
+    let role_arn = format!("arn:aws:iam::{}:role/{MEMBER_ROLE}", installation.member);
     let assume = json!({ "RoleArn": role_arn, "RoleSessionName": "s1", "ExternalId": "simulated-external-id" });
-    is_refused(setting.call_as(onboarder, IRELAND, Service::Sts, "AssumeRole", &assume), "sts:AssumeRole");
-    assert!(setting.call_as(enroller, IRELAND, Service::Sts, "AssumeRole", &assume).is_ok());
+    is_refused(installation.call_as(onboarder, IRELAND, Service::Sts, "AssumeRole", &assume), "sts:AssumeRole");
+    assert!(installation.call_as(enroller, IRELAND, Service::Sts, "AssumeRole", &assume).is_ok());
 }
 
 #[tokio::test]
 async fn nobody_outside_of_the_organization_or_beside_the_functions_gets_in() {
-    let setting = Setting::new().await;
-    let (sim, central, member) = (&setting.lab.sim, setting.lab.sim.central(), &setting.member);
+    let installation = Installation::new().await;
+    let (sim, central, member) = (&installation.lab.sim, installation.lab.sim.central(), &installation.member);
     let input = |account: &str, external_id: Option<&str>| {
         let role_arn = format!("arn:aws:iam::{account}:role/{MEMBER_ROLE}");
         let mut input = json!({ "RoleArn": role_arn, "RoleSessionName": "s1" });
@@ -342,7 +345,8 @@ async fn nobody_outside_of_the_organization_or_beside_the_functions_gets_in() {
         input
     };
     let enroller = (central.as_str(), "VpcFlowLogsEnrollerVpcEnroller");
-    let assume = |who: (&str, &str), input: &Value| setting.call_as(who, IRELAND, Service::Sts, "AssumeRole", input);
+    let assume =
+        |who: (&str, &str), input: &Value| installation.call_as(who, IRELAND, Service::Sts, "AssumeRole", input);
     let right = Some("simulated-external-id");
     assert!(assume(enroller, &input(member, right)).is_ok());
     for wrong in [None, Some("another-external-id")] {

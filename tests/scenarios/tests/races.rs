@@ -17,22 +17,14 @@ use enroller_lab::Lab;
 use enroller_lab::people::Person;
 use enroller_sim::events::DeliverySettings;
 use enroller_sim::{FaultKind, FaultRule, NewAccount, Service, When, World};
-use enroller_tests::mischief::{add_statement, edit_policies};
+use enroller_tests::chaos::{add_statement, edit_policies};
 use enroller_tests::state::statements;
-use enroller_tests::{DAY_MS, look, organization};
+use enroller_tests::{DAY_MS, audit_of, ordinary_member, settled};
 use futures::future::join;
 use serde_json::json;
 use tokio::sync::oneshot;
 
 const IRELAND: &str = "eu-west-1";
-
-/// An organization in which everything is granted and quiet.
-async fn at_rest(accounts: usize) -> Lab {
-    let lab = organization(accounts, &[IRELAND], 0);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
-    lab
-}
 
 /// So many accounts join, with their stacks.
 fn join_accounts(lab: &Lab, count: usize) -> Vec<String> {
@@ -56,7 +48,7 @@ fn foreign(lab: &Lab) -> BTreeSet<String> {
 }
 
 fn assert_all_granted(lab: &Lab) {
-    let audit = look(lab);
+    let audit = audit_of(lab);
     assert!(audit.misassigned().is_empty(), "{:#?}", audit.misassigned());
     assert!(audit.destinations.iter().all(|it| it.policy_bytes <= 5_120));
 }
@@ -72,7 +64,7 @@ fn edit_after(lab: &Lab, call: u64, service: Service, operation: &str, number: u
 
 #[tokio::test]
 async fn a_thousand_accounts_that_join_while_somebody_edits_the_policies_are_granted_and_his_statements_kept() {
-    let lab = at_rest(2).await;
+    let lab = settled(2, &[IRELAND], 0).await;
     join_accounts(&lab, 1_000);
     // Just after the onboarder has looked, while it hands the accounts over, and after it has written the last shard,
     // the only one with room then.
@@ -81,13 +73,13 @@ async fn a_thousand_accounts_that_join_while_somebody_edits_the_policies_are_gra
     edit_after(&lab, 4, Service::Logs, "PutDestinationPolicy", 3);
     lab.settle(DAY_MS).await.unwrap();
     assert_all_granted(&lab);
-    assert_eq!(look(&lab).account_regions.len(), 1_002);
+    assert_eq!(audit_of(&lab).account_regions.len(), 1_002);
     assert_eq!(foreign(&lab), ["Theirs1", "Theirs2", "Theirs3"].map(str::to_owned).into());
 }
 
 #[tokio::test]
 async fn an_outdated_policy_that_somebody_puts_over_ours_is_put_right_and_his_statement_kept() {
-    let lab = at_rest(2).await;
+    let lab = settled(2, &[IRELAND], 0).await;
     let central = lab.sim.central();
     let outdated = lab.sim.with(|world| world.logs.destinations(&central, IRELAND).next().cloned()).unwrap();
     join_accounts(&lab, 50);
@@ -157,7 +149,7 @@ fn gated(lab: &Lab, after: bool) -> (GrantQueue, oneshot::Sender<()>) {
 /// Two onboarders at once: the first is held at its first write while ten more accounts join, which a second one
 /// grants.
 async fn two_at_once(after: bool) -> Lab {
-    let lab = at_rest(2).await;
+    let lab = settled(2, &[IRELAND], 0).await;
     join_accounts(&lab, 10);
     let (first, open) = gated(&lab, after);
     let sync = lab.invocation(json!({"kind": "sync-request", "version": 1, "reason": "first"}));
@@ -181,7 +173,7 @@ async fn of_two_onboarders_at_once_the_one_that_reads_back_later_puts_things_rig
 #[tokio::test]
 async fn what_a_late_write_of_a_second_onboarder_takes_away_the_next_batch_puts_back() {
     let lab = two_at_once(false).await;
-    assert_eq!(look(&lab).misassigned().len(), 10, "AWS has no conditional put, so the later write wins");
+    assert_eq!(audit_of(&lab).misassigned().len(), 10, "AWS has no conditional put, so the later write wins");
     lab.settle(DAY_MS).await.unwrap();
     assert_all_granted(&lab);
 }
@@ -195,61 +187,55 @@ async fn what_a_late_write_of_a_second_onboarder_takes_away_a_sweep_puts_back() 
             lab.sim.delete(&lab.url(queue), &message.receipt_handle).unwrap();
         }
     }
-    assert_eq!(look(&lab).misassigned().len(), 10);
+    assert_eq!(audit_of(&lab).misassigned().len(), 10);
     lab.sweep(json!({})).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
     assert_all_granted(&lab);
-    assert_eq!(look(&lab).uncovered(), 0);
+    assert_eq!(audit_of(&lab).uncovered(), 0);
 }
 
 /// How far listings of the organization lag behind in the tests below.
 const LAG_MS: u64 = 600_000;
 
-async fn at_rest_with_lag(accounts: usize) -> Lab {
-    let lab = at_rest(accounts).await;
+async fn settled_with_lag(accounts: usize) -> Lab {
+    let lab = settled(accounts, &[IRELAND], 0).await;
     lab.sim.with(|world| world.settings.listing_lag_ms = LAG_MS);
     lab
 }
 
-/// A member that is neither the management nor the central account.
-fn somebody(lab: &Lab) -> String {
-    let (management, central) = (lab.sim.management(), lab.sim.central());
-    lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap()
-}
-
 #[tokio::test]
 async fn an_account_that_left_is_not_granted_again_because_a_listing_still_has_it() {
-    let lab = at_rest_with_lag(4).await;
-    let account = somebody(&lab);
+    let lab = settled_with_lag(4).await;
+    let account = ordinary_member(&lab);
     lab.sim.with(|world| world.leave(&account)).unwrap();
     lab.settle(60_000).await.unwrap();
-    assert!(look(&lab).strangers.is_empty());
+    assert!(audit_of(&lab).strangers.is_empty());
     join_accounts(&lab, 1);
     lab.settle(120_000).await.unwrap();
     assert_all_granted(&lab);
-    assert!(look(&lab).strangers.is_empty(), "a message about another account has granted it again");
+    assert!(audit_of(&lab).strangers.is_empty(), "a message about another account has granted it again");
     lab.sim.advance(LAG_MS);
     lab.sweep(json!({})).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert!(look(&lab).strangers.is_empty());
+    assert!(audit_of(&lab).strangers.is_empty());
 }
 
 #[tokio::test]
 async fn an_account_that_was_closed_is_not_granted_again_because_a_listing_still_calls_it_active() {
-    let lab = at_rest_with_lag(4).await;
-    let account = somebody(&lab);
+    let lab = settled_with_lag(4).await;
+    let account = ordinary_member(&lab);
     lab.sim.with(|world| world.close(&account).and_then(|()| world.finish_closing(&account))).unwrap();
     lab.settle(60_000).await.unwrap();
-    assert_eq!(look(&lab).strangers, BTreeSet::new());
+    assert_eq!(audit_of(&lab).strangers, BTreeSet::new());
     join_accounts(&lab, 1);
     lab.settle(120_000).await.unwrap();
-    assert_eq!(look(&lab).strangers, BTreeSet::new());
+    assert_eq!(audit_of(&lab).strangers, BTreeSet::new());
 }
 
 #[tokio::test]
 async fn an_account_that_came_back_is_granted_though_it_was_gone_a_minute_ago() {
-    let lab = at_rest_with_lag(4).await;
-    let account = somebody(&lab);
+    let lab = settled_with_lag(4).await;
+    let account = ordinary_member(&lab);
     lab.sim.with(|world| world.leave(&account)).unwrap();
     lab.settle(60_000).await.unwrap();
     // Longer than a listing is used again: the next one still has the account as it was before it left.
@@ -261,7 +247,7 @@ async fn an_account_that_came_back_is_granted_though_it_was_gone_a_minute_ago() 
 
 #[tokio::test]
 async fn an_account_that_no_listing_has_yet_is_granted_and_a_sweep_does_not_take_it_off() {
-    let lab = at_rest_with_lag(2).await;
+    let lab = settled_with_lag(2).await;
     let account = join_accounts(&lab, 1).remove(0);
     lab.settle(60_000).await.unwrap();
     assert_all_granted(&lab);
@@ -273,12 +259,12 @@ async fn an_account_that_no_listing_has_yet_is_granted_and_a_sweep_does_not_take
 
 #[tokio::test]
 async fn an_account_of_whose_departure_no_event_told_loses_its_grant_by_a_sweep() {
-    let lab = at_rest(4).await;
-    let account = somebody(&lab);
+    let lab = settled(4, &[IRELAND], 0).await;
+    let account = ordinary_member(&lab);
     lab.sim.set_event_delivery(DeliverySettings { drop_probability: 1.0, ..DeliverySettings::default() }, 1);
     lab.sim.with(|world| world.leave(&account)).unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&lab).strangers, BTreeSet::from([account]));
+    assert_eq!(audit_of(&lab).strangers, BTreeSet::from([account]));
     lab.sweep(json!({})).await.unwrap();
     // One of three grants is more than a run may take away by itself.
     let allowed = lab.invocation(json!({
@@ -286,23 +272,23 @@ async fn an_account_of_whose_departure_no_event_told_loses_its_grant_by_a_sweep(
     }));
     lab.onboard(allowed).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&lab).strangers, BTreeSet::new());
+    assert_eq!(audit_of(&lab).strangers, BTreeSet::new());
 }
 
 #[tokio::test]
 async fn an_account_that_left_and_is_back_keeps_its_grant_though_it_is_excluded_by_now() {
-    let mut lab = at_rest(4).await;
-    let account = somebody(&lab);
+    let mut lab = settled(4, &[IRELAND], 0).await;
+    let account = ordinary_member(&lab);
     lab.reconfigure(&[("excluded_accounts", &account), ("revocation_limit_percent", "100")]).unwrap();
     lab.sim.with(|world| world.leave(&account).and_then(|()| world.accept_invitation(&account))).unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    let at = look(&lab).account_regions.into_iter().find(|at| at.account == account).unwrap();
+    let at = audit_of(&lab).account_regions.into_iter().find(|at| at.account == account).unwrap();
     assert_eq!(at.granted_on.len(), 1, "its departure was told, and Organizations said that it is a member");
 }
 
 #[tokio::test]
 async fn what_somebody_puts_over_a_policy_that_was_just_written_is_put_right_before_the_run_ends() {
-    let lab = at_rest(2).await;
+    let lab = settled(2, &[IRELAND], 0).await;
     let central = lab.sim.central();
     let outdated = lab.sim.with(|world| world.logs.destinations(&central, IRELAND).next().cloned()).unwrap();
     join_accounts(&lab, 3);
@@ -348,8 +334,8 @@ fn filter_of(lab: &Lab, account: &str) -> Option<String> {
 #[tokio::test]
 async fn a_filter_refused_where_the_account_was_granted_before_goes_to_where_it_is_now() {
     for remembered in [false, true] {
-        let lab = at_rest(4).await;
-        let account = somebody(&lab);
+        let lab = settled(4, &[IRELAND], 0).await;
+        let account = ordinary_member(&lab);
         let person = Person::of(&lab.sim, &account, IRELAND);
         let (group, filter) = (lab.settings.log_group_name.to_string(), lab.settings.filter_name.to_string());
         let request = |destinations: serde_json::Value| {

@@ -8,8 +8,8 @@ use enroller_core::log::Outcome;
 use enroller_core::metrics::Metric;
 use enroller_lab::Lab;
 use enroller_sim::{ApiError, FaultKind, FaultRule, NewAccount, Service, When, World};
-use enroller_tests::mischief::{add_statement, edit_policies};
-use enroller_tests::{DAY_MS, calls_since, count, look, organization};
+use enroller_tests::chaos::{add_statement, edit_policies};
+use enroller_tests::{DAY_MS, audit_of, calls_since, count, ordinary_member, settled};
 use serde_json::{Value, json};
 
 const IRELAND: &str = "eu-west-1";
@@ -17,9 +17,7 @@ const MINUTE_MS: u64 = 60_000;
 
 /// A quiet organization in which so many accounts then join at once; the last of them is one AWS will not take.
 async fn joined(count: usize) -> (Lab, String) {
-    let lab = organization(3, &[IRELAND], 1);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+    let lab = settled(3, &[IRELAND], 1).await;
     let central = lab.sim.central();
     lab.sim.with(|world| edit_policies(world, &central, IRELAND, |statements, arn| add_statement(statements, arn, 1)));
     let mut last = String::new();
@@ -37,7 +35,7 @@ fn invalid(lab: &Lab, account: &str, invalid: bool) {
 }
 
 fn ungranted(lab: &Lab) -> Vec<String> {
-    look(lab).misassigned().into_iter().map(|at| at.account.clone()).collect()
+    audit_of(lab).misassigned().into_iter().map(|at| at.account.clone()).collect()
 }
 
 #[tokio::test]
@@ -91,11 +89,8 @@ async fn the_alarm_on_grants_counts_every_account_that_aws_will_not_take() {
 
 #[tokio::test]
 async fn the_alarm_on_grants_counts_what_a_person_must_mend_in_a_policy() {
-    let lab = organization(3, &[IRELAND], 1);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
-    let (central, management) = (lab.sim.central(), lab.sim.management());
-    let leaver = lab.sim.members().into_iter().find(|id| *id != central && *id != management).unwrap();
+    let lab = settled(3, &[IRELAND], 1).await;
+    let (central, leaver) = (lab.sim.central(), ordinary_member(&lab));
     let theirs = |statements: &mut Vec<Value>, arn: &str| {
         statements.push(json!({
             "Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": leaver},

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use enroller_tests::schedule::{Played, play};
+use enroller_tests::schedule::{ScheduleOutcome, run_schedule};
 
 /// Schedules that are played unless told otherwise.
 const SEEDS: u64 = 200;
@@ -90,8 +90,8 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn played(seed: u64) -> Result<Played, String> {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(play(seed))
+fn run(seed: u64) -> Result<ScheduleOutcome, String> {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run_schedule(seed))
 }
 
 fn everything_is_as_it_should_be(arguments: &Arguments) -> Result<(), String> {
@@ -108,8 +108,8 @@ fn everything_is_as_it_should_be(arguments: &Arguments) -> Result<(), String> {
                     if seed >= first + count {
                         return;
                     }
-                    match played(seed) {
-                        Ok(played) => drop(calls.fetch_add(played.calls as u64, Ordering::Relaxed)),
+                    match run(seed) {
+                        Ok(outcome) => drop(calls.fetch_add(outcome.calls as u64, Ordering::Relaxed)),
                         Err(wrong) => failures.lock().unwrap_or_else(PoisonError::into_inner).push((seed, wrong)),
                     }
                 }
@@ -127,7 +127,7 @@ fn everything_is_as_it_should_be(arguments: &Arguments) -> Result<(), String> {
 
 fn replays_exactly(_: &Arguments) -> Result<(), String> {
     for seed in [1, 7, 4_242] {
-        let (once, again) = (played(seed)?, played(seed)?);
+        let (once, again) = (run(seed)?, run(seed)?);
         if once != again {
             return Err(format!("seed {seed} went {once:?} and then {again:?}"));
         }

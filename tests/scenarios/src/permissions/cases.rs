@@ -8,9 +8,9 @@ use enroller_sim::faults::{FaultKind, FaultRule, When};
 use enroller_sim::{NewAccount, Service};
 use serde_json::{Value, json};
 
-use super::{Act, Case, HORIZON_MS, Outcome, go_on};
+use super::{Act, Case, HORIZON_MS, Outcome, sweep_and_settle};
 use crate::scenarios::{IRELAND, VIRGINIA};
-use crate::{create_vpc_event, with_settings};
+use crate::{create_vpc_event, ordinary_member, with_settings};
 
 const MINUTE_MS: u64 = 60_000;
 pub(super) const KEY: (&str, &str) =
@@ -28,7 +28,7 @@ macro_rules! case {
 /// All of them.
 pub const CASES: &[Case] = &[
     case!("first installation", bare(2, &[]), installation),
-    case!("first installation where a policy is almost full", crowded(), installation),
+    case!("first installation where a policy is almost full", with_almost_full_policy(), installation),
     case!(
         "account joins an organization that is granted as a whole",
         settled(3, &[("grant_mode", "organization")]),
@@ -44,7 +44,11 @@ pub const CASES: &[Case] = &[
     case!("retention ends, permissions on bare ARNs", bare_arns(), retention_ends),
     case!("a key is set", settled(2, &[]), set_key),
     case!("a key is set, permissions on bare ARNs", bare_arns(), set_key),
-    case!("delivery role of the enroller's broken", settled(2, &[("delivery_role_maker", "enroller")]), mend_role),
+    case!(
+        "delivery role of the enroller's broken",
+        settled(2, &[("delivery_role_maker", "enroller")]),
+        break_delivery_role
+    ),
     case!("an OU is excluded and accounts have no paths", settled(3, &[]), exclude),
     case!("a backfill with an OU excluded and accounts without paths", settled(3, &[]), exclude_and_sweep),
     case!("a VPC is made in the other Region", settled(2, &[]), vpc_elsewhere),
@@ -88,7 +92,7 @@ async fn bare_arns() -> Lab {
 }
 
 /// Somebody else's accounts fill the first destination of Ireland.
-async fn crowded() -> Lab {
+async fn with_almost_full_policy() -> Lab {
     let lab = bare(3, &[]).await;
     let (central, settings) = (lab.sim.central(), &lab.settings);
     let text = |arn: &Option<enroller_core::arn::Arn>| arn.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -130,18 +134,18 @@ fn add(lab: &Lab, new: &NewAccount) -> Result<String, enroller_lab::LabError> {
 
 async fn join(lab: &mut Lab) -> Outcome {
     add(lab, &NewAccount::default())?;
-    go_on(lab, false).await
+    sweep_and_settle(lab, false).await
 }
 
 async fn join_late(lab: &mut Lab) -> Outcome {
     add(lab, &NewAccount { assumable_in_ms: 30 * MINUTE_MS, ..NewAccount::default() })?;
-    go_on(lab, false).await
+    sweep_and_settle(lab, false).await
 }
 
 async fn join_without_a_region(lab: &mut Lab) -> Outcome {
     let account = add(lab, &NewAccount::default())?;
     lab.sim.with(|world| world.accounts.get_mut(&account).map(|account| account.regions.remove(VIRGINIA)));
-    go_on(lab, false).await
+    sweep_and_settle(lab, false).await
 }
 
 /// The onboarder is refused for longer than its queue would try without waits that grow.
@@ -151,17 +155,17 @@ async fn join_throttled(lab: &mut Lab) -> Outcome {
     lab.stacks.deploy_member(&account)?;
     lab.settle(20 * MINUTE_MS).await?;
     lab.sim.with(|world| world.faults.clear());
-    go_on(lab, false).await
+    sweep_and_settle(lab, false).await
 }
 
 async fn change_settings(lab: &mut Lab) -> Outcome {
     lab.reconfigure(&[("aggregation_interval", "60"), ("retention_days", "90"), ("filter_pattern", "-NODATA")])?;
-    go_on(lab, true).await
+    sweep_and_settle(lab, true).await
 }
 
 async fn retention_ends(lab: &mut Lab) -> Outcome {
     lab.reconfigure(&[("retention_days", "never-expire")])?;
-    go_on(lab, true).await
+    sweep_and_settle(lab, true).await
 }
 
 async fn set_key(lab: &mut Lab) -> Outcome {
@@ -169,11 +173,11 @@ async fn set_key(lab: &mut Lab) -> Outcome {
     for account in lab.sim.members() {
         lab.stacks.deploy_member(&account)?;
     }
-    go_on(lab, true).await
+    sweep_and_settle(lab, true).await
 }
 
 /// Somebody spoils trust and policy of the role; AWS tells of it once records come.
-async fn mend_role(lab: &mut Lab) -> Outcome {
+async fn break_delivery_role(lab: &mut Lab) -> Outcome {
     let account = lab.sim.members().remove(0);
     let role = lab.settings.delivery_role_name.to_string();
     let trust = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "sts:AssumeRole",
@@ -186,7 +190,7 @@ async fn mend_role(lab: &mut Lab) -> Outcome {
     by_hand("UpdateAssumeRolePolicy", json!({ "RoleName": role, "PolicyDocument": trust.to_string() }));
     by_hand("DeleteRolePolicy", json!({ "RoleName": role, "PolicyName": policy }));
     lab.sim.traffic_tick();
-    go_on(lab, true).await
+    sweep_and_settle(lab, true).await
 }
 
 fn exclude_unit(lab: &mut Lab) -> Result<String, enroller_lab::LabError> {
@@ -202,8 +206,7 @@ fn exclude_unit(lab: &mut Lab) -> Result<String, enroller_lab::LabError> {
 /// One account comes into the excluded OU, one stays outside, and one that is below another OU makes a VPC.
 async fn exclude(lab: &mut Lab) -> Outcome {
     let unit = exclude_unit(lab)?;
-    let (management, central) = (lab.sim.management(), lab.sim.central());
-    let member = lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap_or_default();
+    let member = ordinary_member(lab);
     add(lab, &NewAccount { parent: Some(unit), ..NewAccount::default() })?;
     add(lab, &NewAccount::default())?;
     make_vpc(lab, &member, IRELAND).await
@@ -212,13 +215,13 @@ async fn exclude(lab: &mut Lab) -> Outcome {
 async fn exclude_and_sweep(lab: &mut Lab) -> Outcome {
     let unit = exclude_unit(lab)?;
     add(lab, &NewAccount { parent: Some(unit), ..NewAccount::default() })?;
-    go_on(lab, true).await
+    sweep_and_settle(lab, true).await
 }
 
 async fn make_vpc(lab: &Lab, account: &str, region: &str) -> Outcome {
     let credentials = lab.sim.credentials_of(account);
     lab.sim.call_raw(&credentials, region, Service::Ec2, "CreateVpc", &json!({ "CidrBlock": "10.9.0.0/16" })).ok();
-    go_on(lab, false).await
+    sweep_and_settle(lab, false).await
 }
 
 async fn vpc_elsewhere(lab: &mut Lab) -> Outcome {
@@ -232,9 +235,8 @@ async fn vpc_in_center(lab: &mut Lab) -> Outcome {
 /// An account has left, of which nothing was heard.
 async fn dry_run(lab: &mut Lab) -> Outcome {
     lab.sim.set_event_delivery(DeliverySettings { drop_probability: 1.0, ..DeliverySettings::default() }, 1);
-    let (management, central) = (lab.sim.management(), lab.sim.central());
-    let member = lab.sim.members().into_iter().find(|id| *id != management && *id != central);
-    lab.sim.with(|world| world.leave(&member.unwrap_or_default())).ok();
+    let member = ordinary_member(lab);
+    lab.sim.with(|world| world.leave(&member)).ok();
     let answer = lab.sweep(json!({ "dry_run": true })).await?;
     Ok(vec![answer["plan"].to_string()])
 }
@@ -244,7 +246,7 @@ async fn slow_backfill(lab: &mut Lab) -> Outcome {
     lab.reconfigure(&[("retention_days", "90")])?;
     let pass = FaultKind::HookBefore(std::sync::Arc::new(|world, _| world.advance_clock(100_000)));
     lab.sim.arm(FaultRule::new(pass).on(Service::Sqs, "SendMessageBatch").at(When::First(4)));
-    go_on(lab, true).await
+    sweep_and_settle(lab, true).await
 }
 
 /// A request on the queue is refused once, and is done all the same within ten minutes.

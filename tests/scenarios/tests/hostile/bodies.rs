@@ -2,19 +2,21 @@
 
 use serde_json::{Value, json};
 
-use crate::trial::{End, Queue, alone, assert_unchanged, at_rest, beside_a_good_one, everything};
+use crate::harness::{
+    End, Queue, assert_ends_as, assert_good_message_is_handled, assert_unchanged, everything, settled_organization,
+};
 
 /// SQS takes no longer body.
 const LONGEST_BODY: usize = 1_048_576;
 
-const NOTHING_OF_OURS: End = End::Dropped("neither an EventBridge event nor one of the enroller's own messages");
+const UNKNOWN_BODY: End = End::Dropped("neither an EventBridge event nor one of the enroller's own messages");
 
 /// What a body becomes on the queues of events, and on that of backfills.
 fn bodies() -> Vec<(&'static str, String, End, End)> {
     let refused = |case, body: &str, reason| (case, body.to_owned(), End::Refused(reason), End::Refused(reason));
     let long = |piece: &str| piece.repeat(LONGEST_BODY / piece.len());
     let no_request = End::Refused("expected an object");
-    let scalar = |case, body: &str| (case, body.to_owned(), NOTHING_OF_OURS, no_request.clone());
+    let scalar = |case, body: &str| (case, body.to_owned(), UNKNOWN_BODY, no_request.clone());
     vec![
         refused("blank", " \n\t", "the body is not JSON: EOF"),
         refused("half an object", "{", "the body is not JSON: EOF"),
@@ -58,28 +60,28 @@ fn kind_of_a_mebibyte() -> String {
 
 #[tokio::test]
 async fn a_body_that_says_nothing_makes_no_call_and_ends_where_a_person_looks() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     for (case, body, on_events, on_backfill) in bodies() {
         for queue in Queue::ALL {
             let end = if queue == Queue::Backfill { &on_backfill } else { &on_events };
-            alone(&lab, queue, case, &body, end).await;
+            assert_ends_as(&lab, queue, case, &body, end).await;
         }
     }
 }
 
 #[tokio::test]
 async fn a_body_that_says_nothing_holds_no_other_of_its_batch_up() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     for (case, body, _, _) in bodies() {
         for queue in Queue::ALL {
-            beside_a_good_one(&lab, queue, case, &body).await;
+            assert_good_message_is_handled(&lab, queue, case, &body).await;
         }
     }
 }
 
 #[tokio::test]
 async fn a_request_for_a_backfill_that_is_wrong_in_any_part_queues_nothing() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     for (case, body, reason) in [
         ("a selector of a later release", r#"{"tags":["a"]}"#, "unknown field"),
         ("an account that is a number", r#"{"accounts":[111122223333]}"#, "expected a string"),
@@ -97,26 +99,26 @@ async fn a_request_for_a_backfill_that_is_wrong_in_any_part_queues_nothing() {
             "\"*\" is not an account id",
         ),
     ] {
-        alone(&lab, Queue::Backfill, case, body, &End::Refused(reason)).await;
+        assert_ends_as(&lab, Queue::Backfill, case, body, &End::Refused(reason)).await;
     }
     let many: Vec<String> = (0..50_000).map(|number| format!("\u{1b}[2J{number}")).collect();
     let body = json!({ "accounts": many }).to_string();
-    alone(&lab, Queue::Backfill, "50,000 ids that are none", &body, &End::Refused("expected 12 digits")).await;
+    assert_ends_as(&lab, Queue::Backfill, "50,000 ids that are none", &body, &End::Refused("expected 12 digits")).await;
 }
 
 #[tokio::test]
 async fn a_continuation_of_a_backfill_is_nobody_elses_work() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let body = json!({"kind": "backfill-request", "version": 1, "request": {}, "run_id": "r", "after": "000000000000"});
     for queue in [Queue::Enrollments, Queue::Grants] {
         let end = End::Refused("belongs on the queue of backfill");
-        alone(&lab, queue, "a continuation", &body.to_string(), &end).await;
+        assert_ends_as(&lab, queue, "a continuation", &body.to_string(), &end).await;
     }
 }
 
 #[tokio::test]
 async fn a_record_without_a_body_is_answered_for_like_every_other() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let before = everything(&lab);
     for body in [Value::Null, json!("")] {
         let record = json!({"messageId": "m-1", "receiptHandle": "none", "body": body, "eventSource": "aws:sqs",

@@ -3,15 +3,15 @@
 use enroller_core::log::Outcome;
 use enroller_core::metrics::Metric;
 use enroller_sim::{ApiError, FaultKind, FaultRule, Service, When};
-use enroller_tests::{DAY_MS, calls_since, count, look};
+use enroller_tests::{DAY_MS, audit_of, calls_since, count};
 use serde_json::json;
 
 use crate::events::create_vpc;
-use crate::trial::{IRELAND, Queue, at_rest, member};
+use crate::harness::{IRELAND, Queue, member, settled_organization};
 
 #[tokio::test]
 async fn the_time_that_an_event_tells_decides_nothing() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let account = member(&lab);
     for time in [
         "2026-11-23T03:00:00Z",
@@ -35,7 +35,7 @@ async fn the_time_that_an_event_tells_decides_nothing() {
         let seconds = lab.recording.total(Metric::SecondsToEnrolled);
         Queue::Enrollments.send(&lab, &event.to_string()).await;
         lab.settle(DAY_MS).await.unwrap();
-        assert_eq!(look(&lab).uncovered(), 0, "{time}");
+        assert_eq!(audit_of(&lab).uncovered(), 0, "{time}");
         let seconds = lab.recording.total(Metric::SecondsToEnrolled) - seconds;
         assert!(seconds >= 0.0, "{time}: enrolled {seconds} seconds after it was made");
     }
@@ -83,7 +83,7 @@ async fn a_request_that_aws_takes_to_be_of_another_time_loses_no_message() {
         ),
         (Service::Ec2, "DescribeVpcs", "RequestInTheFuture", "Request timestamp is in the future"),
     ] {
-        let mut lab = at_rest().await;
+        let mut lab = settled_organization().await;
         lab.set_attempts(1).unwrap();
         let account = member(&lab);
         lab.sim.with(|world| world.put_vpc(&account, IRELAND, "10.1.0.0/16", false));
@@ -92,7 +92,7 @@ async fn a_request_that_aws_takes_to_be_of_another_time_loses_no_message() {
         Queue::Enrollments.send(&lab, &create_vpc(&account).to_string()).await;
         lab.settle(DAY_MS).await.unwrap();
         assert_eq!(lab.sim.with(|world| world.faults.hits()), 2, "{operation} {code}");
-        assert_eq!(look(&lab).uncovered(), 0, "{operation} {code}: {:#?}", lab.recording.take());
+        assert_eq!(audit_of(&lab).uncovered(), 0, "{operation} {code}: {:#?}", lab.recording.take());
         let lines = lab.recording.take();
         let told = lines.iter().filter(|line| line.cause.contains(code));
         assert!(told.clone().all(|line| line.outcome == Outcome::RetryLater), "{code}: {lines:#?}");
@@ -102,7 +102,7 @@ async fn a_request_that_aws_takes_to_be_of_another_time_loses_no_message() {
 
 #[tokio::test]
 async fn a_clock_that_stays_wrong_ends_in_the_dead_letter_queue_and_not_in_a_circle() {
-    let mut lab = at_rest().await;
+    let mut lab = settled_organization().await;
     lab.set_attempts(1).unwrap();
     let account = member(&lab);
     let refusal = ApiError::new(403, "SignatureDoesNotMatch", "Signature expired");

@@ -4,12 +4,12 @@ use enroller_core::log::Outcome;
 use enroller_lab::Lab;
 use enroller_lab::install::BUS;
 use enroller_sim::events::{BusId, RuleSettings, Target};
-use enroller_tests::{DAY_MS, look};
+use enroller_tests::{DAY_MS, audit_of};
 use serde_json::{Value, json};
 
-use crate::trial::{
-    End, IRELAND, Queue, VIRGINIA, alone, assert_unchanged, at_rest, beside_a_good_one, calls_into, everything, member,
-    other_member,
+use crate::harness::{
+    End, IRELAND, Queue, VIRGINIA, assert_ends_as, assert_good_message_is_handled, assert_unchanged, calls_into,
+    everything, member, other_member, settled_organization,
 };
 
 pub(crate) const VPC: &str = "vpc-0123456789abcdef0";
@@ -46,7 +46,7 @@ const VPC_ID: &str = "/detail/responseElements/vpc/vpcId";
 
 #[tokio::test]
 async fn an_event_that_names_what_cannot_be_is_refused_by_name() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let account = member(&lab);
     let no_vpc = "is not a VPC id: expected vpc- and 8 or 17 hexadecimal digits";
     let vpc_ids = [
@@ -64,7 +64,7 @@ async fn an_event_that_names_what_cannot_be_is_refused_by_name() {
         "vpc-0123456789abcdef0,vpc-0123456789abcdef1",
     ];
     for id in vpc_ids {
-        alone(
+        assert_ends_as(
             &lab,
             Queue::Enrollments,
             id,
@@ -76,19 +76,25 @@ async fn an_event_that_names_what_cannot_be_is_refused_by_name() {
     let endless = json!(format!("vpc-{}", "0".repeat(1_000_000)));
     for odd in [endless, json!(5), json!(true), json!([VPC]), json!({"Ref": "Vpc"})] {
         let event = with(create_vpc(&account), VPC_ID, odd).to_string();
-        alone(&lab, Queue::Enrollments, "a VPC id of another kind", &event, &End::Refused(no_vpc)).await;
+        assert_ends_as(&lab, Queue::Enrollments, "a VPC id of another kind", &event, &End::Refused(no_vpc)).await;
     }
     let no_account = "is not an account id: expected 12 digits";
     for id in
         ["11112222333", "+11112222333", "11112222333 ", "0x1111222233", "１１１１２２２２３３３３", "*", "", "1e11"]
     {
         let event = with(with(create_vpc(&account), "/account", json!(id)), "/detail/recipientAccountId", json!(id));
-        alone(&lab, Queue::Enrollments, id, &event.to_string(), &End::Refused(no_account)).await;
+        assert_ends_as(&lab, Queue::Enrollments, id, &event.to_string(), &End::Refused(no_account)).await;
     }
     for id in [json!(1e11), json!(-1), json!(11_122_223_333_u64), json!([account]), json!({"a": account})] {
         let event = with(create_vpc(&account), "/account", id);
-        alone(&lab, Queue::Enrollments, "an account of another kind", &event.to_string(), &End::Refused(no_account))
-            .await;
+        assert_ends_as(
+            &lab,
+            Queue::Enrollments,
+            "an account of another kind",
+            &event.to_string(),
+            &End::Refused(no_account),
+        )
+        .await;
     }
     let no_region = "is not a Region: expected a code such as eu-west-1";
     for name in [
@@ -102,7 +108,7 @@ async fn an_event_that_names_what_cannot_be_is_refused_by_name() {
         "*",
     ] {
         let event = with(with(create_vpc(&account), "/region", json!(name)), "/detail/awsRegion", json!(name));
-        alone(&lab, Queue::Enrollments, name, &event.to_string(), &End::Refused(no_region)).await;
+        assert_ends_as(&lab, Queue::Enrollments, name, &event.to_string(), &End::Refused(no_region)).await;
     }
 }
 
@@ -177,19 +183,19 @@ fn odd_others(account: &str, other: &str, stack_name: &str) -> Vec<Case> {
 
 #[tokio::test]
 async fn an_event_that_contradicts_itself_is_refused() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let (account, other) = (member(&lab), other_member(&lab));
     let cases = [odd_vpcs(&account, &other), odd_others(&account, &other, &lab.settings.member_stack_name)].concat();
     for (case, event, end) in cases {
-        alone(&lab, Queue::Enrollments, case, &event.to_string(), &end).await;
-        beside_a_good_one(&lab, Queue::Enrollments, case, &event.to_string()).await;
+        assert_ends_as(&lab, Queue::Enrollments, case, &event.to_string(), &end).await;
+        assert_good_message_is_handled(&lab, Queue::Enrollments, case, &event.to_string()).await;
     }
 }
 
 /// Of a name that is there twice the last one counts, and what the record says must agree with it.
 #[tokio::test]
 async fn a_name_that_is_there_twice_moves_an_event_to_no_other_account() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let (account, other) = (member(&lab), other_member(&lab));
     let twice = create_vpc(&account).to_string().replacen('{', &format!("{{\"account\":\"{other}\","), 1);
     let from = lab.sim.calls().len();
@@ -199,7 +205,7 @@ async fn a_name_that_is_there_twice_moves_an_event_to_no_other_account() {
     assert!(!accounts.contains(&other), "{accounts:?}");
     let last = create_vpc(&account).to_string();
     let last = format!("{},\"account\":\"{other}\"}}", last.strip_suffix('}').unwrap());
-    alone(&lab, Queue::Enrollments, "the last one differs", &last, &End::Refused("names two accounts")).await;
+    assert_ends_as(&lab, Queue::Enrollments, "the last one differs", &last, &End::Refused("names two accounts")).await;
     let cased = create_vpc(&account).to_string().replacen('{', &format!("{{\"Account\":\"{other}\","), 1);
     let from = lab.sim.calls().len();
     Queue::Enrollments.send(&lab, &cased).await;
@@ -209,7 +215,7 @@ async fn a_name_that_is_there_twice_moves_an_event_to_no_other_account() {
 
 #[tokio::test]
 async fn whoever_made_a_call_does_not_choose_the_account_that_is_looked_at() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let (account, other) = (member(&lab), other_member(&lab));
     let identity = json!({"type": "AssumedRole", "accountId": other, "arn": format!("arn:aws:sts::{other}:assumed-role/Admin/x"),
         "sessionContext": {"sessionIssuer": {"accountId": other, "userName": "Admin"}}});
@@ -218,13 +224,13 @@ async fn whoever_made_a_call_does_not_choose_the_account_that_is_looked_at() {
     let from = lab.sim.calls().len();
     Queue::Enrollments.send(&lab, &event.to_string()).await;
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(look(&lab).uncovered(), 0, "the envelope's account is");
+    assert_eq!(audit_of(&lab).uncovered(), 0, "the envelope's account is");
     assert!(calls_into(&lab, from, &other).iter().all(|call| call.account != other));
 }
 
 #[tokio::test]
 async fn account_events_that_name_no_account_are_refused_and_what_is_no_fact_is_dropped() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let (management, account) = (lab.sim.management(), member(&lab));
     let service = |name: &str, details: Value| {
         let mut event = call("organizations", name, &management);
@@ -275,15 +281,15 @@ async fn account_events_that_name_no_account_are_refused_and_what_is_no_fact_is_
             End::Dropped("Events of the source"),
         ),
     ] {
-        alone(&lab, Queue::Grants, case, &event.to_string(), &end).await;
-        beside_a_good_one(&lab, Queue::Grants, case, &event.to_string()).await;
+        assert_ends_as(&lab, Queue::Grants, case, &event.to_string(), &end).await;
+        assert_good_message_is_handled(&lab, Queue::Grants, case, &event.to_string()).await;
     }
 }
 
 /// The bus of the central account takes events of the organization alone, and its rules AWS's own sources alone.
 #[tokio::test]
 async fn neither_a_stranger_nor_a_source_of_ones_own_reaches_a_queue() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let stranger = lab.sim.with(|world| world.add_account("stranger"));
     let target = Target::Bus {
         arn: format!("arn:aws:events:{IRELAND}:{}:event-bus/{BUS}", lab.sim.central()),

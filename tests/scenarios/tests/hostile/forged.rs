@@ -4,13 +4,14 @@
 use enroller_tests::DAY_MS;
 use serde_json::{Value, json};
 
-use crate::trial::{
-    End, IRELAND, Queue, alone, assert_unchanged, at_rest, calls_into, everything, member, other_member, policy,
+use crate::harness::{
+    End, IRELAND, Queue, assert_ends_as, assert_unchanged, calls_into, everything, member, other_member, policy,
+    settled_organization,
 };
 
 #[tokio::test]
 async fn a_forged_request_is_refused_where_any_field_is_not_what_it_has_to_be() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let account = member(&lab);
     let request = |name: &str, value: Value| {
         let mut body = json!({"kind": "enrollment-request", "version": 1, "account": account, "regions": [IRELAND]});
@@ -33,14 +34,14 @@ async fn a_forged_request_is_refused_where_any_field_is_not_what_it_has_to_be() 
         ("a reason that is a tree", request("reason", json!({"a": []})), "malformed"),
     ] {
         for queue in [Queue::Enrollments, Queue::Grants] {
-            alone(&lab, queue, case, &body.to_string(), &End::Refused(reason)).await;
+            assert_ends_as(&lab, queue, case, &body.to_string(), &End::Refused(reason)).await;
         }
     }
 }
 
 #[tokio::test]
 async fn a_forged_request_sends_an_accounts_records_to_no_destination_but_ours() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let (account, central) = (member(&lab), lab.sim.central());
     let target = lab.settings.destination_target_arn.as_ref().unwrap().to_string();
     let role = lab.settings.destination_role_arn.as_ref().unwrap().to_string();
@@ -66,7 +67,7 @@ async fn a_forged_request_sends_an_accounts_records_to_no_destination_but_ours()
 /// account trusts the enroller, things are made in the stranger's own account; nothing of it reaches the center.
 #[tokio::test]
 async fn a_forged_request_for_a_stranger_who_is_said_to_be_placed_lets_no_record_in() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let stranger = lab.sim.with(|world| world.add_account("stranger"));
     lab.stacks.deploy_member(&stranger).unwrap();
     let before = policy(&lab);
@@ -83,7 +84,7 @@ async fn a_forged_request_for_a_stranger_who_is_said_to_be_placed_lets_no_record
 
 #[tokio::test]
 async fn a_forged_request_makes_no_other_account_and_no_other_region_change() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let (account, other) = (member(&lab), other_member(&lab));
     let before = everything(&lab);
     let body = json!({"kind": "enrollment-request", "version": 1, "account": account,
@@ -98,12 +99,12 @@ async fn a_forged_request_makes_no_other_account_and_no_other_region_change() {
 
 #[tokio::test]
 async fn a_forged_sync_that_lifts_the_guards_revokes_nobody_who_is_a_member() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let before = policy(&lab);
     let body = json!({"kind": "sync-request", "version": 1, "allow_mass_revocation": true});
     Queue::Grants.send(&lab, &body.to_string()).await;
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(policy(&lab), before);
     let text = json!({"kind": "sync-request", "version": 1, "allow_mass_revocation": "true"});
-    alone(&lab, Queue::Grants, "a guard lifted in words", &text.to_string(), &End::Refused("malformed")).await;
+    assert_ends_as(&lab, Queue::Grants, "a guard lifted in words", &text.to_string(), &End::Refused("malformed")).await;
 }

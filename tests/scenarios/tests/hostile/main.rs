@@ -13,6 +13,6 @@ mod bodies;
 mod clocks;
 mod events;
 mod forged;
+mod harness;
 mod membership;
 mod policies;
-mod trial;

@@ -7,7 +7,9 @@ use enroller_tests::{DAY_MS, calls_since, count};
 use serde_json::{Value, json};
 
 use crate::events::{call, create_vpc};
-use crate::trial::{IRELAND, Queue, assert_unchanged, at_rest, calls_into, edit_policy, everything, member, policy};
+use crate::harness::{
+    IRELAND, Queue, assert_unchanged, calls_into, edit_policy, everything, member, policy, settled_organization,
+};
 
 /// Calls that one message about a stranger may lead to. Each look costs two (the policies, and Organizations), and a
 /// message is looked at twelve times at most.
@@ -30,7 +32,7 @@ fn stranger(lab: &Lab) -> String {
 
 #[tokio::test]
 async fn an_account_outside_the_organization_is_neither_granted_nor_entered_whatever_claims_it() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let stranger = stranger(&lab);
     let status = json!({"state": "SUCCEEDED", "accountId": stranger, "account": {"accountId": stranger}});
     let of = |service, name, status_name: &str| service_event(&lab, service, name, json!({status_name: status}));
@@ -79,7 +81,7 @@ async fn an_account_outside_the_organization_is_neither_granted_nor_entered_what
 /// The enroller passes on that something happened, and not what an event says of it.
 #[tokio::test]
 async fn an_account_event_on_the_enrollers_queue_only_makes_the_onboarder_compare() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let stranger = stranger(&lab);
     let details = json!({"createAccountStatus": {"state": "SUCCEEDED", "accountId": stranger}});
     let event = service_event(&lab, "organizations", "CreateAccountResult", details);
@@ -96,7 +98,7 @@ async fn an_account_event_on_the_enrollers_queue_only_makes_the_onboarder_compar
 /// What others write into the policy says whom they let in, not who is a member.
 #[tokio::test]
 async fn an_account_that_only_a_statement_of_others_names_is_not_entered() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let partner = stranger(&lab);
     edit_policy(&lab, |document| {
         let theirs = json!({"Sid": "Partner", "Effect": "Allow", "Principal": {"AWS": partner},
@@ -114,7 +116,7 @@ async fn an_account_that_only_a_statement_of_others_names_is_not_entered() {
 
 #[tokio::test]
 async fn forged_farewells_of_members_take_nobodys_grant() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let accounts = lab.sim.members();
     let management = lab.sim.management();
     let before = policy(&lab);
@@ -155,7 +157,7 @@ async fn forged_farewells_of_members_take_nobodys_grant() {
 
 #[tokio::test]
 async fn an_account_that_is_suspended_is_left_as_it_is_and_keeps_its_grant() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let account = member(&lab);
     lab.sim.with(|world| world.set_account_state(&account, AccountState::Suspended)).unwrap();
     lab.sim.with(|world| world.put_vpc(&account, IRELAND, "10.1.0.0/16", false));

@@ -12,7 +12,7 @@ use enroller_tests::state::statements;
 use enroller_tests::{DAY_MS, calls_since};
 use serde_json::{Value, json};
 
-use crate::trial::{IRELAND, Queue, at_rest, member, policy, put_policy};
+use crate::harness::{IRELAND, Queue, member, policy, put_policy, settled_organization};
 
 const PARTNER: &str = "777788889999";
 
@@ -96,7 +96,7 @@ fn list(statement: &Value) -> Vec<Value> {
 #[tokio::test]
 async fn what_others_wrote_is_kept_as_it_was_and_every_member_is_granted_once() {
     for (case, text) in ODD_BUT_LEGAL {
-        let lab = at_rest().await;
+        let lab = settled_organization().await;
         let text = filled(&lab, text);
         put_policy(&lab, &text);
         sync(&lab).await;
@@ -146,7 +146,7 @@ async fn a_statement_of_ours_that_somebody_turned_into_something_else_is_left_al
             "its Condition is not the one that names an organization",
         ),
     ] {
-        let lab = at_rest().await;
+        let lab = settled_organization().await;
         let text = filled(&lab, text);
         force_policy(&lab, &text);
         sync(&lab).await;
@@ -160,7 +160,7 @@ async fn a_statement_of_ours_that_somebody_turned_into_something_else_is_left_al
 
 #[tokio::test]
 async fn a_condition_of_others_on_the_organization_is_kept_and_told_because_filters_without_roles_stop_working() {
-    let lab = at_rest().await;
+    let lab = settled_organization().await;
     let text = r#"{"Statement":[{"Sid":"Everyone","Effect":"Allow","Principal":{"AWS":"*"},"Action":"logs:PutSubscriptionFilter","Resource":"ARN","Condition":{"StringEquals":{"aws:PrincipalOrgID":"ORG"}}}]}"#;
     let text = filled(&lab, text);
     force_policy(&lab, &text);

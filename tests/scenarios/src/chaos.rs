@@ -1,5 +1,7 @@
 //! What people, AWS and other software do to an organization, drawn at random.
 
+mod membership;
+
 use std::collections::BTreeSet;
 
 use enroller_lab::Lab;
@@ -7,57 +9,57 @@ use enroller_lab::people::Person;
 use enroller_sim::World;
 use serde_json::{Value, json};
 
-use crate::opening::Chosen;
-use crate::verdict::{account_in_scope, accounts_in_scope};
+use crate::initial_state::ChosenSettings;
+use crate::invariants::{account_in_scope, accounts_in_scope};
 
 /// The most accounts an organization grows to.
-pub(crate) const MOST_ACCOUNTS: usize = 8;
+pub(crate) const MAX_ACCOUNTS: usize = 8;
 
 /// The account that others let in by statements of their own.
-pub const SOMEBODY_ELSE: &str = "999988887777";
+pub const FOREIGN_ACCOUNT: &str = "999988887777";
 
 /// An account in a Region.
-pub type Spot = (String, String);
+pub type AccountRegion = (String, String);
 
 /// What was done so far that the verdict has to know of.
 #[derive(Debug, Default)]
-pub struct Deeds {
+pub struct History {
     /// Accounts that have the member stack.
     pub deployed: BTreeSet<String>,
     /// Accounts that are out of the organization and may come back.
-    pub outside: BTreeSet<String>,
+    pub departed: BTreeSet<String>,
     /// Accounts that were to be enrolled at some time.
-    pub once: BTreeSet<String>,
+    pub ever_in_scope: BTreeSet<String>,
     /// Accounts that do not let the enroller in.
-    pub locked_out: BTreeSet<String>,
+    pub without_member_role: BTreeSet<String>,
     /// The settings that are not left at their defaults.
-    pub settings: Chosen,
+    pub settings: ChosenSettings,
     /// Where a person broke something, until records arrive again.
-    pub broken: BTreeSet<Spot>,
+    pub broken: BTreeSet<AccountRegion>,
     /// What was done, in words.
-    pub told: Vec<String>,
+    pub events: Vec<String>,
     statements: u32,
 }
 
 /// An organization that things are done to.
-pub struct Mischief<'a> {
+pub struct Disturbance<'a> {
     /// Where.
     pub lab: &'a mut Lab,
     /// All chance.
     pub rng: &'a mut fastrand::Rng,
     /// What is remembered of it.
-    pub deeds: &'a mut Deeds,
+    pub history: &'a mut History,
 }
 
-impl Mischief<'_> {
+impl Disturbance<'_> {
     /// Does one thing. What AWS refuses was not done, and no harm.
     pub async fn act(&mut self) {
         match self.rng.u32(0..26) {
             0 | 1 => self.join(),
-            2 => self.depart(),
+            2 => self.leave_or_remove(),
             3 => self.close(),
-            4 => self.come_back(),
-            5 | 6 => self.wander(),
+            4 => self.rejoin(),
+            5 | 6 => self.change_unit(),
             7 | 8 => self.create_vpc().await,
             9 => self.delete_vpc().await,
             10 => self.delete_filter().await,
@@ -67,11 +69,11 @@ impl Mischief<'_> {
             15 => self.change_retention().await,
             16 => self.edit_policy(add_statement),
             17 => self.edit_policy(|document, _, _| drop_statement(document)),
-            18 => self.take_an_account_off(),
-            19 => self.deploy_the_rest(),
+            18 => self.remove_account_from_policy(),
+            19 => self.deploy_missing_stacks(),
             20 => self.suspend_or_reinstate(),
-            21 => self.lock_out(),
-            22 => self.let_in_again(),
+            21 => self.remove_member_role(),
+            22 => self.restore_member_roles(),
             23 => self.tag_vpc(),
             _ => self.change_settings(),
         }
@@ -80,17 +82,17 @@ impl Mischief<'_> {
 
     /// Whoever is to be enrolled now may be granted from now on.
     pub fn note_scope(&mut self) {
-        self.deeds.once.extend(accounts_in_scope(self.lab));
+        self.history.ever_in_scope.extend(accounts_in_scope(self.lab));
     }
 
-    pub(crate) fn tell(&mut self, text: String) {
+    pub(crate) fn record(&mut self, text: String) {
         let now_ms = self.lab.sim.now_ms();
-        self.deeds.told.push(format!("{now_ms} {text}"));
+        self.history.events.push(format!("{now_ms} {text}"));
     }
 
-    fn break_at(&mut self, spot: &Spot, text: &str) {
-        self.deeds.broken.insert(spot.clone());
-        self.tell(format!("{} {}: {text}", spot.0, spot.1));
+    fn break_at(&mut self, at: &AccountRegion, text: &str) {
+        self.history.broken.insert(at.clone());
+        self.record(format!("{} {}: {text}", at.0, at.1));
     }
 
     pub(crate) fn pick<T>(&mut self, from: Vec<T>) -> Option<T> {
@@ -99,37 +101,37 @@ impl Mischief<'_> {
     }
 
     /// A place in a member account with the stack.
-    pub(crate) fn spot(&mut self) -> Option<Spot> {
+    pub(crate) fn random_account_region(&mut self) -> Option<AccountRegion> {
         let members = self.lab.sim.members();
-        let deployed = members.into_iter().filter(|id| self.deeds.deployed.contains(id)).collect();
+        let deployed = members.into_iter().filter(|id| self.history.deployed.contains(id)).collect();
         let account = self.pick(deployed)?;
         let region = self.pick(self.lab.regions.clone())?;
         Some((account, region))
     }
 
-    fn person(&self, (account, region): &Spot) -> Person {
+    fn person(&self, (account, region): &AccountRegion) -> Person {
         Person::of(&self.lab.sim, account, region)
     }
 
     async fn create_vpc(&mut self) {
-        let Some(spot) = self.spot() else { return };
+        let Some(at) = self.random_account_region() else { return };
         let tag = self.tag();
         let tags = if self.rng.u32(0..3) == 0 { vec![(tag.0.as_str(), tag.1.as_str())] } else { Vec::new() };
-        if let Ok(id) = self.person(&spot).create_vpc(&tags).await {
-            self.tell(format!("{} {}: {id} is created with {tags:?}", spot.0, spot.1));
+        if let Ok(id) = self.person(&at).create_vpc(&tags).await {
+            self.record(format!("{} {}: {id} is created with {tags:?}", at.0, at.1));
         }
     }
 
     /// VPCs that the enroller is to leave alone, in every account.
-    pub async fn create_exceptions(&mut self) -> Vec<(Spot, String)> {
+    pub async fn create_exceptions(&mut self) -> Vec<(AccountRegion, String)> {
         let (mut made, tag) = (Vec::new(), self.lab.settings.opt_out_tag.clone());
         for account in self.lab.sim.members() {
-            let spot = (account, self.lab.regions[0].clone());
-            let excluded = !account_in_scope(self.lab, &spot.0);
+            let at = (account, self.lab.regions[0].clone());
+            let excluded = !account_in_scope(self.lab, &at.0);
             let tags = [(tag.key.as_str(), tag.value.as_str())];
             let tags = if excluded { &[][..] } else { &tags[..] };
-            if let Ok(id) = self.person(&spot).create_vpc(tags).await {
-                made.push((spot, id));
+            if let Ok(id) = self.person(&at).create_vpc(tags).await {
+                made.push((at, id));
             }
         }
         made
@@ -150,50 +152,50 @@ impl Mischief<'_> {
 
     /// Somebody tags a VPC, of which no event tells.
     fn tag_vpc(&mut self) {
-        let Some(spot) = self.spot() else { return };
-        let vpcs = self.lab.sim.with(|world| ids(world.ec2.vpcs(&spot.0, &spot.1).map(|vpc| &vpc.id)));
+        let Some(at) = self.random_account_region() else { return };
+        let vpcs = self.lab.sim.with(|world| ids(world.ec2.vpcs(&at.0, &at.1).map(|vpc| &vpc.id)));
         let Some(id) = self.pick(vpcs) else { return };
         let (key, value) = self.tag();
-        if self.lab.sim.with(|world| world.put_vpc_tag(&spot.0, &spot.1, &id, &key, &value)) {
-            self.tell(format!("{} {}: {id} gets the tag {key}={value}", spot.0, spot.1));
+        if self.lab.sim.with(|world| world.put_vpc_tag(&at.0, &at.1, &id, &key, &value)) {
+            self.record(format!("{} {}: {id} gets the tag {key}={value}", at.0, at.1));
         }
     }
 
     async fn delete_vpc(&mut self) {
-        let Some(spot) = self.spot() else { return };
-        let vpcs = self.lab.sim.with(|world| ids(world.ec2.vpcs(&spot.0, &spot.1).map(|vpc| &vpc.id)));
+        let Some(at) = self.random_account_region() else { return };
+        let vpcs = self.lab.sim.with(|world| ids(world.ec2.vpcs(&at.0, &at.1).map(|vpc| &vpc.id)));
         let Some(id) = self.pick(vpcs) else { return };
-        if self.person(&spot).delete_vpc(&id).await.is_ok() {
-            self.tell(format!("{} {}: {id} is deleted", spot.0, spot.1));
+        if self.person(&at).delete_vpc(&id).await.is_ok() {
+            self.record(format!("{} {}: {id} is deleted", at.0, at.1));
         }
     }
 
     async fn delete_filter(&mut self) {
-        let Some(spot) = self.spot() else { return };
+        let Some(at) = self.random_account_region() else { return };
         let (group, filter) = (self.lab.settings.log_group_name.to_string(), self.lab.settings.filter_name.to_string());
-        if self.person(&spot).delete_filter(&group, &filter).await.is_ok() {
-            self.break_at(&spot, "the filter is deleted");
+        if self.person(&at).delete_filter(&group, &filter).await.is_ok() {
+            self.break_at(&at, "the filter is deleted");
         }
     }
 
     async fn delete_flow_log(&mut self) {
-        let Some(spot) = self.spot() else { return };
+        let Some(at) = self.random_account_region() else { return };
         let group = self.lab.settings.log_group_name.to_string();
         let logs = self.lab.sim.with(|world| {
-            let logs = world.ec2.flow_logs(&spot.0, &spot.1);
+            let logs = world.ec2.flow_logs(&at.0, &at.1);
             ids(logs.filter(|log| log.log_group_name.as_ref() == Some(&group)).map(|log| &log.id))
         });
         let Some(id) = self.pick(logs) else { return };
-        if self.person(&spot).delete_flow_log(&id).await.is_ok() {
-            self.break_at(&spot, "a flow log is deleted");
+        if self.person(&at).delete_flow_log(&id).await.is_ok() {
+            self.break_at(&at, "a flow log is deleted");
         }
     }
 
     async fn delete_log_group(&mut self) {
-        let Some(spot) = self.spot() else { return };
+        let Some(at) = self.random_account_region() else { return };
         let group = self.lab.settings.log_group_name.to_string();
-        if self.person(&spot).delete_log_group(&group).await.is_ok() {
-            self.break_at(&spot, "the log group is deleted");
+        if self.person(&at).delete_log_group(&group).await.is_ok() {
+            self.break_at(&at, "the log group is deleted");
         }
     }
 
@@ -202,7 +204,7 @@ impl Mischief<'_> {
         if self.lab.settings.delivery_role_maker != enroller_core::settings::DeliveryRoleMaker::Enroller {
             return;
         }
-        let Some((account, _)) = self.spot() else { return };
+        let Some((account, _)) = self.random_account_region() else { return };
         let role = self.lab.settings.delivery_role_name.to_string();
         if self.lab.sim.with(|world| world.iam.remove_role(&account, &role)).is_some() {
             for region in self.lab.regions.clone() {
@@ -212,10 +214,10 @@ impl Mischief<'_> {
     }
 
     async fn change_retention(&mut self) {
-        let Some(spot) = self.spot() else { return };
+        let Some(at) = self.random_account_region() else { return };
         let group = self.lab.settings.log_group_name.to_string();
-        if self.person(&spot).put_retention(&group, 7).await.is_ok() {
-            self.tell(format!("{} {}: retention is changed", spot.0, spot.1));
+        if self.person(&at).put_retention(&group, 7).await.is_ok() {
+            self.record(format!("{} {}: retention is changed", at.0, at.1));
         }
     }
 
@@ -228,29 +230,29 @@ impl Mischief<'_> {
             3 => ("excluded_accounts", String::new()),
             _ => ("excluded_accounts", self.pick(members).unwrap_or_default()),
         };
-        self.deeds.settings.retain(|(other, _)| *other != key);
-        self.deeds.settings.push((key, value.clone()));
+        self.history.settings.retain(|(other, _)| *other != key);
+        self.history.settings.push((key, value.clone()));
         let changes: Vec<(&str, &str)> =
-            self.deeds.settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            self.history.settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
         if self.lab.reconfigure(&changes).is_ok() {
-            self.tell(format!("settings: {key} is {value:?}"));
+            self.record(format!("settings: {key} is {value:?}"));
         }
     }
 
     fn edit_policy(&mut self, edit: impl Fn(&mut Vec<Value>, &str, u32)) {
         let Some(region) = self.pick(self.lab.regions.clone()) else { return };
-        self.deeds.statements += 1;
-        let number = self.deeds.statements;
+        self.history.statements += 1;
+        let number = self.history.statements;
         let central = self.lab.sim.central();
         let done = self
             .lab
             .sim
             .with(|world| edit_policies(world, &central, &region, |statements, arn| edit(statements, arn, number)));
-        self.tell(format!("the policies of {region} are edited: {done}"));
+        self.record(format!("the policies of {region} are edited: {done}"));
     }
 
-    fn take_an_account_off(&mut self) {
-        let Some((account, region)) = self.spot() else { return };
+    fn remove_account_from_policy(&mut self) {
+        let Some((account, region)) = self.random_account_region() else { return };
         let central = self.lab.sim.central();
         self.lab.sim.with(|world| {
             edit_policies(world, &central, &region, |statements, _| {
@@ -297,7 +299,7 @@ pub fn edit_policies(
 /// Adds a statement of somebody else's.
 pub fn add_statement(statements: &mut Vec<Value>, arn: &str, number: u32) {
     statements.push(json!({
-        "Sid": format!("Theirs{number}"), "Effect": "Allow", "Principal": {"AWS": SOMEBODY_ELSE},
+        "Sid": format!("Theirs{number}"), "Effect": "Allow", "Principal": {"AWS": FOREIGN_ACCOUNT},
         "Action": "logs:PutSubscriptionFilter", "Resource": arn
     }));
 }

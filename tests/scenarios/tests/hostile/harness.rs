@@ -7,8 +7,8 @@ use enroller_core::log::{LogEntry, Outcome};
 use enroller_lab::Lab;
 use enroller_lab::install::{BACKFILL, ENROLLMENTS, GRANTS};
 use enroller_sim::{CallRecord, Service};
-use enroller_tests::state::{difference, others, ours};
-use enroller_tests::{DAY_MS, calls_since, look, organization};
+use enroller_tests::state::{difference, managed, unmanaged};
+use enroller_tests::{DAY_MS, audit_of, calls_since, settled};
 use serde_json::{Value, json};
 
 pub(crate) const IRELAND: &str = "eu-west-1";
@@ -76,10 +76,8 @@ pub(crate) enum End {
 }
 
 /// An organization of four accounts in two Regions, all enrolled and quiet.
-pub(crate) async fn at_rest() -> Lab {
-    let lab = organization(4, &[IRELAND, VIRGINIA], 1);
-    lab.deploy_members().unwrap();
-    lab.settle(DAY_MS).await.unwrap();
+pub(crate) async fn settled_organization() -> Lab {
+    let lab = settled(4, &[IRELAND, VIRGINIA], 1).await;
     lab.recording.take();
     lab
 }
@@ -98,7 +96,7 @@ pub(crate) fn other_member(lab: &Lab) -> String {
 
 /// Everything there is, ours and others', as lines of text.
 pub(crate) fn everything(lab: &Lab) -> Vec<String> {
-    [ours(lab), others(lab)].concat()
+    [managed(lab), unmanaged(lab)].concat()
 }
 
 /// Fails unless nothing was changed since `before`.
@@ -109,14 +107,14 @@ pub(crate) fn assert_unchanged(lab: &Lab, before: &[String], case: &str) {
 
 /// Sends a message, lets everything happen, and fails unless it ended as it should without any call to AWS but those
 /// that bring a refused message back.
-pub(crate) async fn alone(lab: &Lab, queue: Queue, case: &str, body: &str, end: &End) {
+pub(crate) async fn assert_ends_as(lab: &Lab, queue: Queue, case: &str, body: &str, end: &End) {
     let (before, dead) = (everything(lab), queue.dead(lab).len());
     lab.recording.take();
     queue.send(lab, body).await;
     let from = lab.sim.calls().len();
     lab.settle(DAY_MS).await.unwrap();
     let lines = lab.recording.take();
-    let (outcome, reason, count, buried) = match end {
+    let (outcome, reason, count, dead_letters) = match end {
         End::Refused(reason) => (Outcome::Refused, reason, queue.receives(), 1),
         End::Dropped(reason) => (Outcome::Ignored, reason, 1, 0),
     };
@@ -127,11 +125,11 @@ pub(crate) async fn alone(lab: &Lab, queue: Queue, case: &str, body: &str, end: 
         assert_harmless(line, case);
     }
     let calls: BTreeSet<String> = lab.sim.calls()[from..].iter().map(name).collect();
-    let hiding = BTreeSet::from(["Sqs ChangeMessageVisibility".to_owned()]);
-    assert!(calls.is_subset(&hiding), "{case} on {queue:?}: {calls:?}");
+    let visibility_changes = BTreeSet::from(["Sqs ChangeMessageVisibility".to_owned()]);
+    assert!(calls.is_subset(&visibility_changes), "{case} on {queue:?}: {calls:?}");
     assert_unchanged(lab, &before, case);
     let bodies = queue.dead(lab).split_off(dead);
-    assert_eq!(bodies.len(), buried, "{case} on {queue:?}");
+    assert_eq!(bodies.len(), dead_letters, "{case} on {queue:?}");
     assert!(bodies.iter().all(|it| it == body), "{case}: a person finds it as it came");
     for queue in Queue::ALL {
         assert_eq!(lab.sim.queue_depth(&queue.url(lab)).unwrap().total(), 0, "{case}: {queue:?} is empty again");
@@ -152,7 +150,7 @@ pub(crate) fn assert_harmless(line: &LogEntry, case: &str) {
 }
 
 /// Sends a message together with a good one, and fails unless the good one was worked on before the other one is gone.
-pub(crate) async fn beside_a_good_one(lab: &Lab, queue: Queue, case: &str, body: &str) {
+pub(crate) async fn assert_good_message_is_handled(lab: &Lab, queue: Queue, case: &str, body: &str) {
     let account = member(lab);
     let good = match queue {
         Queue::Enrollments => {
@@ -162,12 +160,12 @@ pub(crate) async fn beside_a_good_one(lab: &Lab, queue: Queue, case: &str, body:
         Queue::Backfill => json!({"accounts": [account]}),
     };
     if queue == Queue::Grants {
-        take_off_the_policy(lab, &account);
+        remove_from_policy(lab, &account);
     } else {
         lab.sim.with(|world| world.put_vpc(&account, IRELAND, "10.50.0.0/16", false));
     }
     let finished = |lab: &Lab| {
-        let audit = look(lab);
+        let audit = audit_of(lab);
         audit.uncovered() == 0 && audit.misassigned().is_empty()
     };
     assert!(!finished(lab), "{case}: there is something to do");
@@ -183,7 +181,7 @@ pub(crate) async fn beside_a_good_one(lab: &Lab, queue: Queue, case: &str, body:
 }
 
 /// Somebody takes an account out of our statement in the home Region.
-fn take_off_the_policy(lab: &Lab, account: &str) {
+fn remove_from_policy(lab: &Lab, account: &str) {
     edit_policy(lab, |document| {
         for statement in document["Statement"].as_array_mut().unwrap() {
             if let Some(listed) = statement["Principal"]["AWS"].as_array_mut() {

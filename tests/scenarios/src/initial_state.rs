@@ -5,21 +5,21 @@ use enroller_lab::{Lab, LabError, LabOptions};
 use enroller_sim::{Sim, SimBuilder, TwinRule};
 use serde_json::json;
 
-use crate::mischief::SOMEBODY_ELSE;
+use crate::chaos::FOREIGN_ACCOUNT;
 
 /// The longest that a listing of the organization lags behind, in milliseconds. The enroller believes for 15 minutes
 /// that an account is gone; a listing of its own may be a minute old.
-pub const MOST_LAG_MS: u64 = 600_000;
+pub const MAX_LISTING_LAG_MS: u64 = 600_000;
 
 /// Settings of a schedule, which are kept when some of them change.
-pub type Chosen = Vec<(&'static str, String)>;
+pub type ChosenSettings = Vec<(&'static str, String)>;
 
 /// An installation with the members' stacks, and the settings it was given.
 ///
 /// # Errors
 ///
 /// The laboratory itself cannot be built.
-pub fn open(seed: u64, rng: &mut fastrand::Rng) -> Result<(Lab, Chosen), LabError> {
+pub fn draw(seed: u64, rng: &mut fastrand::Rng) -> Result<(Lab, ChosenSettings), LabError> {
     let regions = ["eu-west-1", "us-east-1"][..rng.usize(1..=2)].iter().map(|it| (*it).to_owned()).collect();
     let (accounts, vpcs) = (rng.usize(4..=6), rng.usize(0..=1));
     let organization = SimBuilder { accounts, regions, vpcs, seed, ..SimBuilder::default() };
@@ -28,7 +28,7 @@ pub fn open(seed: u64, rng: &mut fastrand::Rng) -> Result<(Lab, Chosen), LabErro
     let mut lab = Lab::new(&LabOptions { organization, settings: settings.clone() })?;
     lab.set_attempts(if rng.u32(0..4) == 0 { 4 } else { 1 }).unwrap();
     let (lags, twins) = (rng.bool(), rng.u32(0..3) > 0);
-    let lag_ms = if lags { rng.u64(0..=MOST_LAG_MS) } else { 0 };
+    let lag_ms = if lags { rng.u64(0..=MAX_LISTING_LAG_MS) } else { 0 };
     lab.sim.with(|world| {
         world.settings.listing_lag_ms = lag_ms;
         world.settings.twin_rule = if twins { TwinRule::SameConfiguration } else { TwinRule::SameDestination };
@@ -41,7 +41,7 @@ pub fn open(seed: u64, rng: &mut fastrand::Rng) -> Result<(Lab, Chosen), LabErro
     Ok((lab, settings))
 }
 
-fn choose(sim: &Sim, rng: &mut fastrand::Rng) -> Chosen {
+fn choose(sim: &Sim, rng: &mut fastrand::Rng) -> ChosenSettings {
     let maker = if rng.bool() { "enroller" } else { "member-stack" };
     let mode = if rng.u32(0..5) == 0 { "organization" } else { "account-list" };
     let mut chosen = vec![
@@ -69,12 +69,12 @@ pub fn fill_first_shards(lab: &Lab, room: usize) {
     for (region, arn) in lab.stacks.destination_arns() {
         let theirs = |resources: &[String]| {
             json!({"Version": "2012-10-17", "Statement": [{
-                "Sid": "TheirLargeOne", "Effect": "Allow", "Principal": {"AWS": SOMEBODY_ELSE},
+                "Sid": "TheirLargeOne", "Effect": "Allow", "Principal": {"AWS": FOREIGN_ACCOUNT},
                 "Action": "logs:PutSubscriptionFilter", "Resource": resources}]})
             .to_string()
         };
         // Our statement around its accounts takes some 260 bytes, and each account 15.
-        let most = crate::MOST_POLICY_BYTES - 260 - 15 * room;
+        let most = crate::MAX_POLICY_BYTES - 260 - 15 * room;
         let mut resources = vec![arn.clone()];
         while theirs(&resources).len() + arn.len() + 3 <= most {
             resources.push(arn.clone());

@@ -3,9 +3,9 @@
 use enroller_sim::NewAccount;
 use enroller_sim::organizations::AccountState;
 
-use crate::mischief::{MOST_ACCOUNTS, Mischief};
+use super::{Disturbance, MAX_ACCOUNTS};
 
-impl Mischief<'_> {
+impl Disturbance<'_> {
     /// Active members that may leave the organization.
     fn movable(&mut self) -> Option<String> {
         let found = self.in_state(AccountState::Active);
@@ -22,14 +22,14 @@ impl Mischief<'_> {
     }
 
     pub(crate) fn join(&mut self) {
-        if self.lab.sim.members().len() >= MOST_ACCOUNTS {
+        if self.lab.sim.members().len() >= MAX_ACCOUNTS {
             return;
         }
         let assumable_in_ms = if self.rng.bool() { 0 } else { self.rng.u64(0..300_000) };
         let parent = self.unit();
         let new = NewAccount { name: "joined".to_owned(), assumable_in_ms, parent, ..NewAccount::default() };
         let Ok(account) = self.lab.sim.with(|world| world.create_account(&new)) else { return };
-        self.tell(format!("{account} is created"));
+        self.record(format!("{account} is created"));
         if self.rng.u32(0..3) > 0 {
             self.deploy(&account);
         }
@@ -38,57 +38,57 @@ impl Mischief<'_> {
     fn deploy(&mut self, account: &str) {
         if self.lab.stacks.deploy_member(account).is_ok() {
             self.lab.stacks.announce_member(account);
-            self.deeds.deployed.insert(account.to_owned());
-            self.tell(format!("{account} gets its stack"));
+            self.history.deployed.insert(account.to_owned());
+            self.record(format!("{account} gets its stack"));
         }
     }
 
     /// Deploys the member stack wherever it is missing.
-    pub fn deploy_the_rest(&mut self) {
+    pub fn deploy_missing_stacks(&mut self) {
         for account in self.lab.sim.members() {
-            if !self.deeds.deployed.contains(&account) {
+            if !self.history.deployed.contains(&account) {
                 self.deploy(&account);
             }
         }
     }
 
     /// Somebody takes the member role away, so that the enroller is refused there.
-    pub(crate) fn lock_out(&mut self) {
-        let Some((account, _)) = self.spot() else { return };
+    pub(crate) fn remove_member_role(&mut self) {
+        let Some((account, _)) = self.random_account_region() else { return };
         let role = self.lab.settings.member_role_name.to_string();
         if self.lab.sim.with(|world| world.iam.remove_role(&account, &role)).is_some() {
-            self.tell(format!("{account}: the member role is deleted"));
-            self.deeds.locked_out.insert(account);
+            self.record(format!("{account}: the member role is deleted"));
+            self.history.without_member_role.insert(account);
         }
     }
 
     /// The stacks put back what lets the enroller in, of which no event tells.
-    pub fn let_in_again(&mut self) {
-        for account in std::mem::take(&mut self.deeds.locked_out) {
+    pub fn restore_member_roles(&mut self) {
+        for account in std::mem::take(&mut self.history.without_member_role) {
             if self.lab.stacks.deploy_member(&account).is_ok() {
-                self.tell(format!("{account}: the member role is back"));
+                self.record(format!("{account}: the member role is back"));
             }
         }
     }
 
-    pub(crate) fn depart(&mut self) {
+    pub(crate) fn leave_or_remove(&mut self) {
         let Some(account) = self.movable() else { return };
         let thrown_out = self.rng.bool();
         let gone = self.lab.sim.with(|world| if thrown_out { world.remove(&account) } else { world.leave(&account) });
         if gone.is_ok() {
-            self.tell(format!("{account} leaves"));
-            self.deeds.outside.insert(account);
+            self.record(format!("{account} leaves"));
+            self.history.departed.insert(account);
         }
     }
 
-    pub(crate) fn come_back(&mut self) {
-        let Some(account) = self.pick(self.deeds.outside.iter().cloned().collect()) else { return };
+    pub(crate) fn rejoin(&mut self) {
+        let Some(account) = self.pick(self.history.departed.iter().cloned().collect()) else { return };
         if self.lab.sim.with(|world| world.accept_invitation(&account)).is_ok() {
-            self.deeds.outside.remove(&account);
-            self.tell(format!("{account} comes back"));
+            self.history.departed.remove(&account);
+            self.record(format!("{account} comes back"));
             // Its grant went with it, so its records are lost until it has one again.
             for region in self.lab.regions.clone() {
-                self.deeds.broken.insert((account.clone(), region));
+                self.history.broken.insert((account.clone(), region));
             }
         }
     }
@@ -96,7 +96,7 @@ impl Mischief<'_> {
     pub(crate) fn close(&mut self) {
         let Some(account) = self.movable() else { return };
         if self.lab.sim.with(|world| world.close(&account)).is_ok() {
-            self.tell(format!("{account} is being closed"));
+            self.record(format!("{account} is being closed"));
             if self.rng.bool() {
                 self.finish_closing();
             }
@@ -107,7 +107,7 @@ impl Mischief<'_> {
     pub fn finish_closing(&mut self) {
         for account in self.in_state(AccountState::PendingClosure) {
             if self.lab.sim.with(|world| world.finish_closing(&account)).is_ok() {
-                self.tell(format!("{account} is closed"));
+                self.record(format!("{account} is closed"));
             }
         }
     }
@@ -121,7 +121,7 @@ impl Mischief<'_> {
         };
         let Some(account) = account else { return };
         if self.lab.sim.with(|world| world.set_account_state(&account, state)).is_ok() {
-            self.tell(format!("{account} is {}", state.name()));
+            self.record(format!("{account} is {}", state.name()));
         }
     }
 
@@ -130,10 +130,10 @@ impl Mischief<'_> {
         self.pick(units)
     }
 
-    pub(crate) fn wander(&mut self) {
+    pub(crate) fn change_unit(&mut self) {
         let (Some(account), Some(unit)) = (self.movable(), self.unit()) else { return };
         if self.lab.sim.with(|world| world.move_account(&account, &unit)).is_ok() {
-            self.tell(format!("{account} moves to {unit}"));
+            self.record(format!("{account} moves to {unit}"));
         }
     }
 }

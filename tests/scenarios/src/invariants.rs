@@ -8,8 +8,8 @@ use enroller_lab::Lab;
 use enroller_sim::organizations::AccountState;
 use enroller_sim::traffic::VpcTraffic;
 
-use crate::look;
-use crate::mischief::SOMEBODY_ELSE;
+use crate::audit_of;
+use crate::chaos::FOREIGN_ACCOUNT;
 
 /// Whether an account is to be enrolled: a member in normal use, which neither itself nor with its OU is excluded.
 pub fn account_in_scope(lab: &Lab, account: &str) -> bool {
@@ -34,9 +34,9 @@ pub fn wants_logs(lab: &Lab, account: &str, region: &str, vpc: &str) -> bool {
     lab.sim.with(|world| world.ec2.vpc(account, region, vpc).is_some_and(|vpc| !tag.is_on(&vpc.tags)))
 }
 
-/// What is not as it should be when all is quiet. `once` are accounts that were to be enrolled at some time.
-pub fn shortcomings(lab: &Lab, once: &BTreeSet<String>) -> Vec<String> {
-    let audit = look(lab);
+/// What is not as it should be when all is quiet. `ever_in_scope` are accounts that were to be enrolled at some time.
+pub fn violations(lab: &Lab, ever_in_scope: &BTreeSet<String>) -> Vec<String> {
+    let audit = audit_of(lab);
     let mut wrong = Vec::new();
     for at in &audit.account_regions {
         let (account, region) = (&at.account, &at.region);
@@ -48,12 +48,12 @@ pub fn shortcomings(lab: &Lab, once: &BTreeSet<String>) -> Vec<String> {
             if lab.settings.grant_mode == GrantMode::AccountList && at.granted_on.len() != 1 {
                 wrong.push(format!("{account} {region} is granted on {:?}", at.granted_on));
             }
-        } else if !at.granted_on.is_empty() && !once.contains(account) {
+        } else if !at.granted_on.is_empty() && !ever_in_scope.contains(account) {
             wrong.push(format!("{account} {region} was never to be granted, and is on {:?}", at.granted_on));
         }
     }
     // Whom others let in is theirs to know.
-    let strangers = audit.strangers.iter().filter(|id| *id != SOMEBODY_ELSE);
+    let strangers = audit.strangers.iter().filter(|id| *id != FOREIGN_ACCOUNT);
     wrong.extend(strangers.map(|id| format!("{id} is granted and no member")));
     for queue in ["enrollments", "grants.fifo", "backfill"] {
         let left = lab.sim.bodies(&lab.url(queue)).unwrap_or_default();
