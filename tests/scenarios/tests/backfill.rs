@@ -91,7 +91,7 @@ async fn a_schedule_means_everything_and_no_other_event_means_anything() {
     assert!(queued(&lab).iter().all(|request| request.reason == "scheduled sweep"));
     let event = json!({"source": "aws.ec2", "detail-type": "AWS API Call via CloudTrail", "detail": {}});
     let error = lab.sweep(event).await.unwrap_err();
-    assert!(format!("{:#}", anyhow::Error::from(error)).contains("aim only schedules at backfill"));
+    assert!(format!("{:#}", anyhow::Error::from(error)).contains("send only scheduled events to backfill"));
     lab.settle(DAY_MS).await.unwrap();
     lab.sweep(Value::Null).await.unwrap();
     assert_eq!(queued_accounts(&lab), lab.sim.members(), "nothing asked for means everything, too");
@@ -226,7 +226,7 @@ async fn a_run_that_gets_nowhere_fails_instead_of_going_on_for_ever() {
     slow(&lab, Service::Organizations, "ListAccounts", 400, u64::MAX);
     let error = format!("{:#}", anyhow::Error::from(lab.sweep(json!({})).await.unwrap_err()));
     assert!(error.contains("time ran out while listing the organization"), "{error}");
-    assert!(error.contains("give the function more time"), "{error}");
+    assert!(error.contains("increase the function's timeout"), "{error}");
     assert_eq!(syncs(&lab), 0, "a run that cannot queue anybody asks nobody anything");
     let continuation = json!({"kind": "backfill-request", "version": 1, "request": {}, "run_id": "run-1",
         "after": lab.sim.members()[3]});

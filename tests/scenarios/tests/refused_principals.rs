@@ -48,7 +48,8 @@ async fn one_account_that_aws_will_not_take_keeps_nobody_else_from_being_granted
     let puts = count(&calls_since(&lab, before), "PutDestinationPolicy");
     assert!(puts < 100, "{puts} puts");
     let told = lab.recording.take().into_iter().any(|line| {
-        line.account.is_some_and(|id| id.to_string() == bad) && line.cause.contains("no policy that names it")
+        line.account.is_some_and(|id| id.to_string() == bad)
+            && line.cause.contains("any policy that lists this account")
     });
     assert!(told, "nobody was told of {bad}");
 }

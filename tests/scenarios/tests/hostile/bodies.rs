@@ -91,7 +91,7 @@ async fn a_request_for_a_backfill_that_is_wrong_in_any_part_queues_nothing() {
         ("a Region that is a path", r#"{"regions":["eu-west-1/../.."]}"#, "expected a code such as eu-west-1"),
         ("a Region that is not enrolled", r#"{"regions":["sa-east-1"]}"#, "sa-east-1"),
         ("a flag that is a text", r#"{"dry_run":"false"}"#, "expected true or false"),
-        ("an event of another service", r#"{"detail-type":"x","source":"aws.s3"}"#, "is not a schedule's"),
+        ("an event of another service", r#"{"detail-type":"x","source":"aws.s3"}"#, "is not a scheduled event"),
         ("a grant request", r#"{"kind":"grant-request","version":1,"account":"111122223333"}"#, "another function"),
         (
             "a continuation after nobody",
@@ -111,7 +111,7 @@ async fn a_continuation_of_a_backfill_is_nobody_elses_work() {
     let lab = settled_organization().await;
     let body = json!({"kind": "backfill-request", "version": 1, "request": {}, "run_id": "r", "after": "000000000000"});
     for queue in [Queue::Enrollments, Queue::Grants] {
-        let end = End::Refused("belongs on the queue of backfill");
+        let end = End::Refused("belongs on the backfill queue");
         assert_ends_as(&lab, queue, "a continuation", &body.to_string(), &end).await;
     }
 }

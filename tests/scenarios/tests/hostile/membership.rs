@@ -66,7 +66,7 @@ async fn an_account_outside_the_organization_is_neither_granted_nor_entered_what
         assert!(calls.iter().all(|call| !call.mutating), "{case}: {calls:#?}");
         assert!(calls.len() <= CALLS_FOR_A_STRANGER, "{case}: {} calls", calls.len());
         let lines = lab.recording.take();
-        let named = lines.iter().any(|line| line.cause.contains("Organizations does not know the account"));
+        let named = lines.iter().any(|line| line.cause.contains("the account was not found in the organization"));
         assert!(named, "{case}: {lines:#?}");
         for queue in Queue::ALL {
             assert_eq!(
@@ -148,7 +148,10 @@ async fn forged_farewells_of_members_take_nobodys_grant() {
     lab.settle(DAY_MS).await.unwrap();
     let lines = lab.recording.take();
     let kept = lines.iter().filter(|line| line.action == "revoke" && line.outcome == Outcome::Ignored);
-    assert!(kept.clone().all(|line| line.cause == "not confirmed: Organizations says that it is ACTIVE"), "{lines:#?}");
+    assert!(
+        kept.clone().all(|line| line.cause == "not confirmed: the account's state in Organizations is ACTIVE"),
+        "{lines:#?}"
+    );
     assert!(kept.count() >= accounts.len(), "{lines:#?}");
     assert_eq!(policy(&lab), before);
     assert_eq!(count(&calls_since(&lab, from), "PutDestinationPolicy"), 0);
