@@ -90,8 +90,8 @@ impl Assignments {
         slot.lock().await.as_ref().is_some_and(|known| known.assignments.is_listed(&account))
     }
 
-    /// Forgets a Region's assignments unless they were read after `since_ms`, in epoch milliseconds. Many accounts whose
-    /// filters were rejected together thus cause one read.
+    /// Forgets a Region's assignments unless they were read after `since_ms`, in epoch milliseconds. Many accounts
+    /// whose filters were rejected together thus cause one read.
     pub(crate) async fn forget_assignment(&self, region: &Region, since_ms: u64) {
         let slot = self.cache.slot(region);
         let mut known = slot.lock().await;

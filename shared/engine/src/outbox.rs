@@ -46,8 +46,8 @@ impl Outbox {
         self.queues.send(&self.urls.enrollments, vec![outgoing]).await.map(drop)
     }
 
-    /// Sends a body to the granter, the one writer of grants. SQS drops a second one with the same `deduplication_id` for five
-    /// minutes.
+    /// Sends a body to the granter, the one writer of grants. SQS drops a second one with the same `deduplication_id`
+    /// for five minutes.
     ///
     /// # Errors
     ///

@@ -37,7 +37,8 @@ pub trait Ec2: Send + Sync {
     async fn vpcs(&self, at: &AccountRegion) -> AwsResult<Vec<Vpc>>;
     /// All flow logs of the account in a Region.
     async fn flow_logs(&self, at: &AccountRegion) -> AwsResult<Vec<FlowLog>>;
-    /// Creates flow logs in one call. An answer with HTTP status 200 can carry failures, so every VPC has its own result.
+    /// Creates flow logs in one call. An answer with HTTP status 200 can carry failures, so every VPC has its own
+    /// result.
     async fn create_flow_logs(
         &self,
         at: &AccountRegion,

@@ -107,8 +107,8 @@ impl Backfill {
         sent.map_err(BackfillError::Grants)
     }
 
-    /// Sends batch after batch until time runs out. Returns how many accounts were sent. A batch that was cut off counts
-    /// as not sent.
+    /// Sends batch after batch until time runs out. Returns how many accounts were sent. A batch that was cut off
+    /// counts as not sent.
     async fn send_requests(&self, run: &Run<'_>, due: &[AccountId], deadline_ms: u64) -> AwsResult<usize> {
         let mut sent = 0;
         for batch in due.chunks(BATCH) {
@@ -121,8 +121,8 @@ impl Backfill {
         Ok(sent)
     }
 
-    /// The shard assignments of each Region, read once for all accounts. A Region that cannot be read is logged and left
-    /// out: the enroller reads it itself, and the other Regions must not wait for it.
+    /// The shard assignments of each Region, read once for all accounts. A Region that cannot be read is logged and
+    /// left out: the enroller reads it itself, and the other Regions must not wait for it.
     async fn assignments_of(&self, regions: &BTreeSet<Region>) -> BTreeMap<Region, ShardAssignments> {
         let reads = regions.iter().map(async |region| (region, self.assignments.region_grants(region).await));
         let mut assignments = BTreeMap::new();

@@ -51,8 +51,8 @@ impl Inspector {
         Self { ctx, sessions: Arc::clone(&ports.sessions), observer: Observer::new(ports) }
     }
 
-    /// Inspects one account in these Regions. `grants` are the destinations it is granted on; in a Region that is missing
-    /// there, the plan assumes the first destination.
+    /// Inspects one account in these Regions. `grants` are the destinations it is granted on; in a Region that is
+    /// missing there, the plan assumes the first destination.
     pub async fn inspect(
         &self,
         account: &Account,

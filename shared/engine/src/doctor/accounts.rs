@@ -1,4 +1,5 @@
-//! Checks of the accounts: roles, Regions, rules, trails and quotas. The management account has its own rules and trail.
+//! Checks of the accounts: roles, Regions, rules, trails and quotas. The management account has its own rules and
+//! trail.
 
 use std::collections::BTreeSet;
 
@@ -109,9 +110,9 @@ impl Checker<'_> {
         ]
     }
 
-    /// Whether rules of the default bus send the required events to the central account's bus in the same Region. In the
-    /// central account itself they send them directly to the home Region, because EventBridge does not pass an event
-    /// through three buses of one account (user guide, "Sending and receiving events between AWS accounts").
+    /// Whether rules of the default bus send the required events to the central account's bus in the same Region. In
+    /// the central account itself they send them directly to the home Region, because EventBridge does not pass an
+    /// event through three buses of one account (user guide, "Sending and receiving events between AWS accounts").
     async fn forwarded(&self, id: CheckId, at: &AccountRegion, needed: &[RequiredEvent], remedy: &str) -> Check {
         let settings = &self.doctor.ctx.settings;
         let own = at.account == settings.central_account;

@@ -21,8 +21,8 @@ use crate::ports::AwsResult;
 const STACKS: &str = "update the central stacks, which create the buses, rules and queues";
 
 impl Checker<'_> {
-    /// Checks the destinations, their policies and grants in every enrolled Region. `in_scope` is absent if the accounts
-    /// could not be listed.
+    /// Checks the destinations, their policies and grants in every enrolled Region. `in_scope` is absent if the
+    /// accounts could not be listed.
     pub(super) async fn destinations(&self, in_scope: Option<&BTreeSet<AccountId>>) -> Vec<Check> {
         let regions = &self.doctor.ctx.settings.regions;
         let found: Vec<AwsResult<RegionGrants>> =

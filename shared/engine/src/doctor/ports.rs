@@ -23,8 +23,8 @@ pub trait Identity: Send + Sync {
     async fn organization(&self) -> AwsResult<OrganizationFacts>;
 }
 
-/// Event buses and rules (EventBridge). Those of the central account are read with the caller's own credentials, those of
-/// other accounts with the member role.
+/// Event buses and rules (EventBridge). Those of the central account are read with the caller's own credentials, those
+/// of other accounts with the member role.
 #[async_trait]
 pub trait EventBuses: Send + Sync {
     /// The bus of this name, if it exists. The bus `default` exists everywhere.

@@ -21,8 +21,8 @@ use crate::reconcile_error::ReconcileError;
 /// Requests for the same account's grant within this many milliseconds count as one.
 const GRANT_REQUEST_WINDOW_MS: u64 = 20_000;
 
-/// How often a message about a VPC that EC2 does not list comes back before the VPC counts as deleted. EC2 is eventually
-/// consistent within seconds.
+/// How often a message about a VPC that EC2 does not list comes back before the VPC counts as deleted. EC2 is
+/// eventually consistent within seconds.
 const VPC_LOOKUPS: u32 = 3;
 
 /// The records of a batch about one account, as one unit of work.
@@ -137,7 +137,8 @@ impl EnrollmentQueue {
     /// Sends the granter a request for an account's grant.
     async fn request_grant(&self, account: AccountId) -> AwsResult<()> {
         let reason = "an enrollment is waiting for the account's grant".to_owned();
-        // Many VPCs of a new account need the same grant, so SQS drops the duplicates. A later request must not be dropped.
+        // Many VPCs of a new account need the same grant, so SQS drops the duplicates. A later request must not be
+        // dropped.
         let deduplication_id = format!("{account}-{}", self.ctx.clock.now_ms() / GRANT_REQUEST_WINDOW_MS);
         self.outbox.grant(Message::Grant(GrantRequest { account, reason }).to_json(), deduplication_id).await
     }

@@ -16,9 +16,9 @@ use crate::reconcile_error::ReconcileError;
 /// The cause in the log entry of a flow log that could be created only after the old one was deleted.
 pub const GAP: &str = "created after the old flow log was deleted; records may have a gap";
 
-/// Time reserved for deleting a flow log and creating its replacement, in milliseconds: two calls, each with retries for
-/// as long as the adapters let a call take. A run that is cut off in between leaves the VPC without a flow log until the
-/// message comes back.
+/// Time reserved for deleting a flow log and creating its replacement, in milliseconds: two calls, each with retries
+/// for as long as the adapters let a call take. A run that is cut off in between leaves the VPC without a flow log
+/// until the message comes back.
 const BREAK_BEFORE_MAKE_MS: u64 = 200_000;
 
 type Replaces = BTreeMap<VpcId, BTreeSet<FlowLogId>>;
@@ -133,8 +133,8 @@ impl AccountRegionRun<'_> {
         self.fail("create-flow-log", vpc.as_str(), error);
     }
 
-    /// Creates flow logs with one call. If AWS rejects the whole call for what may be one VPC's fault, it makes one call per
-    /// VPC.
+    /// Creates flow logs with one call. If AWS rejects the whole call for what may be one VPC's fault, it makes one
+    /// call per VPC.
     async fn create_each(&self, spec: &FlowLogSpec, vpcs: &[VpcId]) -> Vec<(VpcId, AwsResult<FlowLogId>)> {
         if vpcs.is_empty() {
             return Vec::new();

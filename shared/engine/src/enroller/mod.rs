@@ -237,7 +237,8 @@ impl Enroller {
         self.assignments.forget_assignment(&at.region, begun_ms).await;
         match self.assignments.destination_of(at.account, &at.region).await {
             Ok(Some(current)) if current != name => self.rounds(&at, &current, role, limits).await.after(report),
-            // The policy grants the account, but AWS rejects the filter: a new grant takes a moment to become effective.
+            // The policy grants the account, but AWS rejects the filter: a new grant takes a moment to become
+            // effective.
             Ok(Some(_)) => report,
             Ok(None) => report.with_error(ReconcileError::NotGranted),
             Err(error) => report.with_error(ReconcileError::Aws(error)),

@@ -145,8 +145,8 @@ impl AccountReport {
         self.account_regions.iter().map(|report| report.changes).sum()
     }
 
-    /// Counts the results. `since_ms` is the time of the event that caused the run, `now_ms` is the current time, both in
-    /// epoch milliseconds.
+    /// Counts the results. `since_ms` is the time of the event that caused the run, `now_ms` is the current time, both
+    /// in epoch milliseconds.
     pub fn measure(&self, since_ms: Option<u64>, now_ms: u64, metrics: &mut Metrics) {
         for report in &self.account_regions {
             for result in report.vpcs.values() {

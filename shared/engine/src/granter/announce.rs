@@ -15,17 +15,18 @@ use crate::ports::RegionDestinations;
 /// How long an announced account is not announced again by another message about it, in milliseconds.
 const ANNOUNCED_MS: u64 = 60_000;
 
-/// How long an announced account whose grant keeps failing is not announced again, in milliseconds. Its request is still
-/// on the enroller's queue, comes back for an hour and three quarters, and asks for the grant by itself. Each of these
-/// questions is a sync. If every sync sent another request, the requests would multiply for as long as the grant fails.
+/// How long an announced account whose grant keeps failing is not announced again, in milliseconds. Its request is
+/// still on the enroller's queue, comes back for an hour and three quarters, and asks for the grant by itself. Each of
+/// these questions is a sync. If every sync sent another request, the requests would multiply for as long as the grant
+/// fails.
 const WAITING_MS: u64 = 3_600_000;
 
 /// Seconds until the enroller receives a request. The grants are written meanwhile.
 const GRANTED_DELAY_SECONDS: u32 = 5;
 
-/// Seconds until an account that Organizations does not report as a member yet is tried again. The retry goes through the
-/// enroller's queue, whose messages are independent of each other. A message kept on the FIFO queue would block its whole
-/// message group.
+/// Seconds until an account that Organizations does not report as a member yet is tried again. The retry goes through
+/// the enroller's queue, whose messages are independent of each other. A message kept on the FIFO queue would block its
+/// whole message group.
 const UNKNOWN_DELAY_SECONDS: u32 = 60;
 
 impl Granter {

@@ -10,8 +10,8 @@ use futures::lock::Mutex;
 use super::{GrantPlanner, GrantReport, GrantSync};
 use crate::ports::AwsResult;
 
-/// How long a listing of the organization is reused, in milliseconds. Accounts that join together cause one message each,
-/// and listing ten thousand accounts uses a minute of Organizations' request rate.
+/// How long a listing of the organization is reused, in milliseconds. Accounts that join together cause one message
+/// each, and listing ten thousand accounts uses a minute of Organizations' request rate.
 const LISTING_FRESH_MS: u64 = 60_000;
 
 /// How long the answer that a departed account is gone overrides a listing, in milliseconds.
@@ -47,8 +47,8 @@ impl GrantPlanner {
         let unsure = |id: &&AccountId| !accounts.contains_key(id) || gone.contains(id);
         let missing: BTreeSet<AccountId> = named.filter(unsure).copied().collect();
         let arrivals = self.describe(&missing).await?;
-        // The listing is older than these accounts, and accounts seldom join alone. A new listing also finds those whose
-        // messages are still on the queue, so that one write grants them all.
+        // The listing is older than these accounts, and accounts seldom join alone. A new listing also finds those
+        // whose messages are still on the queue, so that one write grants them all.
         if arrivals.iter().any(|(id, account)| account.is_some() && !accounts.contains_key(id)) {
             accounts = self.listing(true).await?;
         }
@@ -141,8 +141,8 @@ impl GrantPlanner {
         Ok(described)
     }
 
-    /// Returns those of `suspects`, accounts that are granted but not listed, that Organizations reports as closed or not
-    /// a member.
+    /// Returns those of `suspects`, accounts that are granted but not listed, that Organizations reports as closed or
+    /// not a member.
     ///
     /// A listing alone is not evidence. The answer about the very account is.
     pub(super) async fn confirm_departed(&self, suspects: BTreeSet<AccountId>) -> AwsResult<BTreeSet<AccountId>> {

@@ -56,7 +56,8 @@ impl GrantPlanner {
         Ok(self.listing(false).await?.into_values().collect())
     }
 
-    /// What [`Granter::sync`](super::Granter::sync) would do with this work. A preview changes nothing and sends nothing.
+    /// What [`Granter::sync`](super::Granter::sync) would do with this work. A preview changes nothing and sends
+    /// nothing.
     ///
     /// # Errors
     ///

@@ -183,7 +183,8 @@ impl GrantPlanner {
         };
         if lists_accounts && !work.allow_mass_revocation {
             if sync.plan.is_none() {
-                let cause = "grant_mode is organization, but the policy still lists accounts, and filters without a role depend on those entries";
+                let cause = "grant_mode is organization, but the policy still lists accounts, and filters \
+                    without a role depend on those entries";
                 let next = "run a backfill, check that every filter has its role, then send a sync-request with \
                     allow_mass_revocation";
                 sync.warn(None, "switch-to-organization", cause, next);

@@ -97,8 +97,8 @@ impl Granter {
         Ok(())
     }
 
-    /// Grants all accounts except those for which AWS rejects the policy, and logs these. If AWS also rejects the policy
-    /// without any new account, the accounts are not the cause, and that error is returned.
+    /// Grants all accounts except those for which AWS rejects the policy, and logs these. If AWS also rejects the
+    /// policy without any new account, the accounts are not the cause, and that error is returned.
     async fn write_without_refused(
         &self,
         sync: &mut RegionSync,
