@@ -6,9 +6,9 @@
 //! read back as they were written. Text from outside is cut before it reaches a log.
 
 use enroller_core::event::{
-    Classified, Decoded, EventContext, Trigger, decode, decode_value, explain, wrap_cloudtrail,
+    Classified, Decoded, Enrolled, EventContext, Trigger, decode, decode_value, explain, wrap_cloudtrail,
 };
-use enroller_core::ids::{AccountId, FlowLogId, Region, VpcId};
+use enroller_core::ids::{AccountId, FlowLogId, Region};
 use enroller_core::message::Message;
 use serde_json::Value;
 
@@ -82,9 +82,12 @@ fn accepted(decoded: &Decoded, body: &Value, context: &EventContext) {
     assert!(decoded.event_id.as_deref().unwrap_or_default().chars().count() <= 101);
     let detail = section(body);
     match &decoded.trigger {
-        Trigger::Enroll { account, region, resource, .. } => {
+        Trigger::Enroll { account, region, what, .. } => {
             of_place(body, &detail, *account, region);
-            assert!(resource.parse::<VpcId>().is_ok() || resource.contains(&context.member_stack), "{resource}");
+            match what {
+                Enrolled::Vpc(_) => {}
+                Enrolled::MemberStack(name) => assert!(name.contains(&context.member_stack), "{name}"),
+            }
         }
         Trigger::Repair { account, region, resource, .. } => {
             of_place(body, &detail, *account, region);

@@ -5,7 +5,7 @@
 
 use super::envelope::Envelope;
 use super::json::{cut, parsed, path, text_at};
-use super::{EventContext, Rejection, Trigger};
+use super::{Enrolled, EventContext, Rejection, Trigger};
 use crate::arn::Arn;
 use crate::ids::AccountRegion;
 
@@ -39,7 +39,7 @@ pub(super) fn decode(envelope: &Envelope<'_>, context: &EventContext) -> Result<
     Ok(Trigger::Enroll {
         account,
         region,
-        resource: name.to_owned(),
+        what: Enrolled::MemberStack(name.to_owned()),
         cause: format!("The member stack reached {status}"),
     })
 }
@@ -71,11 +71,11 @@ mod tests {
     fn a_deployed_member_stack_makes_its_account_ready() {
         for name in ["enroller-member", FROM_SET] {
             for status in ["CREATE_COMPLETE", "UPDATE_COMPLETE", "update_complete"] {
-                let Trigger::Enroll { account: target, region, resource, .. } = acted(&stack(HERE, name, status))
-                else {
+                let Trigger::Enroll { account: target, region, what, .. } = acted(&stack(HERE, name, status)) else {
                     panic!("not an enrollment")
                 };
-                assert_eq!((target, region.as_str(), resource.as_str()), (account(MEMBER), "eu-west-1", name));
+                assert_eq!((target, region.as_str()), (account(MEMBER), "eu-west-1"));
+                assert_eq!(what, Enrolled::MemberStack(name.to_owned()));
             }
         }
     }

@@ -28,7 +28,8 @@ fn managed(record: &Record<'_>, status: &str) -> Result<Trigger, Rejection> {
     let account = path(status, &["account", "accountId"]);
     let account: AccountId =
         parsed(account.ok_or_else(|| Rejection::refuse(format!("{} names no account", record.name)))?)?;
-    Ok(Trigger::Grant { account, cause: format!("{} put {account} under Control Tower", record.name) })
+    let cause = format!("{} put {account} under Control Tower", record.name);
+    Ok(Trigger::Grant { account, requested: false, cause })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::envelope::Record;
 use super::json::{field, parsed, path, text, text_at};
-use super::{EventContext, Rejection, Trigger};
+use super::{Enrolled, EventContext, Rejection, Trigger};
 use crate::ids::{AccountId, AccountRegion, FlowLogId, VpcId};
 
 pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
@@ -44,7 +44,8 @@ fn created(record: &Record<'_>, wrapper: &str, context: &EventContext) -> Result
             return Err(Rejection::refuse(format!("{vpc} belongs to {owner}, but the event is from {account}")));
         }
     }
-    Ok(Trigger::Enroll { account, region, resource: vpc.to_string(), cause: format!("{name} created {vpc}") })
+    let cause = format!("{name} created {vpc}");
+    Ok(Trigger::Enroll { account, region, what: Enrolled::Vpc(vpc), cause })
 }
 
 /// The event names no VPC, and ids do not show which flow logs were managed, so the whole account-Region is checked.
@@ -96,7 +97,7 @@ mod tests {
         Trigger::Enroll {
             account: account(MEMBER),
             region: "eu-west-1".parse().unwrap(),
-            resource: VPC.to_owned(),
+            what: Enrolled::Vpc(VPC.parse().unwrap()),
             cause: format!("{name} created {VPC}"),
         }
     }

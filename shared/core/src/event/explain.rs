@@ -69,7 +69,7 @@ fn acted(trigger: Trigger) -> (&'static str, Subject, String) {
         |account, region, resource| Subject { account: Some(account), region: Some(region), resource: Some(resource) };
     let only = |account| Subject { account: Some(account), ..Subject::default() };
     match trigger {
-        Trigger::Enroll { account, region, resource, cause } => ("enroll", at(account, region, resource), cause),
+        Trigger::Enroll { account, region, what, cause } => ("enroll", at(account, region, what.to_string()), cause),
         Trigger::Repair { account, region, resource, cause } => ("repair", at(account, region, resource), cause),
         Trigger::Request(request) => {
             let regions = request.regions.iter().map(Region::as_str).collect::<Vec<_>>().join(", ");
@@ -77,7 +77,7 @@ fn acted(trigger: Trigger) -> (&'static str, Subject, String) {
             let reason = format!("An enrollment in {regions} was requested: {}", request.reason);
             ("enroll", Subject { region, ..only(request.account) }, reason)
         }
-        Trigger::Grant { account, cause } => ("grant", only(account), cause),
+        Trigger::Grant { account, cause, .. } => ("grant", only(account), cause),
         Trigger::Revoke { account, cause } => ("revoke", only(account), cause),
         Trigger::Sync { cause, resource, .. } => {
             let account = resource.as_deref().and_then(|resource| resource.parse().ok());

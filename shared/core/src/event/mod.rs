@@ -40,10 +40,11 @@ mod robustness;
 mod time;
 
 use std::error::Error;
+use std::fmt;
 
 use serde_json::Value;
 
-use crate::ids::{AccountId, Invalid, OrganizationId, Region};
+use crate::ids::{AccountId, Invalid, OrganizationId, Region, VpcId};
 use crate::message::{BackfillContinuation, EnrollmentRequest, Message};
 use crate::names::{FilterName, LogGroupName, RoleName};
 use crate::settings::Settings;
@@ -90,8 +91,8 @@ pub enum Trigger {
         account: AccountId,
         /// The Region of the event.
         region: Region,
-        /// The VPC's id, or the member stack's name.
-        resource: String,
+        /// What became ready.
+        what: Enrolled,
         /// What happened, as a sentence.
         cause: String,
     },
@@ -112,6 +113,8 @@ pub enum Trigger {
     Grant {
         /// The account.
         account: AccountId,
+        /// Whether the enroller requests it. The account's enrollment then waits for the grant and comes back by itself.
+        requested: bool,
         /// What happened, as a sentence.
         cause: String,
     },
@@ -144,11 +147,29 @@ impl Trigger {
     }
 }
 
+/// What an enrollment is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Enrolled {
+    /// A VPC that was created.
+    Vpc(VpcId),
+    /// The member stack of this name, which makes its account ready.
+    MemberStack(String),
+}
+
+impl fmt::Display for Enrolled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vpc(vpc) => vpc.fmt(f),
+            Self::MemberStack(name) => f.write_str(name),
+        }
+    }
+}
+
 impl From<Message> for Trigger {
     fn from(message: Message) -> Self {
         match message {
             Message::Enrollment(request) => Self::Request(request),
-            Message::Grant(request) => Self::Grant { account: request.account, cause: request.reason },
+            Message::Grant(request) => Self::Grant { account: request.account, requested: true, cause: request.reason },
             Message::Sync(request) => Self::Sync {
                 cause: request.reason,
                 resource: None,
@@ -286,8 +307,8 @@ const SCHEDULED: &str = "Scheduled Event";
 ///     }
 /// }"#;
 /// let Classified::Act(decoded) = decode(body, &context) else { panic!("not acted on") };
-/// let Trigger::Enroll { account, resource, .. } = decoded.trigger else { panic!("not an enrollment") };
-/// assert_eq!((account.to_string().as_str(), resource.as_str()), ("444455556666", "vpc-0123456789abcdef0"));
+/// let Trigger::Enroll { account, what, .. } = decoded.trigger else { panic!("not an enrollment") };
+/// assert_eq!((account.to_string().as_str(), what.to_string().as_str()), ("444455556666", "vpc-0123456789abcdef0"));
 ///
 /// let Classified::Ignore(ignored) = decode(&body.replace("Create", "Delete"), &context) else { panic!() };
 /// assert_eq!(ignored.reason, "DeleteVpc leaves no VPC to cover");
@@ -403,7 +424,10 @@ mod tests {
         assert_eq!(request.account, account(MEMBER));
 
         let body = json!({"kind": "grant-request", "version": 1, "account": MEMBER, "reason": "asked for"});
-        assert_eq!(acted(&body), Trigger::Grant { account: account(MEMBER), cause: "asked for".to_owned() });
+        assert_eq!(
+            acted(&body),
+            Trigger::Grant { account: account(MEMBER), requested: true, cause: "asked for".to_owned() }
+        );
 
         let body = json!({"kind": "sync-request", "version": 1, "reason": "nightly", "run_id": "r", "allow_mass_revocation": true});
         assert_eq!(

@@ -46,7 +46,7 @@ pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trig
 }
 
 fn grant(account: AccountId, cause: String) -> Trigger {
-    Trigger::Grant { account, cause }
+    Trigger::Grant { account, requested: false, cause }
 }
 
 fn revoke(account: AccountId, cause: String) -> Trigger {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use enroller_core::error::Disposition;
-use enroller_core::event::{Decoded, Trigger};
+use enroller_core::event::{Decoded, Enrolled, Trigger};
 use enroller_core::ids::{AccountId, Region, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::message::{GrantRequest, Message, SyncRequest};
@@ -148,16 +148,18 @@ impl EnrollmentQueue {
 fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -> Route<Message> {
     let mut expected = None;
     let (account, regions, destinations, since_ms) = match decoded.trigger {
-        Trigger::Enroll { account, region, resource, .. } => {
-            // The resource can also be the name of the member stack, which does not parse as a VPC id.
-            expected = resource.parse().ok().map(|vpc| (index, region.clone(), vpc));
+        Trigger::Enroll { account, region, what, .. } => {
+            expected = match what {
+                Enrolled::Vpc(vpc) => Some((index, region.clone(), vpc)),
+                Enrolled::MemberStack(_) => None,
+            };
             (account, vec![region], RegionDestinations::new(), decoded.occurred_at_ms)
         }
         Trigger::Repair { account, region, .. } => {
             (account, vec![region], RegionDestinations::new(), decoded.occurred_at_ms)
         }
         Trigger::Request(request) => (request.account, request.regions, request.destinations, request.requested_at_ms),
-        Trigger::Grant { account, cause } | Trigger::Revoke { account, cause } => {
+        Trigger::Grant { account, cause, .. } | Trigger::Revoke { account, cause } => {
             // One comparison with Organizations finds both the accounts that joined and those that left.
             let reason = format!("{cause} (account {account})");
             return Route::OtherQueue(Message::Sync(SyncRequest {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use enroller_core::event::{Decoded, Trigger};
 use enroller_core::log::{LogEntry, Outcome};
-use enroller_core::message::{EnrollmentRequest, Message};
+use enroller_core::message::EnrollmentRequest;
 use enroller_core::metrics::Metrics;
 
 use super::{GrantReport, GrantSync, Granter};
@@ -54,8 +54,7 @@ impl GrantQueue {
         let mut part_of_work = Vec::new();
         for record in records {
             let Some(decoded) = self.inbox.read(record, &mut report, &mut metrics) else { continue };
-            let requested = is_grant_request(&record.body);
-            match add(&mut work, decoded, requested) {
+            match add(&mut work, decoded) {
                 Route::Here => part_of_work.push(record),
                 Route::OtherQueue(request) => {
                     let sent = self.outbox.enroll([(*request, 0)]).await.map(drop);
@@ -83,14 +82,8 @@ impl GrantQueue {
     }
 }
 
-/// Whether a body is the enroller's request for a grant. The enrollment that waits for it comes back by itself.
-fn is_grant_request(body: &str) -> bool {
-    let value = serde_json::from_str(body);
-    matches!(value.map(|value| Message::from_value(&value)), Ok(Ok(Message::Grant(_))))
-}
-
 /// Adds a message to the sync, or returns the request to forward to the enroller.
-fn add(work: &mut GrantSync, decoded: Decoded, requested: bool) -> Route<Box<EnrollmentRequest>> {
+fn add(work: &mut GrantSync, decoded: Decoded) -> Route<Box<EnrollmentRequest>> {
     let mut add_reason = |cause: &str| {
         if !work.reason.is_empty() {
             work.reason.push_str("; ");
@@ -98,7 +91,7 @@ fn add(work: &mut GrantSync, decoded: Decoded, requested: bool) -> Route<Box<Enr
         work.reason.push_str(cause);
     };
     match decoded.trigger {
-        Trigger::Grant { account, cause } => {
+        Trigger::Grant { account, requested, cause } => {
             add_reason(&cause);
             if requested {
                 work.requested.insert(account)
