@@ -179,3 +179,31 @@ fn sim_accepts_settings_except_those_the_simulation_determines() {
     assert!(text(&refused.stderr).contains("central_account"), "{}", text(&refused.stderr));
     assert_eq!(plan("retention_days=91").status.code(), Some(1));
 }
+
+#[test]
+fn plan_and_coverage_mean_the_same_by_covered() {
+    for accounts in ["4", "9", "13"] {
+        let json = |command: &str| -> Value {
+            let done = output(&[command, "--sim", "--sim-accounts", accounts, "--format", "json"]);
+            serde_json::from_slice(&done.stdout).unwrap()
+        };
+        let (plan, coverage) = (json("plan"), json("coverage"));
+        let regions = plan["accounts"].as_array().unwrap().iter().flat_map(|account| {
+            let id = account["account"].as_str().unwrap();
+            account["regions"].as_array().unwrap().iter().map(move |region| (id, region))
+        });
+        let planned: Vec<(String, String)> = regions
+            .flat_map(|(id, region)| region["vpcs"].as_array().unwrap().iter().map(move |vpc| (id, vpc)))
+            .filter(|(_, vpc)| vpc["verdict"] == "covered")
+            .map(|(id, vpc)| (id.to_owned(), vpc["vpc"].as_str().unwrap().to_owned()))
+            .collect();
+        let rows = coverage["rows"].as_array().unwrap().iter().filter(|row| row["status"] == "covered");
+        let covered: Vec<(String, String)> = rows
+            .map(|row| (row["account"].as_str().unwrap().to_owned(), row["vpc"].as_str().unwrap().to_owned()))
+            .collect();
+        let set = |list: &[(String, String)]| list.iter().cloned().collect::<std::collections::BTreeSet<_>>();
+        assert!(!covered.is_empty());
+        assert_eq!(set(&planned), set(&covered), "{accounts} accounts");
+        assert_eq!(plan["summary"]["vpcs_covered"], coverage["totals"]["covered"]);
+    }
+}

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use enroller_core::coverage::{InspectedRegion, Status};
 use enroller_core::error::Disposition;
 use enroller_core::grants::GrantPlan;
 use enroller_core::ids::{AccountId, Region, VpcId};
 use enroller_core::log::LogEntry;
-use enroller_core::observed::Observed;
+use enroller_core::observed::{Account, Observed};
 use enroller_core::plan::{Action, Plan, VpcPlan};
 use enroller_core::settings::Settings;
 use enroller_engine::coverage::{AccountRegionSnapshot, AccountSnapshot};
@@ -36,6 +37,7 @@ pub(crate) struct Summary {
     pub(crate) vpcs: usize,
     pub(crate) vpcs_to_enroll: usize,
     pub(crate) vpcs_to_replace: usize,
+    pub(crate) vpcs_to_repair: usize,
     pub(crate) vpcs_covered: usize,
     pub(crate) vpcs_broken: usize,
     pub(crate) vpcs_left_alone: usize,
@@ -94,7 +96,7 @@ pub(crate) struct StepPlan {
 pub(crate) struct VpcLine {
     pub(crate) vpc: VpcId,
     pub(crate) name: Option<String>,
-    /// `covered`, `broken`, `enroll`, `replace` or `left-alone`.
+    /// `covered`, `broken`, `enroll`, `replace`, `repair` or `left-alone`.
     pub(crate) verdict: &'static str,
     pub(crate) reason: String,
 }
@@ -130,7 +132,7 @@ impl PlanReport {
             report.add_grants(region, plan.as_ref());
         }
         for survey in &looked.surveys {
-            report.add_account(survey);
+            report.add_account(settings, survey);
         }
         report
     }
@@ -168,7 +170,7 @@ impl PlanReport {
         }
     }
 
-    fn add_account(&mut self, survey: &AccountSnapshot) {
+    fn add_account(&mut self, settings: &Settings, survey: &AccountSnapshot) {
         let account = &survey.account;
         if let Some(reason) = &survey.left_out {
             let (name, reason) = (account.name.clone(), reason.to_string());
@@ -176,11 +178,11 @@ impl PlanReport {
             return;
         }
         self.summary.accounts += 1;
-        let regions = survey.account_regions.iter().map(|at| self.region_plan(at)).collect();
+        let regions = survey.account_regions.iter().map(|at| self.region_plan(settings, account, at)).collect();
         self.accounts.push(AccountPlan { account: account.id, name: account.name.clone(), regions });
     }
 
-    fn region_plan(&mut self, survey: &AccountRegionSnapshot) -> RegionPlan {
+    fn region_plan(&mut self, settings: &Settings, account: &Account, survey: &AccountRegionSnapshot) -> RegionPlan {
         self.summary.account_regions += 1;
         let mut region = RegionPlan {
             region: survey.at.region.clone(),
@@ -193,7 +195,9 @@ impl PlanReport {
         match &survey.found {
             Ok((observed, plan)) => {
                 region.steps = plan.steps.iter().map(|step| StepPlan::of(&step.action, &step.why)).collect();
-                region.vpcs = self.vpc_lines(observed, plan);
+                let (at, granted_on) = (survey.at.clone(), survey.granted_on.clone());
+                let seen = InspectedRegion { account, at, granted_on, looked: Ok((observed, plan)) };
+                region.vpcs = self.vpc_lines(&seen.judged(settings), observed, plan);
                 region.notes.clone_from(&plan.notes);
                 region.failure = plan.blocked.clone().map(|blocked| failure(&ReconcileError::Blocked(blocked)));
                 self.summary.changes += region.steps.len();
@@ -208,13 +212,18 @@ impl PlanReport {
         region
     }
 
-    fn vpc_lines(&mut self, observed: &Observed, plan: &Plan) -> Vec<VpcLine> {
+    fn vpc_lines(
+        &mut self,
+        judged: &BTreeMap<VpcId, (Status, String)>,
+        observed: &Observed,
+        plan: &Plan,
+    ) -> Vec<VpcLine> {
         let names: BTreeMap<&VpcId, Option<&String>> =
             observed.vpcs.iter().map(|vpc| (&vpc.id, vpc.tags.get("Name"))).collect();
         let mut lines = Vec::new();
         for (vpc, verdict) in &plan.vpcs {
             self.summary.vpcs += 1;
-            let (verdict, reason, counter) = self.verdict(verdict);
+            let (verdict, reason, counter) = self.verdict(verdict, judged.get(vpc));
             *counter += 1;
             let name = names.get(vpc).copied().flatten().cloned();
             lines.push(VpcLine { vpc: vpc.clone(), name, verdict, reason });
@@ -222,9 +231,17 @@ impl PlanReport {
         lines
     }
 
-    fn verdict(&mut self, verdict: &VpcPlan) -> (&'static str, String, &mut usize) {
+    /// What a backfill would make of a VPC. `covered` means what coverage means by it: a correct flow log whose records
+    /// cannot reach the destination is one to repair.
+    fn verdict(&mut self, verdict: &VpcPlan, judged: Option<&(Status, String)>) -> (&'static str, String, &mut usize) {
         let summary = &mut self.summary;
         match verdict {
+            VpcPlan::Covered(_) | VpcPlan::CoveredByOthers(_)
+                if let Some((status, reason)) = judged
+                    && *status != Status::Covered =>
+            {
+                ("repair", reason.clone(), &mut summary.vpcs_to_repair)
+            }
             VpcPlan::Covered(id) => ("covered", format!("by {id}"), &mut summary.vpcs_covered),
             VpcPlan::CoveredByOthers(id) => {
                 ("covered", format!("by {id}, an unmanaged flow log"), &mut summary.vpcs_covered)

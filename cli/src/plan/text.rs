@@ -57,10 +57,11 @@ pub(super) fn summary(report: &PlanReport) -> String {
         return format!("Nothing to do: {} covered, {} left alone.", count(it.vpcs_covered, "VPC"), it.vpcs_left_alone);
     }
     format!(
-        "Plan: {} to enroll, {} to replace, {} to add, {} to remove; {} in total. \
+        "Plan: {} to enroll, {} to replace, {} to repair, {} to add, {} to remove; {} in total. \
          {} covered, {} broken, {} left alone. {} skipped, {} could not be inspected.",
         count(it.vpcs_to_enroll, "VPC"),
         it.vpcs_to_replace,
+        it.vpcs_to_repair,
         count(it.grants_to_add, "grant"),
         it.grants_to_remove,
         count(it.changes, "change"),
@@ -85,7 +86,10 @@ fn one_region<W: Write>(out: &mut Output<W>, region: &RegionPlan) -> Result<(), 
     for one in &region.steps {
         step(out, one)?;
     }
-    for vpc in region.vpcs.iter().filter(|vpc| matches!(vpc.verdict, "broken" | "left-alone")) {
+    // Where there are steps, they say what is repaired and why.
+    let shown =
+        |verdict| matches!(verdict, "broken" | "left-alone") || (verdict == "repair" && region.steps.is_empty());
+    for vpc in region.vpcs.iter().filter(|vpc| shown(vpc.verdict)) {
         let name = vpc.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
         problem(out, &format!("{}{name} {}: {}", vpc.vpc, vpc.verdict, vpc.reason), None)?;
     }

@@ -57,6 +57,17 @@ pub struct InspectedRegion<'a> {
     pub looked: Result<(&'a Observed, &'a Plan), &'a InspectionFailure>,
 }
 
+impl InspectedRegion<'_> {
+    /// The judgement of each VPC, which plan, backfill and coverage all go by. It is empty where the account-Region could
+    /// not be inspected.
+    pub fn judged(&self, settings: &Settings) -> BTreeMap<VpcId, (Status, String)> {
+        let Ok((observed, plan)) = self.looked else { return BTreeMap::new() };
+        let judge = Judge::of(settings, self, observed, plan);
+        let rows = plan.vpcs.iter().map(|(vpc, verdict)| (vpc, judge.row(row_of(self.account), vpc, verdict)));
+        rows.map(|(vpc, row)| (vpc.clone(), (row.status, row.reason))).collect()
+    }
+}
+
 /// Collects inspection results for a report.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
