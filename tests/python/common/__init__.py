@@ -1,1 +1,1 @@
-"""What several folders need: sentences as checks, clients, readers of what is in an organization."""
+"""What several folders need: checks as sentences, clients, and readers of what is in an organization."""

@@ -1,8 +1,8 @@
 """Compares every raw answer with botocore's model of it.
 
-botocore reads leniently: it drops members it does not know, and takes absent ones for optional. A client of another
-language may not, so here an unknown member, a missing required one, a value of the wrong type, outside its enum, its
-length or its pattern is a failure.
+botocore is lenient: it drops unknown members, and treats absent members as optional. A client in another language may be
+stricter. So each of these is a failure here: an unknown member, a missing required member, a value of the wrong type, and
+a value outside its enum, its length or its pattern.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import math
 import re
 from xml.etree import ElementTree
 
-# Codes that AWS answers although no model of an operation lists them: those of the services' common errors, and those
-# with which the simulated AWS refuses what it does not know.
+# Error codes that no model of an operation lists: the services' common errors, and the errors of the simulated AWS for
+# unknown operations and parameters.
 UNMODELLED = {
     "AccessDenied",
     "AccessDeniedException",
@@ -29,11 +29,11 @@ ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 class Mismatch(AssertionError):
-    """An answer that is not as AWS's model says."""
+    """An answer that does not match AWS's model."""
 
 
 class AnswerModel:
-    """A handler of botocore's event `before-parse`, and the count of what it has seen."""
+    """A handler of botocore's event `before-parse`, with a count of the answers it has compared."""
 
     def __init__(self):
         self.operations: set[tuple[str, str]] = set()
@@ -41,7 +41,7 @@ class AnswerModel:
         self.refusals = 0
 
     def compare(self, operation_model, response_dict, **_) -> None:
-        """Raises Mismatch, which ends the call that got the answer."""
+        """Raises Mismatch if the answer does not match. The call that got the answer then fails."""
         protocol = operation_model.service_model.resolved_protocol
         success = response_dict["status_code"] < 300
         if success:
@@ -124,7 +124,7 @@ _JSON_TYPES = {
     "long": int,
     "float": (int, float),
     "double": (int, float),
-    # Epoch seconds with a fraction, if the shape names no other format.
+    # Epoch seconds with a fraction, unless the shape has another format.
     "timestamp": (int, float),
 }
 
@@ -163,7 +163,7 @@ def _compare_xml(operation_model, protocol, success, body, problems) -> None:
         if shape is not None:
             _xml_value(shape, root, "", problems)
         elif set(children) != {"return"}:
-            # EC2 API reference: operations without an output answer `return`, which the model leaves out.
+            # EC2 API reference: operations without an output answer `return`, which is not in the model.
             problems.append(f"{sorted(children)} although the operation has no output")
         return
     metadata = children.pop("ResponseMetadata", None)
@@ -260,7 +260,7 @@ def _text(shape, value, path, problems) -> None:
     try:
         fits = re.fullmatch(pattern, value)
     except re.error:
-        # A pattern of Java's, such as one with \p{L}.
+        # A Java pattern that Python does not support, such as one with \p{L}.
         return
     if not fits:
         problems.append(f"{path} is {value!r}, which does not match {pattern}")

@@ -1,4 +1,4 @@
-"""Runs of the binary against an AWS behind an endpoint."""
+"""Runs the binary against an endpoint that acts as AWS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Enroller:
         }
 
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess:
-        """Runs it to its end; `settings` are further environment variables."""
+        """Runs a command and waits for it. `settings` are further environment variables."""
         return subprocess.run(
             [self.binary, *arguments],
             env={**self.environment, **settings},
@@ -38,7 +38,7 @@ class Enroller:
         )
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        """Starts it; the caller sees to its end."""
+        """Starts a command. The caller waits for it."""
         return subprocess.Popen(
             [self.binary, *arguments],
             env=self.environment,
@@ -54,7 +54,7 @@ def ended_with(done: subprocess.CompletedProcess, code: int) -> None:
 
 
 def figure(text: str, what: str) -> int:
-    """A figure of the table of outcomes."""
+    """A number from the table of outcomes."""
     found = re.search(rf"{what}\s+(\d+)", text)
     assert found, f"there is no {what!r} in:\n{text}"
     return int(found[1])

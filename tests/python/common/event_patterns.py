@@ -1,4 +1,4 @@
-"""EventBridge patterns, as far as the templates use them (EventBridge user guide, "Comparison operators")."""
+"""The part of EventBridge's pattern language that the templates use (EventBridge user guide, "Comparison operators")."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def leaf(matcher: Any, found: Any) -> bool:
 
 
 def call(source: str, name: str, request: dict[str, Any], *, user: str | None = "Admin", error: str | None = None) -> dict:
-    """An API call's event in account 111122223333."""
+    """The event of an API call in account 111122223333."""
     identity: dict[str, Any] = {"type": "Root"}
     if user:
         identity = {"type": "AssumedRole", "sessionContext": {"sessionIssuer": {"type": "Role", "userName": user}}}
@@ -75,7 +75,7 @@ def envelope(source: str, kind: str, detail: dict[str, Any]) -> dict:
 OUR_GROUP = {"logGroupName": "vpc-flow-logs"}
 OUR_FILTER = {**OUR_GROUP, "filterName": "AllTraffic"}
 
-# What happens in a member account, whether it has to be forwarded, and why not.
+# Events in a member account, with whether a rule must forward them.
 MEMBER_EVENTS = [
     (True, call("ec2", "CreateVpc", {"cidrBlock": "10.0.0.0/16"})),
     (True, call("ec2", "CreateVpc", {"cidrBlock": "10.0.0.0/16"}, user=None)),
@@ -89,7 +89,7 @@ MEMBER_EVENTS = [
     (True, stack_event("StackSet-vpc-flow-logs-enroller-member-00000000-0000-4000-8000-000000000001", "CREATE_COMPLETE")),
     (True, stack_event("StackSet-vpc-flow-logs-enroller-member-00000000-0000-4000-8000-000000000001", "UPDATE_COMPLETE")),
     (True, stack_event("vpc-flow-logs-enroller-member", "CREATE_COMPLETE")),
-    # Failed, somebody else's, our own, or of no concern.
+    # Failed calls, calls on resources of other tools, the enroller's own calls, and irrelevant events.
     (False, call("ec2", "CreateVpc", {"cidrBlock": "10.0.0.0/16"}, error="Client.VpcLimitExceeded")),
     (False, call("ec2", "DeleteVpc", {"vpcId": "vpc-0123456789abcdef0"})),
     (False, call("ec2", "CreateFlowLogs", {"CreateFlowLogsRequest": {"ResourceType": "VPC"}})),
@@ -101,13 +101,13 @@ MEMBER_EVENTS = [
     (False, call("logs", "CreateLogGroup", OUR_GROUP)),
     (False, stack_event("StackSet-vpc-flow-logs-enroller-member-00000000-0000-4000-8000-000000000001", "DELETE_COMPLETE")),
     (False, stack_event("StackSet-vpc-flow-logs-enroller-member-00000000-0000-4000-8000-000000000001", "CREATE_IN_PROGRESS")),
-    (False, stack_event("somebody-elses", "CREATE_COMPLETE")),
+    (False, stack_event("another-stack", "CREATE_COMPLETE")),
     (False, stack_event("vpc-flow-logs-enroller-member-too", "CREATE_COMPLETE")),
 ]
 
 ACCOUNT = {"accountId": "444455556666"}
 
-# The same in the management account.
+# Events in the management account, with whether a rule must forward them.
 ACCOUNT_EVENTS = [
     (True, service_event("organizations", "CreateAccountResult", {"createAccountStatus": {**ACCOUNT, "state": "SUCCEEDED"}})),
     (True, service_event("organizations", "CloseAccountResult", {"closeAccountStatus": {**ACCOUNT, "state": "SUCCEEDED"}})),

@@ -1,4 +1,4 @@
-"""What an organization has, read with boto3 from every account and Region; and what of it is not as enrolled."""
+"""Reads with boto3 what an organization has in every account and Region, and finds what is not enrolled correctly."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ DELIVERY_ROLE = "PublishFlowLogs"
 OWNERSHIP = {"Key": "managed-by", "Value": "vpc-flow-logs-enroller"}
 OPT_OUT = {"Key": "vpc-flow-logs", "Value": "off"}
 
-# A client of a service, in an account and a Region.
+# Creates a client of a service in an account and a Region.
 Clients = Callable[[str, str, str], object]
 
 
 @dataclass(frozen=True)
-class Place:
+class AccountRegion:
     """One account in one Region."""
 
     account: str
     region: str
     vpcs: list[dict]
     flow_logs: list[dict]
-    # Of the log group the enroller makes; None without one.
+    # The log group that the enroller creates, or None.
     log_group: dict | None
     filters: list[dict]
 
     @property
-    def ours(self) -> list[dict]:
+    def managed(self) -> list[dict]:
         return [log for log in self.flow_logs if OWNERSHIP in log.get("Tags", [])]
 
     @property
     def foreign(self) -> list[dict]:
-        return [log for log in self.flow_logs if log not in self.ours]
+        return [log for log in self.flow_logs if log not in self.managed]
 
     @property
     def foreign_filters(self) -> list[dict]:
         return [item for item in self.filters if item["filterName"] != FILTER]
 
 
-def observe(clients: Clients, accounts: Iterable[str], regions: Iterable[str]) -> list[Place]:
-    """Every account in every Region."""
-    places = [(account, region) for account in accounts for region in regions]
+def observe(clients: Clients, accounts: Iterable[str], regions: Iterable[str]) -> list[AccountRegion]:
+    """Reads every account in every Region."""
+    account_regions = [(account, region) for account in accounts for region in regions]
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(lambda place: _observe_place(clients, *place), places))
+        return list(pool.map(lambda at: _observe_one(clients, *at), account_regions))
 
 
-def _observe_place(clients: Clients, account: str, region: str) -> Place:
+def _observe_one(clients: Clients, account: str, region: str) -> AccountRegion:
     ec2, logs = clients("ec2", account, region), clients("logs", account, region)
 
     def pages(client, operation: str, key: str, **parameters) -> list[dict]:
@@ -62,7 +62,7 @@ def _observe_place(clients: Clients, account: str, region: str) -> Place:
     group = next((group for group in groups if group["logGroupName"] == LOG_GROUP), None)
     filters = group and pages(logs, "describe_subscription_filters", "subscriptionFilters", logGroupName=LOG_GROUP)
     own = [{"Name": "owner-id", "Values": [account]}]
-    return Place(
+    return AccountRegion(
         account,
         region,
         vpcs=pages(ec2, "describe_vpcs", "Vpcs", Filters=own),
@@ -79,7 +79,7 @@ def policies(logs) -> dict[str, str]:
 
 
 def granted(policy: str) -> list[str]:
-    """The accounts a policy names, one entry for each time it names one."""
+    """The accounts in a policy. An account that it lists twice is there twice."""
     accounts: list[str] = []
     for statement in json.loads(policy)["Statement"]:
         assert statement["Effect"] == "Allow", statement
@@ -89,27 +89,27 @@ def granted(policy: str) -> list[str]:
     return accounts
 
 
-# --- what is not as enrolled ---
+# --- what is not enrolled correctly ---
 
 
-def flow_log_problems(place: Place, interval: int = 600) -> list[str]:
-    """Every VPC has exactly one flow log of ours that delivers to the group; one that opted out has none."""
-    where = f"{place.account} {place.region}"
-    counts = Counter(log["ResourceId"] for log in place.ours)
+def flow_log_problems(at: AccountRegion, interval: int = 600) -> list[str]:
+    """Every VPC must have exactly one managed flow log that delivers to the log group, and a VPC that opted out none."""
+    where = f"{at.account} {at.region}"
+    counts = Counter(log["ResourceId"] for log in at.managed)
     problems = []
-    for vpc in place.vpcs:
+    for vpc in at.vpcs:
         wanted = 0 if OPT_OUT in vpc.get("Tags", []) else 1
         if counts[vpc["VpcId"]] != wanted:
-            problems.append(f"{where} {vpc['VpcId']} has {counts[vpc['VpcId']]} flow logs of ours, not {wanted}")
+            problems.append(f"{where} {vpc['VpcId']} has {counts[vpc['VpcId']]} managed flow logs, not {wanted}")
     expected = {
         "LogGroupName": LOG_GROUP,
         "LogDestinationType": "cloud-watch-logs",
-        "DeliverLogsPermissionArn": f"arn:aws:iam::{place.account}:role/{DELIVERY_ROLE}",
+        "DeliverLogsPermissionArn": f"arn:aws:iam::{at.account}:role/{DELIVERY_ROLE}",
         "FlowLogStatus": "ACTIVE",
         "TrafficType": "ALL",
         "MaxAggregationInterval": interval,
     }
-    for log in place.ours:
+    for log in at.managed:
         for key, value in expected.items():
             if log.get(key) != value:
                 problems.append(f"{where} {log['FlowLogId']} has {key} {log.get(key)!r}, not {value!r}")
@@ -119,18 +119,18 @@ def flow_log_problems(place: Place, interval: int = 600) -> list[str]:
     return problems
 
 
-def filter_problems(place: Place, central: str) -> list[str]:
-    """The group exists, and has our filter once, to the destination of its Region."""
-    where = f"{place.account} {place.region}"
-    if place.log_group is None:
+def filter_problems(at: AccountRegion, central: str) -> list[str]:
+    """The log group must exist, with one managed filter to the destination of its Region."""
+    where = f"{at.account} {at.region}"
+    if at.log_group is None:
         return [f"{where} has no log group {LOG_GROUP}"]
-    ours = [item["destinationArn"] for item in place.filters if item["filterName"] == FILTER]
-    expected = [f"arn:aws:logs:{place.region}:{central}:destination:{DESTINATION}"]
-    return [] if ours == expected else [f"{where} has the filters {ours}, not {expected}"]
+    found = [item["destinationArn"] for item in at.filters if item["filterName"] == FILTER]
+    expected = [f"arn:aws:logs:{at.region}:{central}:destination:{DESTINATION}"]
+    return [] if found == expected else [f"{where} has filters to {found}, not to {expected}"]
 
 
 def policy_problems(region: str, found: dict[str, str], accounts: Iterable[str]) -> list[str]:
-    """Every account is granted once, and nobody else is."""
+    """Every account must be granted exactly once, and no other account."""
     if not found.get(DESTINATION):
         return [f"{region} has no destination with a policy"]
     counts = Counter(account for policy in found.values() for account in granted(policy))

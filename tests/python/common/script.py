@@ -1,4 +1,4 @@
-"""How a script of checks begins and ends."""
+"""The beginning and the end of every script of checks."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from common.simulated_aws import CannotStart
 
 
 def run(usage: str, limit_s: int, play: Callable[..., None]) -> int:
-    """Plays with the words of the command line, if `play` takes so many, and gives the exit code: 0 when all checks
-    passed, 1 when one failed or time ran out, 2 when they could not start."""
-    told = Sentences()
+    """Calls `play` with the arguments of the command line, and returns the exit code.
+
+    It is 0 if all checks passed, 1 if one failed or the time ran out, and 2 if the checks could not start or `play` does
+    not accept that many arguments.
+    """
+    say = Sentences()
     try:
-        inspect.signature(play).bind(told, *sys.argv[1:])
+        inspect.signature(play).bind(say, *sys.argv[1:])
     except TypeError:
         print(usage.strip(), file=sys.stderr)
         return 2
     end_after(limit_s)
     try:
-        play(told, *sys.argv[1:])
+        play(say, *sys.argv[1:])
     except CannotStart as error:
         print(error, file=sys.stderr)
         return 2
-    return told.end()
+    return say.end()

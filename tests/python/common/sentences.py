@@ -1,4 +1,4 @@
-"""Checks told as sentences, one after the other, where a later one builds on what an earlier one left behind."""
+"""Checks as sentences. They run in order, and a later check can build on the state that an earlier one left."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from contextlib import contextmanager
 
 
 class Sentences:
-    """Prints every check and counts them."""
+    """Prints each check and counts the results."""
 
     def __init__(self) -> None:
         self.passed = self.failed = 0
 
     @contextmanager
     def check(self, sentence: str):
-        """What fails inside fails this sentence only; the next ones are still tried."""
+        """A failure inside the block fails only this check. The next checks still run."""
         try:
             yield
         except Exception as error:
             self.failed += 1
             kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
-            print(f"FAILED  {sentence}\n        {kind}{error}  ({place})", flush=True)
+            where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+            print(f"FAILED  {sentence}\n        {kind}{error}  ({where})", flush=True)
         else:
             self.passed += 1
             print(f"ok      {sentence}", flush=True)
 
     def note(self, text: str) -> None:
-        """Something a reader of the results must know to judge them."""
+        """Prints something that a reader needs to judge the results."""
         print(f"note    {text}", flush=True)
 
     def end(self) -> int:
-        """Prints the sum and gives the exit code."""
+        """Prints the totals and returns the exit code."""
         print(f"{self.passed} passed, {self.failed} failed", flush=True)
         return 1 if self.failed or not self.passed else 0
 
 
 def none(problems: list[str]) -> None:
-    """Fails with the first of the problems, if there are any."""
-    assert not problems, f"{len(problems)} problems: {'; '.join(problems[:5])}"
+    """Fails if there are problems, and shows the first ones."""
+    assert not problems, f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}: {'; '.join(problems[:5])}"
 
 
 def end_after(seconds: int) -> None:
-    """Ends the run, with its subprocesses, when it is stuck or told to stop."""
+    """Ends the run and its subprocesses when the time is up or on SIGTERM."""
 
     def stuck(_signal, _frame):
-        print(f"FAILED  not done after {seconds} seconds", file=sys.stderr, flush=True)
+        print(f"FAILED  timed out after {seconds} seconds", file=sys.stderr, flush=True)
         sys.exit(1)
 
     signal.signal(signal.SIGALRM, stuck)

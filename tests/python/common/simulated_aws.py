@@ -18,9 +18,9 @@ from botocore.exceptions import ClientError
 
 from common.answer_model import AnswerModel
 
-# Three pages of ListAccounts, the last one not full.
+# Enough for three pages of ListAccounts. The last page is not full.
 ACCOUNTS = 45
-# More than the smallest page of DescribeVpcs, which is 5.
+# More than the smallest page size of DescribeVpcs, which is 5.
 VPCS = 6
 HOME = "eu-west-1"
 GLOBAL = "us-east-1"
@@ -28,12 +28,12 @@ REGIONS = [HOME, GLOBAL]
 
 
 class CannotStart(Exception):
-    """The simulated AWS did not come up."""
+    """The simulated AWS did not start."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """An access key, or a session with its token."""
+    """An access key, or the credentials of a session."""
 
     account: str
     access_key_id: str
@@ -87,7 +87,7 @@ class SimulatedAws:
         try:
             self.ready = json.loads(line)
         except ValueError as error:
-            raise CannotStart(f"{self.binary} sim did not begin with a line of JSON: {line!r}") from error
+            raise CannotStart(f"{self.binary} sim did not print a line of JSON first: {line!r}") from error
         self.endpoint = self.ready["endpoint"]
         self.organization = self.ready["organization_id"]
         self.management = _keys(self.ready["management_account"])
@@ -106,7 +106,7 @@ class SimulatedAws:
         self.stop()
 
     def stop(self) -> int:
-        """Asks it to end, as an operator does, and gives its exit code."""
+        """Interrupts it, as an operator does, and returns its exit code."""
         self._process.terminate()
         try:
             return self._process.wait(timeout=10)
@@ -117,16 +117,16 @@ class SimulatedAws:
             self._process.stdout.close()
 
     def number(self) -> int:
-        """A number that no other check has had, for names."""
+        """A number for names that no other check uses."""
         return next(self._numbers)
 
     def fresh_member(self) -> str:
-        """A member account that no other check has touched."""
+        """A member account that no other check uses."""
         return next(self._unused)
 
     def client(self, service: str, keys: Keys, region: str = HOME):
-        """A client that validates its parameters and asks once only, so that no refusal is hidden by a retry."""
-        # Clients may be used by several threads, sessions may not.
+        """A client that validates its parameters and never retries, so that a retry cannot hide an error."""
+        # Threads can share clients, but not sessions.
         with self._clients_lock:
             found = self._clients.get((service, keys, region))
             if found is None:
@@ -139,11 +139,11 @@ class SimulatedAws:
         return f"arn:aws:iam::{account}:role/{self.member_role}"
 
     def administrator_arn(self, account: str) -> str:
-        """The role that Organizations makes in the accounts it creates."""
+        """The role that Organizations creates in the accounts it creates."""
         return f"arn:aws:iam::{account}:role/OrganizationAccountAccessRole"
 
     def in_member(self, account: str, session_name: str = "drive-sim") -> Keys:
-        """Credentials of an administrator of a member account, had the management account's way."""
+        """Credentials of an administrator of a member account, obtained from the management account."""
         if account == self.management.account:
             return self.management
         answer = self.client("sts", self.management).assume_role(
@@ -153,7 +153,7 @@ class SimulatedAws:
 
 
 def client_for(session: boto3.Session, endpoint: str, service: str, keys: Keys, region: str):
-    """A client that validates its parameters and asks once only."""
+    """A client that validates its parameters and never retries."""
     return session.client(
         service,
         region_name=region,
@@ -170,7 +170,7 @@ def _keys(value: dict) -> Keys:
 
 
 def forget_ambient_settings() -> None:
-    """Profiles, proxies and settings of the machine must reach neither the clients nor the binary."""
+    """Keeps profiles, proxies and settings of the machine away from the clients and the binary."""
     ambient = [name for name in os.environ if name.startswith(("AWS_", "ENROLLER_")) or name.lower().endswith("_proxy")]
     for name in ambient:
         del os.environ[name]
@@ -180,20 +180,20 @@ def forget_ambient_settings() -> None:
 
 @contextmanager
 def refused(code: str, message: str | None = None):
-    """Expects the call inside to be refused with this code and, as a regular expression, this whole message."""
+    """Expects an error with this code from the call inside. `message` is a regular expression for the whole message."""
     try:
         yield
     except ClientError as error:
         actual = error.response["Error"]
-        assert actual["Code"] == code, f"refused with {actual['Code']}: {actual['Message']}, not with {code}"
+        assert actual["Code"] == code, f"failed with {actual['Code']}: {actual['Message']}, not with {code}"
         if message is not None:
             fits = re.fullmatch(message, actual["Message"], re.DOTALL)
-            assert fits, f"{code} says {actual['Message']!r}, not {message!r}"
-        assert error.response["ResponseMetadata"]["RequestId"], "a refusal has a request id"
+            assert fits, f"the message of {code} is {actual['Message']!r}, not {message!r}"
+        assert error.response["ResponseMetadata"]["RequestId"], "an error has a request id"
     else:
-        raise AssertionError(f"it was accepted, not refused with {code}")
+        raise AssertionError(f"it succeeded and did not fail with {code}")
 
 
 def equal(actual, expected) -> None:
-    """Like `assert actual == expected`, telling both."""
+    """Like `assert actual == expected`, but shows both values."""
     assert actual == expected, f"it is {actual!r}, not {expected!r}"

@@ -1,8 +1,8 @@
-"""The two AWSs of the deployed test: ministack, which runs what the templates make, and the simulated AWS.
+"""The two AWSes of the deployed test: ministack, which runs what the templates create, and the simulated AWS.
 
-On ministack are CloudFormation, S3, Lambda, SQS and EventBridge; the functions' and the operator's calls to EC2,
-CloudWatch Logs, STS, IAM and Organizations go to `enroller sim`, which knows what AWS refuses there. Both have the same
-accounts, and a function's session of its role is the same in both.
+ministack has CloudFormation, S3, Lambda, SQS and EventBridge. Calls of the functions and the operator to EC2, CloudWatch
+Logs, STS, IAM and Organizations go to `enroller sim`, which rejects what AWS rejects there. Both have the same accounts
+and the same sessions of the functions' roles.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ import boto3
 from common.answer_model import AnswerModel
 from common.simulated_aws import HOME, CannotStart, Keys, SimulatedAws, client_for
 
-# How long anything may take that goes through queues and functions, in seconds. A message that was refused once by an
-# account that is not ready comes back after 30.
+# Maximum time, in seconds, for anything that goes through queues and functions. The retry of a message for an account
+# that was not ready comes after 30 seconds.
 PATIENCE_S = 120
-# By the names that the SDKs read (AWS SDKs and Tools reference guide, "Service-specific endpoints").
+# Names of the services in the SDKs' settings (AWS SDKs and Tools reference guide, "Service-specific endpoints").
 SIMULATED = ["EC2", "CLOUDWATCH_LOGS", "STS", "IAM", "ORGANIZATIONS"]
 
 
 class DeployedAws:
-    """Both, started and stopped together."""
+    """Starts and stops both together."""
 
     def __init__(self, binary: str, accounts: int, vpcs: int):
         self.sim = SimulatedAws(binary, AnswerModel(), accounts, vpcs)
@@ -64,7 +64,7 @@ class DeployedAws:
             "MINISTACK_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(port),
             "MINISTACK_REGION": HOME,
-            # Roles may then do on ministack what the templates' policies let them, and no more.
+            # Roles on ministack can then do only what the templates' policies allow.
             "AUTH": "true",
             "PEOPLE": json.dumps({account: asdict(self.keys(account)) for account in self.accounts}),
             "FUNCTION_ROLES": json.dumps(self.sim.ready["function_roles"]),
@@ -78,7 +78,7 @@ class DeployedAws:
 
     def _answers(self) -> bool:
         if self._process.poll() is not None:
-            raise CannotStart(f"ministack ends at once:\n{self.log.read_text(encoding='utf-8')[-3_000:]}")
+            raise CannotStart(f"ministack ended during its start:\n{self.log.read_text(encoding='utf-8')[-3_000:]}")
         try:
             with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=5):
                 return True
@@ -98,23 +98,23 @@ class DeployedAws:
             self.sim.stop()
 
     def mutating_calls(self) -> int:
-        """The calls so far that changed something on the simulated AWS."""
+        """The number of calls so far that changed something on the simulated AWS."""
         with urllib.request.urlopen(f"{self.sim.endpoint}/_sim/stats", timeout=10) as answer:
             return json.load(answer)["mutating"]
 
     def log_tail(self) -> str:
-        """The last lines that ministack wrote, which has the functions' own among them."""
+        """The last lines of ministack's log, which includes the functions' log lines."""
         return "\n".join(self.log.read_text(encoding="utf-8").splitlines()[-60:])
 
     def endpoints(self) -> dict[str, str]:
-        """Environment variables that lead every SDK to where a service is."""
+        """Environment variables that give every SDK the endpoint of each service."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             **{f"AWS_ENDPOINT_URL_{service}": self.sim.endpoint for service in SIMULATED},
         }
 
     def environment(self, account: str) -> dict[str, str]:
-        """Of a person with all rights in an account."""
+        """The environment of a person with all permissions in an account."""
         keys = self.keys(account)
         return {
             **os.environ,
@@ -126,7 +126,7 @@ class DeployedAws:
         }
 
     def keys(self, account: str) -> Keys:
-        """The keys of a person with all rights in an account of the simulated AWS: the account stands in them."""
+        """The keys of a person with all permissions in an account of the simulated AWS. They contain the account id."""
         central = self.sim.central
         return Keys(account, central.access_key_id.replace(central.account, account), central.secret_access_key)
 
@@ -148,23 +148,23 @@ class DeployedAws:
 
 
 def free_port() -> int:
-    """A port that nobody listens on; somebody else may be quicker, and then ministack ends and says so."""
+    """A free port. If another process takes it first, ministack ends with an error."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
 def wait_until(done: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
-    """Asks again and again until it is so."""
+    """Polls until the condition holds."""
     end = time.monotonic() + seconds
     while not done():
-        assert time.monotonic() < end, f"not within {seconds} seconds: {what}"
+        assert time.monotonic() < end, f"timed out after {seconds} seconds, waiting until {what}"
         time.sleep(0.2)
 
 
 def wait_for_none(problems: Callable[[], list[str]], seconds: float = PATIENCE_S) -> None:
-    """Asks again and again until nothing is wrong; then tells what is."""
+    """Polls until there are no problems. After the timeout, it fails with those that are left."""
     end = time.monotonic() + seconds
     while found := problems():
-        assert time.monotonic() < end, f"still after {seconds} seconds, {len(found)}: {'; '.join(found[:5])}"
+        assert time.monotonic() < end, f"after {seconds} seconds, the number of problems is still {len(found)}: {'; '.join(found[:5])}"
         time.sleep(0.2)

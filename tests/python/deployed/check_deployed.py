@@ -1,23 +1,24 @@
 #!/usr/bin/env python3
-"""Deploys the templates and the real zips with infra/deploy on an emulator, and lets things happen.
+"""Deploys the templates and the real zips on an emulator with infra/deploy, and tests them there.
 
     python tests/python/deployed/check_deployed.py PATH-OF-THE-BINARY [FOLDER-WITH-THE-THREE-ZIPS]
 
-Without a folder the zips are packaged from the ordinary build (cargo's dev profile) by `infra/deploy … build`. The
-emulator is ministack, which runs the functions as processes, feeds them from its queues and has the buses; what the
-functions call besides SQS is answered by `enroller sim` (see `aws.py`). Prints one sentence for each check. Exit
-code 0 when all checks passed, 1 when one failed, 2 when they could not start.
+Without a folder, `infra/deploy … build` packages the zips from the ordinary build (cargo's dev profile). The emulator is
+ministack. It runs the functions as processes, feeds them from its queues, and has the event buses. `enroller sim` answers
+the functions' calls other than SQS (see `aws.py`). Prints one sentence for each check.
 
-Where ministack is not like AWS:
-- It refuses some resource types; `infra.py` lists them with what goes untested. Each is tried: one that it takes
-  by now fails the test.
-- It has no StackSets: the member stack is made in each account and Region as a stack, with the parameters that
-  infra/deploy gives the StackSet.
+Exit code: 0 if all checks passed, 1 if one failed, 2 if they could not start.
+
+Where ministack differs from AWS:
+- It rejects some resource types. `infra.py` lists them, and what is not tested for that reason. The test fails if a newer
+  version accepts one of them.
+- It has no StackSets. The member stack is created in each account and Region as a plain stack, with the parameters that
+  infra/deploy passes to the StackSet.
 - Buses of other accounts and Regions, sources that begin with "aws.", numbers as text, permissions of batches and the keys
   of functions need changes, which `ministack_server.py` makes.
-- Of the roles' permissions it checks those for the services it plays: of what the functions call, SQS.
-- It has no message move tasks: the redrive is done by hand.
-- It takes no notice of bus policies, and it does not turn the metrics in log lines into metrics: they are read there.
+- It checks the roles' permissions only for the services it emulates. Of the functions' calls, these are the SQS calls.
+- It has no message move tasks. The test does the redrive by hand.
+- It does not evaluate bus policies, and it does not create metrics from log lines. The test reads the log lines.
 """
 
 from __future__ import annotations
@@ -36,30 +37,30 @@ from deployed import installation, queues, work
 from deployed.aws import DeployedAws
 from deployed.infra import Infra, built_here
 
-# The management and the central account included.
+# With the management and the central account.
 ACCOUNTS = 4
-# Beside the default VPC.
+# In addition to the default VPC.
 VPCS = 1
 
 
-def play(told: Sentences, binary: str, folder: str | None = None) -> None:
+def play(say: Sentences, binary: str, folder: str | None = None) -> None:
     began = time.monotonic()
     zips = built_here() if folder is None else Path(folder)
     with DeployedAws(binary, ACCOUNTS, VPCS) as aws:
         infra = Infra(aws, zips)
         try:
-            installation.packages(told, zips, made_here=folder is None)
-            installation.installation(told, aws, infra)
-            work.patterns(told, aws)
-            work.first_run(told, aws)
-            work.events(told, aws)
-            work.permissions(told, aws)
-            queues.failures(told, aws)
-            installation.removal(told, aws, infra)
+            installation.packages(say, zips, made_here=folder is None)
+            installation.installation(say, aws, infra)
+            work.patterns(say, aws)
+            work.first_run(say, aws)
+            work.events(say, aws)
+            work.permissions(say, aws)
+            queues.failures(say, aws)
+            installation.removal(say, aws, infra)
         finally:
-            if told.failed:
+            if say.failed:
                 print(aws.log_tail(), file=sys.stderr)
-    told.note(f"{time.monotonic() - began:.0f} seconds")
+    say.note(f"{time.monotonic() - began:.0f} seconds")
 
 
 if __name__ == "__main__":

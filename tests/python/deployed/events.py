@@ -1,4 +1,4 @@
-"""What AWS's services put on an account's default bus, shaped as CloudTrail and Organizations shape it."""
+"""Events that AWS services send to an account's default bus, in the form of CloudTrail and Organizations."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from deployed.aws import DeployedAws
 
 
 def create_vpc(account: str, region: str, vpc: dict[str, Any]) -> dict[str, Any]:
-    """The record of a CreateVpc call by a person's role; `vpc` is as EC2 described it."""
+    """The record of a CreateVpc call with a person's role. `vpc` is EC2's description of the VPC."""
     role = f"arn:aws:iam::{account}:role/Admin"
     owner = {"type": "Role", "principalId": "AROAEXAMPLE", "arn": role, "accountId": account, "userName": "Admin"}
     return {
         "eventVersion": "1.11",
         "userIdentity": {
-            "type": "AssumedRole", "principalId": "AROAEXAMPLE:somebody", "accountId": account,
-            "arn": f"arn:aws:sts::{account}:assumed-role/Admin/somebody",
+            "type": "AssumedRole", "principalId": "AROAEXAMPLE:person", "accountId": account,
+            "arn": f"arn:aws:sts::{account}:assumed-role/Admin/person",
             "sessionContext": {
                 "sessionIssuer": owner,
                 "attributes": {"creationDate": "2026-11-23T09:00:00Z", "mfaAuthenticated": "true"},
@@ -56,7 +56,7 @@ def create_vpc(account: str, region: str, vpc: dict[str, Any]) -> dict[str, Any]
 
 
 def account_joined(management: str, account: str) -> dict[str, Any]:
-    """The service event in the management account that tells of a new member."""
+    """The service event in the management account about a new member."""
     return {
         "eventVersion": "1.11",
         "userIdentity": {"accountId": management, "invokedBy": "organizations.amazonaws.com"},
@@ -79,7 +79,7 @@ def account_joined(management: str, account: str) -> dict[str, Any]:
 
 
 def put(aws: DeployedAws, account: str, region: str, detail: dict[str, Any]) -> None:
-    """Puts the record on the account's default bus, as AWS does."""
+    """Sends the record to the account's default bus, as AWS does."""
     kind = "Service Event" if detail["eventType"] == "AwsServiceEvent" else "API Call"
     answer = aws.deployed("events", account, region).put_events(Entries=[{
         "Source": f"aws.{detail['eventSource'].removesuffix('.amazonaws.com')}",

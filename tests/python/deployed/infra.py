@@ -1,6 +1,6 @@
-"""What is shipped in infra/, made ready for ministack: the templates without what it does not know, zips, configuration.
+"""Prepares infra/ for ministack: templates without the resource types that it rejects, zips, and a configuration.
 
-The scripts run from a copy of infra/, so that they deploy the copy's templates; everything else in it is as shipped.
+The scripts run from a copy of infra/, so they deploy the copy's templates. Everything else in the copy is unchanged.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ CENTRAL_STACK = "vpc-flow-logs-enroller-central"
 REGIONAL_STACK = "vpc-flow-logs-enroller-regional"
 MANAGEMENT_STACK = "vpc-flow-logs-enroller-management"
 MEMBER_STACK = "vpc-flow-logs-enroller-member"
-# As a StackSet names its stacks.
+# A StackSet names its stacks like this.
 MEMBER_INSTANCE = f"StackSet-{MEMBER_STACK}-00000000-0000-4000-8000-000000000001"
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Resources that ministack refuses, and what goes untested for it."""
+    """Resources that ministack rejects, and what is not tested for that reason."""
 
     what: str
-    # Lines that such a resource has in a template.
+    # Lines that identify such a resource in a template.
     marks: tuple[str, ...]
-    # One of them, which ministack has to refuse; else it need not be left out.
+    # An example that ministack must reject. If it does not, the resources need not be left out.
     example: dict
     untested: str
 
@@ -48,11 +48,11 @@ class LeftOut:
 LEFT_OUT = [
     LeftOut(
         "bus policies", ("    Type: AWS::Events::EventBusPolicy",), {"Type": "AWS::Events::EventBusPolicy"},
-        "who may put events on the buses; ministack lets everybody",
+        "which principals can send events to the buses: ministack allows all",
     ),
     LeftOut(
         "saved queries", ("    Type: AWS::Athena::NamedQuery",), {"Type": "AWS::Athena::NamedQuery"},
-        "the queries; the workgroup and the table are made",
+        "the queries, but not the workgroup and the table",
     ),
     LeftOut(
         "alarms with metric math", ("    Type: AWS::CloudWatch::Alarm", "      Metrics:"),
@@ -61,16 +61,16 @@ LEFT_OUT = [
             "Metrics": [{"Id": "it", "MetricStat": {
                 "Metric": {"Namespace": "Example", "MetricName": "Example"}, "Period": 60, "Stat": "Sum"}}],
         }},
-        "these alarms; the others are made",
+        "these alarms, but not the others",
     ),
 ]
 
-# Amazon Linux 2023, on which provided.al2023 is built, has this glibc.
+# The glibc version of Amazon Linux 2023, the base of provided.al2023.
 GLIBC = (2, 34)
 
 
 class Infra:
-    """A copy of infra/ with zips beside it, and one configuration."""
+    """A copy of infra/ with zips and a configuration."""
 
     def __init__(self, aws: DeployedAws, zips: Path):
         self.aws = aws
@@ -94,11 +94,11 @@ class Infra:
         }
 
     def run(self, script: str, account: str, *arguments: str, **changes: str) -> subprocess.CompletedProcess:
-        """Runs infra/deploy or infra/uninstall as a person of the account; `changes` are of the configuration."""
+        """Runs infra/deploy or infra/uninstall as a person in the account. `changes` override the configuration."""
         config = self.root / "installation.env"
         lines = [f"{key}={value}\n" for key, value in {**self.settings, **changes}.items()]
         config.write_text("".join(lines), encoding="utf-8")
-        # The AWS CLI that was installed beside this Python.
+        # The AWS CLI from this Python's environment.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(
             [self.infra / script, "--config", config, *arguments],
@@ -111,14 +111,14 @@ class Infra:
         )
 
     def deploy(self, account: str, *steps: str) -> str:
-        """Runs infra/deploy, which has to succeed."""
+        """Runs infra/deploy, which must succeed."""
         done = self.run("deploy", account, *steps)
-        assert done.returncode == 0, f"infra/deploy {' '.join(steps)} ends with {done.returncode}:\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"infra/deploy {' '.join(steps)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         return done.stdout
 
     @functools.cache
     def member_parameters(self) -> list[dict[str, str]]:
-        """The parameters that infra/deploy gives the StackSet."""
+        """The parameters that infra/deploy passes to the StackSet."""
         for line in self.deploy(self.aws.central, "--dry-run", "members").splitlines():
             words = shlex.split(line) if line.startswith("+ aws cloudformation create-stack-set ") else []
             if "--parameters" in words:
@@ -126,7 +126,7 @@ class Infra:
         raise AssertionError("infra/deploy --dry-run members prints no create-stack-set with --parameters")
 
     def deploy_member(self, account: str) -> None:
-        """What the StackSet does in one account: the member stack in each Region, the one with the roles first."""
+        """Creates the member stacks of one account, as the StackSet does: the Region with the roles comes first."""
         for region in REGIONS:
             client = self.aws.deployed("cloudformation", account, region)
             client.create_stack(
@@ -136,7 +136,7 @@ class Infra:
             equal(settled(client, MEMBER_INSTANCE), "CREATE_COMPLETE")
 
     def delete_member(self, account: str) -> None:
-        """The same the other way round."""
+        """Deletes the member stacks of one account in the opposite order."""
         for region in reversed(REGIONS):
             client = self.aws.deployed("cloudformation", account, region)
             arn = client.describe_stacks(StackName=MEMBER_INSTANCE)["Stacks"][0]["StackId"]
@@ -145,7 +145,7 @@ class Infra:
 
 
 def settled(client, name: str) -> str:
-    """What became of a stack that is being made or deleted."""
+    """Waits for a stack operation, and returns the final status."""
 
     def status() -> str:
         return client.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
@@ -155,7 +155,7 @@ def settled(client, name: str) -> str:
 
 
 def leave_out(template: Path) -> list[tuple[LeftOut, str]]:
-    """Takes the resources that ministack does not know out of a template, as text, and names them."""
+    """Removes the resources that ministack rejects from a template's text, and returns their names."""
     names, kept, block = [], [], []
 
     def end_of_block() -> None:
@@ -167,7 +167,7 @@ def leave_out(template: Path) -> list[tuple[LeftOut, str]]:
         block.clear()
 
     for line in template.read_text(encoding="utf-8").splitlines():
-        # A line at the depth of a resource's name ends the block of the one before.
+        # A line with the indentation of a resource's name ends the previous block.
         if re.match(r" {0,2}\S", line):
             end_of_block()
         block.append(line)
@@ -177,12 +177,12 @@ def leave_out(template: Path) -> list[tuple[LeftOut, str]]:
 
 
 def architecture() -> str:
-    """What Lambda calls this machine's."""
+    """Lambda's name of this machine's architecture."""
     return {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
 
 
 def built_here() -> Path:
-    """The zips of an ordinary build, packaged by infra/deploy."""
+    """Packages the zips of an ordinary build with infra/deploy."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".env") as config:
         config.write(
             "CENTRAL_ACCOUNT=444455556666\nMANAGEMENT_ACCOUNT=111122223333\nHOME_REGION=eu-west-1\nTARGETS=r-exam\n"
@@ -195,11 +195,11 @@ def built_here() -> Path:
 
 
 def newest_glibc(zip_file: Path) -> tuple[int, int]:
-    """The newest version of glibc that the zip's bootstrap asks for."""
+    """The newest version of glibc that the zip's bootstrap needs."""
     with zipfile.ZipFile(zip_file) as archive:
         [entry] = archive.infolist()
-        assert entry.filename == "bootstrap", f"{zip_file} has {entry.filename} at its top"
-        assert entry.external_attr >> 16 & 0o111, f"{zip_file}: bootstrap may not be executed"
+        assert entry.filename == "bootstrap", f"{zip_file} has {entry.filename} at its root"
+        assert entry.external_attr >> 16 & 0o111, f"{zip_file}: bootstrap is not executable"
         binary = archive.read(entry)
     versions = [tuple(map(int, name[6:].split("."))) for name in needed_versions(binary) if name.startswith("GLIBC_2.")]
     assert versions, f"{zip_file}: bootstrap needs no glibc at all"
@@ -208,7 +208,7 @@ def newest_glibc(zip_file: Path) -> tuple[int, int]:
 
 def needed_versions(binary: bytes) -> list[str]:
     """The symbol versions that a 64-bit little-endian ELF file needs: its section .gnu.version_r (type 0x6ffffffe)."""
-    assert binary[:6] == b"\x7fELF\x02\x01", "it is no 64-bit ELF file"
+    assert binary[:6] == b"\x7fELF\x02\x01", "it is not a 64-bit little-endian ELF file"
     (sections,) = struct.unpack_from("<Q", binary, 0x28)
     size, count = struct.unpack_from("<HH", binary, 0x3A)
 

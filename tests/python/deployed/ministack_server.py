@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""ministack as a process, changed in the few points where it could not carry the enroller; see `aws.py`.
+"""Starts ministack with the few changes that the enroller needs; see `aws.py`.
 
     BIND_HOST=127.0.0.1 GATEWAY_PORT=… PEOPLE=… FUNCTION_ROLES=… python ministack_server.py
 
-Changed is how events get in and travel, and whose keys functions have; what the templates make, the queues and the
-functions are as ministack has them. Written for the version that requirements.txt pins: a name that is gone
-ends the start.
+The changes affect how events arrive and travel, and which keys functions have. Templates, queues and functions are
+handled by ministack as it is. The changes fit the version in requirements.txt. If a name no longer exists, the start
+fails.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROLE_KEYS: dict[str, dict[str, str]] = json.loads(os.environ["FUNCTION_ROLES"])
 
 @contextmanager
 def acting_in(account: str, region: str):
-    """Whatever is called inside finds the state of this account and Region."""
+    """Calls inside the block see the state of this account and Region."""
     account_before = responses._request_account_id.set(account)
     region_before = responses._request_region.set(region)
     try:
@@ -41,7 +41,7 @@ def acting_in(account: str, region: str):
 
 
 def know_the_people() -> None:
-    """The keys with which people come to both; each is its account's root, as in the simulated AWS."""
+    """Registers people's keys, which both AWSes accept. Each key belongs to its account's root, as in the simulated AWS."""
     for account, keys in PEOPLE.items():
         sts.register_session(keys["access_key_id"], {
             "Arn": f"arn:aws:iam::{account}:root",
@@ -54,18 +54,18 @@ def know_the_people() -> None:
 
 
 def let_tests_play_aws() -> None:
-    """PutEvents refuses sources that begin with "aws.", as AWS does. The tests send what AWS's services send."""
+    """Accepts sources that begin with "aws." in PutEvents. AWS rejects them, but the tests send what AWS services send."""
     put_events = eventbridge._put_events
     eventbridge._put_events = lambda data, allow_aws_source=False: put_events(data, allow_aws_source=True)
 
 
 def forward_between_buses() -> None:
-    """EventBridge forwards between accounts and Regions, and an event keeps its own; ministack does neither."""
+    """Forwards events between accounts and Regions, and keeps an event's own account and Region. ministack does neither."""
     within = eventbridge._dispatch_to_event_bus
 
     def dispatch(spec, event, rule, event_path, target_input_payload=None):
         name = spec.resource.removeprefix("event-bus/")
-        # What two hops change is who looks for rules: the bus's account in the bus's Region.
+        # The bus's account and Region determine where rules are searched.
         with acting_in(spec.account_id, spec.region):
             if name not in eventbridge._event_buses:
                 return within(spec, event, rule, event_path, target_input_payload)
@@ -75,7 +75,7 @@ def forward_between_buses() -> None:
 
 
 def read_numbers() -> None:
-    """CloudFormation gives parameters as text, and Lambda's MaximumConcurrency is a number."""
+    """Converts MaximumConcurrency to a number. CloudFormation passes parameters as text."""
     concurrency = lambda_svc._sqs_esm_concurrency
 
     def as_number(esm, *rest):
@@ -86,13 +86,13 @@ def read_numbers() -> None:
 
 
 def pass_for_tls() -> None:
-    """The queues refuse what does not come over TLS; on this machine everything comes without."""
+    """Treats requests as TLS. The queues reject requests without TLS, and on this machine all requests are without TLS."""
     pin = app.pin_request_origin
     app.pin_request_origin = lambda source_ip, secure: pin(source_ip, True)
 
 
 def ask_for_single_actions() -> None:
-    """SQS has no permissions for batches; SendMessageBatch takes SendMessage's (SQS guide, "Batch actions")."""
+    """Checks batch calls with the single action, such as SendMessage for SendMessageBatch (SQS guide, "Batch actions")."""
     of_request = iam_actions.extract_iam_action
 
     def action(service, *rest, **named):
@@ -103,7 +103,7 @@ def ask_for_single_actions() -> None:
 
 
 def share_role_sessions() -> None:
-    """A function has one session of its role, known here and to the simulated AWS, as on AWS."""
+    """Gives a function one session of its role, which both ministack and the simulated AWS accept."""
     made_here = lambda_runtime.execution_credentials
 
     def credentials(config):

@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""Runs `enroller plan`, `backfill` and `coverage` against a moto server, and looks at what they leave there.
+"""Runs `enroller plan`, `backfill` and `coverage` against a moto server, and checks the resulting state.
 
     python tests/python/on_moto/backfill_on_moto.py PATH-OF-THE-BINARY
 
-What moto has and the simulated AWS over HTTP has not: units within units, and a closed account. What both have is compared
-by `referee.py`. Prints one sentence for each check. Exit code 0 when all checks passed, 1 when one failed, 2 when they could
-not start.
+It covers what moto has and the simulated AWS over HTTP does not: nested OUs and a closed account. `referee.py` compares
+what both have. Prints one sentence for each check.
 
-Where moto is not like AWS:
-- The caller's account is also the management account, and any AssumeRole succeeds: roles, trust and external ids are
-  not tested here.
-- Destination policies are stored unread, and nothing asks them: only their text is checked.
-- ListAccounts gives no Paths, so units come from ListParents, call by call.
+Exit code: 0 if all checks passed, 1 if one failed, 2 if they could not start.
+
+Where moto differs from AWS:
+- The caller's account is also the management account, and every AssumeRole succeeds. So roles, trust policies and
+  external ids are not tested here.
+- moto stores destination policies and never evaluates them. So only their text is checked.
+- ListAccounts returns no Paths, so the enroller finds OUs with ListParents.
 - DescribeVpcs and DescribeFlowLogs do not page.
 """
 
@@ -30,7 +31,7 @@ from common.organization_state import (
     DELIVERY_ROLE,
     LOG_GROUP,
     OPT_OUT,
-    Place,
+    AccountRegion,
     filter_problems,
     flow_log_problems,
     observe,
@@ -42,7 +43,7 @@ from common.simulated_aws import equal
 from on_moto.moto_aws import CALLER, HOME, REGIONS, MotoAws
 
 MEMBERS = 6
-# Beside the default VPC, which moto makes in each account and Region.
+# In addition to the default VPC, which moto creates in each account and Region.
 VPCS = 2
 FOREIGN_FILTER = "ToTheSecurityTeam"
 FOREIGN_DESTINATION = "SecurityTeam"
@@ -50,11 +51,11 @@ FOREIGN_BUCKET = "flow-logs-of-the-network-team"
 
 
 class Story:
-    """The organization on moto and the enroller that works on it, from the first plan to full coverage."""
+    """An organization on moto and the enroller that runs on it, from the first plan to full coverage."""
 
-    def __init__(self, moto: MotoAws, binary: str, told: Sentences):
+    def __init__(self, moto: MotoAws, binary: str, say: Sentences):
         self.moto = moto
-        self.told = told
+        self.say = say
         moto.make_organization(MEMBERS)
         self.enroller = Enroller(binary, moto.endpoint, moto.caller, HOME, moto.make_central_resources())
         for account in moto.accounts:
@@ -64,9 +65,9 @@ class Story:
         self._make_foreign_things()
 
     def _make_foreign_things(self) -> None:
-        """What others made before: they must find it as they left it."""
+        """Creates resources of other tools, which the enroller must not change."""
         account = self.moto.members[0]
-        # moto looks for the bucket in the flow log's own account only.
+        # moto requires the bucket in the flow log's own account.
         where = {"LocationConstraint": HOME}
         self.moto.client("s3", account).create_bucket(Bucket=FOREIGN_BUCKET, CreateBucketConfiguration=where)
         ec2 = self.moto.client("ec2", account)
@@ -86,77 +87,77 @@ class Story:
             destinationArn=f"arn:aws:logs:{HOME}:{CALLER}:destination:{FOREIGN_DESTINATION}",
         )
 
-    # --- looking ---
+    # --- state ---
 
-    def places(self) -> list[Place]:
+    def account_regions(self) -> list[AccountRegion]:
         return observe(self.moto.client, self.moto.accounts, REGIONS)
 
     def policies(self) -> dict[str, dict[str, str]]:
         return {region: policies(self.moto.client("logs", region=region)) for region in REGIONS}
 
     def covered(self, when: str) -> None:
-        """The checks that hold after every run to the end."""
-        places, found = self.places(), self.policies()
-        with self.told.check(f"{when}, every VPC of every account and Region has exactly one flow log of ours"):
-            none([problem for place in places for problem in flow_log_problems(place)])
-            vpcs = sum(len(place.vpcs) for place in places)
+        """Checks that hold after every complete run."""
+        account_regions, found = self.account_regions(), self.policies()
+        with self.say.check(f"{when}, every VPC in every account-Region has exactly one managed flow log"):
+            none([problem for at in account_regions for problem in flow_log_problems(at)])
+            vpcs = sum(len(at.vpcs) for at in account_regions)
             equal(vpcs, len(self.moto.accounts) * len(REGIONS) * (1 + VPCS) + 1)
-            equal(sum(len(place.ours) for place in places), vpcs - 1)
-        with self.told.check(f"{when}, every log group has our filter to the destination of its Region"):
-            none([problem for place in places for problem in filter_problems(place, CALLER)])
-        with self.told.check(f"{when}, log groups keep 30 days, but for the one that somebody else made"):
-            kept = {(place.account, place.region): place.log_group.get("retentionInDays") for place in places}
+            equal(sum(len(at.managed) for at in account_regions), vpcs - 1)
+        with self.say.check(f"{when}, every log group has the managed filter to the destination of its Region"):
+            none([problem for at in account_regions for problem in filter_problems(at, CALLER)])
+        with self.say.check(f"{when}, log groups have a retention of 30 days, except the one from another tool"):
+            kept = {(at.account, at.region): at.log_group.get("retentionInDays") for at in account_regions}
             equal(kept.pop((self.moto.members[2], HOME)), None)
             equal(set(kept.values()), {30})
-        with self.told.check(f"{when}, the policy of every Region names every account once"):
+        with self.say.check(f"{when}, the policy in every Region lists every account once"):
             none([text for region in REGIONS for text in policy_problems(region, found[region], self.moto.accounts)])
 
     def foreign(self) -> tuple[list[dict], list[dict]]:
-        """What others made, with everything moto says about it."""
-        places = self.places()
-        logs = [log for place in places for log in place.foreign]
-        return logs, [item for place in places for item in place.foreign_filters]
+        """Flow logs and filters of other tools, with all their attributes."""
+        account_regions = self.account_regions()
+        logs = [log for at in account_regions for log in at.foreign]
+        return logs, [item for at in account_regions for item in at.foreign_filters]
 
-    # --- what happens ---
+    # --- actions ---
 
     def first_run(self) -> None:
         foreign = self.foreign()
         equal((len(foreign[0]), len(foreign[1])), (1, 1))
-        with self.told.check("a plan of the new organization tells of changes and makes none"):
-            before = self.places(), self.policies()
+        with self.say.check("a plan of the new organization shows changes and makes none"):
+            before = self.account_regions(), self.policies()
             ended_with(self.enroller.run("plan"), 2)
-            equal((self.places(), self.policies()), before)
-        with self.told.check("a backfill narrowed to a unit enrolls the accounts below it, units of units included"):
+            equal((self.account_regions(), self.policies()), before)
+        with self.say.check("a backfill with --ou enrolls the accounts below the OU, nested OUs included"):
             ended_with(self.enroller.run("backfill", "--yes", "--ou", self.moto.upper), 0)
-            enrolled = {place.account for place in self.places() if place.ours}
+            enrolled = {at.account for at in self.account_regions() if at.managed}
             equal(enrolled, set(self.moto.members[1::3] + self.moto.members[2::3]))
-        with self.told.check("the first whole backfill ends well"):
+        with self.say.check("the first backfill of the whole organization succeeds"):
             done = self.enroller.run("backfill", "--yes")
             ended_with(done, 0)
             equal(figure(done.stdout, "accounts done"), len(self.moto.accounts))
         self.covered("after the first run")
-        with self.told.check("a closed account is neither enrolled nor granted"):
+        with self.say.check("a closed account is neither enrolled nor granted"):
             [closed] = observe(self.moto.client, [self.moto.closed], [HOME])
-            equal((closed.ours, closed.log_group), ([], None))
+            equal((closed.managed, closed.log_group), ([], None))
             assert self.moto.closed not in str(self.policies()), self.policies()
-        with self.told.check("every account has the delivery role, which flow logs may take on"):
+        with self.say.check("every account has the delivery role, which the flow logs service can assume"):
             for account in self.moto.accounts:
                 role = self.moto.client("iam", account).get_role(RoleName=DELIVERY_ROLE)["Role"]
                 trusted = [item["Principal"]["Service"] for item in role["AssumeRolePolicyDocument"]["Statement"]]
                 equal(trusted, ["vpc-flow-logs.amazonaws.com"])
         self._unchanged(foreign, "the first run")
-        with self.told.check("plan and coverage then find nothing to do"):
+        with self.say.check("afterwards, plan and coverage find nothing to do"):
             ended_with(self.enroller.run("plan"), 0)
             ended_with(self.enroller.run("coverage"), 0)
 
     def _unchanged(self, foreign: tuple, event: str) -> None:
-        with self.told.check(f"{event} leaves the flow log and the filter of others as they were"):
+        with self.say.check(f"{event} does not change the flow log and the filter of other tools"):
             equal(self.foreign(), foreign)
 
 
-def play(told: Sentences, binary: str) -> None:
+def play(say: Sentences, binary: str) -> None:
     with MotoAws() as moto:
-        Story(moto, binary, told).first_run()
+        Story(moto, binary, say).first_run()
 
 
 if __name__ == "__main__":

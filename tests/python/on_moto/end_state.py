@@ -1,5 +1,5 @@
-"""What an organization ended with, read with boto3, in a form that two AWSes can agree on: without ids and times, and
-with names for accounts and VPCs."""
+"""Reads with boto3 the end state of an organization, in a form that two AWSes can agree on: without ids and times, and with
+names for accounts and VPCs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from botocore.exceptions import ClientError
 
 from common.organization_state import DELIVERY_ROLE
 
-# Of every log group. moto counts what it stores, and the enroller changes nothing of it.
+# Attributes of log groups. Stored bytes are left out, because moto counts them and the enroller does not change them.
 GROUP = ("logGroupName", "retentionInDays", "kmsKeyId", "logGroupClass")
 FILTER = ("filterName", "filterPattern", "destinationArn", "roleArn", "distribution")
-# moto tells of a delivery that failed (DeliverLogsStatus) although there was none.
+# Without DeliverLogsStatus: moto reports a failed delivery although there was none.
 FLOW_LOG = (
     "TrafficType",
     "LogDestinationType",
@@ -28,20 +28,20 @@ FLOW_LOG = (
 DESTINATION = ("destinationName", "targetArn", "roleArn")
 ROLE = ("Path", "RoleName", "Description", "MaxSessionDuration", "AssumeRolePolicyDocument")
 
-# A client of a service, in an account and a Region.
+# Creates a client of a service in an account and a Region.
 Clients = Callable[[str, str, str], object]
 
 
 def end_state(
     clients: Clients, accounts: dict[str, str], central: str, regions: list[str], hidden: set[str]
 ) -> list[str]:
-    """Sorted lines of text: what every account has in every Region, and what the central account lets in.
+    """Sorted lines of text: what every account has in every Region, and what the central account authorizes.
 
-    `accounts` gives each account's name. Log groups that are `hidden` are there because the emulator wants them.
+    `accounts` has each account's name. Log groups in `hidden` exist only because the emulator requires them.
     """
-    places = [(account, region) for account in accounts for region in regions]
+    account_regions = [(account, region) for account in accounts for region in regions]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda place: _place(clients, *place, hidden), places))
+        found = list(pool.map(lambda at: _account_region(clients, *at, hidden), account_regions))
         found += list(pool.map(lambda account: _role(clients("iam", account, "us-east-1"), account), accounts))
         found += list(pool.map(lambda region: _destinations(clients("logs", central, region), region), regions))
     text = "\n".join(sorted(line for lines in found for line in lines))
@@ -50,7 +50,7 @@ def end_state(
     return sorted(text.splitlines())
 
 
-def _place(clients: Clients, account: str, region: str, hidden: set[str]) -> list[str]:
+def _account_region(clients: Clients, account: str, region: str, hidden: set[str]) -> list[str]:
     ec2, logs = clients("ec2", account, region), clients("logs", account, region)
     own = [{"Name": "owner-id", "Values": [account]}]
     vpcs = {vpc["VpcId"]: vpc for vpc in _pages(ec2, "describe_vpcs", "Vpcs", Filters=own)}
@@ -60,8 +60,8 @@ def _place(clients: Clients, account: str, region: str, hidden: set[str]) -> lis
 
     lines = [line("VPC", {"CidrBlock": vpc["CidrBlock"], "Tags": _tags(vpc)}) for vpc in vpcs.values()]
     for log in _pages(ec2, "describe_flow_logs", "FlowLogs"):
-        vpc = vpcs.get(log["ResourceId"], {}).get("CidrBlock", "a VPC that is not there")
-        # moto does not give the LogDestination of a log group, whose name says the same.
+        vpc = vpcs.get(log["ResourceId"], {}).get("CidrBlock", "a VPC that does not exist")
+        # moto does not return the LogDestination of a log group. LogGroupName has the same information.
         shown = {name: value for name, value in log.items() if name != "LogDestination" or "LogGroupName" not in log}
         lines.append(line("flow log", {"of": vpc, "Tags": _tags(log), **_some(shown, FLOW_LOG)}))
     for group in _pages(logs, "describe_log_groups", "logGroups"):
@@ -73,7 +73,7 @@ def _place(clients: Clients, account: str, region: str, hidden: set[str]) -> lis
         # Absent means STANDARD (CloudWatch Logs API reference, LogGroup).
         lines.append(line("log group", {"logGroupClass": "STANDARD", **_some(group, GROUP), "tags": tags}))
         for item in _pages(logs, "describe_subscription_filters", "subscriptionFilters", logGroupName=name):
-            # ByLogStream is the default, which moto does not tell.
+            # ByLogStream is the default, which moto does not return.
             lines.append(line("filter", {"of": name, "distribution": "ByLogStream", **_some(item, FILTER)}))
     return lines
 
@@ -89,7 +89,7 @@ def _role(iam, account: str) -> list[str]:
         name: iam.get_role_policy(RoleName=DELIVERY_ROLE, PolicyName=name)["PolicyDocument"]
         for name in iam.list_role_policies(RoleName=DELIVERY_ROLE)["PolicyNames"]
     }
-    # moto gives an absent description as an empty one.
+    # moto returns an absent description as an empty one.
     shown = {name: value for name, value in _some(role, ROLE).items() if value != ""}
     return [f"{account} role {json.dumps({**shown, 'Tags': _tags(role), 'policies': policies}, sort_keys=True)}"]
 
@@ -103,7 +103,7 @@ def _destinations(logs, region: str) -> list[str]:
         name = item["destinationName"]
         lines.append(f"{region} policy of {name} {json.dumps(policy, sort_keys=True)}")
         for statement in statements:
-            # One line for each account, so that their order, which is that of their ids, makes no difference.
+            # One line for each account, because the order by id differs between the two AWSes.
             principals = statement.pop("Principal")["AWS"]
             for principal in [principals] if isinstance(principals, str) else principals:
                 lines.append(f"{region} policy of {name} {principal} {json.dumps(statement, sort_keys=True)}")

@@ -1,4 +1,4 @@
-"""A moto server as a subprocess: another people's idea of AWS, with an organization in it."""
+"""A moto server as a subprocess, with an organization in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import boto3
 from common.organization_state import DESTINATION
 from common.simulated_aws import CannotStart, Keys, client_for, forget_ambient_settings
 
-# Whoever comes with keys that no AssumeRole gave is this account to moto.
+# For moto, keys that did not come from AssumeRole belong to this account.
 CALLER = "123456789012"
 HOME = "eu-west-1"
 REGIONS = [HOME, "us-east-1"]
@@ -48,11 +48,11 @@ class MotoAws:
             found = re.search(r"Running on (http://127\.0\.0\.1:\d+)", line)
             if found:
                 self.endpoint = found[1]
-                # It writes a line for each call, and would wait for a full pipe to be read.
+                # moto writes a line for each call, and would block on a full pipe.
                 drain = threading.Thread(target=collections.deque, args=(self._process.stderr, 0), daemon=True)
                 drain.start()
                 return
-        raise CannotStart(f"moto's server does not start: {''.join(said)[-2_000:]}")
+        raise CannotStart(f"the moto server did not start: {''.join(said)[-2_000:]}")
 
     def __exit__(self, *_) -> None:
         self._process.terminate()
@@ -63,7 +63,7 @@ class MotoAws:
             self._process.wait()
 
     def client(self, service: str, account: str = CALLER, region: str = HOME):
-        """A client in an account; of another one than the caller's through AssumeRole, as moto wants it."""
+        """A client in an account. For other accounts than the caller's it uses AssumeRole, as moto requires."""
         with self._lock:
             found = self._clients.get((service, account, region))
             if found is None:
@@ -73,16 +73,16 @@ class MotoAws:
 
     def _keys_of(self, account: str) -> Keys:
         if account not in self._keys:
-            # moto refuses this never, whether the role exists or not.
+            # moto always allows this, even if the role does not exist.
             role = f"arn:aws:iam::{account}:role/OrganizationAccountAccessRole"
             answer = self.client("sts").assume_role(RoleArn=role, RoleSessionName="prepare")
             self._keys[account] = Keys.from_assume_role(account, answer["Credentials"])
         return self._keys[account]
 
-    # --- what an organization has before it meets the enroller ---
+    # --- what an organization has before the first run ---
 
     def make_organization(self, members: int) -> None:
-        """Members by turns in the root, in a unit and in a unit below that; and one account that was closed."""
+        """Creates members in the root, in an OU and in a nested OU in turn, and one closed account."""
         client = self.client("organizations")
         self.organization = client.create_organization(FeatureSet="ALL")["Organization"]["Id"]
         root = client.list_roots()["Roots"][0]["Id"]
@@ -103,7 +103,7 @@ class MotoAws:
         self.accounts = [CALLER, *self.members]
 
     def make_central_resources(self) -> dict[str, str]:
-        """What the central stacks make, and the settings that tell of it."""
+        """Creates what the central stacks create, and returns the settings for it."""
         trust = {"Effect": "Allow", "Principal": {"Service": "logs.amazonaws.com"}, "Action": "sts:AssumeRole"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
         made = self.client("iam").create_role(RoleName=DESTINATION_ROLE, AssumeRolePolicyDocument=document)
@@ -115,7 +115,7 @@ class MotoAws:
             DeliveryStreamName=STREAM, ExtendedS3DestinationConfiguration=to
         )["DeliveryStreamARN"]
         for region in REGIONS:
-            # moto looks for a log group where PutSubscriptionFilter names a destination.
+            # For a filter to a destination, moto requires a log group of that name.
             self.client("logs", region=region).create_log_group(logGroupName=DESTINATION)
         return {
             "ENROLLER_CENTRAL_ACCOUNT": CALLER,
@@ -124,7 +124,7 @@ class MotoAws:
             "ENROLLER_REGIONS": ",".join(REGIONS),
             "ENROLLER_DESTINATION_TARGET_ARN": stream,
             "ENROLLER_DESTINATION_ROLE_ARN": role,
-            # The enroller's own IAM calls are to meet a second opinion too.
+            # So that moto also checks the enroller's own IAM calls.
             "ENROLLER_DELIVERY_ROLE_MAKER": "enroller",
             "ENROLLER_EXTERNAL_ID": "external-id-of-the-test",
         }

@@ -1,26 +1,30 @@
 #!/usr/bin/env python3
-"""The same scenarios against our simulated AWS and against moto, whose end states must be equal.
+"""Runs the same scenarios on the simulated AWS and on moto, and requires equal end states.
 
     python tests/python/on_moto/referee.py PATH-OF-THE-BINARY
 
-moto knows nothing of the enroller or its simulated AWS: where both say that the same thing is there, read by the same
-code through boto3, it is unlikely that the simulated AWS only pleases its makers. What is read is in `end_state.py`.
-Prints one sentence for each check. Exit code 0 when all checks passed, 1 when one failed, 2 when they could not start.
+moto was written without knowledge of the enroller or its simulated AWS. The same boto3 code reads both. If both report
+the same state, it is unlikely that the simulated AWS only confirms its authors' assumptions. `end_state.py` defines what
+is read. Prints one sentence for each check.
 
-Where moto is laxer than AWS or different, and what is done about it here:
-- Whoever calls is the management account too, and any AssumeRole succeeds: trust and external ids are not judged by it.
-- A destination's policy is stored unread and asked by nobody, so moto would take a filter that AWS refuses. Only its
-  text is compared; whom it lets in is judged by the simulated AWS alone.
-- PutSubscriptionFilter looks for a log group with the destination's name. One is made, and not compared.
-- A log group takes two filters (on AWS five), and with two even the update of one is refused: the account with a filter
-  of others has no other change of filters to go through.
-- CreateFlowLogs takes a role that does not exist, and nothing delivers, so nothing tells that a role is gone. The role
-  that is deleted here goes together with the flow logs of a Region, before whose successors the enroller looks at it.
-- A second flow log from a VPC to the same group is refused whatever its settings. So a replacement deletes the old one
-  first there, where on AWS the new one comes first: the end is the same, which is what is compared.
-- DeliverLogsStatus may say that a delivery failed where there was none. It is not compared.
-- Listings have no pages, ListAccounts no Paths. What becomes of pages is tested elsewhere, with the simulated AWS.
-- Nothing is delivered, so no lost record is seen; nor is one here on the simulated AWS.
+Exit code: 0 if all checks passed, 1 if one failed, 2 if they could not start.
+
+Where moto is laxer than AWS or differs from it, and what this means here:
+- The caller is also the management account, and every AssumeRole succeeds. So moto does not check trust policies and
+  external ids.
+- moto stores a destination's policy and never evaluates it, so it accepts filters that AWS denies. Only the policy's text
+  is compared. Only the simulated AWS checks whom the policy authorizes.
+- PutSubscriptionFilter requires a log group with the destination's name. It is created here, and not compared.
+- A log group can have two filters (on AWS five), and with two filters moto rejects even an update. So no scenario changes
+  filters in the account that has another tool's filter.
+- CreateFlowLogs accepts a role that does not exist, and nothing delivers, so nothing shows that a role is missing. The
+  scenario that deletes the role also deletes the flow logs of one Region. The enroller checks the role before it creates
+  them again.
+- moto rejects a second flow log from a VPC to the same log group, whatever its settings. So a replacement deletes the old
+  flow log first. On AWS it creates the new one first. The end state is the same, and only that is compared.
+- DeliverLogsStatus can report a failed delivery although there was none. It is not compared.
+- Listings have no pages, and ListAccounts has no Paths. Other tests check pages with the simulated AWS.
+- Nothing is delivered, so lost records are not detected here, on either AWS.
 """
 
 from __future__ import annotations
@@ -45,10 +49,10 @@ from common.simulated_aws import HOME, REGIONS, SimulatedAws, equal
 from on_moto.moto_aws import MotoAws
 from on_moto.worlds import MAKER, THEIR_DESTINATION, World, on_moto, on_sim
 
-# Beside the central account.
+# In addition to the central account.
 MEMBERS = 4
 FIRST, SECOND, THIRD, LAST = range(MEMBERS)
-# Beside the default VPC, which both AWSes make in every account and Region.
+# In addition to the default VPC, which both AWSes create in every account and Region.
 CIDR = "10.0.0.0/16"
 OPTED_OUT_CIDR = "10.9.0.0/16"
 BUCKET = "flow-logs-of-the-network-team"
@@ -58,34 +62,34 @@ FORMAT = "${version} ${account-id} ${region} ${vpc-id} ${srcaddr} ${dstaddr} ${a
 
 @dataclass
 class Scenario:
-    """What happens to an organization at rest, and what the enroller makes of it."""
+    """A change of a settled organization, and what the enroller does about it."""
 
     sentence: str
-    # What people do to it.
+    # The change.
     happens: Callable[[World], None] = lambda world: None
-    # Settings from here on.
+    # Settings of this and all later scenarios.
     settings: dict[str, str] = field(default_factory=dict)
-    # The exit code of `plan` before, which changes nothing: 2 when there is something to do.
+    # Exit code of `plan` before the command: 2 if there is something to do. A plan changes nothing.
     planned: int = 2
-    # That of `coverage` before, where it is asked: 1 when a VPC is not covered.
+    # Exit code of `coverage` before the command, if it is checked: 1 if a VPC is not covered.
     coverage: int | None = None
     command: tuple[str, ...] = ("backfill", "--yes")
-    # What must hold in the end besides equality, since two AWSes agree about an enroller that does nothing too.
+    # What must hold in the end besides equality. Equality alone would also hold for an enroller that does nothing.
     holds: Callable[[World], None] = lambda world: None
 
 
-# --- what people do ---
+# --- changes ---
 
 
 def begin(world: World) -> None:
-    """VPCs, and what others made before: they must find it as they left it."""
+    """Creates VPCs, and resources of other tools that the enroller must not change."""
     for account in world.accounts:
         for region in REGIONS:
             world.client("ec2", account, region).create_vpc(CidrBlock=CIDR)
     first, second, third = (world.members[number] for number in (FIRST, SECOND, THIRD))
     ec2 = world.client("ec2", first)
     if world.hidden:
-        # moto looks for the bucket, in the flow log's own account only.
+        # moto requires the bucket in the flow log's own account.
         where = {"LocationConstraint": HOME}
         world.client("s3", first).create_bucket(Bucket=BUCKET, CreateBucketConfiguration=where)
     answer = ec2.create_flow_logs(
@@ -115,8 +119,8 @@ def vpc_of(world: World, account: str, region: str, cidr: str) -> str:
 def delete_flow_log(world: World, member: int = SECOND) -> None:
     account = world.members[member]
     vpc = vpc_of(world, account, HOME, CIDR)
-    [place] = [it for it in world.places() if (it.account, it.region) == (account, HOME)]
-    [mine] = [log["FlowLogId"] for log in place.ours if log["ResourceId"] == vpc]
+    [at] = [it for it in world.account_regions() if (it.account, it.region) == (account, HOME)]
+    [mine] = [log["FlowLogId"] for log in at.managed if log["ResourceId"] == vpc]
     world.client("ec2", account).delete_flow_logs(FlowLogIds=[mine])
 
 
@@ -130,9 +134,9 @@ def delete_group(world: World) -> None:
 
 
 def delete_role(world: World) -> None:
-    """The delivery role, and all our flow logs in one Region."""
-    [place] = [it for it in world.places() if (it.account, it.region) == (world.members[FIRST], HOME)]
-    ids = [log["FlowLogId"] for log in place.ours]
+    """Deletes the delivery role, and all managed flow logs in one Region."""
+    [at] = [it for it in world.account_regions() if (it.account, it.region) == (world.members[FIRST], HOME)]
+    ids = [log["FlowLogId"] for log in at.managed]
     world.client("ec2", world.members[FIRST]).delete_flow_logs(FlowLogIds=ids)
     iam = world.client("iam", world.members[FIRST], "us-east-1")
     for name in iam.list_role_policies(RoleName=DELIVERY_ROLE)["PolicyNames"]:
@@ -145,18 +149,18 @@ def change_retention(world: World) -> None:
 
 
 def edit_policy(world: World) -> None:
-    """Somebody takes an account out of our statement, and adds one that lets another account in."""
+    """Removes an account from the managed statement, and adds a foreign statement for another account."""
     [item] = world.client("logs").describe_destinations(DestinationNamePrefix=DESTINATION)["destinations"]
     policy = json.loads(item["accessPolicy"])
-    ours = policy["Statement"][0]
-    theirs = {**ours, "Sid": "SecurityTeam", "Principal": {"AWS": world.members[SECOND]}}
-    ours["Principal"]["AWS"].remove(world.members[FIRST])
-    policy["Statement"].append(theirs)
+    managed = policy["Statement"][0]
+    foreign = {**managed, "Sid": "SecurityTeam", "Principal": {"AWS": world.members[SECOND]}}
+    managed["Principal"]["AWS"].remove(world.members[FIRST])
+    policy["Statement"].append(foreign)
     world.client("logs").put_destination_policy(destinationName=DESTINATION, accessPolicy=json.dumps(policy))
 
 
 def exclude(world: World) -> None:
-    """An account that is left alone from now on, with something to repair and something new."""
+    """Excludes an account that has something to repair and something to enroll."""
     delete_flow_log(world, THIRD)
     account = world.members[THIRD]
     world.client("ec2", account).create_vpc(CidrBlock="10.5.0.0/16")
@@ -181,18 +185,18 @@ def leave(world: World) -> None:
 
 def covered(interval: int = 600) -> Callable[[World], None]:
     def check(world: World) -> None:
-        none([problem for place in world.places() for problem in flow_log_problems(place, interval)])
+        none([problem for at in world.account_regions() for problem in flow_log_problems(at, interval)])
 
     return check
 
 
 def untouched(world: World) -> None:
-    [third] = [it for it in world.places() if (it.account, it.region) == (world.members[THIRD], HOME)]
-    equal(len(third.vpcs) - len(third.ours), 2)
+    [third] = [it for it in world.account_regions() if (it.account, it.region) == (world.members[THIRD], HOME)]
+    equal(len(third.vpcs) - len(third.managed), 2)
 
 
-def told(*texts: str) -> Callable[[World], None]:
-    """Every text stands somewhere in the end state; one that begins with a minus does not."""
+def state_has(*texts: str) -> Callable[[World], None]:
+    """Every text must be in the end state. A text that begins with a minus must not be."""
 
     def check(world: World) -> None:
         state = "\n".join(world.end_state())
@@ -203,9 +207,9 @@ def told(*texts: str) -> Callable[[World], None]:
 
 
 def no_grant_left(world: World) -> None:
-    """The account is on no destination of ours as far as our statement goes."""
-    ours = [line for line in world.end_state() if f"policy of {DESTINATION} member-{LAST}" in line]
-    none([line for line in ours if '"Sid": "VpcEnroller"' in line])
+    """The managed statement must not list the account on any destination."""
+    lines = [line for line in world.end_state() if f"policy of {DESTINATION} member-{LAST}" in line]
+    none([line for line in lines if '"Sid": "VpcEnroller"' in line])
 
 
 SCENARIOS = [
@@ -214,32 +218,32 @@ SCENARIOS = [
     ),
     Scenario("a backfill of the whole organization", holds=covered()),
     Scenario("a second backfill", planned=0, holds=covered()),
-    Scenario("a flow log that somebody deleted", delete_flow_log, coverage=1, holds=covered()),
-    Scenario("a filter that somebody deleted", delete_filter, coverage=1, holds=covered()),
-    Scenario("a log group that somebody deleted", delete_group, coverage=1, holds=covered()),
-    Scenario("a delivery role that somebody deleted", delete_role, holds=covered()),
-    Scenario("a retention that somebody changed", change_retention, holds=told('-"retentionInDays": 1}')),
+    Scenario("a deleted flow log", delete_flow_log, coverage=1, holds=covered()),
+    Scenario("a deleted filter", delete_filter, coverage=1, holds=covered()),
+    Scenario("a deleted log group", delete_group, coverage=1, holds=covered()),
+    Scenario("a deleted delivery role", delete_role, holds=covered()),
+    Scenario("a changed retention", change_retention, holds=state_has('-"retentionInDays": 1}')),
     Scenario(
-        "an account taken out of the policy, and a statement of others",
+        "an account removed from the policy, and a foreign statement added",
         edit_policy,
-        holds=told('"Sid": "SecurityTeam"'),
+        holds=state_has('"Sid": "SecurityTeam"'),
     ),
-    Scenario("another retention", settings={"ENROLLER_RETENTION_DAYS": "90"}, holds=told('"retentionInDays": 90')),
-    Scenario("another interval", settings={"ENROLLER_AGGREGATION_INTERVAL": "60"}, holds=covered(60)),
-    Scenario("another format", settings={"ENROLLER_LOG_FORMAT": FORMAT}, holds=told(FORMAT)),
+    Scenario("a new retention setting", settings={"ENROLLER_RETENTION_DAYS": "90"}, holds=state_has('"retentionInDays": 90')),
+    Scenario("a new aggregation interval", settings={"ENROLLER_AGGREGATION_INTERVAL": "60"}, holds=covered(60)),
+    Scenario("a new log format", settings={"ENROLLER_LOG_FORMAT": FORMAT}, holds=state_has(FORMAT)),
     Scenario("an account that is excluded", exclude, planned=0, holds=untouched),
-    Scenario("an account that is excluded no longer", include_again, holds=covered(60)),
-    Scenario("a VPC that opts out when it is enrolled", opt_out, planned=0),
+    Scenario("an account that is no longer excluded", include_again, holds=covered(60)),
+    Scenario("a VPC that opts out after it was enrolled", opt_out, planned=0),
     Scenario("an account that leaves the organization", leave, holds=no_grant_left),
 ]
 
 
 class Referee:
-    """Both worlds, step by step."""
+    """Runs both worlds in step."""
 
-    def __init__(self, worlds: list[World], told: Sentences):
+    def __init__(self, worlds: list[World], say: Sentences):
         self.worlds = worlds
-        self.told = told
+        self.say = say
         self.pool = ThreadPoolExecutor(len(worlds))
 
     def both(self, act: Callable[[World], object]) -> list:
@@ -262,13 +266,13 @@ class Referee:
             scenario.holds(world)
             return changes, state
 
-        with self.told.check(f"{scenario.sentence} ends in the same state on both"):
+        with self.say.check(f"{scenario.sentence} ends in the same state on both"):
             (ours, here), (theirs, there) = self.both(run)
             none(difference(here, there, *(world.name for world in self.worlds)))
-            self.told.note(f"{ours} changes on ours, {theirs} on moto; {len(here)} lines are equal")
+            self.say.note(f"{ours} changes on the simulated AWS, {theirs} on moto. {len(here)} lines are equal")
 
     def begin(self) -> None:
-        with self.told.check("a plan of the new organization changes nothing on either"):
+        with self.say.check("a plan of the new organization changes nothing on both"):
             self.both(begin)
             before = self.both(World.end_state)
             for done in self.both(lambda world: world.enroller.run("plan")):
@@ -276,7 +280,7 @@ class Referee:
             equal(self.both(World.end_state), before)
 
     def end(self) -> None:
-        with self.told.check("coverage and grants then tell the same on both"):
+        with self.say.check("afterwards, coverage and grants find nothing to do on both"):
             for command, code in ((("coverage",), 0), (("grants", "sync", "--dry-run"), 0)):
                 for done in self.both(lambda world, command=command: world.enroller.run(*command)):
                     ended_with(done, code)
@@ -285,13 +289,13 @@ class Referee:
 def difference(here: list[str], there: list[str], here_name: str, there_name: str) -> list[str]:
     only = [f"only on {here_name}: {line}" for line in here if line not in there]
     only += [f"only on {there_name}: {line}" for line in there if line not in here]
-    return only or ([] if here == there else ["a line is there more often on one of them"])
+    return only or ([] if here == there else ["a line is there more often on one of the two"])
 
 
-def play(told: Sentences, binary: str) -> None:
-    # Central and management account, and one less than on moto, where they are one.
+def play(say: Sentences, binary: str) -> None:
+    # The central and the management account are two accounts here. On moto they are one.
     with SimulatedAws(binary, AnswerModel(), MEMBERS + 1, 0, settings=(MAKER,)) as aws, MotoAws() as moto:
-        referee = Referee([on_sim(aws), on_moto(moto, binary, MEMBERS)], told)
+        referee = Referee([on_sim(aws), on_moto(moto, binary, MEMBERS)], say)
         referee.begin()
         for scenario in SCENARIOS:
             referee.play(scenario)

@@ -1,4 +1,4 @@
-"""Two AWSes that know nothing of each other, as the referee sees them: our simulated one, and moto."""
+"""The two independent AWSes that the referee compares: the simulated AWS and moto."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.enroller_runs import Enroller
-from common.organization_state import DESTINATION, Place, observe
+from common.organization_state import DESTINATION, AccountRegion, observe
 from common.simulated_aws import HOME, REGIONS, Keys, SimulatedAws
 from on_moto.end_state import Clients, end_state
 from on_moto.moto_aws import CALLER, MotoAws
 
-# What others let in by a destination of their own in the central account.
+# A destination of another tool in the central account.
 THEIR_DESTINATION = "SecurityTeam"
 
 
 @dataclass
 class World:
-    """One AWS with an organization in it, and the enroller that works on it."""
+    """One AWS with an organization, and the enroller that runs on it."""
 
     name: str
     central: str
-    # Without the central account. On the simulated AWS the first one is the management account; on moto that is the
-    # central one, because moto takes whoever calls for it.
+    # Without the central account. On the simulated AWS, the first member is the management account. On moto, the
+    # management account is the central account, because moto treats every caller as the management account.
     members: list[str]
     enroller: Enroller
-    # Log groups that moto looks for where PutSubscriptionFilter names a destination.
+    # Log groups that exist only because moto requires them for filters to a destination.
     hidden: set[str]
     _clients: Clients
     _remove: Callable[[str], None]
@@ -41,14 +41,14 @@ class World:
         names = {self.central: "central"} | {account: f"member-{n}" for n, account in enumerate(self.members)}
         return end_state(self._clients, names, self.central, REGIONS, self.hidden)
 
-    def places(self) -> list[Place]:
+    def account_regions(self) -> list[AccountRegion]:
         return observe(self._clients, self.accounts, REGIONS)
 
     def remove_from_organization(self, account: str) -> None:
         self._remove(account)
 
     def make_their_destination(self, admitted: str, policy: str) -> None:
-        """A destination of others in the central account, which lets an account subscribe."""
+        """Creates another tool's destination in the central account, which authorizes one account."""
         environment = self.enroller.environment
         self.client("logs").put_destination(
             destinationName=THEIR_DESTINATION,
@@ -60,12 +60,12 @@ class World:
             self.client("logs").create_log_group(logGroupName=THEIR_DESTINATION)
 
 
-# The member stack of neither makes the delivery role.
+# In both worlds the enroller creates the delivery role.
 MAKER = "delivery_role_maker=enroller"
 
 
 def on_sim(aws: SimulatedAws) -> World:
-    """The simulated AWS as `enroller sim --installed` begins where the enroller makes the delivery roles."""
+    """The simulated AWS as `enroller sim --installed` starts it, except that the enroller creates the delivery roles."""
     members = [aws.management.account, *aws.members]
     keys = {account: _root_keys(aws, account) for account in [aws.central.account, *members]}
 
@@ -76,7 +76,7 @@ def on_sim(aws: SimulatedAws) -> World:
         organizations = aws.client("organizations", aws.management, "us-east-1")
         organizations.remove_account_from_organization(AccountId=account)
 
-    # It begins with destinations that nobody is granted on. moto has none, so the enroller creates them on both.
+    # It begins with destinations that grant no account. moto has none, so the enroller creates them on both.
     for region in REGIONS:
         clients("logs", aws.central.account, region).delete_destination(destinationName=DESTINATION)
     enroller = Enroller(aws.binary, aws.endpoint, aws.central, HOME, aws.environment)

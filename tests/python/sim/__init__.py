@@ -1,1 +1,1 @@
-"""`enroller sim` driven by boto3 and the AWS CLI, and commands run against it."""
+"""boto3, the AWS CLI and the command line tool against `enroller sim`."""

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Drives `enroller sim` with the clients that AWS makes: boto3, and the AWS CLI of the same environment.
+"""Drives `enroller sim` with AWS's own clients: boto3 and the AWS CLI.
 
     python tests/python/sim/drive_sim.py PATH-OF-THE-BINARY [WORDS]
 
-Starts the simulated AWS, does what the enroller does and what its people do, and stops it again. Client-side parameter
-validation is on, nothing is retried, and every answer is compared with botocore's model of it (see `common/answer_model.py`).
-With WORDS, only the checks whose sentence contains them run. Exit code 0 when all checks passed, 1 when one failed,
-2 when they could not start.
+Starts the simulated AWS, makes the calls that the enroller and its operators make, and stops it again. Client-side
+parameter validation is on, and no call is retried. Every answer is compared with botocore's model (see
+`common/answer_model.py`). With WORDS, only checks whose sentence contains them run.
+
+Exit code: 0 if all checks passed, 1 if one failed, 2 if they could not start.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from common.answer_model import AnswerModel
 from common.simulated_aws import CannotStart, SimulatedAws
 from sim.checks import cli, comparison, flow_logs, identity, logs, queues, simulator
 
-# The measure first, the stop last.
+# The tests of the comparison come first, and the stop comes last.
 MODULES = [comparison, identity, flow_logs, logs, queues, cli, simulator]
 
-# Seconds after which the run is stuck.
+# Seconds after which the run times out.
 LIMIT_S = 110
 
 
@@ -42,7 +43,7 @@ def checks(words: str):
 
 
 def run(aws: SimulatedAws, words: str) -> int:
-    """Runs the checks one after the other and gives the number of those that failed."""
+    """Runs the checks in order and returns the number of failures."""
     passed = failed = 0
     for sentence, check in checks(words):
         try:
@@ -50,15 +51,15 @@ def run(aws: SimulatedAws, words: str) -> int:
         except Exception as error:
             failed += 1
             kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
-            place = traceback.extract_tb(error.__traceback__)
-            ours = [frame for frame in place if frame.filename.endswith(".py") and "/checks/" in frame.filename]
-            where = f"  ({ours[-1].filename.rsplit('/', 1)[-1]}:{ours[-1].lineno})" if ours else ""
+            frames = traceback.extract_tb(error.__traceback__)
+            inside = [frame for frame in frames if frame.filename.endswith(".py") and "/checks/" in frame.filename]
+            where = f"  ({inside[-1].filename.rsplit('/', 1)[-1]}:{inside[-1].lineno})" if inside else ""
             print(f"FAILED  {sentence}\n        {kind}{error}{where}", flush=True)
         else:
             passed += 1
             print(f"ok      {sentence}", flush=True)
     if passed + failed == 0:
-        print(f"no check says {words!r}")
+        print(f"no check's sentence contains {words!r}")
         failed = 1
     print_summary(aws.answers)
     print(f"{passed} passed, {failed} failed", flush=True)
@@ -66,7 +67,7 @@ def run(aws: SimulatedAws, words: str) -> int:
 
 
 def print_summary(answers: AnswerModel) -> None:
-    print(f"\n{answers.successes} answers and {answers.refusals} refusals compared with botocore's models:")
+    print(f"\n{answers.successes} successes and {answers.refusals} errors compared with botocore's models:")
     by_service: dict[str, list[str]] = {}
     for service, operation in sorted(answers.operations):
         by_service.setdefault(service, []).append(operation)
@@ -75,7 +76,7 @@ def print_summary(answers: AnswerModel) -> None:
 
 
 def stuck(_signal, _frame):
-    raise TimeoutError(f"not done after {LIMIT_S} seconds")
+    raise TimeoutError(f"timed out after {LIMIT_S} seconds")
 
 
 def terminated(_signal, _frame):

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Ends `enroller backfill` in the middle, at random moments, and looks at what further runs make of it.
+"""Kills `enroller backfill` at random moments, and checks that another run completes it.
 
     python tests/python/sim/kill_backfill.py PATH-OF-THE-BINARY [SEED]
 
-Every round has a fresh simulated AWS, and kills the backfill as soon as so many changes have arrived there: after the
-very first one, which is a policy, and then at random moments from early to late in the run. A further run must leave
-what one undisturbed run leaves: everything once. With Ctrl-C instead, the backfill must also say what it has done.
-Prints the seed, and one sentence for each check. Exit code 0 when all checks passed, 1 when one failed, 2 when they
-could not start.
+Each round has a fresh simulated AWS. It kills the backfill once a number of changes have arrived there: after the very
+first change, which is a policy, and then at random moments from early to late in the run. Another run must leave the
+state of a run without interruption: everything exists exactly once. After Ctrl-C, the backfill must also report what it
+has done. Prints the seed, and one sentence for each check.
+
+Exit code: 0 if all checks passed, 1 if one failed, 2 if they could not start.
 """
 
 from __future__ import annotations
@@ -28,23 +29,23 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from common import script
 from common.answer_model import AnswerModel
 from common.enroller_runs import LIMIT_S, Enroller, ended_with, figure
-from common.organization_state import Place, filter_problems, flow_log_problems, observe, policies, policy_problems
+from common.organization_state import AccountRegion, filter_problems, flow_log_problems, observe, policies, policy_problems
 from common.sentences import Sentences, none
 from common.simulated_aws import HOME, REGIONS, Keys, SimulatedAws, equal
 
 ACCOUNTS = 20
-# Beside the default VPC.
+# In addition to the default VPC.
 VPCS = 2
 LATENCY_MS = 20
-# Of a run, in which it is killed. In its last moments it may end before the signal comes.
+# Parts of a run in which it is killed. Near the end, a run can finish before the signal arrives.
 KILLS = [(0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8)]
 INTERRUPTS = [(0.0, 0.3), (0.3, 0.6)]
-# Few at once, so that accounts are left that an interrupted run has not begun.
+# Low, so that an interrupted run has accounts that it has not started.
 CONCURRENCY = 4
 
 
 class Round:
-    """One simulated organization and the enroller that works on it."""
+    """One simulated organization and the enroller that runs on it."""
 
     def __init__(self, aws: SimulatedAws):
         self.aws = aws
@@ -57,7 +58,7 @@ class Round:
             return json.load(answer)["mutating"]
 
     def end_backfill(self, calls: int, signal_number: int, *options: str) -> subprocess.CompletedProcess:
-        """Starts a backfill and sends it the signal once that many mutating calls have arrived."""
+        """Starts a backfill, and sends the signal after that many mutating calls."""
         process = self.enroller.start("backfill", "--yes", *options)
         try:
             while process.poll() is None and self.mutating_calls() < calls:
@@ -69,34 +70,34 @@ class Round:
             process.wait()
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
-    def places(self) -> list[Place]:
+    def account_regions(self) -> list[AccountRegion]:
         return observe(self._client, self.accounts, REGIONS)
 
     def _client(self, service: str, account: str, region: str):
-        # Two threads may both ask for an account's keys; either answer will do.
+        # Two threads can request an account's keys at the same time. Both answers are valid.
         if account not in self._keys:
             self._keys[account] = self.aws.in_member(account)
         return self.aws.client(service, self._keys[account], region)
 
     def complete_and_single(self) -> None:
-        """Everything is there, and nothing twice."""
-        places = self.places()
-        equal(len(places), ACCOUNTS * len(REGIONS))
-        equal({len(place.vpcs) for place in places}, {VPCS + 1})
-        none([problem for place in places for problem in flow_log_problems(place)])
-        none([problem for place in places for problem in filter_problems(place, self.aws.central.account)])
-        # Beside ours, exactly once, there is nothing: nobody else works in this organization.
-        equal([len(place.filters) for place in places], [1] * len(places))
-        equal([place.foreign for place in places if place.foreign], [])
+        """Checks that everything exists, and nothing exists twice."""
+        account_regions = self.account_regions()
+        equal(len(account_regions), ACCOUNTS * len(REGIONS))
+        equal({len(at.vpcs) for at in account_regions}, {VPCS + 1})
+        none([problem for at in account_regions for problem in flow_log_problems(at)])
+        none([problem for at in account_regions for problem in filter_problems(at, self.aws.central.account)])
+        # No other tool works in this organization, so there is nothing but one managed resource each.
+        equal([len(at.filters) for at in account_regions], [1] * len(account_regions))
+        equal([at.foreign for at in account_regions if at.foreign], [])
         for region in REGIONS:
             found = policies(self.aws.client("logs", self.aws.central, region))
             none(policy_problems(region, found, self.accounts))
 
     def enrolled(self) -> tuple[set[str], set[str]]:
-        """The accounts in which every VPC has its flow log, and those in which some VPC has one."""
-        places = self.places()
-        lacking = {place.account for place in places if flow_log_problems(place)}
-        return set(self.accounts) - lacking, {place.account for place in places if place.ours}
+        """The accounts in which every VPC has its flow log, and the accounts in which at least one VPC has one."""
+        account_regions = self.account_regions()
+        lacking = {at.account for at in account_regions if flow_log_problems(at)}
+        return set(self.accounts) - lacking, {at.account for at in account_regions if at.managed}
 
 
 @contextmanager
@@ -105,14 +106,14 @@ def fresh(binary: str):
         yield Round(aws)
 
 
-def undisturbed(binary: str, told: Sentences) -> int:
-    """The measure of the others. Gives the mutating calls of a whole run."""
+def undisturbed(binary: str, say: Sentences) -> int:
+    """The reference for the other rounds. Returns the number of mutating calls of a whole run."""
     with fresh(binary) as this:
-        with told.check("an undisturbed backfill enrolls everything once"):
+        with say.check("a backfill without interruption enrolls everything once"):
             ended_with(this.enroller.run("backfill", "--yes"), 0)
             this.complete_and_single()
         calls = this.mutating_calls()
-        with told.check("a second one changes nothing"):
+        with say.check("a second backfill changes nothing"):
             done = this.enroller.run("backfill", "--yes")
             ended_with(done, 0)
             equal(figure(done.stdout, "changes made"), 0)
@@ -120,44 +121,44 @@ def undisturbed(binary: str, told: Sentences) -> int:
     return calls
 
 
-def killed(binary: str, told: Sentences, calls: int, total: int) -> None:
+def killed(binary: str, say: Sentences, calls: int, total: int) -> None:
     with fresh(binary) as this:
         done = this.end_backfill(calls, signal.SIGKILL)
         when = f"killed after {calls} of {total} changes"
-        with told.check(f"{when}, a further backfill completes it and doubles nothing"):
+        with say.check(f"{when}, another backfill completes it and creates nothing twice"):
             ended_with(done, -signal.SIGKILL)
             ended_with(this.enroller.run("backfill", "--yes"), 0)
             this.complete_and_single()
 
 
-def interrupted(binary: str, told: Sentences, calls: int, total: int) -> None:
+def interrupted(binary: str, say: Sentences, calls: int, total: int) -> None:
     with fresh(binary) as this:
         when = f"interrupted after {calls} of {total} changes"
         done = this.end_backfill(calls, signal.SIGINT, "--concurrency", str(CONCURRENCY))
-        with told.check(f"{when}, backfill ends with 1 and says what is done"):
+        with say.check(f"{when}, the backfill ends with 1 and reports what it has done"):
             ended_with(done, 1)
             assert "Run it again to go on" in done.stdout, done.stdout
-        with told.check(f"{when}, the accounts it says are done are done, and no others were begun"):
+        with say.check(f"{when}, the accounts reported as done are complete, and no others were started"):
             whole, begun = this.enrolled()
             equal((len(whole), begun), (figure(done.stdout, "accounts done"), whole))
-            assert len(whole) < ACCOUNTS, "it was interrupted too late to leave anything undone"
-        with told.check(f"{when}, a further backfill completes it and doubles nothing"):
+            assert len(whole) < ACCOUNTS, "the interrupt came too late: all accounts are done"
+        with say.check(f"{when}, another backfill completes it and creates nothing twice"):
             ended_with(this.enroller.run("backfill", "--yes"), 0)
             this.complete_and_single()
 
 
-def play(told: Sentences, binary: str, seed: str | None = None) -> None:
+def play(say: Sentences, binary: str, seed: str | None = None) -> None:
     chosen = random.SystemRandom().randrange(10_000) if seed is None else int(seed)
-    print(f"seed {chosen}; the same again: {sys.argv[0]} {binary} {chosen}", flush=True)
+    print(f"seed {chosen}. To repeat this run: {sys.argv[0]} {binary} {chosen}", flush=True)
     chance = random.Random(chosen)
-    total = undisturbed(binary, told)
-    killed(binary, told, 1, total)
+    total = undisturbed(binary, say)
+    killed(binary, say, 1, total)
     for begin, end in KILLS:
-        killed(binary, told, 1 + int(total * chance.uniform(begin, end)), total)
-    # The policies are written before the first account is begun, and to that moment Ctrl-C just ends it.
+        killed(binary, say, 1 + int(total * chance.uniform(begin, end)), total)
+    # The policies are written before the first account. Until then, Ctrl-C ends the run without a report.
     accounts = total - len(REGIONS)
     for begin, end in INTERRUPTS:
-        interrupted(binary, told, len(REGIONS) + 1 + int(accounts * chance.uniform(begin, end)), total)
+        interrupted(binary, say, len(REGIONS) + 1 + int(accounts * chance.uniform(begin, end)), total)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A simulated command opens no socket: whatever it is told about the real AWS, it cannot reach it.
+"""Shows that a simulated command opens no socket. So it cannot reach AWS, whatever its environment contains.
 
     python tests/python/sim/no_sockets.py target/debug/enroller
 
-Each command runs under a seccomp filter that kills the process at socket(2). The filter is shown to bite: the same
-command without --sim is killed. Linux on x86_64 or aarch64. Exit code 0 when all checks passed.
+Each command runs under a seccomp filter that kills the process at socket(2). To show that the filter works, the same
+commands also run without --sim and must be killed. Runs on Linux on x86_64 or aarch64. Exit code 0 if all checks passed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import sys
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 KILL_PROCESS, ALLOW = 0x80000000, 0x7FFF0000
 LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
-# Architecture as the kernel tells it, and the number of socket(2) there.
+# The kernel's number of the architecture, and the number of socket(2) on it.
 MACHINES = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 
-# What a shell of an operator may hold: everything that the real AWS would need.
+# What an operator's shell can contain: everything that a call to AWS would need.
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
     "AWS_SECRET_ACCESS_KEY": "secret",
@@ -57,7 +57,7 @@ class Program(ctypes.Structure):
 
 
 def forbid_sockets() -> None:
-    """Makes the kernel kill this process when it opens a socket; holds for everything that it becomes."""
+    """Makes the kernel kill this process when it opens a socket. The filter stays in force after exec."""
     architecture, socket = MACHINES[platform.machine()]
     instructions = [
         (LOAD, 0, 0, 4),  # the architecture
@@ -72,7 +72,7 @@ def forbid_sockets() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     program = Program(len(instructions), code)
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program)):
-        raise OSError(ctypes.get_errno(), "the kernel took no filter")
+        raise OSError(ctypes.get_errno(), "the kernel rejected the filter")
 
 
 def run(enroller: str, command: str) -> subprocess.CompletedProcess[str]:

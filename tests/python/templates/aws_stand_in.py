@@ -1,7 +1,7 @@
-"""An `aws` for the scripts of infra/ that talks to nobody: it writes down every call, and answers from a table.
+"""An `aws` command for the scripts in infra/ that makes no calls. It records every call, and answers from a table.
 
-Whose credentials a call has is told by the profile, which has the account's id for a name, or by the access key, which
-is the account's id after assume-role. `--query` and `--output text` work as with the AWS CLI.
+The profile's name is the id of the account that a call belongs to. After assume-role, the access key is that id.
+`--query` and `--output text` work as in the AWS CLI.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Call:
 
 
 class StandIn:
-    """An `aws` in a folder, which belongs in front of PATH."""
+    """An `aws` command in a folder that goes first in PATH."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -48,13 +48,14 @@ class StandIn:
         self.answer([])
 
     def answer(self, table: list[tuple[str, Any]]) -> None:
-        """The answers to calls from now on, by words that all occur in a call (account, operation, options): the first
-        entry that fits. An answer that begins with `!` is the code of an error. Calls that fit nothing are answered {}."""
+        """Sets the answers to calls from now on. An entry fits a call that contains all its words (account, operation,
+        options), and the first entry that fits wins. An answer that begins with `!` is an error code. A call that fits no
+        entry is answered {}."""
         (self.folder / "table").write_text(json.dumps(table))
         (self.folder / "calls").write_text("")
 
     def calls(self, *operations: str) -> list[Call]:
-        """The calls since the answers were set, all or those of some operations."""
+        """The calls since the answers were set: all calls, or those of some operations."""
         calls = [Call(*json.loads(line)) for line in (self.folder / "calls").read_text().splitlines()]
         return [call for call in calls if not operations or call.operation in operations]
 

@@ -1,4 +1,4 @@
-"""Values that the parameters' patterns must refuse, and some beside the defaults that they must take."""
+"""Values that the parameters' patterns must reject, and values besides the defaults that they must accept."""
 
 ROLE = ["", "has space", "a/b", "x" * 65, "star*", "colon:"]
 

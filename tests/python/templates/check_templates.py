@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Checks infra/: the templates with linters made by others and for what those do not look at, and the scripts.
+"""Checks infra/: linters of others check the templates and scripts, and our own rules check what linters do not.
 
     pip install -r tests/python/templates/requirements.txt
     python tests/python/templates/check_templates.py [--write-contract]
 
-It makes no calls to AWS. Exit code 0 when all checks passed.
-
-With --write-contract it checks nothing, and writes the templates' public names to tests/contract/templates.txt.
+Makes no calls to AWS. Exit code 0 if all checks passed. With --write-contract it checks nothing, and writes the
+templates' public names to tests/contract/templates.txt.
 """
 
 from __future__ import annotations
@@ -34,16 +33,16 @@ ROOT = INFRA.parent
 
 # EventBridge quotas.
 MAX_PATTERN = 2_048
-# CloudFormation: a template in the request, one in a bucket.
+# CloudFormation: a template in the request, and one in a bucket.
 MAX_BODY, MAX_OBJECT = 51_200, 1_000_000
-# Lambda: all environment variables of a function, names and values.
+# Lambda: all environment variables of a function, with names and values.
 MAX_ENVIRONMENT = 4_096
-# What IAM takes by default: a role's trust policy, and all its inline policies.
+# IAM's default quotas: the trust policy of a role, and all its inline policies.
 MAX_TRUST, MAX_INLINE = 2_048, 10_240
 
 
 def tool(name: str, *arguments: str) -> str:
-    """Runs a linter and gives its output; fails with it when the linter does."""
+    """Runs a linter and returns its output. Fails with that output if the linter fails."""
     environment = {**os.environ, "PATH": f"{TOOLS}:{os.environ['PATH']}"}
     done = subprocess.run([TOOLS / name, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
     assert done.returncode == 0, f"{name}: {(done.stdout + done.stderr)[-2000:]}"
@@ -52,10 +51,10 @@ def tool(name: str, *arguments: str) -> str:
 
 def linters(say: Sentences, templates: list[Template]) -> None:
     paths = [str(template.path) for template in templates]
-    with say.check("cfn-lint finds nothing, not even to inform, but stateful resources without a deletion policy"):
-        # Queues and log groups go with the stack; bucket and key are looked at below.
+    with say.check("cfn-lint finds nothing, not even information, except stateful resources without a deletion policy"):
+        # Queues and log groups are deleted with the stack. A check below covers the bucket and the key.
         tool("cfn-lint", "--include-checks", "I", "--ignore-checks", "I3011", "--", *paths)
-    with say.check("checkov finds nothing that is not excepted in place, with a reason"):
+    with say.check("checkov finds nothing, except what a comment in the template skips with a reason"):
         found = json.loads(tool("checkov", "-d", "infra", "--framework", "cloudformation", "--skip-download", "-o", "json"))
         none([f"{check['check_id']} {check['resource']}" for check in found["results"]["failed_checks"]])
         assert found["summary"]["passed"] > 50, found["summary"]
@@ -69,7 +68,7 @@ def linters(say: Sentences, templates: list[Template]) -> None:
 
 
 def parameters(say: Sentences, templates: list[Template]) -> None:
-    with say.check("every parameter is described, and has a pattern, a list or bounds with words for who gets it wrong"):
+    with say.check("every parameter has a description, a constraint, and a text for values that violate a pattern"):
         wrong = []
         for template in templates:
             for name, parameter in template.parameters.items():
@@ -79,20 +78,20 @@ def parameters(say: Sentences, templates: list[Template]) -> None:
                 if "AllowedPattern" in parameter and "ConstraintDescription" not in parameter:
                     wrong.append(f"{template.name} {name}: no ConstraintDescription")
         none(wrong)
-    with say.check("bad values of parameters are refused, and good ones and defaults are not"):
+    with say.check("bad parameter values are rejected, and good values and defaults are accepted"):
         wrong = []
         for template in templates:
             for name, parameter in template.parameters.items():
                 pattern = parameter.get("AllowedPattern")
                 if pattern is None:
                     continue
-                assert name in BAD, f"{template.name} {name} has a pattern and no bad values to try it with"
-                wrong += [f"{template.name} {name} takes {bad!r}" for bad in BAD[name] if accepts(parameter, bad)]
+                assert name in BAD, f"{template.name} {name} has a pattern, but no bad values to test it with"
+                wrong += [f"{template.name} {name} accepts {bad!r}" for bad in BAD[name] if accepts(parameter, bad)]
                 good = [*GOOD.get(name, []), *([str(parameter["Default"])] if "Default" in parameter else [])]
-                assert good, f"{name}: no good value to try it with"
-                wrong += [f"{template.name} {name} refuses {value!r}" for value in good if not accepts(parameter, value)]
+                assert good, f"{name}: no good value to test it with"
+                wrong += [f"{template.name} {name} rejects {value!r}" for value in good if not accepts(parameter, value)]
         none(wrong)
-    with say.check("a parameter that several templates have is the same in all of them, but for its description"):
+    with say.check("a parameter of several templates is the same in all of them, except for its description"):
         seen: dict[str, tuple[str, dict]] = {}
         wrong = []
         for template in templates:
@@ -102,7 +101,7 @@ def parameters(say: Sentences, templates: list[Template]) -> None:
                 if other != core:
                     wrong.append(f"{name} in {first} and {template.name}")
         none(wrong)
-    with say.check("days that S3 would refuse together are refused by a rule, before anything is made"):
+    with say.check("a rule rejects lifecycle days that S3 would reject together, before anything is created"):
         central = templates[0]
         days = {name: [v for v in map(str, central.parameters[name]["AllowedValues"]) if v != "never"]
                 for name in ("ArchiveAfterDays", "DeepArchiveAfterDays", "ExpireAfterDays")}
@@ -138,10 +137,10 @@ def rules_allow(template: Template, values: dict[str, str]) -> bool:
 
 
 def policies(say: Sentences, templates: list[Template]) -> None:
-    with say.check("every ARN takes its partition from AWS::Partition"):
+    with say.check("every ARN uses AWS::Partition"):
         none([f"{t.name}:{number}: {line.strip()}" for t in templates for number, line in enumerate(t.lines, 1)
               if re.search(r"(?<![:\w])arn:(?!\$\{AWS::Partition\}:|aws\[)", line.split("# ")[0])])
-    with say.check("no role is passed but by name, to one service"):
+    with say.check("iam:PassRole is allowed only for named roles and one service"):
         wrong = []
         for template in templates:
             for name, _, statement in template.statements():
@@ -152,7 +151,7 @@ def policies(say: Sentences, templates: list[Template]) -> None:
                 if any(action in {"*", "iam:*"} for action in listed(statement.get("Action"))):
                     wrong.append(f"{template.name} {name} {statement.get('Sid')}")
         none(wrong)
-    with say.check("EventBridge is asked for no account where it does not send one: in permissions of functions and in queue policies"):
+    with say.check("permissions and queue policies for EventBridge require no account, because it does not send one"):
         wrong = []
         for template in templates:
             for name, permission in template.of_type("AWS::Lambda::Permission"):
@@ -163,7 +162,7 @@ def policies(say: Sentences, templates: list[Template]) -> None:
                     if statement["Principal"] == {"Service": "events.amazonaws.com"} and list(statement["Condition"]) != ["ArnEquals"]:
                         wrong.append(f"{template.name} {name} {statement['Sid']}")
         none(wrong)
-    with say.check("nobody is trusted or let in without a condition"):
+    with say.check("every trust and resource policy statement that allows has a condition"):
         wrong = []
         for template in templates:
             for name, kind, statement in template.statements():
@@ -174,11 +173,11 @@ def policies(say: Sentences, templates: list[Template]) -> None:
 
 
 def permissions(say: Sentences, templates: list[Template]) -> None:
-    with say.check("actions have no wildcards but in what denies and in the policy of the key"):
+    with say.check("actions have no wildcards, except in deny statements and in the key policy"):
         none([f"{t.name} {name}: {action}" for t in templates for name, _, statement in t.statements()
               if statement["Effect"] == "Allow" and t.resources[name]["Type"] != "AWS::KMS::Key"
               for action in listed(statement["Action"]) if "*" in action])
-    with say.check("every wildcard in a resource has its reason on the line above"):
+    with say.check("every wildcard in a resource has a reason in the line above"):
         wrong = []
         for template in templates:
             for name, _, statement in template.statements():
@@ -186,7 +185,7 @@ def permissions(say: Sentences, templates: list[Template]) -> None:
                     if "*" in text and len(template.reason_above(line)) < len("# reason: ") + 10:
                         wrong.append(f"{template.name}:{line + 1} {name}: {text}")
         none(wrong)
-    with say.check("roles keep within what IAM takes without raised quotas"):
+    with say.check("roles fit in IAM's default quotas"):
         wrong = []
         values = {"OperatorRoleArn": "arn:aws:iam::444455556666:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Operators_0123456789abcdef",
                   "DeliveryRoleMaker": "enroller", "LogGroupsHaveKmsKey": "true", "Encryption": "SSE-KMS",
@@ -200,7 +199,7 @@ def permissions(say: Sentences, templates: list[Template]) -> None:
                 if trust > MAX_TRUST or inline > MAX_INLINE:
                     wrong.append(f"{template.name} {name}: trust {trust}, inline {inline}")
         none(wrong)
-    with say.check("bucket and key outlive their stack"):
+    with say.check("the bucket and the key are kept when the stack is deleted"):
         central = templates[0].resources
         kept = [(central[name].get("DeletionPolicy"), central[name].get("UpdateReplacePolicy")) for name in ("Bucket", "Key")]
         assert kept == [("Retain", "Retain")] * 2, kept
@@ -208,22 +207,22 @@ def permissions(say: Sentences, templates: list[Template]) -> None:
 
 def functions(say: Sentences, central: Template) -> None:
     resources = central.resources
-    with say.check("the functions have the same settings, which core knows, within Lambda's 4 KB"):
+    with say.check("the functions have the same settings, which the core knows, within Lambda's 4 KB"):
         source = (ROOT / "shared/core/src/settings/read.rs").read_text(encoding="utf-8")
         keys = re.findall(r'^\s*\(?"([a-z_]+)", ', source.split("KEYS:")[1].split("];")[0], re.M)
         keys += re.findall(r'^\s*"([a-z_]+)",$', source.split("KEYS:")[1].split("];")[0], re.M)
         known = {f"ENROLLER_{key.upper()}" for key in keys}
         variables = [f["Properties"]["Environment"]["Variables"] for _, f in central.of_type("AWS::Lambda::Function")]
         assert len(variables) == 3 and variables[0] == variables[1] == variables[2]
-        none([f"{name} is no setting" for name in variables[0] if name not in known])
+        none([f"{name} is not a setting" for name in variables[0] if name not in known])
         none([f"{name} is not set" for name in sorted(known - {"ENROLLER_DELIVERY_ROLE_POLICY_NAME"}) if name not in variables[0]])
-        # infra/deploy refuses what would make them longer; it adds what is configured to a size for the rest.
+        # infra/deploy adds the size of the configured values to this size of the rest, and rejects a sum above 4 KB.
         rest = int(re.search(r"^environment_rest=([0-9]+)$", (INFRA / "deploy").read_text(encoding="utf-8"), re.M)[1])
         arns = {"<Stream.Arn>": 80, "<DestinationRole.Arn>": 80, "<EnrollmentsQueue>": 90, "<GrantsQueue>": 90, "<BackfillQueue>": 90}
         rendered = central.render(variables[0], {"OrganizationId": "", "EnrolledRegions": "", "ExternalId": ""})
         size = sum(len(name) + arns.get(str(value), len(str(value))) for name, value in rendered.items())
         assert size <= rest < MAX_ENVIRONMENT, size
-    with say.check("messages stay hidden for six times the function's timeout, and end in a dead-letter queue"):
+    with say.check("the visibility timeout is six times the function's timeout, and every queue has a dead-letter queue"):
         wrong = []
         for name, source in central.of_type("AWS::Lambda::EventSourceMapping"):
             properties = source["Properties"]
@@ -231,7 +230,7 @@ def functions(say: Sentences, central: Template) -> None:
             function = resources[properties["FunctionName"]["Fn::GetAtt"][0]]["Properties"]
             enough = 6 * function["Timeout"] + properties.get("MaximumBatchingWindowInSeconds", 0)
             if queue["VisibilityTimeout"] < enough:
-                wrong.append(f"{name}: {queue['VisibilityTimeout']} s, of {enough}")
+                wrong.append(f"{name}: {queue['VisibilityTimeout']} s, expected {enough} s")
             if properties["FunctionResponseTypes"] != ["ReportBatchItemFailures"]:
                 wrong.append(f"{name}: no partial batches")
             if queue["RedrivePolicy"]["maxReceiveCount"] < 5:
@@ -239,36 +238,36 @@ def functions(say: Sentences, central: Template) -> None:
             if problem := scaling_problem(properties, function, central):
                 wrong.append(f"{name}: {problem}")
         none(wrong)
-    with say.check("no event source may scale beyond what its function reserves, and the check of it bites"):
+    with say.check("no event source scales beyond the function's reserved concurrency, and the check finds such errors"):
         _, onboarder = next(pair for pair in central.of_type("AWS::Lambda::EventSourceMapping") if pair[0] == "GrantsSource")
         function = resources["AccountOnboarderFunction"]["Properties"]
         planted = {**onboarder["Properties"], "ScalingConfig": {"MaximumConcurrency": 2}}
         assert scaling_problem(planted, function, central) == "maximum 2 is greater than the reserved 1"
         planted["ScalingConfig"]["MaximumConcurrency"] = 1
-        assert scaling_problem(planted, function, central) == "maximum 1 is below Lambda's least, 2"
+        assert scaling_problem(planted, function, central) == "maximum 1 is below Lambda's minimum of 2"
 
 
 def scaling_problem(mapping: dict, function: dict, central: Template) -> str | None:
-    """What Lambda would refuse of a mapping's maximum: less than 2, or more than its function reserves."""
+    """Why Lambda would reject a mapping's maximum: it is less than 2, or more than its function reserves."""
     maximum = mapping.get("ScalingConfig", {}).get("MaximumConcurrency")
     if maximum is None:
         return None
     value = lambda given: central.parameters[given["Ref"]]["Default"] if isinstance(given, dict) else given
     least = central.parameters[maximum["Ref"]]["MinValue"] if isinstance(maximum, dict) else maximum
     if least < 2:
-        return f"maximum {least} is below Lambda's least, 2"
+        return f"maximum {least} is below Lambda's minimum of 2"
     reserved = function["ReservedConcurrentExecutions"]
     if isinstance(reserved, dict):
         condition, reserved, otherwise = reserved["Fn::If"]
         assert condition == "ReservesConcurrency" and otherwise == {"Ref": "AWS::NoValue"}, reserved
-    # The same parameter on both sides holds for every value of it.
+    # The same parameter on both sides is valid for every value.
     if maximum != reserved and value(maximum) > value(reserved):
         return f"maximum {value(maximum)} is greater than the reserved {value(reserved)}"
     return None
 
 
 def alarms(say: Sentences, central: Template) -> None:
-    with say.check("alarms are on metrics that exist, and the runbook has a chapter for each"):
+    with say.check("every alarm has an existing metric and a chapter in the runbook"):
         metrics = (ROOT / "shared/core/src/metrics.rs").read_text(encoding="utf-8")
         runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
         wrong = []
@@ -281,12 +280,12 @@ def alarms(say: Sentences, central: Template) -> None:
                       if metric["Namespace"] == "VpcFlowLogsEnroller" and f'"{metric["MetricName"]}"' not in metrics]
             periods = {query["MetricStat"]["Period"] for query in properties.get("Metrics", []) if "MetricStat" in query} or {properties["Period"]}
             if max(periods) * properties["EvaluationPeriods"] > (604_800 if min(periods) >= 3_600 else 86_400):
-                wrong.append(f"{name}: longer than CloudWatch looks back")
+                wrong.append(f"{name}: longer than CloudWatch's evaluation range")
             if not re.search(rf"^#+ .*`{re.escape(name)}`", runbook, re.M):
                 wrong.append(f"{name} is not in docs/runbook.md")
         none(wrong)
         assert len(found) > 20, len(found)
-    with say.check("an account that never becomes ready rings vpcs-uncovered before its message is given up"):
+    with say.check("vpcs-uncovered fires for an account that never becomes ready, before its message is given up"):
         source = (ROOT / "shared/engine/src/batch.rs").read_text(encoding="utf-8")
         longest = int(re.search(r"LONGEST_WAIT_SECONDS: u32 = ([0-9]+);", source)[1])
         first = int(re.search(r"let seconds = ([0-9]+)_u32.saturating_mul\(1 << doublings\)", source)[1])
@@ -294,14 +293,15 @@ def alarms(say: Sentences, central: Template) -> None:
         span = sum(min(first << number, longest) for number in range(receives - 1))
         alarm = central.resources["VpcsUncoveredAlarm"]["Properties"]
         period, = {query["MetricStat"]["Period"] for query in alarm["Metrics"] if "MetricStat" in query}
-        # So many periods have a receive in them, however they lie; each needs one, so none may fit between two receives.
+        # Every period must contain a receive, wherever it begins. So a period must be longer than the longest wait, and the
+        # periods must fit in the span of all receives.
         assert longest < period and alarm["EvaluationPeriods"] <= span // period + 1, (span, period)
-        # And not while a new account may still become ready by itself.
+        # The alarm must not fire while a new account can still become ready.
         assert (alarm["EvaluationPeriods"] - 2) * period >= 3_600, alarm["EvaluationPeriods"]
 
 
 def contents(say: Sentences, central: Template) -> None:
-    with say.check("rules wait for the role they send with, where both are made by one stack"):
+    with say.check("rules wait for the role they use if the same stack creates both"):
         wrong = []
         for template in map(Template, ("member", "management")):
             wrong += [f"{template.name} {name}" for name, rule in template.of_type("AWS::Events::Rule")
@@ -320,7 +320,7 @@ def contents(say: Sentences, central: Template) -> None:
 
 def events(say: Sentences, templates: dict[str, Template]) -> None:
     member = {"CentralAccountId": "444455556666", "HomeRegion": "eu-west-1", "RolesRegion": "eu-west-1"}
-    with say.check("event patterns are within EventBridge's 2,048 characters"):
+    with say.check("event patterns fit in EventBridge's 2,048 characters"):
         wrong = []
         for template in templates.values():
             for name, rule in template.of_type("AWS::Events::Rule"):
@@ -331,23 +331,23 @@ def events(say: Sentences, templates: dict[str, Template]) -> None:
                     wrong.append(f"{template.name} {name}")
         none(wrong)
     for name, cases in [("member", MEMBER_EVENTS), ("management", ACCOUNT_EVENTS)]:
-        with say.check(f"the rules of {name}.yaml forward what is needed, once, and nothing else, all the way to its queue"):
+        with say.check(f"the rules of {name}.yaml forward the needed events once, to the right queue, and nothing else"):
             wrong = []
             rules = patterns(templates[name], member)
             forward = patterns(templates["regional"], {})
             home = patterns(templates["central"], {})
             for needed, event in cases:
                 sent = sum(matches(pattern, event) for pattern in rules.values())
-                told = f"{event['detail'].get('eventName', event['detail'].get('stack-id'))} {event['detail-type']}"
+                name_of = f"{event['detail'].get('eventName', event['detail'].get('stack-id'))} {event['detail-type']}"
                 if sent != int(needed):
-                    wrong.append(f"{told}: {sent} rules match, expected {int(needed)}")
+                    wrong.append(f"{name_of}: {sent} rules match, expected {int(needed)}")
                 arrives = [rule for rule, pattern in home.items() if matches(pattern, event)]
                 if needed and not (all(matches(pattern, event) for pattern in forward.values()) and len(arrives) == 1):
-                    wrong.append(f"{told}: does not arrive once, but in {arrives}")
+                    wrong.append(f"{name_of}: must match one rule of the home bus, but matches {arrives}")
                 if needed and (arrives == ["AccountEventsRule"]) != (name == "management"):
-                    wrong.append(f"{told}: ends in {arrives}")
+                    wrong.append(f"{name_of}: ends in {arrives}")
             none(wrong)
-    with say.check("rules of the central account's own default bus go straight to the home bus, those of others do not"):
+    with say.check("rules on the central account's default bus target the home bus, and rules of other accounts do not"):
         wrong = []
         for name in ("member", "management"):
             for rule, resource in templates[name].of_type("AWS::Events::Rule"):
@@ -376,7 +376,7 @@ def main(arguments: list[str]) -> int:
         contract.write(templates.values())
         return 0
     linters(say, list(templates.values()))
-    with say.check("templates are short enough to be sent, or to be read from a bucket"):
+    with say.check("templates fit in a request, or in a bucket"):
         sizes = {name: len(template.text.encode()) for name, template in templates.items()}
         none([f"{name}: {size}" for name, size in sizes.items() if size > (MAX_OBJECT if name == "central" else MAX_BODY)])
     contract.contract(say, templates.values())

@@ -1,4 +1,4 @@
-"""What infra/deploy and infra/uninstall do, as seen in the AWS CLI's calls they print or make; part of check_templates.py."""
+"""Checks of infra/deploy and infra/uninstall: the AWS CLI calls that they print and make. Part of check_templates.py."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def accounts(**states: str) -> list[tuple]:
 
 
 class Scripts:
-    """A copy of the scripts with a configuration and zips of its own, and an `aws` that talks to nobody."""
+    """A copy of the scripts with its own configuration and zips, and an `aws` command that makes no calls."""
 
     def __init__(self, folder: Path):
         self.infra = folder / "infra"
@@ -55,7 +55,7 @@ class Scripts:
         self.aws = StandIn(folder / "bin")
 
     def run(self, name: str, *arguments: str, dry_run: bool = False, **settings: str) -> subprocess.CompletedProcess[str]:
-        """Runs a script with settings beside those of the example. The profiles have the accounts' ids for names."""
+        """Runs a script with settings in addition to those of the example. The profiles' names are the account ids."""
         settings = {"CENTRAL_PROFILE": CENTRAL, "MANAGEMENT_PROFILE": MANAGEMENT, **settings}
         kept = [line for line in self.text.splitlines() if line.split("=")[0] not in settings]
         self.config.write_text("\n".join([*kept, *(f"{key}={value}" for key, value in settings.items())]) + "\n", encoding="utf-8")
@@ -66,7 +66,7 @@ class Scripts:
                               env=environment, check=False, stdin=subprocess.DEVNULL)
 
     def answer(self, *tables: Iterable[tuple]) -> None:
-        """The answers to what is asked from now on; earlier ones win."""
+        """Sets the answers to calls from now on. Earlier entries win."""
         self.aws.answer([entry for table in (*tables, DONE) for entry in table])
 
 
@@ -81,7 +81,7 @@ def scripts(say: Sentences, templates: dict[str, Template]) -> None:
 
 
 def dry_runs(say: Sentences, it: Scripts, templates: dict[str, Template]) -> None:
-    with say.check("a dry run of all steps prints every command, with every parameter of the templates, and calls nobody"):
+    with say.check("a dry run of all steps prints every command and every template parameter, and makes no calls"):
         done = it.run("deploy", "all", dry_run=True)
         assert done.returncode == 0, done.stderr
         none(wrong_parameters(done.stdout, templates))
@@ -89,11 +89,11 @@ def dry_runs(say: Sentences, it: Scripts, templates: dict[str, Template]) -> Non
                                                       "central.yaml", "create-stack-set", "management.yaml")]
         assert order == sorted(order), order
         assert not it.aws.calls(), it.aws.calls()
-    with say.check("the central account is made a delegated administrator only where it is to administer the StackSet"):
+    with say.check("the central account becomes a delegated administrator only if it administers the StackSet"):
         done = it.run("deploy", "trust", "members", dry_run=True, STACK_SET_ACCOUNT="management")
         assert done.returncode == 0 and "register-delegated-administrator" not in done.stdout, done.stdout
         assert "--call-as SELF" in done.stdout and "DELEGATED_ADMIN" not in done.stdout
-    with say.check("what the configuration has no word of gets the template's default, whatever an earlier deployment set"):
+    with say.check("a parameter that is not configured gets the template's default, whatever an earlier deployment set"):
         given = parameters_given(it.run("deploy", "all", dry_run=True, LogGroupName="/org/flows").stdout)
         names = {(template, name): value for template, name, value in given}
         assert names["central", "LogGroupName"] == names["member", "LogGroupName"] == "/org/flows"
@@ -102,7 +102,7 @@ def dry_runs(say: Sentences, it: Scripts, templates: dict[str, Template]) -> Non
         wrong = [f"{template} {name}={value!r}" for template, name, value in given
                  if name not in stated and value != str(templates[template].parameters[name]["Default"])]
         none(wrong)
-    with say.check("what is wrong in the configuration is named before anything runs"):
+    with say.check("an error in the configuration is reported before anything runs"):
         for changes, word in [({"AlarmMail": ""}, "AlarmMail"), ({"TARGETS": "exam"}, "TARGETS"), ({"HOME_REGION": "Ireland"}, "HOME_REGION"),
                               ({"OrganizationId": ""}, "OrganizationId"), ({"ExternalId": "short"}, "ExternalId"),
                               ({"OperatorRoleArn": f"arn:aws:iam::{MANAGEMENT}:role/Operators"}, "OperatorRoleArn"),
@@ -111,7 +111,7 @@ def dry_runs(say: Sentences, it: Scripts, templates: dict[str, Template]) -> Non
             assert done.returncode == 1 and word in done.stderr and not done.stdout, (changes, done.stderr)
         done = it.run("deploy", "all", dry_run=True, OperatorRoleArn=f"arn:aws:iam::{CENTRAL}:role/Operators")
         assert done.returncode == 0, done.stderr
-    with say.check("uninstalling removes the functions before the destinations, and never the bucket of the logs"):
+    with say.check("uninstall removes the functions before the destinations, and never the bucket of the logs"):
         done = it.run("uninstall", "all", dry_run=True)
         assert done.returncode == 0, done.stderr
         order = [done.stdout.index(text) for text in ("vpc-flow-logs-enroller-management", "delete-stack-set", "delete-flow-logs",
@@ -124,7 +124,7 @@ def dry_runs(say: Sentences, it: Scripts, templates: dict[str, Template]) -> Non
 
 
 def parameters_given(output: str) -> list[tuple[str, str, str]]:
-    """Template, name and value of every parameter in the commands that a dry run prints."""
+    """Template, name and value of every parameter in the commands of a dry run."""
     given = []
     for words in (shlex.split(line) for line in output.splitlines() if line.startswith("+ ")):
         if "--parameter-overrides" in words:
@@ -136,7 +136,7 @@ def parameters_given(output: str) -> list[tuple[str, str, str]]:
 
 
 def accepts(parameter: dict, value: str) -> bool:
-    """Whether CloudFormation takes the value: the pattern must match all of it."""
+    """Whether CloudFormation accepts the value. The pattern must match the whole value."""
     if "AllowedValues" in parameter:
         return value in map(str, parameter["AllowedValues"])
     return (re.fullmatch(str(parameter.get("AllowedPattern", "(?s:.*)")), value) is not None
@@ -163,10 +163,10 @@ def member_stacks(say: Sentences, it: Scripts) -> None:
         return [(call.option("--deployment-targets"), call.option("--regions")) for call in it.aws.calls("cloudformation create-stack-instances")]
 
     both = f"{OLD_OU},{NEW_OU}"
-    with say.check("the first deployment makes member stacks in every target and Region, where the roles are made first"):
+    with say.check("the first deployment creates member stacks in every target and Region, the Region with the roles first"):
         assert created(NO_STACK_SET, TARGETS=both) == [([f"OrganizationalUnitIds=[{both}]"], [IRELAND, VIRGINIA])]
         assert len(it.aws.calls("cloudformation create-stack-set")) == 1 and not it.aws.calls("cloudformation update-stack-set")
-    with say.check("a new OU gets stacks in all Regions, and the others in new Regions"):
+    with say.check("a new OU gets stacks in all Regions, and the other OUs get stacks in new Regions"):
         assert created(stack_set([OLD_OU], [IRELAND]), TARGETS=both) == [
             ([f"OrganizationalUnitIds=[{NEW_OU}]"], [IRELAND, VIRGINIA]), ([f"OrganizationalUnitIds=[{OLD_OU}]"], [VIRGINIA])]
         order = [call.option("--operation-preferences")[0].split("RegionOrder=")[1].split("]")[0] for call in it.aws.calls()
@@ -175,13 +175,13 @@ def member_stacks(say: Sentences, it: Scripts) -> None:
         assert created(stack_set([OLD_OU], [IRELAND, VIRGINIA]), TARGETS=both) == [([f"OrganizationalUnitIds=[{NEW_OU}]"], [IRELAND, VIRGINIA])]
         assert created(stack_set([NEW_OU, OLD_OU], [VIRGINIA, IRELAND]), TARGETS=both) == []
         assert len(it.aws.calls("cloudformation update-stack-set")) == 1
-    with say.check("member stacks that fail in an operation that succeeded are named, stop no other step, and fail the script"):
+    with say.check("failed stacks of a succeeded operation are listed, do not stop other steps, and fail the script"):
         it.answer(HALF_DONE, stack_set(["r-exam"], [IRELAND, VIRGINIA]))
         done = it.run("deploy", "members", "management")
         assert done.returncode == 1 and "left failed stacks (1, listed above)" in done.stderr, done.stderr
         assert f"{MEMBER}\t{IRELAND}\tthe role exists" in done.stdout and BARRED not in done.stdout, done.stdout
         assert it.aws.calls("cloudformation deploy")[-1].account == MANAGEMENT
-    with say.check("an error of AWS's is not taken for a StackSet that does not exist"):
+    with say.check("an error from AWS is not mistaken for a missing StackSet"):
         it.answer([("describe-stack-set", "!Throttling")])
         done = it.run("deploy", "members")
         assert done.returncode != 0 and "Throttling" in done.stderr and not it.aws.calls("cloudformation create-stack-set"), done.stderr
@@ -195,7 +195,7 @@ def concurrency(say: Sentences, it: Scripts) -> None:
         assert done.returncode == 0 or "concurrent executions" in done.stderr, done.stderr
         return bool(it.aws.calls("cloudformation deploy"))
 
-    with say.check("concurrency that Lambda would not reserve is refused beforehand, at the first deployment and at later ones"):
+    with say.check("concurrency that Lambda would not reserve is rejected before each deployment"):
         absent, present = "!ResourceNotFoundException", {"ReservedConcurrentExecutions": 10}
         found = [deployed(113, absent), deployed(112, absent), deployed(103, present), deployed(103, present, MaximumConcurrency="11"),
                  deployed(103, {}), deployed(10, absent, ReserveConcurrency="false")]
@@ -203,7 +203,7 @@ def concurrency(say: Sentences, it: Scripts) -> None:
 
 
 def removal_of_stacks(say: Sentences, it: Scripts) -> None:
-    with say.check("uninstalling deletes the member stacks where the StackSet has them, not where the configuration says"):
+    with say.check("uninstall deletes the member stacks that the StackSet has, whatever the configuration lists"):
         it.answer(stack_set([OLD_OU, NEW_OU], [IRELAND, "ap-southeast-2"]))
         done = it.run("uninstall", "members")
         assert done.returncode == 0, done.stderr
@@ -211,20 +211,20 @@ def removal_of_stacks(say: Sentences, it: Scripts) -> None:
         assert deleted.option("--deployment-targets") == [f"OrganizationalUnitIds=[{OLD_OU},{NEW_OU}]"], deleted
         assert sorted(deleted.option("--regions")) == ["ap-southeast-2", IRELAND], deleted
         assert it.aws.calls("cloudformation delete-stack-set")
-    with say.check("a StackSet stays as long as a stack of it could not be deleted"):
+    with say.check("a StackSet is kept if one of its stacks could not be deleted"):
         it.answer(HALF_DONE, stack_set([OLD_OU], [IRELAND]))
         done = it.run("uninstall", "members")
         assert done.returncode == 1 and f"{MEMBER}\t{IRELAND}" in done.stdout, done.stdout
         assert not it.aws.calls("cloudformation delete-stack-set")
-    with say.check("uninstalling what was never installed deletes nothing and is no failure"):
+    with say.check("uninstall without an installation deletes nothing and succeeds"):
         it.answer(NO_STACK_SET, [("describe-stacks", "!ValidationError"), ("head-bucket", "!404")])
         done = it.run("uninstall", "management", "members", "central")
         assert done.returncode == 0 and not [call for call in it.aws.calls() if call.words[1].startswith(("delete-", "rm"))], done.stderr
-    with say.check("destinations are deleted that point to our stream or have a statement of ours, and no others"):
-        ours, others = f"arn:aws:firehose:{IRELAND}:{CENTRAL}:deliverystream/vpc-flow-logs", "arn:aws:kinesis:eu-west-1:444455556666:stream/other"
-        found = [("VPCFlowLogsDestination", ours, None), ("VPCFlowLogsDestination-2", others, '{"Statement":[{"Sid":"VpcEnroller"}]}'),
+    with say.check("only destinations with the enroller's stream or a managed statement are deleted"):
+        managed, others = f"arn:aws:firehose:{IRELAND}:{CENTRAL}:deliverystream/vpc-flow-logs", "arn:aws:kinesis:eu-west-1:444455556666:stream/other"
+        found = [("VPCFlowLogsDestination", managed, None), ("VPCFlowLogsDestination-2", others, '{"Statement":[{"Sid":"VpcEnroller"}]}'),
                  ("VPCFlowLogsDestination-3", others, '{"Statement":[]}'), ("VPCFlowLogsDestination-4", others, None),
-                 ("VPCFlowLogsDestinationOfOthers", ours, None)]
+                 ("VPCFlowLogsDestinationOfOthers", managed, None)]
         it.answer([("describe-destinations", {"destinations": [
             {"destinationName": name, "targetArn": target, **({"accessPolicy": policy} if policy else {})} for name, target, policy in found]})])
         done = it.run("uninstall", "central")
@@ -245,7 +245,7 @@ def removal_in_accounts(say: Sentences, it: Scripts) -> None:
         return {call.operation for call in it.aws.calls() if call.words[1].startswith("delete-")}
 
     logs, none_left = [("describe-flow-logs", {"FlowLogs": [{"FlowLogId": "fl-1"}, {"FlowLogId": "fl-2"}]})], [("describe-flow-logs", {"FlowLogs": []})]
-    with say.check("a subscription filter of our name that delivers elsewhere stays"):
+    with say.check("a subscription filter of the same name with another destination is kept"):
         both = {"ec2 delete-flow-logs", "logs delete-subscription-filter"}
         assert deleted(logs, subscribed(f"{CENTRAL}:destination:VPCFlowLogsDestination")) == both
         assert it.aws.calls("ec2 delete-flow-logs")[0].option("--flow-log-ids") == ["fl-1", "fl-2"]
@@ -253,13 +253,13 @@ def removal_in_accounts(say: Sentences, it: Scripts) -> None:
         for elsewhere in (f"{MEMBER}:destination:VPCFlowLogsDestination", f"{CENTRAL}:destination:VPCFlowLogsDestinationOfOthers",
                           f"{MANAGEMENT}:log-group:somewhere"):
             assert deleted(none_left, subscribed(elsewhere)) == set(), elsewhere
-    with say.check("flow logs that AWS did not delete are named, and fail the step"):
+    with say.check("flow logs that AWS did not delete are listed, and fail the step"):
         left = {"Unsuccessful": [{"ResourceId": "fl-2", "Error": {"Code": "Client.Unavailable", "Message": "not now"}}]}
         it.answer([("delete-flow-logs", left)], logs, ENABLED, accounts(**{f"a{MANAGEMENT}": "ACTIVE"}))
         done = it.run("uninstall", "flow-logs")
         assert done.returncode == 1 and "fl-2\tClient.Unavailable\tnot now" in done.stderr and MANAGEMENT in done.stderr, done.stderr
-        assert [call.option("--region") for call in it.aws.calls("ec2 delete-flow-logs")] == [[IRELAND], [VIRGINIA]], "one Region stops another"
-    with say.check("a Region that is not enabled and a log group that does not exist have nothing of ours; other errors are failures"):
+        assert [call.option("--region") for call in it.aws.calls("ec2 delete-flow-logs")] == [[IRELAND], [VIRGINIA]], "a failure in one Region stopped another"
+    with say.check("a Region that is not enabled and a missing log group are skipped, and other errors are failures"):
         it.answer(logs, [("describe-regions", {"Regions": [{"RegionName": IRELAND}]})], accounts(**{f"a{MANAGEMENT}": "ACTIVE"}))
         done = it.run("uninstall", "flow-logs")
         assert done.returncode == 0 and {call.option("--region")[0] for call in it.aws.calls("ec2 describe-flow-logs")} == {IRELAND}
@@ -268,12 +268,12 @@ def removal_in_accounts(say: Sentences, it: Scripts) -> None:
         assert deleted(none_left, refused, status=1) == set()
         assert deleted([("describe-flow-logs", "!UnauthorizedOperation")], subscribed(), status=1) == set()
         assert deleted(none_left, [("describe-regions", "!RequestLimitExceeded")], status=1) == set()
-    with say.check("log groups without our tag stay"):
-        for owner, expected in [("vpc-flow-logs-enroller", 1), ("somebody", 0)]:
+    with say.check("log groups without the enroller's tag are kept"):
+        for owner, expected in [("vpc-flow-logs-enroller", 1), ("another-tool", 0)]:
             it.answer([("list-tags-for-resource", {"tags": {"managed-by": owner}})], ENABLED, accounts(**{f"a{MANAGEMENT}": "ACTIVE"}))
             done = it.run("uninstall", "log-groups", EnrolledRegions=IRELAND)
             assert done.returncode == 0 and len(it.aws.calls("logs delete-log-group")) == expected, owner
-    with say.check("an account that cannot be entered is named at the end, a closed one is left out, and the rest is removed"):
+    with say.check("an account whose role cannot be assumed is reported, a closed one is skipped, and the rest is removed"):
         barred = [(f"assume-role arn:aws:iam::{BARRED}:role/OrganizationAccountAccessRole", "!AccessDenied")]
         states = {f"a{MANAGEMENT}": "ACTIVE", f"a{MEMBER}": "PENDING_CLOSURE", f"a{BARRED}": "ACTIVE", f"a{CLOSED}": "CLOSED"}
         it.answer(barred, logs, ENABLED, accounts(**states), NO_STACK_SET, [("describe-stacks", {"Stacks": [{"StackStatus": "CREATE_COMPLETE"}]})])
@@ -283,7 +283,7 @@ def removal_in_accounts(say: Sentences, it: Scripts) -> None:
         assert [call.option("--stack-name")[0] for call in it.aws.calls("cloudformation delete-stack")][-1] == "vpc-flow-logs-enroller-central"
         assert not [call for call in it.aws.calls() if CLOSED in " ".join(call.words)]
         assert "secret" not in done.stdout + done.stderr
-    with say.check("an AWS CLI that knows only the older field for an account's state leaves out closed accounts too"):
+    with say.check("closed accounts are skipped with an older AWS CLI, too, which has another field for their state"):
         old = {"Accounts": [{"Id": MANAGEMENT, "Status": "ACTIVE"}, {"Id": CLOSED, "Status": "SUSPENDED"}]}
         it.answer(logs, ENABLED, [("list-accounts", old)])
         done = it.run("uninstall", "flow-logs")

@@ -1,4 +1,4 @@
-"""CloudFormation templates as data: read with line numbers, walked, and rendered for one account and Region."""
+"""CloudFormation templates as data: reads them with line numbers, walks them, and renders them for one account and Region."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cfnlint import decode
 INFRA = Path(__file__).resolve().parents[3] / "infra"
 NAMES = ["central", "regional", "member", "management"]
 
-# Leaves an element out, like AWS::NoValue.
+# Removes an element, like AWS::NoValue.
 NOTHING = object()
 
 PSEUDO = {
@@ -43,7 +43,7 @@ class Template:
         return ((name, resource) for name, resource in self.resources.items() if resource["Type"] == kind)
 
     def statements(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Every policy statement with its resource and where it stands: trust, identity or resource policy."""
+        """Every policy statement, with its resource and its kind of policy: trust, identity or resource."""
         for name, resource in self.resources.items():
             for path, document in policy_documents(resource.get("Properties", {})):
                 kind = {"AssumeRolePolicyDocument": "trust", "Policies": "identity"}.get(path, "resource")
@@ -53,7 +53,7 @@ class Template:
             yield name, "resource", resource["Properties"]["Statement"]
 
     def reason_above(self, line: int) -> str:
-        """The comment just above a line (0-based), or above the line that opens the list the line is in."""
+        """The comment directly above a line (0-based), or above the line that begins its list."""
         while line > 0:
             line -= 1
             text = self.lines[line].strip()
@@ -70,7 +70,7 @@ class Template:
 
 
 class Renderer:
-    """Resolves intrinsic functions; what only AWS knows becomes `<name.attribute>`."""
+    """Resolves intrinsic functions. What only AWS knows becomes `<name.attribute>`."""
 
     def __init__(self, conditions: dict[str, Any], values: dict[str, Any]):
         self.conditions = conditions
@@ -135,7 +135,7 @@ def flattened(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def branches(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Both sides of Fn::If, without AWS::NoValue."""
+    """Both branches of Fn::If, without AWS::NoValue."""
     if "Fn::If" in node:
         for branch in node["Fn::If"][1:]:
             if branch != {"Ref": "AWS::NoValue"}:
@@ -157,7 +157,7 @@ def strings(node: Any) -> Iterator[Any]:
 
 
 def lined_strings(parent: dict[str, Any], key: str) -> Iterator[tuple[str, int]]:
-    """Every string below a member, with its line (0-based). Only some strings know theirs; the others have their parent's."""
+    """Every string below a member, with its line (0-based). A string without a line of its own gets its parent's."""
 
     def below(node: Any, line: int) -> Iterator[tuple[str, int]]:
         line = getattr(getattr(node, "start_mark", None), "line", line)

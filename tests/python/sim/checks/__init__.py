@@ -1,1 +1,1 @@
-"""The checks that `drive_sim.py` runs. A public function is a check; its name is the sentence."""
+"""The checks that `drive_sim.py` runs. Each public function is a check, and its name is the sentence."""

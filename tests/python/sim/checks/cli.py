@@ -1,4 +1,4 @@
-"""The AWS CLI, with a profile that assumes the member's role by itself."""
+"""The AWS CLI, with a profile that assumes the member role by itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.simulated_aws import ACCOUNTS, HOME, SimulatedAws, equal
 
 
 class Cli:
-    """The AWS CLI with the profiles `central`, `enroller` and, an administrator of the member account, `member`."""
+    """The AWS CLI with the profiles `central`, `enroller` and `member`, an administrator of the member account."""
 
     def __init__(self, aws: SimulatedAws, account: str, folder: str):
         self.account = account
@@ -31,11 +31,11 @@ class Cli:
                 f"[profile member]\nregion = {HOME}\nsource_profile = management\n"
                 f"role_arn = {aws.administrator_arn(account)}\nrole_session_name = drive-sim-cli\n"
             )
-        # HOME keeps the cache of sessions out of the home directory of whoever runs this.
+        # HOME keeps the cache of sessions out of the user's home directory.
         self.environment = {
             **os.environ,
             "AWS_CONFIG_FILE": config,
-            # For the AssumeRole that the profile makes; for SQS the AWS CLI v1 heeds the flag only.
+            # For the profile's AssumeRole call. For SQS, the AWS CLI v1 needs the flag.
             "AWS_ENDPOINT_URL": aws.endpoint,
             "AWS_MAX_ATTEMPTS": "1",
             "AWS_PAGER": "",
@@ -48,15 +48,15 @@ class Cli:
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=30, check=False)
 
     def __call__(self, profile: str, *arguments: str):
-        """Runs a command that has to succeed; gives what it says, parsed, or None for nothing."""
+        """Runs a command that must succeed, and returns its parsed output, or None without output."""
         done = self.run(profile, *arguments)
-        assert done.returncode == 0, f"aws {' '.join(arguments)} fails: {done.stderr.strip()}"
+        assert done.returncode == 0, f"aws {' '.join(arguments)} failed: {done.stderr.strip()}"
         return json.loads(done.stdout) if done.stdout.strip() else None
 
     def refused(self, code: str, profile: str, *arguments: str) -> None:
         done = self.run(profile, *arguments)
-        assert done.returncode not in (0, 2), f"aws {' '.join(arguments)} ends with {done.returncode}: {done.stderr}"
-        assert f"({code})" in done.stderr, f"aws {' '.join(arguments)} says {done.stderr.strip()}, not {code}"
+        assert done.returncode not in (0, 2), f"aws {' '.join(arguments)} ended with {done.returncode}: {done.stderr}"
+        assert f"({code})" in done.stderr, f"aws {' '.join(arguments)} reported {done.stderr.strip()}, not {code}"
 
     def file(self, name: str, value) -> str:
         path = os.path.join(self.folder, name)

@@ -1,4 +1,4 @@
-"""The measure itself: answers that are wrong in one thing each have to be noticed."""
+"""Tests of the comparison itself: it must detect answers with a single error."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def _compare(service: str, operation: str, body, status: int = 200) -> None:
     AnswerModel().compare(operation_model=model.operation_model(operation), response_dict=response)
 
 
-def _each_is_noticed(service: str, operation: str, right, wrong: dict, status: int = 200) -> None:
+def _each_is_detected(service: str, operation: str, right, wrong: dict, status: int = 200) -> None:
     for body in right:
         _compare(service, operation, body, status)
     for expected, body in wrong.items():
         try:
             _compare(service, operation, body, status)
         except Mismatch as mismatch:
-            assert expected in str(mismatch), f"{mismatch} does not say {expected!r}"
+            assert expected in str(mismatch), f"{mismatch} does not contain {expected!r}"
         else:
-            raise AssertionError(f"{operation} may answer {body}, although {expected}")
+            raise AssertionError(f"{operation}: {body} was accepted, although {expected}")
 
 
-def wrong_json_answers_are_noticed(_: SimulatedAws):
+def wrong_json_answers_are_detected(_: SimulatedAws):
     def account(**changes) -> dict:
         return {"Account": {**ACCOUNT, **changes}}
 
@@ -49,7 +49,7 @@ def wrong_json_answers_are_noticed(_: SimulatedAws):
         "has 5, not 6 to": account(Email="a@b.c"),
         "not a structure": {"Account": []},
     }
-    _each_is_noticed("organizations", "DescribeAccount", [account(), {}], wrong)
+    _each_is_detected("organizations", "DescribeAccount", [account(), {}], wrong)
 
     def group(**changes) -> dict:
         return {"logGroups": [{**GROUP, **changes}]}
@@ -60,13 +60,13 @@ def wrong_json_answers_are_noticed(_: SimulatedAws):
         "not a boolean": group(deletionProtectionEnabled=0),
         "not a list": {"logGroups": {}},
     }
-    _each_is_noticed("logs", "DescribeLogGroups", [group(), {"logGroups": []}], wrong)
+    _each_is_detected("logs", "DescribeLogGroups", [group(), {"logGroups": []}], wrong)
     wrong = {"which SendMessageBatchResult requires": {"Successful": []}}
-    _each_is_noticed("sqs", "SendMessageBatch", [{"Successful": [], "Failed": []}], wrong)
-    _each_is_noticed("logs", "PutRetentionPolicy", ["", {}], {"has no output": {"done": True}})
+    _each_is_detected("sqs", "SendMessageBatch", [{"Successful": [], "Failed": []}], wrong)
+    _each_is_detected("logs", "PutRetentionPolicy", ["", {}], {"has no output": {"done": True}})
 
 
-def wrong_xml_answers_are_noticed(_: SimulatedAws):
+def wrong_xml_answers_are_detected(_: SimulatedAws):
     def flow_logs(item: str, namespace: str = EC2, identity: str = "<requestId>1</requestId>", name: str = "item"):
         answer = f"{identity}<flowLogSet><{name}>{item}</{name}></flowLogSet>"
         return f"<DescribeFlowLogsResponse {namespace}>{answer}</DescribeFlowLogsResponse>"
@@ -81,7 +81,7 @@ def wrong_xml_answers_are_noticed(_: SimulatedAws):
         "namespace": flow_logs(FLOW_LOG, namespace=EC2.replace("2016", "2014")),
         "no request id": flow_logs(FLOW_LOG, identity=""),
     }
-    _each_is_noticed("ec2", "DescribeFlowLogs", [flow_logs(FLOW_LOG)], wrong)
+    _each_is_detected("ec2", "DescribeFlowLogs", [flow_logs(FLOW_LOG)], wrong)
 
     def identity(result: str, tail: str = "<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata>"):
         return f"<GetCallerIdentityResponse {STS}>{result}{tail}</GetCallerIdentityResponse>"
@@ -92,22 +92,22 @@ def wrong_xml_answers_are_noticed(_: SimulatedAws):
         "no request id": identity(result, tail=""),
         "which GetCallerIdentityResponse does not have": identity(result.replace("Account", "account")),
     }
-    _each_is_noticed("sts", "GetCallerIdentity", [identity(result)], wrong)
+    _each_is_detected("sts", "GetCallerIdentity", [identity(result)], wrong)
     right = [f"<CreateTagsResponse {EC2}><requestId>1</requestId><return>true</return></CreateTagsResponse>"]
-    _each_is_noticed("ec2", "CreateTags", right, {"has no output": right[0].replace("return", "tags")})
+    _each_is_detected("ec2", "CreateTags", right, {"has no output": right[0].replace("return", "tags")})
 
 
-def wrong_refusals_are_noticed(_: SimulatedAws):
+def wrong_error_answers_are_detected(_: SimulatedAws):
     right = {"__type": "ResourceNotFoundException", "message": "The specified log group does not exist."}
     wrong = {
         "neither the model nor": {**right, "__type": "NoSuchLogGroup"},
         "without a message": {"__type": right["__type"]},
     }
-    _each_is_noticed("logs", "PutRetentionPolicy", [right], wrong, status=400)
+    _each_is_detected("logs", "PutRetentionPolicy", [right], wrong, status=400)
     right = {"__type": "AccountNotFoundException", "Message": "You specified an account that doesn't exist."}
     wrong = {"which AccountNotFoundException does not have": {"__type": right["__type"], "message": "It is gone."}}
-    _each_is_noticed("organizations", "DescribeAccount", [right], wrong, status=400)
+    _each_is_detected("organizations", "DescribeAccount", [right], wrong, status=400)
     error = "<Error><Code>InvalidVpcID.NotFound</Code><Message>no</Message></Error>"
     right = [f"<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>"]
     wrong = {"an error like": right[0].replace("RequestID", "RequestId")}
-    _each_is_noticed("ec2", "DescribeVpcs", right, wrong, status=400)
+    _each_is_detected("ec2", "DescribeVpcs", right, wrong, status=400)

@@ -1,4 +1,4 @@
-"""VPCs and their flow logs: EC2."""
+"""VPCs and their flow logs (EC2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORMAT = "${version} ${account-id} ${vpc-id} ${region} ${srcaddr} ${dstaddr} ${a
 
 @dataclass
 class Member:
-    """A member account that no other check has touched, and what one needs in it."""
+    """A member account that no other check uses, and calls in it."""
 
     account: str
     ec2: object
@@ -30,7 +30,7 @@ class Member:
         return [vpc["VpcId"] for vpc in self.ec2.describe_vpcs(Filters=owner)["Vpcs"]]
 
     def flow_log(self, vpc_ids: list[str], **changes) -> dict:
-        """Asks for flow logs as the enroller does; gives the answer."""
+        """Creates flow logs as the enroller does, and returns the answer."""
         parameters = {
             "ResourceType": "VPC",
             "ResourceIds": vpc_ids,
@@ -50,7 +50,7 @@ class Member:
         return self.ec2.describe_flow_logs(FlowLogIds=list(ids))["FlowLogs"]
 
 
-def vpcs_come_in_pages_filtered_by_owner(aws: SimulatedAws):
+def vpcs_are_listed_in_pages_filtered_by_owner(aws: SimulatedAws):
     member = Member.of(aws)
     owner = [{"Name": "owner-id", "Values": [member.account]}]
     pages = list(member.ec2.get_paginator("describe_vpcs").paginate(Filters=owner, PaginationConfig={"PageSize": 5}))
@@ -63,7 +63,7 @@ def vpcs_come_in_pages_filtered_by_owner(aws: SimulatedAws):
         equal(vpc["CidrBlockAssociationSet"][0]["CidrBlockState"]["State"], "associated")
 
 
-def another_owner_has_no_vpcs_here_and_unknown_filters_are_refused(aws: SimulatedAws):
+def the_owner_filter_works_and_unknown_filters_are_rejected(aws: SimulatedAws):
     ec2 = Member.of(aws).ec2
     equal(ec2.describe_vpcs(Filters=[{"Name": "owner-id", "Values": ["111122223333"]}])["Vpcs"], [])
     with refused("InvalidParameterValue", "The filter 'owner' is invalid"):
@@ -72,7 +72,7 @@ def another_owner_has_no_vpcs_here_and_unknown_filters_are_refused(aws: Simulate
         ec2.describe_vpcs(VpcIds=["vpc-0123456789abcdef0"])
 
 
-def a_vpc_can_be_made_tagged_and_deleted(aws: SimulatedAws):
+def a_vpc_can_be_created_tagged_and_deleted(aws: SimulatedAws):
     ec2 = Member.of(aws).ec2
     tags = [{"Key": "Name", "Value": "a & b"}]
     made = ec2.create_vpc(CidrBlock="10.9.0.0/16", TagSpecifications=[{"ResourceType": "vpc", "Tags": tags}])["Vpc"]
@@ -87,7 +87,7 @@ def a_vpc_can_be_made_tagged_and_deleted(aws: SimulatedAws):
         ec2.describe_vpcs(VpcIds=[made["VpcId"]])
 
 
-def there_is_one_default_vpc_and_a_deleted_one_can_be_made_again(aws: SimulatedAws):
+def there_is_one_default_vpc_and_it_can_be_created_again(aws: SimulatedAws):
     ec2 = Member.of(aws).ec2
     default = [{"Name": "is-default", "Values": ["true"]}]
     for vpc in ec2.describe_vpcs(Filters=default)["Vpcs"]:
@@ -125,7 +125,7 @@ def every_vpc_of_an_account_gets_a_flow_log_in_one_call(aws: SimulatedAws):
         equal(log["DeliverLogsPermissionArn"], f"arn:aws:iam::{member.account}:role/{DELIVERY_ROLE}")
 
 
-def an_unknown_vpc_is_unsuccessful_and_its_siblings_are_not(aws: SimulatedAws):
+def an_unknown_vpc_is_unsuccessful_and_the_others_succeed(aws: SimulatedAws):
     member = Member.of(aws)
     known = member.vpc_ids()[0]
     answer = member.flow_log([known, "vpc-0123456789abcdef0"])
@@ -136,7 +136,7 @@ def an_unknown_vpc_is_unsuccessful_and_its_siblings_are_not(aws: SimulatedAws):
     equal(failure["Error"], error)
 
 
-def the_same_flow_log_again_already_exists(aws: SimulatedAws):
+def a_flow_log_that_exists_cannot_be_created_again(aws: SimulatedAws):
     member = Member.of(aws)
     vpc_id = member.vpc_ids()[0]
     equal(member.flow_log([vpc_id])["Unsuccessful"], [])
@@ -148,7 +148,7 @@ def the_same_flow_log_again_already_exists(aws: SimulatedAws):
     equal(member.flow_log([vpc_id], TrafficType="REJECT")["Unsuccessful"], [])
 
 
-def a_client_token_makes_a_call_happen_once(aws: SimulatedAws):
+def a_client_token_makes_a_call_idempotent(aws: SimulatedAws):
     member = Member.of(aws)
     vpc_id = member.vpc_ids()[0]
     first = member.flow_log([vpc_id], ClientToken="token-1")
@@ -167,12 +167,12 @@ def a_flow_log_needs_a_role_that_the_service_can_assume(aws: SimulatedAws):
         member.flow_log(vpc_ids, DeliverLogsPermissionArn=f"arn:aws:iam::{aws.central.account}:role/{DELIVERY_ROLE}")
 
 
-def more_than_three_hundred_vpcs_in_one_call_are_refused(aws: SimulatedAws):
+def more_than_three_hundred_vpcs_in_one_call_are_rejected(aws: SimulatedAws):
     with refused("InvalidParameterValue"):
         Member.of(aws).flow_log([f"vpc-{number:017x}" for number in range(301)])
 
 
-def flow_logs_come_in_pages_and_by_filters(aws: SimulatedAws):
+def flow_logs_are_listed_in_pages_and_by_filters(aws: SimulatedAws):
     member = Member.of(aws)
     vpc_ids = member.vpc_ids()
     made = member.flow_log(vpc_ids)["FlowLogIds"]
@@ -195,7 +195,7 @@ def flow_logs_come_in_pages_and_by_filters(aws: SimulatedAws):
         filtered("creation-time", "today")
 
 
-def deleted_flow_logs_are_gone_and_unknown_ones_unsuccessful(aws: SimulatedAws):
+def flow_logs_can_be_deleted_and_unknown_ones_are_unsuccessful(aws: SimulatedAws):
     member = Member.of(aws)
     first, second = member.flow_log(member.vpc_ids()[:2])["FlowLogIds"]
     answer = member.ec2.delete_flow_logs(FlowLogIds=[first, "fl-0123456789abcdef0"])
@@ -207,7 +207,7 @@ def deleted_flow_logs_are_gone_and_unknown_ones_unsuccessful(aws: SimulatedAws):
         member.described(first)
 
 
-def an_account_sees_its_regions(aws: SimulatedAws):
+def an_account_lists_its_regions(aws: SimulatedAws):
     ec2 = Member.of(aws).ec2
     regions = ec2.describe_regions()["Regions"]
     equal(sorted(region["RegionName"] for region in regions), sorted(REGIONS))
@@ -218,7 +218,7 @@ def an_account_sees_its_regions(aws: SimulatedAws):
         ec2.describe_regions(RegionNames=["mars-north-1"])
 
 
-def a_region_that_is_not_enabled_is_refused(aws: SimulatedAws):
+def a_region_that_is_not_enabled_is_rejected(aws: SimulatedAws):
     session = aws.in_member(aws.members[0])
     with refused("AuthFailure", "AWS was not able to validate the provided access credentials"):
         aws.client("ec2", session, "ap-east-1").describe_vpcs()

@@ -1,4 +1,4 @@
-"""Who one is, whom one may become, and what the organization looks like: STS, IAM, Organizations."""
+"""Callers, roles and the organization (STS, IAM, Organizations)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from common.simulated_aws import GLOBAL, HOME, Keys, SimulatedAws, equal, refuse
 # --- STS ---
 
 
-def an_account_is_told_who_it_is(aws: SimulatedAws):
+def a_caller_gets_its_identity(aws: SimulatedAws):
     identity = aws.client("sts", aws.central).get_caller_identity()
     equal(identity["Account"], aws.central.account)
     equal(identity["Arn"], f"arn:aws:iam::{aws.central.account}:root")
 
 
-def unknown_access_keys_are_refused(aws: SimulatedAws):
+def unknown_access_keys_are_rejected(aws: SimulatedAws):
     stranger = Keys(aws.central.account, "AKIAEXAMPLEEXAMPLE00", "secret")
     with refused("InvalidClientTokenId", "The security token included in the request is invalid."):
         aws.client("sts", stranger).get_caller_identity()
@@ -26,7 +26,7 @@ def unknown_access_keys_are_refused(aws: SimulatedAws):
         aws.client("logs", stranger).describe_log_groups()
 
 
-def the_central_account_assumes_a_members_role_with_the_external_id(aws: SimulatedAws):
+def the_central_account_assumes_the_member_role_with_the_external_id(aws: SimulatedAws):
     account = aws.members[0]
     answer = aws.client("sts", aws.central).assume_role(
         RoleArn=aws.role_arn(account), RoleSessionName="drive-sim", ExternalId=aws.external_id, DurationSeconds=900
@@ -42,14 +42,14 @@ def the_central_account_assumes_a_members_role_with_the_external_id(aws: Simulat
         equal(identity["UserId"], answer["AssumedRoleUser"]["AssumedRoleId"])
 
 
-def a_session_without_its_token_is_refused(aws: SimulatedAws):
+def a_session_without_its_token_is_rejected(aws: SimulatedAws):
     session = aws.in_member(aws.members[0])
     with refused("InvalidClientTokenId"):
         without = Keys(session.account, session.access_key_id, session.secret_access_key)
         aws.client("sts", without).get_caller_identity()
 
 
-def a_members_role_is_refused_without_or_with_another_external_id(aws: SimulatedAws):
+def the_member_role_cannot_be_assumed_without_the_right_external_id(aws: SimulatedAws):
     role_arn = aws.role_arn(aws.members[0])
     message = (
         f"User: arn:aws:iam::{aws.central.account}:root is not authorized to perform: sts:AssumeRole on resource: "
@@ -62,7 +62,7 @@ def a_members_role_is_refused_without_or_with_another_external_id(aws: Simulated
         sts.assume_role(RoleArn=role_arn, RoleSessionName="drive-sim", ExternalId="another-id")
 
 
-def a_members_role_is_refused_to_the_management_account_and_to_other_members(aws: SimulatedAws):
+def other_accounts_cannot_assume_the_member_role(aws: SimulatedAws):
     role_arn = aws.role_arn(aws.members[0])
     for keys in (aws.management, aws.in_member(aws.members[1])):
         with refused("AccessDenied", ".* is not authorized to perform: sts:AssumeRole on resource: .*"):
@@ -71,13 +71,13 @@ def a_members_role_is_refused_to_the_management_account_and_to_other_members(aws
             )
 
 
-def a_role_that_does_not_exist_is_refused_like_one_that_may_not_be_assumed(aws: SimulatedAws):
+def a_missing_role_gives_the_same_error_as_a_denied_one(aws: SimulatedAws):
     for role_arn in (f"arn:aws:iam::{aws.members[0]}:role/Nobody", "arn:aws:iam::111122223333:role/Nobody"):
         with refused("AccessDenied"):
             aws.client("sts", aws.central).assume_role(RoleArn=role_arn, RoleSessionName="drive-sim")
 
 
-def a_session_of_more_than_the_roles_longest_is_refused(aws: SimulatedAws):
+def a_session_longer_than_the_roles_maximum_is_rejected(aws: SimulatedAws):
     with refused("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."):
         aws.client("sts", aws.central).assume_role(
             RoleArn=aws.role_arn(aws.members[0]),
@@ -90,7 +90,7 @@ def a_session_of_more_than_the_roles_longest_is_refused(aws: SimulatedAws):
 # --- IAM ---
 
 
-def a_delivery_role_can_be_made_with_its_policy_and_read_back(aws: SimulatedAws):
+def a_delivery_role_can_be_created_with_its_policy_and_read_back(aws: SimulatedAws):
     account = aws.fresh_member()
     iam = aws.client("iam", aws.in_member(account), GLOBAL)
     condition = {
@@ -134,7 +134,7 @@ def a_delivery_role_can_be_made_with_its_policy_and_read_back(aws: SimulatedAws)
         iam.get_role(RoleName="MadeHere")
 
 
-def trust_and_tags_of_a_role_can_be_changed(aws: SimulatedAws):
+def the_trust_policy_and_tags_of_a_role_can_be_changed(aws: SimulatedAws):
     iam = aws.client("iam", aws.in_member(aws.fresh_member()), GLOBAL)
     trust = {service: _document(Principal={"Service": service}, Action="sts:AssumeRole") for service in ("a.b", "c.d")}
     iam.create_role(RoleName="Changing", AssumeRolePolicyDocument=json.dumps(trust["a.b"]))
@@ -159,7 +159,7 @@ def inline_policies_of_a_role_are_listed_in_pages(aws: SimulatedAws):
     equal([page["IsTruncated"] for page in pages], [True, True, False])
 
 
-def a_policy_that_is_no_policy_is_refused(aws: SimulatedAws):
+def an_invalid_policy_is_rejected(aws: SimulatedAws):
     iam = aws.client("iam", aws.in_member(aws.members[0]), GLOBAL)
     with refused("MalformedPolicyDocument"):
         iam.create_role(RoleName="Bad", AssumeRolePolicyDocument="{")
@@ -168,14 +168,14 @@ def a_policy_that_is_no_policy_is_refused(aws: SimulatedAws):
 # --- Organizations ---
 
 
-def the_organization_describes_itself_to_every_member(aws: SimulatedAws):
+def every_member_can_describe_the_organization(aws: SimulatedAws):
     for keys in (aws.central, aws.in_member(aws.members[0])):
         organization = aws.client("organizations", keys, GLOBAL).describe_organization()["Organization"]
         equal((organization["Id"], organization["FeatureSet"]), (aws.organization, "ALL"))
         equal(organization["MasterAccountId"], aws.management.account)
 
 
-def global_services_answer_a_client_of_any_region_behind_one_endpoint_url(aws: SimulatedAws):
+def global_services_answer_clients_of_any_region(aws: SimulatedAws):
     for region in (HOME, GLOBAL):
         organization = aws.client("organizations", aws.central, region).describe_organization()["Organization"]
         equal(organization["Id"], aws.organization)
@@ -183,7 +183,7 @@ def global_services_answer_a_client_of_any_region_behind_one_endpoint_url(aws: S
             aws.client("iam", aws.central, region).get_role(RoleName="Nobody")
 
 
-def accounts_come_in_pages_of_twenty(aws: SimulatedAws):
+def accounts_are_listed_in_pages_of_twenty(aws: SimulatedAws):
     pages = list(aws.client("organizations", aws.central, GLOBAL).get_paginator("list_accounts").paginate())
     equal([len(page["Accounts"]) for page in pages], [20, 20, 5])
     accounts = [account for page in pages for account in page["Accounts"]]
@@ -195,7 +195,7 @@ def accounts_come_in_pages_of_twenty(aws: SimulatedAws):
         assert account["Arn"].endswith(f":account/{aws.organization}/{account['Id']}"), account
 
 
-def tokens_that_were_made_up_and_pages_of_more_than_twenty_accounts_are_refused(aws: SimulatedAws):
+def invalid_tokens_and_pages_of_more_than_twenty_are_rejected(aws: SimulatedAws):
     organizations = aws.client("organizations", aws.central, GLOBAL)
     with refused("InvalidInputException"):
         organizations.list_accounts(NextToken="made-up")
@@ -203,7 +203,7 @@ def tokens_that_were_made_up_and_pages_of_more_than_twenty_accounts_are_refused(
         organizations.list_accounts(MaxResults=21)
 
 
-def one_account_can_be_looked_up_and_an_unknown_one_is_refused(aws: SimulatedAws):
+def an_account_can_be_described_and_an_unknown_one_cannot(aws: SimulatedAws):
     organizations = aws.client("organizations", aws.central, GLOBAL)
     account = organizations.describe_account(AccountId=aws.members[0])["Account"]
     equal((account["Id"], account["State"]), (aws.members[0], "ACTIVE"))
@@ -213,7 +213,7 @@ def one_account_can_be_looked_up_and_an_unknown_one_is_refused(aws: SimulatedAws
         organizations.describe_account(AccountId="1111")
 
 
-def every_account_has_one_parent_under_which_it_is_listed(aws: SimulatedAws):
+def every_account_has_one_parent_and_is_listed_under_it(aws: SimulatedAws):
     organizations = aws.client("organizations", aws.central, GLOBAL)
     root = organizations.list_roots()["Roots"][0]["Id"]
     pages = organizations.get_paginator("list_organizational_units_for_parent").paginate(ParentId=root)
@@ -242,7 +242,7 @@ def every_account_has_one_parent_under_which_it_is_listed(aws: SimulatedAws):
         organizations.list_accounts_for_parent(ParentId="r-0000")
 
 
-def the_central_account_is_the_delegated_administrator_and_members_may_not_look(aws: SimulatedAws):
+def the_central_account_can_list_the_organization_and_members_cannot(aws: SimulatedAws):
     answer = aws.client("organizations", aws.management, GLOBAL).list_delegated_administrators()
     equal([account["Id"] for account in answer["DelegatedAdministrators"]], [aws.central.account])
     with refused("AccessDeniedException", "You don't have permissions to access this resource."):

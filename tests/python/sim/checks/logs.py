@@ -1,4 +1,4 @@
-"""Log groups, subscription filters, and destinations with their access policies: CloudWatch Logs."""
+"""Log groups, subscription filters, and destinations with their access policies (CloudWatch Logs)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_IAM_GRAMMAR = (
 
 
 class Destination:
-    """A destination of the central account that no other check has touched, without a policy."""
+    """A destination in the central account without a policy, which no other check uses."""
 
     def __init__(self, aws: SimulatedAws):
         self.logs = aws.client("logs", aws.central)
@@ -65,7 +65,7 @@ def _put_filter(logs, destination_arn: str, name: str = "AllTraffic", group: str
 # --- log groups ---
 
 
-def a_log_group_is_made_with_retention_and_tags_and_described(aws: SimulatedAws):
+def a_log_group_is_created_with_retention_and_tags_and_described(aws: SimulatedAws):
     session = aws.in_member(aws.fresh_member())
     logs = aws.client("logs", session)
     logs.create_log_group(logGroupName=GROUP, tags={"managed-by": "drive-sim"})
@@ -87,7 +87,7 @@ def a_log_group_is_made_with_retention_and_tags_and_described(aws: SimulatedAws)
     equal(logs.describe_log_groups()["logGroups"], [])
 
 
-def retention_that_aws_does_not_offer_and_groups_that_are_missing_are_refused(aws: SimulatedAws):
+def invalid_retentions_and_missing_groups_are_rejected(aws: SimulatedAws):
     _, logs = _member_with_group(aws)
     with refused("InvalidParameterException"):
         logs.put_retention_policy(logGroupName=GROUP, retentionInDays=31)
@@ -106,7 +106,7 @@ def a_key_can_encrypt_a_log_group(aws: SimulatedAws):
     assert "kmsKeyId" not in logs.describe_log_groups()["logGroups"][0]
 
 
-def log_groups_come_in_pages(aws: SimulatedAws):
+def log_groups_are_listed_in_pages(aws: SimulatedAws):
     _, logs = _member_with_group(aws)
     for number in range(4):
         logs.create_log_group(logGroupName=f"/aws/lambda/{number}")
@@ -119,7 +119,7 @@ def log_groups_come_in_pages(aws: SimulatedAws):
 # --- the grant ---
 
 
-def a_filter_is_refused_before_the_grant_and_accepted_after_it(aws: SimulatedAws):
+def a_filter_is_denied_before_the_grant_and_accepted_after_it(aws: SimulatedAws):
     account, logs = _member_with_group(aws)
     destination = Destination(aws)
     denied = re.escape(
@@ -140,7 +140,7 @@ def a_filter_is_refused_before_the_grant_and_accepted_after_it(aws: SimulatedAws
     equal(logs.describe_subscription_filters(logGroupName=GROUP)["subscriptionFilters"], [])
 
 
-def a_filter_needs_its_log_group_and_a_destination_of_its_region(aws: SimulatedAws):
+def a_filter_needs_its_log_group_and_a_destination_in_its_region(aws: SimulatedAws):
     account, logs = _member_with_group(aws)
     destination = Destination(aws)
     destination.put(destination.for_accounts(account))
@@ -150,7 +150,7 @@ def a_filter_needs_its_log_group_and_a_destination_of_its_region(aws: SimulatedA
         _put_filter(logs, destination.arn.replace(HOME, GLOBAL))
 
 
-def the_sixth_filter_of_a_group_is_one_too_many(aws: SimulatedAws):
+def a_sixth_filter_on_a_group_is_rejected(aws: SimulatedAws):
     account, logs = _member_with_group(aws)
     destination = Destination(aws)
     destination.put(destination.for_accounts(account))
@@ -181,7 +181,7 @@ def a_destination_keeps_its_policy_byte_for_byte(aws: SimulatedAws):
     assert abs(time.time() * 1000 - described["creationTime"]) < 300_000, described["creationTime"]
 
 
-def a_policy_of_more_than_5120_bytes_is_refused(aws: SimulatedAws):
+def a_policy_of_more_than_5120_bytes_is_rejected(aws: SimulatedAws):
     destination = Destination(aws)
 
     def policy(size: int) -> str:
@@ -195,7 +195,7 @@ def a_policy_of_more_than_5120_bytes_is_refused(aws: SimulatedAws):
     equal(len(destination.described()["accessPolicy"]), 5120)
 
 
-def a_policy_with_arns_or_a_bare_wildcard_or_no_grammar_is_refused(aws: SimulatedAws):
+def a_policy_with_arns_a_bare_wildcard_or_bad_syntax_is_rejected(aws: SimulatedAws):
     destination = Destination(aws)
     arn = "arn:aws:iam::111122223333:root"
     message = re.escape(f"Principal section of policy contains ARN instead of account ID: {arn}")
@@ -207,10 +207,10 @@ def a_policy_with_arns_or_a_bare_wildcard_or_no_grammar_is_refused(aws: Simulate
     for text in ("{", json.dumps(destination.document({"AWS": [111122223333]}))):
         with refused("InvalidParameterException", re.escape(NOT_IAM_GRAMMAR)):
             destination.put(text)
-    assert "accessPolicy" not in destination.described(), "a refused policy is not kept"
+    assert "accessPolicy" not in destination.described(), "a rejected policy is not stored"
 
 
-def a_list_becomes_an_organization_only_by_force(aws: SimulatedAws):
+def changing_accounts_to_an_organization_needs_force_update(aws: SimulatedAws):
     account, logs = _member_with_group(aws)
     destination = Destination(aws)
     destination.put(destination.for_accounts(account))
@@ -229,7 +229,7 @@ def a_list_becomes_an_organization_only_by_force(aws: SimulatedAws):
     destination.put(destination.for_accounts(account))
 
 
-def an_organization_policy_admits_a_filter_with_a_role_of_the_member(aws: SimulatedAws):
+def an_organization_policy_authorizes_a_filter_with_a_member_role(aws: SimulatedAws):
     account, logs = _member_with_group(aws)
     destination = Destination(aws)
     destination.put(destination.for_organization())
@@ -252,7 +252,7 @@ def only_the_owner_sees_a_destination_and_writes_its_policy(aws: SimulatedAws):
         logs.put_destination_policy(destinationName=destination.name, accessPolicy=destination.for_accounts(account))
 
 
-def destinations_come_in_pages_and_the_installed_ones_are_in_every_region(aws: SimulatedAws):
+def destinations_are_listed_in_pages_and_installed_in_every_region(aws: SimulatedAws):
     for _ in range(3):
         Destination(aws)
     for region, arn in aws.ready["destinations"].items():

@@ -1,4 +1,4 @@
-"""The installed queues, and the events that reach them: SQS."""
+"""The installed queues, and the events that reach them (SQS)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 from common.simulated_aws import SimulatedAws, equal, refused
 
-# Seconds in which a message that was sent, or an event that was caused, has to be there.
+# Seconds within which a sent message, or the event of a call, must arrive.
 PATIENCE_S = 10
 
 
@@ -24,7 +24,7 @@ class Queue:
         return self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])["Attributes"]
 
     def receive(self, wanted) -> dict:
-        """The first message whose body is wanted; what earlier checks caused is deleted on the way."""
+        """Returns the first message whose body is wanted, and deletes messages of earlier checks before it."""
         until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until:
             answer = self.sqs.receive_message(
@@ -35,12 +35,12 @@ class Queue:
                     return message
                 self.delete(message)
             if "Messages" not in answer:
-                # The simulated queue checks the waiting time and does not wait.
+                # The simulated queue validates WaitTimeSeconds but does not wait.
                 time.sleep(0.05)
         raise AssertionError(f"no such message on {self.url} within {PATIENCE_S} seconds")
 
     def drain(self) -> list[str]:
-        """Deletes all that can be received now and gives the bodies: events of earlier checks may still arrive."""
+        """Deletes every visible message and returns the bodies. Events of earlier checks can still arrive later."""
         bodies = []
         while messages := self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages"):
             bodies += [message["Body"] for message in messages]
@@ -57,7 +57,7 @@ class Queue:
         )
 
 
-def a_vpc_that_a_member_makes_is_an_event_on_the_enrollments_queue(aws: SimulatedAws):
+def a_vpc_created_in_a_member_account_sends_an_event_to_the_queue(aws: SimulatedAws):
     session = aws.in_member(aws.fresh_member())
     vpc_id = aws.client("ec2", session).create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     queue = Queue(aws, "ENROLLMENTS")
@@ -69,7 +69,7 @@ def a_vpc_that_a_member_makes_is_an_event_on_the_enrollments_queue(aws: Simulate
     queue.delete(message)
 
 
-def a_message_is_sent_received_hidden_shown_again_and_deleted(aws: SimulatedAws):
+def a_message_is_sent_received_made_visible_again_and_deleted(aws: SimulatedAws):
     queue = Queue(aws, "ENROLLMENTS")
     body = f'{{"check": {aws.number()}, "text": "ä & <ö>"}}'
     sent = queue.send(body)
@@ -82,7 +82,7 @@ def a_message_is_sent_received_hidden_shown_again_and_deleted(aws: SimulatedAws)
     equal(int(queue.attributes()["ApproximateNumberOfMessagesNotVisible"]), 1)
 
     queue.make_visible_after(message, 900)
-    assert body not in queue.drain(), "a message that is hidden was received"
+    assert body not in queue.drain(), "a message that was in flight was received"
     queue.make_visible_after(message, 0)
     again = queue.receive(lambda received: received == body)
     equal(again["Attributes"]["ApproximateReceiveCount"], "2")
@@ -92,7 +92,7 @@ def a_message_is_sent_received_hidden_shown_again_and_deleted(aws: SimulatedAws)
         queue.make_visible_after({"ReceiptHandle": "made-up"}, 0)
 
 
-def messages_are_sent_changed_and_deleted_in_batches_with_a_result_for_each(aws: SimulatedAws):
+def batches_of_messages_have_a_result_for_each_message(aws: SimulatedAws):
     queue = Queue(aws, "ENROLLMENTS")
     bodies = [f"batch {aws.number()}" for _ in range(3)]
     entries = [{"Id": str(index), "MessageBody": body} for index, body in enumerate(bodies)]
@@ -116,7 +116,7 @@ def messages_are_sent_changed_and_deleted_in_batches_with_a_result_for_each(aws:
         )
 
 
-def the_grants_queue_is_first_in_first_out_by_group_and_takes_a_message_once(aws: SimulatedAws):
+def the_grants_queue_is_fifo_by_group_and_deduplicates(aws: SimulatedAws):
     queue = Queue(aws, "GRANTS")
     equal(queue.attributes()["FifoQueue"], "true")
     with refused("MissingParameter", "The request must contain the parameter MessageGroupId."):
@@ -127,22 +127,22 @@ def the_grants_queue_is_first_in_first_out_by_group_and_takes_a_message_once(aws
     equal(queue.send(bodies[0], MessageGroupId="grants")["MessageId"], sent[0]["MessageId"])
     first = queue.receive(lambda received: received in bodies)
     equal((first["Body"], first["Attributes"]["MessageGroupId"]), (bodies[0], "grants"))
-    # The group waits for the message that is in flight.
-    assert bodies[1] not in queue.drain(), "a message overtook its group"
+    # The message in flight blocks its group.
+    assert bodies[1] not in queue.drain(), "a message was received while its group was blocked"
     queue.delete(first)
     second = queue.receive(lambda received: received in bodies)
     equal(second["Body"], bodies[1])
     queue.delete(second)
 
 
-def a_queue_is_found_by_name_and_by_nobody_else(aws: SimulatedAws):
+def a_queue_is_found_by_name_by_its_own_account_only(aws: SimulatedAws):
     queue = Queue(aws, "ENROLLMENTS")
     equal(queue.sqs.get_queue_url(QueueName="vpc-flow-logs-enrollments")["QueueUrl"], queue.url)
     assert "deadLetterTargetArn" in json.loads(queue.attributes()["RedrivePolicy"]), queue.attributes()
     try:
         queue.sqs.get_queue_url(QueueName="nobody")
     except queue.sqs.exceptions.QueueDoesNotExist as refusal:
-        # The code of the Query API that SQS had before, which clients go on to show.
+        # Clients still show the error code of the older Query API of SQS.
         equal(refusal.response["Error"]["Code"], "AWS.SimpleQueueService.NonExistentQueue")
     else:
         raise AssertionError("a queue that does not exist was found")
@@ -151,7 +151,7 @@ def a_queue_is_found_by_name_and_by_nobody_else(aws: SimulatedAws):
         member.receive_message(QueueUrl=queue.url)
 
 
-def a_queue_can_be_made(aws: SimulatedAws):
+def a_queue_can_be_created(aws: SimulatedAws):
     sqs = aws.client("sqs", aws.in_member(aws.fresh_member()))
     attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true", "VisibilityTimeout": "120"}
     url = sqs.create_queue(QueueName="mine.fifo", Attributes=attributes)["QueueUrl"]

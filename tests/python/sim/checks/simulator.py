@@ -1,4 +1,4 @@
-"""What the simulated AWS does beside AWS: it counts, names what it does not know, and stops."""
+"""What the simulated AWS does beyond AWS: it counts calls, names unknown operations, and stops."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def calls_are_counted_by_operation_account_and_region(aws: SimulatedAws):
             return json.load(answer)
 
     def calls(report: dict, operation: str, region: str) -> int:
-        place = (operation, session.account, region)
-        rows = [row for row in report["calls"] if (row["operation"], row["account"], row["region"]) == place]
+        wanted = (operation, session.account, region)
+        rows = [row for row in report["calls"] if (row["operation"], row["account"], row["region"]) == wanted]
         return sum(row["calls"] for row in rows)
 
     session = aws.in_member(aws.fresh_member())
@@ -35,7 +35,7 @@ def calls_are_counted_by_operation_account_and_region(aws: SimulatedAws):
     equal(after["by_account"][session.account], 3)
 
 
-def operations_and_parameters_that_are_not_simulated_are_refused_by_name(aws: SimulatedAws):
+def unknown_operations_and_parameters_are_rejected_by_name(aws: SimulatedAws):
     with refused("UnknownOperationException", ".* does not know operation DescribeInstances"):
         aws.client("ec2", aws.central).describe_instances()
     with refused("UnknownParameter", ".* does not know parameter emitSystemFields of PutSubscriptionFilter"):
@@ -48,6 +48,6 @@ def operations_and_parameters_that_are_not_simulated_are_refused_by_name(aws: Si
         )
 
 
-def it_stops_when_it_is_told_to(aws: SimulatedAws):
-    """The last check: nothing can be called after it."""
+def it_stops_on_request(aws: SimulatedAws):
+    """Must be the last check, because no call is possible after it."""
     equal(aws.stop(), 0)
