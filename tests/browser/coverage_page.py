@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Opens the page that `enroller coverage --html FILE` writes in a headless Chromium, and operates it.
 
-    python coverage_page.py FILE [WORDS]
+    python tests/browser/coverage_page.py FILE [WORDS]
 
 Compares what the page shows with the data in it, which is counted here by other code. Besides FILE, it tests three pages
 made from FILE with other data: one with 10,000 rows, one with hostile names, and an empty one. WORDS selects the checks
