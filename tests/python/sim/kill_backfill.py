@@ -137,7 +137,7 @@ def interrupted(binary: str, say: Sentences, calls: int, total: int) -> None:
         done = this.end_backfill(calls, signal.SIGINT, "--concurrency", str(CONCURRENCY))
         with say.check(f"{when}, the backfill ends with 1 and reports what it has done"):
             ended_with(done, 1)
-            assert "Run it again to go on" in done.stdout, done.stdout
+            assert "Run the command again to continue" in done.stdout, done.stdout
         with say.check(f"{when}, the accounts reported as done are complete, and no others were started"):
             whole, begun = this.enrolled()
             equal((len(whole), begun), (figure(done.stdout, "accounts done"), whole))
