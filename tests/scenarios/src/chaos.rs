@@ -1,4 +1,4 @@
-//! What people, AWS and other software do to an organization, drawn at random.
+//! Random disturbances of an organization: what people, AWS and other software do to it.
 
 mod membership;
 
@@ -12,47 +12,47 @@ use serde_json::{Value, json};
 use crate::initial_state::ChosenSettings;
 use crate::invariants::{account_in_scope, accounts_in_scope};
 
-/// The most accounts an organization grows to.
+/// Number of accounts from which on no account joins.
 pub(crate) const MAX_ACCOUNTS: usize = 8;
 
-/// The account that others let in by statements of their own.
+/// An account outside the organization that unmanaged statements authorize.
 pub const FOREIGN_ACCOUNT: &str = "999988887777";
 
 /// An account in a Region.
 pub type AccountRegion = (String, String);
 
-/// What was done so far that the verdict has to know of.
+/// What was done so far, as far as the invariants depend on it.
 #[derive(Debug, Default)]
 pub struct History {
     /// Accounts that have the member stack.
     pub deployed: BTreeSet<String>,
-    /// Accounts that are out of the organization and may come back.
+    /// Accounts that left the organization and may rejoin.
     pub departed: BTreeSet<String>,
-    /// Accounts that were to be enrolled at some time.
+    /// Accounts that were in scope at some time and so may still be granted.
     pub ever_in_scope: BTreeSet<String>,
-    /// Accounts that do not let the enroller in.
+    /// Accounts whose member role is deleted.
     pub without_member_role: BTreeSet<String>,
-    /// The settings that are not left at their defaults.
+    /// Settings that differ from the defaults.
     pub settings: ChosenSettings,
-    /// Where a person broke something, until records arrive again.
+    /// Where a person broke the delivery, until records arrive again.
     pub broken: BTreeSet<AccountRegion>,
-    /// What was done, in words.
+    /// What was done, one line each with the virtual time in epoch milliseconds.
     pub events: Vec<String>,
     statements: u32,
 }
 
-/// An organization that things are done to.
+/// The means to disturb an organization.
 pub struct Disturbance<'a> {
-    /// Where.
+    /// The installation to disturb.
     pub lab: &'a mut Lab,
-    /// All chance.
+    /// Source of every random choice.
     pub rng: &'a mut fastrand::Rng,
-    /// What is remembered of it.
+    /// Where each disturbance is recorded.
     pub history: &'a mut History,
 }
 
 impl Disturbance<'_> {
-    /// Does one thing. What AWS refuses was not done, and no harm.
+    /// Makes one random disturbance. One that AWS refuses has no effect and is not recorded.
     pub async fn act(&mut self) {
         match self.rng.u32(0..26) {
             0 | 1 => self.join(),
@@ -80,7 +80,7 @@ impl Disturbance<'_> {
         self.note_scope();
     }
 
-    /// Whoever is to be enrolled now may be granted from now on.
+    /// Records the accounts that are in scope now.
     pub fn note_scope(&mut self) {
         self.history.ever_in_scope.extend(accounts_in_scope(self.lab));
     }
@@ -100,7 +100,7 @@ impl Disturbance<'_> {
         if from.is_empty() { None } else { Some(from.swap_remove(self.rng.usize(0..from.len()))) }
     }
 
-    /// A place in a member account with the stack.
+    /// A random account-Region of a member that has the stack.
     pub(crate) fn random_account_region(&mut self) -> Option<AccountRegion> {
         let members = self.lab.sim.members();
         let deployed = members.into_iter().filter(|id| self.history.deployed.contains(id)).collect();
@@ -122,7 +122,7 @@ impl Disturbance<'_> {
         }
     }
 
-    /// VPCs that the enroller is to leave alone, in every account.
+    /// Creates a VPC in every account that must not get a flow log: it is opted out, or its account is out of scope.
     pub async fn create_exceptions(&mut self) -> Vec<(AccountRegion, String)> {
         let (mut made, tag) = (Vec::new(), self.lab.settings.opt_out_tag.clone());
         for account in self.lab.sim.members() {
@@ -137,7 +137,7 @@ impl Disturbance<'_> {
         made
     }
 
-    /// A tag that the enroller goes by, or a slip in one.
+    /// A tag that the enroller reads, sometimes with a wrong value.
     fn tag(&mut self) -> (String, String) {
         let settings = &self.lab.settings;
         let (off, traffic) = (settings.opt_out_tag.clone(), settings.traffic_type_tag.clone());
@@ -146,11 +146,11 @@ impl Disturbance<'_> {
             2 => (off.key, "on".to_owned()),
             3 => (traffic, "REJECT".to_owned()),
             4 => (traffic, "ACCEPT".to_owned()),
-            _ => (traffic, "nothing known".to_owned()),
+            _ => (traffic, "unknown".to_owned()),
         }
     }
 
-    /// Somebody tags a VPC, of which no event tells.
+    /// Tags a VPC. No event reports it.
     fn tag_vpc(&mut self) {
         let Some(at) = self.random_account_region() else { return };
         let vpcs = self.lab.sim.with(|world| ids(world.ec2.vpcs(&at.0, &at.1).map(|vpc| &vpc.id)));
@@ -199,7 +199,7 @@ impl Disturbance<'_> {
         }
     }
 
-    /// Only where the enroller makes it: nobody else would put it back.
+    /// Deletes the delivery role where the enroller creates it. Nothing else would restore it.
     fn delete_delivery_role(&mut self) {
         if self.lab.settings.delivery_role_maker != enroller_core::settings::DeliveryRoleMaker::Enroller {
             return;
@@ -265,7 +265,7 @@ impl Disturbance<'_> {
                 }
             })
         });
-        self.break_at(&(account, region), "taken off the policy");
+        self.break_at(&(account, region), "removed from the policy");
     }
 }
 
@@ -273,14 +273,15 @@ fn ids<'a>(ids: impl Iterator<Item = &'a String>) -> Vec<String> {
     ids.cloned().collect()
 }
 
-/// Somebody reads every policy of a Region, changes its statements and puts it back. Returns whether AWS took them all.
+/// Edits every destination policy of a Region as another administrator would: read, change, put. Returns whether AWS
+/// accepted all of them.
 pub fn edit_policies(
     world: &mut World,
     central: &str,
     region: &str,
     mut edit: impl FnMut(&mut Vec<Value>, &str),
 ) -> bool {
-    let mut taken = true;
+    let mut accepted = true;
     let destinations: Vec<_> = world.logs.destinations(central, region).cloned().collect();
     for destination in destinations {
         let Some(policy) = &destination.access_policy else { continue };
@@ -289,14 +290,14 @@ pub fn edit_policies(
             edit(statements, &destination.arn);
             if !statements.is_empty() {
                 let put = world.put_destination_policy(central, region, &destination.name, &document.to_string());
-                taken &= put.is_ok();
+                accepted &= put.is_ok();
             }
         }
     }
-    taken
+    accepted
 }
 
-/// Adds a statement of somebody else's.
+/// Adds an unmanaged statement.
 pub fn add_statement(statements: &mut Vec<Value>, arn: &str, number: u32) {
     statements.push(json!({
         "Sid": format!("Theirs{number}"), "Effect": "Allow", "Principal": {"AWS": FOREIGN_ACCOUNT},

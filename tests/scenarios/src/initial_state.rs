@@ -1,4 +1,5 @@
-//! How a random schedule begins: the organization, the settings and what AWS does differently, all drawn from the seed.
+//! The initial state of a random schedule: organization, settings and undocumented behaviour of AWS, all drawn from the
+//! seed.
 
 use enroller_core::settings::GrantMode;
 use enroller_lab::{Lab, LabError, LabOptions};
@@ -7,23 +8,23 @@ use serde_json::json;
 
 use crate::chaos::FOREIGN_ACCOUNT;
 
-/// The longest that a listing of the organization lags behind, in milliseconds. The enroller believes for 15 minutes
-/// that an account is gone; a listing of its own may be a minute old.
+/// Longest lag of `ListAccounts`, in milliseconds. It stays below the 15 minutes for which the enroller remembers that
+/// an account is gone. Its own listing may be another minute old.
 pub const MAX_LISTING_LAG_MS: u64 = 600_000;
 
-/// Settings of a schedule, which are kept when some of them change.
+/// Settings of a schedule that differ from the defaults. A later change of one keeps the others.
 pub type ChosenSettings = Vec<(&'static str, String)>;
 
-/// An installation with the members' stacks, and the settings it was given.
+/// Draws an installation with all member stacks deployed, and its settings.
 ///
 /// # Errors
 ///
-/// The laboratory itself cannot be built.
+/// The simulated installation cannot be built.
 pub fn draw(seed: u64, rng: &mut fastrand::Rng) -> Result<(Lab, ChosenSettings), LabError> {
     let regions = ["eu-west-1", "us-east-1"][..rng.usize(1..=2)].iter().map(|it| (*it).to_owned()).collect();
     let (accounts, vpcs) = (rng.usize(4..=6), rng.usize(0..=1));
     let organization = SimBuilder { accounts, regions, vpcs, seed, ..SimBuilder::default() };
-    // The same seed makes the same ids.
+    // The same seed gives the same ids, so this organization stands for the one that is built below.
     let settings = choose(&organization.build(), rng);
     let mut lab = Lab::new(&LabOptions { organization, settings: settings.clone() })?;
     lab.set_attempts(if rng.u32(0..4) == 0 { 4 } else { 1 }).unwrap();
@@ -33,7 +34,7 @@ pub fn draw(seed: u64, rng: &mut fastrand::Rng) -> Result<(Lab, ChosenSettings),
         world.settings.listing_lag_ms = lag_ms;
         world.settings.twin_rule = if twins { TwinRule::SameConfiguration } else { TwinRule::SameDestination };
     });
-    // The organization's statement cannot go to a further destination.
+    // In organization mode there is only one statement, which cannot move to another destination.
     if rng.bool() && lab.settings.grant_mode == GrantMode::AccountList {
         fill_first_shards(&lab, rng.usize(1..=5));
     }
@@ -60,7 +61,7 @@ fn choose(sim: &Sim, rng: &mut fastrand::Rng) -> ChosenSettings {
     chosen
 }
 
-/// Somebody's statement takes so much of the first destinations' policies that only so many accounts find room.
+/// Fills the policy of each first destination with an unmanaged statement that leaves room for about `room` accounts.
 pub fn fill_first_shards(lab: &Lab, room: usize) {
     let central = lab.sim.central();
     let settings = &lab.settings;
@@ -73,7 +74,7 @@ pub fn fill_first_shards(lab: &Lab, room: usize) {
                 "Action": "logs:PutSubscriptionFilter", "Resource": resources}]})
             .to_string()
         };
-        // Our statement around its accounts takes some 260 bytes, and each account 15.
+        // The managed statement takes about 260 bytes, and each account 15 more.
         let most = crate::MAX_POLICY_BYTES - 260 - 15 * room;
         let mut resources = vec![arn.clone()];
         while theirs(&resources).len() + arn.len() + 3 <= most {

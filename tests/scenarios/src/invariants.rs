@@ -1,5 +1,5 @@
-//! Who should be covered and granted, judged from the settings and the simulated organization alone, and whether they
-//! are.
+//! Invariants: which accounts and VPCs must be covered and granted, and whether they are. They are derived from the
+//! settings and the simulated organization alone, without the product's code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use enroller_sim::traffic::VpcTraffic;
 use crate::audit_of;
 use crate::chaos::FOREIGN_ACCOUNT;
 
-/// Whether an account is to be enrolled: a member in normal use, which neither itself nor with its OU is excluded.
+/// Whether an account is in scope: an active member that is not excluded, and whose OUs are not excluded.
 pub fn account_in_scope(lab: &Lab, account: &str) -> bool {
     let settings = &lab.settings;
     lab.sim.with(|world| {
@@ -23,7 +23,7 @@ pub fn account_in_scope(lab: &Lab, account: &str) -> bool {
     })
 }
 
-/// Members that are to be enrolled.
+/// The members in scope.
 pub fn accounts_in_scope(lab: &Lab) -> BTreeSet<String> {
     lab.sim.members().into_iter().filter(|account| account_in_scope(lab, account)).collect()
 }
@@ -34,7 +34,7 @@ pub fn wants_logs(lab: &Lab, account: &str, region: &str, vpc: &str) -> bool {
     lab.sim.with(|world| world.ec2.vpc(account, region, vpc).is_some_and(|vpc| !tag.is_on(&vpc.tags)))
 }
 
-/// What is not as it should be when all is quiet. `ever_in_scope` are accounts that were to be enrolled at some time.
+/// Violated invariants of an organization in which nothing is left to do. `ever_in_scope` are the accounts that were in scope at some time.
 pub fn violations(lab: &Lab, ever_in_scope: &BTreeSet<String>) -> Vec<String> {
     let audit = audit_of(lab);
     let mut wrong = Vec::new();
@@ -49,12 +49,12 @@ pub fn violations(lab: &Lab, ever_in_scope: &BTreeSet<String>) -> Vec<String> {
                 wrong.push(format!("{account} {region} is granted on {:?}", at.granted_on));
             }
         } else if !at.granted_on.is_empty() && !ever_in_scope.contains(account) {
-            wrong.push(format!("{account} {region} was never to be granted, and is on {:?}", at.granted_on));
+            wrong.push(format!("{account} {region} was never in scope but is granted on {:?}", at.granted_on));
         }
     }
-    // Whom others let in is theirs to know.
+    // What an unmanaged statement authorizes is not the enroller's concern.
     let strangers = audit.strangers.iter().filter(|id| *id != FOREIGN_ACCOUNT);
-    wrong.extend(strangers.map(|id| format!("{id} is granted and no member")));
+    wrong.extend(strangers.map(|id| format!("{id} is granted but is not a member")));
     for queue in ["enrollments", "grants.fifo", "backfill"] {
         let left = lab.sim.bodies(&lab.url(queue)).unwrap_or_default();
         wrong.extend(left.into_iter().map(|body| format!("left on {queue}: {body}")));
@@ -62,7 +62,7 @@ pub fn violations(lab: &Lab, ever_in_scope: &BTreeSet<String>) -> Vec<String> {
     wrong
 }
 
-/// Records that did not arrive, or twice, between two reports, of VPCs that are to be covered.
+/// VPCs in scope whose records were lost or duplicated between two reports.
 pub fn missing_records(lab: &Lab, before: &[VpcTraffic], after: &[VpcTraffic]) -> Vec<String> {
     let before: BTreeMap<&str, &VpcTraffic> = before.iter().map(|vpc| (vpc.vpc_id.as_str(), vpc)).collect();
     let nothing = VpcTraffic::default();
@@ -77,7 +77,7 @@ pub fn missing_records(lab: &Lab, before: &[VpcTraffic], after: &[VpcTraffic]) -
         let sent = vpc.sent - earlier.sent;
         if sent != arrived || vpc.delivered == earlier.delivered || vpc.duplicated != earlier.duplicated {
             let losses = (&vpc.before_enrollment, &vpc.after_enrollment);
-            wrong.push(format!("{account} {region} {id}: {sent} records were sent and {arrived} joined: {losses:?}"));
+            wrong.push(format!("{account} {region} {id}: {sent} records were sent and {arrived} arrived: {losses:?}"));
         }
     }
     wrong

@@ -1,4 +1,4 @@
-//! Helpers for the black-box tests in `tests/`: organizations by intent, and what every test asks of the result.
+//! Helpers for the end-to-end tests in `tests/`: organizations ready to use, and questions about their state.
 
 // Only this library needs the attribute. In `tests/`, `#![cfg(test)]` makes `allow-unwrap-in-tests` and its like in
 // clippy.toml apply to helper functions as well as to tests.
@@ -19,33 +19,34 @@ use enroller_lab::{Lab, LabOptions};
 use enroller_sim::{CallRecord, SimBuilder};
 use serde_json::{Value, json};
 
-/// Long enough in virtual time for every retry that can help: a day.
+/// One day in milliseconds of virtual time, longer than any message is retried.
 pub const DAY_MS: u64 = 86_400_000;
 
-/// Longest destination policy that AWS takes, in bytes (CloudWatch Logs API reference, PutDestinationPolicy).
+/// Longest destination policy that AWS accepts, in bytes (CloudWatch Logs API reference, PutDestinationPolicy).
 pub const MAX_POLICY_BYTES: usize = 5_120;
 
-/// An organization of this size, with the central stacks deployed and nothing else.
+/// An organization of this size in which only the central stacks are deployed. Each account has `vpcs` VPCs in each
+/// Region beside its default VPC.
 ///
 /// # Panics
 ///
-/// The laboratory itself cannot be built.
+/// The simulated installation cannot be built.
 pub fn organization(accounts: usize, regions: &[&str], vpcs: usize) -> Lab {
     with_settings(accounts, regions, vpcs, &[])
 }
 
-/// Like [`organization`], with settings of its own.
+/// Like [`organization`], with settings that differ from the defaults.
 ///
 /// # Panics
 ///
-/// The laboratory itself cannot be built.
+/// The simulated installation cannot be built.
 pub fn with_settings(accounts: usize, regions: &[&str], vpcs: usize, settings: &[(&'static str, &str)]) -> Lab {
     let regions = regions.iter().map(|region| (*region).to_owned()).collect();
     let organization = SimBuilder { accounts, regions, vpcs, ..SimBuilder::default() };
     let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
     match Lab::new(&LabOptions { organization, settings }) {
         Ok(lab) => lab,
-        Err(error) => panic!("the laboratory cannot be built: {error}"),
+        Err(error) => panic!("the simulated installation cannot be built: {error}"),
     }
 }
 
@@ -53,12 +54,12 @@ pub fn with_settings(accounts: usize, regions: &[&str], vpcs: usize, settings: &
 ///
 /// # Panics
 ///
-/// The laboratory cannot be built, or a function fails as a whole.
+/// The simulated installation cannot be built, or a function returns an error.
 pub async fn settled(accounts: usize, regions: &[&str], vpcs: usize) -> Lab {
     settled_with(accounts, regions, vpcs, &[]).await
 }
 
-/// Like [`settled`], with these settings.
+/// Like [`settled`], with settings that differ from the defaults.
 ///
 /// # Panics
 ///
@@ -70,24 +71,24 @@ pub async fn settled_with(accounts: usize, regions: &[&str], vpcs: usize, settin
     lab
 }
 
-/// The state of the organization.
+/// Coverage and grants of every account in the enrolled Regions, read from the state of the simulated AWS.
 pub fn audit_of(lab: &Lab) -> Audit {
     let regions: Vec<String> = lab.settings.regions.iter().map(ToString::to_string).collect();
     audit(&lab.sim, &regions)
 }
 
-/// Lets all VPCs send records now, which must all be delivered.
+/// Lets every VPC send records now and checks that all of them reach S3.
 ///
 /// # Panics
 ///
-/// A record was not.
+/// A record did not arrive.
 pub fn assert_all_records_delivered(lab: &Lab) {
     lab.sim.traffic_tick();
     let report = lab.sim.traffic_report();
     assert_eq!(report.delivered, report.sent, "{report:#?}");
 }
 
-/// What CloudTrail tells of a new VPC of this account, as far as the enroller reads it. EC2 has no such VPC.
+/// The part of CloudTrail's event for a new VPC that the enroller reads. The VPC does not exist in EC2.
 pub fn create_vpc_event(account: &str, region: &str) -> Value {
     json!({
         "source": "aws.ec2", "detail-type": "AWS API Call via CloudTrail", "account": account, "region": region,
@@ -108,13 +109,13 @@ pub fn ordinary_member(lab: &Lab) -> String {
     lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap()
 }
 
-/// Calls made from position `from` on, without those of the queues.
+/// The calls from position `from` on, except those to SQS.
 pub fn calls_since(lab: &Lab, from: usize) -> Vec<CallRecord> {
     let calls = lab.sim.calls().into_iter().skip(from);
     calls.filter(|call| call.service != enroller_sim::Service::Sqs).collect()
 }
 
-/// How many of these calls have this operation.
+/// The number of calls with this operation.
 pub fn count(calls: &[CallRecord], operation: &str) -> usize {
     calls.iter().filter(|call| call.operation == operation).count()
 }

@@ -1,5 +1,5 @@
-//! The fault matrix: a scenario is run once without a fault and its calls are recorded; then once for each call and each
-//! fault, with the fault at that call. Every run must end in the same state.
+//! The fault matrix. A scenario first runs without a fault, and its calls are recorded. It then runs once for each call
+//! and each fault, with the fault at that call. Every run must end in the same state.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -19,47 +19,48 @@ use crate::invariants::{account_in_scope, missing_records, wants_logs};
 use crate::state::{difference, half_enrolled, managed, unmanaged};
 use crate::{DAY_MS, MAX_POLICY_BYTES};
 
-/// What happens, and what it may lead to.
+/// Something that happens to an organization, and what the enroller may do about it.
 pub struct Scenario {
-    /// For the report, and for `ENROLLER_CASE`.
+    /// Name in the report and in `ENROLLER_CASE`.
     pub name: &'static str,
-    /// An organization at rest, with things of others in it, just before.
+    /// Builds a settled organization that also holds unmanaged resources.
     pub prepare: fn() -> LocalBoxFuture<'static, Lab>,
-    /// What people or AWS do. No fault strikes here.
+    /// What people or AWS do. No fault applies to it.
     pub begin: for<'a> fn(&'a mut Lab) -> LocalBoxFuture<'a, ()>,
-    /// Whether a backfill is started then.
+    /// Whether a backfill starts after that.
     pub sweep: bool,
-    /// Whether no record of an enrolled VPC may be lost: nobody breaks anything, and AWS takes successors.
+    /// Whether no record of an enrolled VPC may be lost. This holds where nobody breaks anything and AWS accepts a new
+    /// flow log beside the old one.
     pub lossless: bool,
-    /// Changing calls, beside those of the run without a fault, that mend what a fault leaves behind.
+    /// Changing operations that may follow a fault although the run without a fault has none of them.
     pub repairs: &'static [&'static str],
 }
 
 /// What goes wrong with one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// An internal error; nothing was done.
+    /// An internal error before the call has any effect.
     ErrorBefore,
-    /// An internal error, though it was done.
+    /// An internal error although the call took effect.
     ErrorAfter,
-    /// The connection breaks after it was done.
+    /// The connection breaks after the call took effect.
     LostAfter,
     /// The service's throttling code.
     Throttle,
-    /// No answer in time; nothing was done.
+    /// A timeout before the call has any effect.
     TimeoutBefore,
-    /// No answer in time, though it was done.
+    /// A timeout although the call took effect.
     TimeoutAfter,
-    /// It was done, and the process is gone.
+    /// The process dies after the call took effect.
     Crash,
-    /// A refusal for want of a permission, which somebody then gives.
+    /// An access denial. The permission is there at the next call.
     Denied,
-    /// A refusal for which there is no cause.
+    /// A validation error that has no cause. The next call is accepted.
     Invalid,
 }
 
 impl Fault {
-    /// All of them.
+    /// Faults from which the retries of the queues recover.
     pub const ALL: [Self; 7] = [
         Self::ErrorBefore,
         Self::ErrorAfter,
@@ -69,9 +70,9 @@ impl Fault {
         Self::TimeoutAfter,
         Self::Crash,
     ];
-    /// Those after which a message may be given up, so that it takes a sweep to put things right.
+    /// Faults after which a message may end in the dead-letter queue, so that recovery takes a sweep.
     pub const REFUSED: [Self; 2] = [Self::Denied, Self::Invalid];
-    /// Those that the SDK tries again after.
+    /// Faults that the SDK retries.
     pub const RETRIED: [Self; 3] = [Self::Throttle, Self::TimeoutBefore, Self::TimeoutAfter];
 
     fn kind(self) -> FaultKind {
@@ -84,13 +85,16 @@ impl Fault {
             Self::TimeoutBefore => FaultKind::TimeoutBefore,
             Self::TimeoutAfter => FaultKind::TimeoutAfter,
             Self::Crash => FaultKind::HangAfter,
-            // The codes of AWS differ by service, and mean the same to the enroller.
+            // AWS uses other codes in some services. The enroller treats them alike.
             Self::Denied => FaultKind::ErrorBefore(ApiError::new(403, "AccessDeniedException", "not authorized")),
-            Self::Invalid => FaultKind::ErrorBefore(ApiError::new(400, "InvalidParameterException", "it is invalid")),
+            Self::Invalid => {
+                FaultKind::ErrorBefore(ApiError::new(400, "InvalidParameterException", "the parameter is invalid"))
+            }
         }
     }
 
-    /// Arms it for the call of this sequence number. A process that is gone makes no further call.
+    /// Arms the fault for the call with this sequence number. After a crash, every later call hangs as well, because a dead
+    /// process makes no calls.
     pub fn arm(self, lab: &Lab, sequence: u64) {
         lab.sim.arm(FaultRule::new(self.kind()).at(When::Sequence(sequence)));
         if self == Self::Crash {
@@ -99,7 +103,7 @@ impl Fault {
     }
 }
 
-/// The work's outcome, or `None` if the process died of a fault that was armed meanwhile.
+/// The result of the work, or `None` if an armed crash ended the process.
 pub async fn unless_process_dies<T>(lab: &Lab, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|context| match work.as_mut().poll(context) {
@@ -110,8 +114,8 @@ pub async fn unless_process_dies<T>(lab: &Lab, work: impl Future<Output = T>) ->
     .await
 }
 
-/// Every VPC sends records after each changing call, so that a gap between two calls is seen. Faults that were armed
-/// before come first.
+/// Lets every VPC send records after each changing call, so that a gap between two calls shows. Faults that were armed
+/// earlier take precedence.
 pub fn watch_records(lab: &Lab) {
     let tick = FaultKind::HookAfter(Arc::new(|world, call| {
         let changes = ["Create", "Delete", "Put"].iter().any(|verb| call.operation.starts_with(verb));
@@ -122,7 +126,7 @@ pub fn watch_records(lab: &Lab) {
     lab.sim.arm(FaultRule::new(tick));
 }
 
-/// A new process takes over from one that died; meanwhile VPCs send records.
+/// Replaces a process that died. VPCs send records before the new one starts.
 pub fn start_new_process(lab: &mut Lab) {
     lab.sim.traffic_tick();
     lab.sim.with(|world| world.faults.clear());
@@ -130,11 +134,11 @@ pub fn start_new_process(lab: &mut Lab) {
     lab.cold_start().unwrap();
 }
 
-/// Lets everything happen until all is quiet, through a crash if one is armed.
+/// Runs the functions until nothing is left to do, and starts a new process after a crash.
 ///
 /// # Panics
 ///
-/// The laboratory itself fails.
+/// A function returns an error, or the simulated installation fails.
 pub async fn settle(lab: &mut Lab) {
     loop {
         match unless_process_dies(lab, lab.settle(DAY_MS)).await {
@@ -147,8 +151,8 @@ pub async fn settle(lab: &mut Lab) {
     }
 }
 
-/// Invokes `backfill` as a schedule does: Lambda tries an asynchronous invocation that fails twice more, with the same
-/// request id, after one and two minutes.
+/// Invokes `backfill` as a schedule does. Lambda retries a failed asynchronous invocation twice, with the same request
+/// id, after one and two minutes. Returns the answer, or `None` if all three invocations failed.
 pub async fn sweep(lab: &mut Lab) -> Option<Value> {
     let first = lab.invocation(json!({"reason": "test"}));
     for minutes in [1, 2, 0] {
@@ -164,19 +168,19 @@ pub async fn sweep(lab: &mut Lab) -> Option<Value> {
     None
 }
 
-/// Faults that are tried at every call, and how.
+/// Faults that are injected at every call, one per run.
 #[derive(Clone, Copy, Debug)]
 pub struct FaultSet {
-    /// The faults.
+    /// One run injects one of these.
     pub faults: &'static [Fault],
-    /// Tries of the SDK per call.
+    /// Attempts of the SDK per call, the first included.
     pub attempts: u32,
-    /// Whether it takes a sweep to put things right.
+    /// Whether recovery takes a sweep.
     pub then_sweep: bool,
 }
 
 impl FaultSet {
-    /// All that is tried.
+    /// The sets that every scenario must recover from.
     pub const ALL: [Self; 3] = [
         Self { faults: &Fault::ALL, attempts: 1, then_sweep: false },
         Self { faults: &Fault::RETRIED, attempts: 4, then_sweep: false },
@@ -184,18 +188,19 @@ impl FaultSet {
     ];
 }
 
-/// What came of one run.
+/// The result of one run.
 struct Run {
-    /// The product's calls.
+    /// The calls of the functions.
     calls: Vec<CallRecord>,
-    /// How many of them were made before the sweep that puts things right.
+    /// The number of those calls before the sweep of the recovery.
     before_sweep: usize,
-    ours: Vec<String>,
-    /// What is wrong with it whatever the other runs did.
+    managed: Vec<String>,
+    /// What is wrong regardless of the run without a fault.
     wrong: Vec<String>,
 }
 
-/// Without tokio's budget, which would make a task pause where the runs before have left it.
+/// Runs without tokio's cooperative budget, because the part of it that earlier runs used up would move the points at
+/// which a task yields.
 async fn run(scenario: &Scenario, set: &FaultSet, fault: Option<(u64, Fault)>) -> Run {
     tokio::task::unconstrained(run_once(scenario, set, fault)).await
 }
@@ -213,7 +218,7 @@ async fn run_once(scenario: &Scenario, set: &FaultSet, fault: Option<(u64, Fault
     watch_records(&lab);
     let mut wrong = Vec::new();
     if scenario.sweep && sweep(&mut lab).await.is_none() {
-        wrong.push("three invocations of backfill failed".to_owned());
+        wrong.push("all three invocations of backfill failed".to_owned());
     }
     settle(&mut lab).await;
     let before_sweep = lab.sim.calls().len() - before;
@@ -222,7 +227,7 @@ async fn run_once(scenario: &Scenario, set: &FaultSet, fault: Option<(u64, Fault
         settle(&mut lab).await;
     }
     let changed = difference(&theirs, &unmanaged(&lab));
-    wrong.extend(changed.into_iter().map(|line| format!("changed what is not ours: {line}")));
+    wrong.extend(changed.into_iter().map(|line| format!("an unmanaged resource was changed: {line}")));
     for queue in ["enrollments", "enrollments-dead", "grants.fifo", "grants-dead.fifo", "backfill", "backfill-dead"] {
         for body in lab.sim.bodies(&lab.url(queue)).unwrap_or_default() {
             wrong.push(format!("left on {queue}: {body}"));
@@ -236,10 +241,10 @@ async fn run_once(scenario: &Scenario, set: &FaultSet, fault: Option<(u64, Fault
     if std::env::var_os(CASE).is_some() {
         wrong.extend(lab.recording.take().into_iter().map(|line| format!("line: {line:?}")));
     }
-    Run { calls: lab.sim.calls().split_off(before), before_sweep, ours: managed(&lab), wrong }
+    Run { calls: lab.sim.calls().split_off(before), before_sweep, managed: managed(&lab), wrong }
 }
 
-/// What is not as it should be, judged without a look at the run without a fault.
+/// Violations that need no comparison with the run without a fault.
 fn violations(lab: &Lab) -> Vec<String> {
     let audit = crate::audit_of(lab);
     let mut wrong = Vec::new();
@@ -253,7 +258,7 @@ fn violations(lab: &Lab) -> Vec<String> {
             let logs = world.ec2.flow_logs_of(&vpc.owner, &vpc.region, &vpc.id);
             let ours = logs.filter(|log| own.is_on(&log.tags)).count();
             if ours != 1 {
-                wrong.push(format!("{} of {} in {} has {ours} flow logs of ours", vpc.id, vpc.owner, vpc.region));
+                wrong.push(format!("{} of {} in {} has {ours} managed flow logs", vpc.id, vpc.owner, vpc.region));
             }
         }
     });
@@ -263,41 +268,41 @@ fn violations(lab: &Lab) -> Vec<String> {
     wrong.extend(missing_records(lab, &before.vpcs, &after.vpcs));
     if lab.settings.grant_mode == GrantMode::AccountList {
         let misassigned = audit.misassigned().into_iter().filter(|at| account_in_scope(lab, &at.account));
-        wrong.extend(misassigned.map(|at| format!("not granted once: {at:?}")));
+        wrong.extend(misassigned.map(|at| format!("not granted exactly once: {at:?}")));
     }
     let strangers = audit.strangers.iter().filter(|id| *id != FOREIGN_ACCOUNT);
-    wrong.extend(strangers.map(|id| format!("granted and no member: {id}")));
+    wrong.extend(strangers.map(|id| format!("granted but not a member: {id}")));
     let long = audit.destinations.iter().filter(|it| it.policy_bytes > MAX_POLICY_BYTES);
     wrong.extend(long.map(|it| format!("{} has {} bytes", it.name, it.policy_bytes)));
     wrong
 }
 
-/// Operation and place of a call that changes something.
+/// Operation, account and Region of every changing call.
 fn changes(calls: &[CallRecord]) -> BTreeSet<(String, String, String)> {
     let changing = calls.iter().filter(|call| call.mutating);
     changing.map(|call| (call.operation.clone(), call.account.clone(), call.region.clone())).collect()
 }
 
-/// Whose call it is, and in which Region.
+/// Account of the caller, and Region.
 fn at(call: &CallRecord) -> (String, String) {
     (call.account.clone(), call.region.clone())
 }
 
-/// One case can be run alone: `ENROLLER_CASE='new VPC/3/Crash/1'`, as the report names it.
+/// Environment variable that selects a single case by its name in the report: `ENROLLER_CASE='new VPC/3/Crash/1'`.
 pub const CASE: &str = "ENROLLER_CASE";
 
-/// Size and outcome of a scenario's matrix.
+/// Size and result of one scenario's matrix.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Calls of the run without a fault.
+    /// Calls in the run without a fault, each of which gets every fault once.
     pub calls: usize,
     /// Runs with a fault.
     pub cases: usize,
-    /// What is wrong, by case.
+    /// One text per failed case: its name, the call with the fault, and what is wrong.
     pub failures: Vec<String>,
 }
 
-/// Runs a scenario's matrix of the given faults.
+/// Runs one scenario with every fault of the set at every call.
 pub async fn matrix(scenario: &Scenario, set: &FaultSet) -> Outcome {
     let baseline = run(scenario, set, None).await;
     let mut outcome = Outcome { calls: baseline.before_sweep, ..Outcome::default() };
@@ -320,15 +325,19 @@ pub async fn matrix(scenario: &Scenario, set: &FaultSet) -> Outcome {
             outcome.cases += 1;
             let found = run(scenario, set, Some((index as u64 + 1, *fault))).await;
             let mut wrong = found.wrong;
-            wrong.extend(difference(&baseline.ours, &found.ours));
+            wrong.extend(difference(&baseline.managed, &found.managed));
             let unplanned = changes(&found.calls);
-            wrong.extend(unplanned.difference(&allowed).map(|call| format!("a call outside the plan: {call:?}")));
+            wrong.extend(
+                unplanned
+                    .difference(&allowed)
+                    .map(|call| format!("a change that the run without a fault does not make: {call:?}")),
+            );
             let astray = found.calls.iter().filter(|call| !account_regions.contains(&at(call)));
-            wrong.extend(astray.map(|call| format!("a call elsewhere: {call:?}")));
+            wrong.extend(astray.map(|call| format!("a call in another account or Region: {call:?}")));
             let hit_it =
                 found.calls.get(index).is_some_and(|hit| hit.operation == call.operation && hit.outcome.is_some());
             if !hit_it {
-                wrong.push(format!("the fault hit_it {:?}", found.calls.get(index)));
+                wrong.push(format!("the fault hit {:?}", found.calls.get(index)));
             }
             if !wrong.is_empty() || only.is_some() {
                 let CallRecord { service, operation, account, region, .. } = call;
@@ -340,18 +349,18 @@ pub async fn matrix(scenario: &Scenario, set: &FaultSet) -> Outcome {
     outcome
 }
 
-/// Runs a scenario's whole matrix and tells of it.
+/// Runs one scenario with all fault sets and prints the number of cases.
 ///
 /// # Panics
 ///
-/// A case fails; all that did are listed.
+/// A case fails. The message lists every failed case.
 #[expect(clippy::print_stdout, reason = "the report of a test")]
 pub async fn assert_recovers(scenario: &Scenario) {
     let mut failures = Vec::new();
     for set in &FaultSet::ALL {
         let Outcome { calls, cases, failures: failed } = matrix(scenario, set).await;
         println!(
-            "fault matrix, {}, {} tries per call: {calls} calls x {} faults = {cases} cases, {} failed",
+            "fault matrix, {}, {} attempts per call: {calls} calls x {} faults = {cases} cases, {} failed",
             scenario.name,
             set.attempts,
             set.faults.len(),
@@ -360,6 +369,6 @@ pub async fn assert_recovers(scenario: &Scenario) {
         failures.extend(failed);
     }
     if !failures.is_empty() {
-        panic!("{} case(s) failed; {CASE}='…' runs one alone:\n{}", failures.len(), failures.join("\n"));
+        panic!("failed cases: {}. {CASE}='…' runs one alone:\n{}", failures.len(), failures.join("\n"));
     }
 }

@@ -1,4 +1,4 @@
-//! One run of `vpc-enroller` on one account of an organization at rest, with no later run to help.
+//! A single run of `vpc-enroller` for one account of a settled organization, without the help of a later run.
 
 use enroller_engine::ports::Outgoing;
 use enroller_lab::Lab;
@@ -8,32 +8,32 @@ use serde_json::{Value, json};
 
 use crate::settled_with;
 
-/// The Region of an organization at rest.
+/// The Region that the helpers here use.
 pub const IRELAND: &str = "eu-west-1";
 
-/// An organization in which everything is enrolled, two VPCs in each account.
+/// Three accounts in which everything is enrolled, with 2 VPCs each.
 ///
 /// # Panics
 ///
-/// The laboratory itself cannot be built.
+/// The simulated installation cannot be built.
 pub async fn enrolled_accounts(settings: &[(&'static str, &str)]) -> Lab {
     enrolled_accounts_in(&[IRELAND], settings).await
 }
 
-/// Like [`enrolled_accounts`], in several Regions.
+/// Like [`enrolled_accounts`], in these Regions.
 ///
 /// # Panics
 ///
-/// The laboratory itself cannot be built.
+/// The simulated installation cannot be built.
 pub async fn enrolled_accounts_in(regions: &[&str], settings: &[(&'static str, &str)]) -> Lab {
     settled_with(3, regions, 1, settings).await
 }
 
-/// An account that has just joined and has its stack, of which no function has heard.
+/// Adds an account with its member stack. No function has processed an event about it yet.
 ///
 /// # Panics
 ///
-/// The simulated AWS refuses the account or its stack.
+/// The account or its stack cannot be created.
 pub fn new_account(lab: &Lab) -> String {
     let new = NewAccount { name: "fresh".to_owned(), ..NewAccount::default() };
     let account = lab.sim.with(|world| world.create_account(&new)).unwrap();
@@ -41,12 +41,12 @@ pub fn new_account(lab: &Lab) -> String {
     account
 }
 
-/// No event arrives from now on.
+/// Drops every event from now on.
 pub fn drop_events(lab: &Lab) {
     lab.sim.set_event_delivery(DeliverySettings { drop_probability: 1.0, ..DeliverySettings::default() }, 1);
 }
 
-/// A refusal of the first such call, before any effect.
+/// Refuses the next call of an operation with this error code. The call has no effect.
 pub fn refuse_once(lab: &Lab, service: Service, operation: &str, code: &str) {
     let refusal = FaultKind::ErrorBefore(ApiError::new(400, code, "refused by the test"));
     lab.sim.arm(FaultRule::new(refusal).on(service, operation).at(When::First(1)));
@@ -56,11 +56,11 @@ fn request(lab: &Lab, account: &str) -> Value {
     json!({"kind": "enrollment-request", "version": 1, "account": account, "regions": lab.regions, "reason": "test"})
 }
 
-/// Reconciles an account once, in all Regions. Returns what the function hands back.
+/// Runs the enroller once for an account in all Regions. Returns the `batchItemFailures` of its answer.
 ///
 /// # Panics
 ///
-/// The function fails as a whole.
+/// The function returns an error.
 pub async fn enroll(lab: &Lab, account: &str) -> Value {
     let queue = format!("arn:aws:sqs:{IRELAND}:{}:enrollments", lab.settings.central_account);
     let record = json!({
@@ -76,7 +76,7 @@ pub async fn enroll(lab: &Lab, account: &str) -> Value {
 ///
 /// # Panics
 ///
-/// The queue does not take it.
+/// The queue refuses the message.
 pub async fn request_enrollment(lab: &Lab, account: &str) {
     let message = Outgoing { body: request(lab, account).to_string(), delay_seconds: 0, fifo: None };
     let queues = lab.operator(lab.recording.clone()).ports.queues;

@@ -1,5 +1,5 @@
-//! What the permission contract is tried on: everything that the installation does with its roles, with and without
-//! each permission.
+//! Cases for the permission contract: everything that the installation does with its roles, run with all permissions or
+//! without one of them.
 
 mod cases;
 
@@ -18,13 +18,14 @@ use crate::scenarios::{IRELAND, SCENARIOS};
 use crate::state::{managed, unmanaged};
 use crate::with_settings;
 
-/// Longer in virtual time than a message is tried; what is not well then stays so until somebody does something.
+/// Three hours in milliseconds of virtual time, longer than a message is retried. What is broken then stays broken
+/// without outside help.
 const HORIZON_MS: u64 = 3 * 3_600_000;
 
-/// Something that happens to an installation, and what is seen of it.
+/// Something that happens to an installation, run to its end.
 #[derive(Clone, Copy)]
 pub struct Case {
-    /// For the report.
+    /// Name in the report.
     pub name: &'static str,
     prepare: fn() -> LocalBoxFuture<'static, Lab>,
     act: Act,
@@ -32,27 +33,27 @@ pub struct Case {
 
 #[derive(Clone, Copy)]
 enum Act {
-    /// A scenario of the fault matrix: begins, may be swept, settles.
+    /// A scenario of the fault matrix: it begins, may be swept, and settles.
     Scenario { begin: for<'a> fn(&'a mut Lab) -> LocalBoxFuture<'a, ()>, sweep: bool },
-    /// What is done, and further lines of what came of it.
+    /// A case of its own, which may add lines to the end state.
     Own(for<'a> fn(&'a mut Lab) -> LocalBoxFuture<'a, Outcome>),
 }
 
-/// Lines that tell what came of something, or that a function failed as a whole.
+/// Further lines of the end state, or the error of a function.
 type Outcome = Result<Vec<String>, enroller_lab::LabError>;
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Debug)]
 pub struct Run {
-    /// The end state, as lines that say nothing of ids and times of what the enroller made.
+    /// The end state as lines of text, without ids and times of managed resources.
     pub end: Vec<String>,
     /// Permissions that were used.
     pub uses: BTreeSet<Use>,
-    /// Permissions that were missing.
+    /// Requests that no policy allowed.
     pub denials: BTreeSet<Denial>,
 }
 
-/// The scenarios of the fault matrix, and those that only permissions need.
+/// The scenarios of the fault matrix, and the cases that only the permission contract needs.
 pub fn all() -> Vec<Case> {
     let scenarios = SCENARIOS.iter().map(|scenario| Case {
         name: scenario.name,
@@ -62,8 +63,8 @@ pub fn all() -> Vec<Case> {
     scenarios.chain(CASES.iter().copied()).collect()
 }
 
-/// Everything that the roles of the templates allow, in all variants: names of role, policy and statement, with actions
-/// and the number of resources.
+/// Everything that the roles of the templates allow in any variant. The key is role, policy and statement, and the value
+/// the actions and the number of resources.
 ///
 /// # Panics
 ///
@@ -84,7 +85,7 @@ pub fn allowed() -> BTreeMap<(String, String, String), (BTreeSet<String>, usize)
     found
 }
 
-/// What a statement of a role allows: its actions, and the number of its resources.
+/// One statement of a role: role, policy and statement name, then its actions and the number of its resources.
 type Allowed = ((String, String, String), (BTreeSet<String>, usize));
 
 fn allowed_by(role: &RoleResource) -> Vec<Allowed> {
@@ -102,8 +103,8 @@ fn allowed_by(role: &RoleResource) -> Vec<Allowed> {
         .collect()
 }
 
-/// Runs a case with the roles of the templates, or with one permission less from its beginning on. What was prepared
-/// before has all.
+/// Runs a case with the roles of the templates, or with one permission withheld from the beginning of the case. The
+/// preparation has all permissions.
 ///
 /// # Panics
 ///
@@ -111,10 +112,10 @@ fn allowed_by(role: &RoleResource) -> Vec<Allowed> {
 pub async fn run(case: &Case, withheld: Option<&Withheld>) -> Run {
     let mut lab = (case.prepare)().await;
     if case.name != cases::DOCTOR {
-        // Where nobody operates, the member role has what the functions need and no more.
+        // Without an operator, the member role allows only what the functions need.
         lab.stacks = lab.stacks.clone().operated_by("");
     }
-    // Roles are put anew in either case, so that both runs draw the same ids.
+    // The roles are written again in either case, so that both runs draw the same ids.
     let nothing = Withheld {
         role: String::new(),
         policy: String::new(),
@@ -125,20 +126,20 @@ pub async fn run(case: &Case, withheld: Option<&Withheld>) -> Run {
         panic!("{}: {error}", case.name);
     }
     lab.sim.with(|world| world.iam.forget_uses());
-    let told = match case.act {
+    let outcome = match case.act {
         Act::Own(act) => act(&mut lab).await,
         Act::Scenario { begin, sweep } => {
             begin(&mut lab).await;
             sweep_and_settle(&lab, sweep).await
         }
     };
-    let mut end = told.unwrap_or_else(|error| vec![format!("failed: {error:?}")]);
+    let mut end = outcome.unwrap_or_else(|error| vec![format!("failed: {error:?}")]);
     end.extend(end_state(&lab));
     let (uses, denials) = lab.sim.with(|world| (world.iam.uses(), world.iam.denials()));
     Run { end, uses, denials }
 }
 
-/// Sweeps if asked to, and lets everything settle.
+/// Sweeps on request, then runs the functions until nothing is left to do.
 async fn sweep_and_settle(lab: &Lab, sweep: bool) -> Outcome {
     if sweep {
         lab.sweep(json!({ "reason": "test" })).await?;
@@ -149,7 +150,7 @@ async fn sweep_and_settle(lab: &Lab, sweep: bool) -> Outcome {
 
 fn end_state(lab: &Lab) -> Vec<String> {
     let mut lines = managed(lab);
-    // Roles of the stacks are what is being changed.
+    // The roles of the stacks differ by design, because a permission is withheld.
     lines.extend(unmanaged(lab).into_iter().filter(|line| !line.contains(" Role {")));
     let before = lab.sim.traffic_report();
     lab.sim.traffic_tick();

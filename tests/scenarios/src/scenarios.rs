@@ -1,4 +1,4 @@
-//! What the fault matrix is made of: organizations at rest, things of others in them, and what happens then.
+//! The scenarios of the fault matrix: settled organizations with unmanaged resources, and what happens to them.
 
 use enroller_core::settings::GrantMode;
 use enroller_lab::Lab;
@@ -14,9 +14,9 @@ use crate::{DAY_MS, ordinary_member, with_settings};
 
 /// The home Region.
 pub const IRELAND: &str = "eu-west-1";
-/// Another Region.
+/// A Region beside the home Region.
 pub const VIRGINIA: &str = "us-east-1";
-/// What others put on a destination.
+/// `Sid` of the unmanaged statement on the first destination.
 const FOREIGN_SID: &str = "SomebodyElse";
 
 /// All scenarios.
@@ -134,7 +134,7 @@ pub const SCENARIOS: &[Scenario] = &[
         repairs: &[],
     },
     Scenario {
-        name: "fresh account for which a further shard is opened",
+        name: "fresh account that needs another shard",
         prepare: || Box::pin(full(2)),
         begin: |lab| Box::pin(join(lab, 0)),
         sweep: false,
@@ -142,7 +142,7 @@ pub const SCENARIOS: &[Scenario] = &[
         repairs: &[],
     },
     Scenario {
-        name: "account excluded no longer",
+        name: "account no longer excluded",
         prepare: || Box::pin(with_one_excluded(3)),
         begin: |lab| Box::pin(async { reconfigure(lab, &[]) }),
         sweep: true,
@@ -150,7 +150,7 @@ pub const SCENARIOS: &[Scenario] = &[
         repairs: &[],
     },
     Scenario {
-        name: "account suspended and usable again",
+        name: "suspended account reinstated",
         prepare: || Box::pin(with_one_suspended(3)),
         begin: |lab| Box::pin(async { set_state(lab, AccountState::Active) }),
         sweep: true,
@@ -172,7 +172,7 @@ fn bare(accounts: usize, regions: &[&str], settings: &[(&'static str, &str)]) ->
     if lab.settings.grant_mode == GrantMode::Organization {
         return lab;
     }
-    // Somebody has put a statement of his own on the first Region's destination.
+    // Another administrator has added a statement to the destination of the first Region.
     let home = regions[0];
     let arn = lab.stacks.destination_arns()[home].clone();
     let central = lab.sim.central();
@@ -195,7 +195,7 @@ fn fail(error: impl std::fmt::Display) -> ! {
     panic!("the scenario itself failed: {error}")
 }
 
-/// An organization in which everything is enrolled and quiet, and others have things of their own.
+/// An organization in which everything is enrolled, nothing is left to do, and every account has unmanaged resources.
 async fn settled(accounts: usize, regions: &[&str], settings: &[(&'static str, &str)]) -> Lab {
     let lab = enroll_all(bare(accounts, regions, settings)).await;
     for account in lab.sim.members() {
@@ -205,14 +205,14 @@ async fn settled(accounts: usize, regions: &[&str], settings: &[(&'static str, &
     lab
 }
 
-/// An organization at rest whose destination has no room for a further account.
+/// A settled organization whose destination policy has no room for another account.
 async fn full(accounts: usize) -> Lab {
     let lab = with_settings(accounts, &[IRELAND], 1, &[]);
     fill_first_shards(&lab, accounts);
     enroll_all(lab).await
 }
 
-/// An organization at rest in which one account is excluded.
+/// A settled organization in which one account is excluded.
 async fn with_one_excluded(accounts: usize) -> Lab {
     let mut lab = bare(accounts, &[IRELAND], &[]);
     let account = ordinary_member(&lab);
@@ -220,7 +220,7 @@ async fn with_one_excluded(accounts: usize) -> Lab {
     enroll_all(lab).await
 }
 
-/// An organization at rest in which AWS has restricted one account.
+/// A settled organization in which AWS has suspended one account.
 async fn with_one_suspended(accounts: usize) -> Lab {
     let mut lab = bare(accounts, &[IRELAND], &[]);
     set_state(&mut lab, AccountState::Suspended);
@@ -233,7 +233,7 @@ async fn enroll_all(lab: Lab) -> Lab {
     lab
 }
 
-/// An organization with every member stack, of which nothing was heard.
+/// An organization with every member stack deployed, of which no event reported anything.
 async fn without_events(accounts: usize, regions: &[&str]) -> Lab {
     let lab = bare(accounts, regions, &[]);
     for account in lab.sim.members() {
@@ -244,8 +244,8 @@ async fn without_events(accounts: usize, regions: &[&str]) -> Lab {
     lab
 }
 
-/// Things of others in an account: a flow log on one of its VPCs, a log group with a filter, and a filter on our group
-/// where there is one.
+/// Adds unmanaged resources to an account: a flow log on one of its VPCs, a log group with a filter and, in an enrolled
+/// account, a filter on the managed log group.
 async fn add_foreign_resources(lab: &Lab, account: &str, enrolled: bool) {
     for region in &lab.regions {
         let person = Person::of(&lab.sim, account, region);
@@ -305,7 +305,7 @@ async fn delete_log_group(lab: &mut Lab) {
 async fn delete_delivery_role(lab: &mut Lab) {
     let (account, role) = (lab.sim.management(), lab.settings.delivery_role_name.to_string());
     lab.sim.with(|world| world.iam.remove_role(&account, &role)).unwrap_or_else(|| fail("there is no role"));
-    // AWS tells that the role is missing after it was needed.
+    // AWS reports a missing role only after a delivery needed it.
     lab.sim.traffic_tick();
 }
 
@@ -344,7 +344,7 @@ async fn leave(lab: &mut Lab) {
     lab.sim.with(|world| world.leave(&account)).unwrap_or_else(|error| fail(error));
 }
 
-/// The scenario of this name.
+/// The scenario with this name.
 pub fn scenario(name: &str) -> &'static Scenario {
     SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap_or_else(|| fail(name))
 }

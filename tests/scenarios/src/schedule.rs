@@ -1,5 +1,5 @@
-//! One random schedule: an organization to which things happen, with lost events and failing calls, and what must hold
-//! after every step and in the end. Everything is drawn from the seed.
+//! One random schedule: an organization that is disturbed while events are lost and calls fail, and the invariants that
+//! must hold after every step and at the end. Everything is drawn from the seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,34 +21,34 @@ use crate::{DAY_MS, MAX_POLICY_BYTES};
 
 const MINUTE_MS: u64 = 60_000;
 
-/// A filter that failed is disabled for ten minutes.
+/// Eleven minutes: AWS disables a filter for ten minutes after a failed delivery.
 const DISABLED_MS: u64 = 11 * MINUTE_MS;
 
-/// What came of a schedule.
+/// The result of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScheduleOutcome {
-    /// Calls to AWS.
+    /// Number of calls to AWS.
     pub calls: usize,
-    /// Of all calls with their places, times and outcomes: the same for the same seed.
+    /// Hash over all calls with account, Region, time and outcome. The same seed gives the same value.
     pub digest: u64,
 }
 
-/// A destination's ARN, and the `Sid` of what somebody else put there.
+/// A destination's ARN and the `Sid` of an unmanaged statement on it.
 type Statement = (String, String);
 
 struct ScheduleRun {
     lab: Lab,
     rng: fastrand::Rng,
     history: History,
-    /// Records lost after enrollment, by VPC.
+    /// Records lost after enrollment, by VPC id.
     lost: BTreeMap<String, u64>,
 }
 
-/// Plays a seed's schedule.
+/// Runs the schedule of a seed.
 ///
 /// # Errors
 ///
-/// What does not hold, and everything that had been done.
+/// The violated invariants and the history of the run, as text.
 pub async fn run_schedule(seed: u64) -> Result<ScheduleOutcome, String> {
     tokio::task::unconstrained(async {
         let mut run = ScheduleRun::new(seed).map_err(|error| error.to_string())?;
@@ -66,7 +66,7 @@ pub async fn run_schedule(seed: u64) -> Result<ScheduleOutcome, String> {
 
 impl ScheduleRun {
     fn new(seed: u64) -> Result<Self, enroller_lab::LabError> {
-        // The SDK draws its waits between two tries from this thread's generator.
+        // The SDK draws its backoff from this thread's generator.
         fastrand::seed(seed);
         let mut rng = fastrand::Rng::with_seed(seed);
         let (lab, settings) = draw(seed, &mut rng)?;
@@ -118,7 +118,7 @@ impl ScheduleRun {
         self.tick()
     }
 
-    /// Some of the next calls fail.
+    /// Arms faults for some of the next calls.
     fn arm(&mut self) {
         for _ in 0..self.rng.usize(0..=3) {
             let sequence = self.lab.sim.with(|world| world.stats.total()) + self.rng.u64(1..=40);
@@ -129,7 +129,7 @@ impl ScheduleRun {
         }
     }
 
-    /// Somebody adds a statement to every policy between the onboarder's first look and its writing.
+    /// Sometimes adds a statement to every policy between the onboarder's first read and its write.
     fn arm_editor(&mut self) -> Arc<Mutex<Vec<Statement>>> {
         let added = Arc::new(Mutex::new(Vec::new()));
         if self.rng.u32(0..3) == 0 {
@@ -139,7 +139,7 @@ impl ScheduleRun {
                 let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
                 for region in &regions {
                     edit_policies(world, &central, region, |statements, arn| add_statement(statements, arn, number));
-                    // AWS does not take what is too long.
+                    // AWS rejects a policy that is too long.
                     let sid = format!("Theirs{number}");
                     let taken = world.logs.destinations(&central, region).filter(|it| holds(it, &sid));
                     told.extend(taken.map(|it| (it.arn.clone(), sid.clone())));
@@ -151,13 +151,13 @@ impl ScheduleRun {
         added
     }
 
-    /// Lets the functions work, and checks what they may not do meanwhile.
+    /// Runs the functions and checks what they must not do.
     async fn work(&mut self, horizon_ms: u64, swept: bool) -> Result<(), String> {
         let (theirs, granted) = (unmanaged(&self.lab), self.granted());
         let added = self.arm_editor();
         watch_records(&self.lab);
         if swept {
-            self.history.events.push(format!("{} a sweep", self.lab.sim.now_ms()));
+            self.history.events.push(format!("{} sweep", self.lab.sim.now_ms()));
             sweep(&mut self.lab).await;
         }
         loop {
@@ -172,7 +172,7 @@ impl ScheduleRun {
         let mut changed = difference(&theirs, &unmanaged(&self.lab));
         changed.retain(|line| !(line.starts_with('+') && added.iter().any(|(_, sid)| line.contains(sid.as_str()))));
         if !changed.is_empty() {
-            return Err(format!("what is not ours was changed: {changed:#?}"));
+            return Err(format!("unmanaged resources were changed: {changed:#?}"));
         }
         self.check_policies()?;
         self.check_kept(&added)?;
@@ -180,13 +180,13 @@ impl ScheduleRun {
         for (destination, account) in granted.difference(&now) {
             let member = self.lab.sim.with(|world| world.organization.is_member(account));
             if member {
-                return Err(format!("{account} was taken off {destination} without evidence"));
+                return Err(format!("{account} was removed from {destination} although it is a member"));
             }
         }
         Ok(())
     }
 
-    /// Destinations with the accounts that our statements name.
+    /// Pairs of a destination's ARN and an account that a managed statement names.
     fn granted(&self) -> BTreeSet<(String, String)> {
         let central = self.lab.sim.central();
         self.lab.sim.with(|world| {
@@ -200,7 +200,7 @@ impl ScheduleRun {
         for (arn, sid) in added {
             let destination = self.lab.sim.with(|world| world.logs.destination(arn).cloned());
             if !destination.is_some_and(|it| holds(&it, sid)) {
-                return Err(format!("statement {sid}, which somebody added to {arn} meanwhile, was lost"));
+                return Err(format!("statement {sid}, added to {arn} during the run, was lost"));
             }
         }
         Ok(())
@@ -213,7 +213,7 @@ impl ScheduleRun {
                 for destination in world.logs.destinations(&central, region) {
                     let Some(policy) = &destination.access_policy else { continue };
                     if policy.len() > MAX_POLICY_BYTES || serde_json::from_str::<Value>(policy).is_err() {
-                        return Err(format!("the policy of {} is no policy: {policy}", destination.arn));
+                        return Err(format!("the policy of {} is not valid: {policy}", destination.arn));
                     }
                 }
             }
@@ -221,13 +221,13 @@ impl ScheduleRun {
         })
     }
 
-    /// Traffic in every VPC: no record of an enrolled VPC is lost but where a person broke something.
+    /// Sends records from every VPC. An enrolled VPC may lose records only where a person broke the delivery.
     fn tick(&mut self) -> Result<(), String> {
         let of_vpc = |vpc: VpcTraffic| (vpc.vpc_id, vpc.delivered);
         let delivered: BTreeMap<_, _> = self.lab.sim.traffic_report().vpcs.into_iter().map(of_vpc).collect();
         self.lab.sim.traffic_tick();
         let mut whole = self.history.broken.clone();
-        // Where AWS refuses the second flow log, the first has to go before it.
+        // Where AWS refuses a second flow log, the old one has to be deleted first, which leaves a reported gap.
         let gaps = self.lab.sim.with(|world| world.settings.twin_rule) == TwinRule::SameDestination;
         let told = |(loss, _): &(&Loss, &u64)| gaps && **loss == Loss::NotLogged;
         for vpc in self.lab.sim.traffic_report().vpcs {
@@ -242,7 +242,7 @@ impl ScheduleRun {
             let delivered_before = delivered.get(&vpc.vpc_id).copied().unwrap_or_default();
             let there = self.lab.sim.with(|world| world.ec2.vpc(&at.0, &at.1, &vpc.vpc_id).is_some());
             let due = vpc.was_delivered() || wants_logs(&self.lab, &at.0, &at.1, &vpc.vpc_id);
-            // In an account that is left alone nothing is mended.
+            // Nothing is repaired in an account that is out of scope.
             let left_alone = !account_in_scope(&self.lab, &at.0);
             if there && (left_alone || due && vpc.delivered == delivered_before) {
                 whole.remove(&at);
@@ -255,7 +255,7 @@ impl ScheduleRun {
         Ok(())
     }
 
-    /// After quiet and one sweep, all is as it should be.
+    /// Settles, sweeps once, and checks every invariant.
     async fn finish(&mut self) -> Result<(), String> {
         let mut disturbance = self.disturbance();
         disturbance.finish_closing();
@@ -265,9 +265,9 @@ impl ScheduleRun {
         self.lab.sim.set_event_delivery(DeliverySettings::default(), 0);
         self.lab.sim.advance(MAX_LISTING_LAG_MS);
         self.lab.cold_start().unwrap();
-        self.history.events.push(format!("{} quiet", self.lab.sim.now_ms()));
+        self.history.events.push(format!("{} no more disturbances", self.lab.sim.now_ms()));
         self.work(DAY_MS, false).await?;
-        // AWS tells that a delivery role is missing after it was needed.
+        // AWS reports a missing delivery role only after a delivery needed it.
         self.tick()?;
         let exceptions = self.disturbance().create_exceptions().await;
         self.work(DAY_MS, true).await?;
@@ -280,14 +280,14 @@ impl ScheduleRun {
         wrong.extend(violations(&self.lab, &self.history.ever_in_scope));
         for ((account, region), vpc) in exceptions {
             if self.lab.sim.with(|world| world.ec2.flow_logs_of(&account, &region, &vpc).next().is_some()) {
-                wrong.push(format!("{account} {region} {vpc} was to be left alone"));
+                wrong.push(format!("{account} {region} {vpc} has a flow log but is out of scope"));
             }
         }
-        if wrong.is_empty() { Ok(()) } else { Err(format!("in the end:\n  {}", wrong.join("\n  "))) }
+        if wrong.is_empty() { Ok(()) } else { Err(format!("at the end:\n  {}", wrong.join("\n  "))) }
     }
 }
 
-/// Whether somebody's statement is in the policy.
+/// Whether the policy has a statement with this `Sid`.
 fn holds(destination: &Destination, sid: &str) -> bool {
     statements(destination).1.iter().any(|statement| statement["Sid"] == sid)
 }

@@ -1,5 +1,5 @@
-//! The state of an organization as sorted lines of text, so that two can be compared and their difference read: what
-//! the enroller made, without ids and times, and what others made, with everything.
+//! The state of an organization as sorted lines of text, which can be compared and whose difference can be read. Lines
+//! about managed resources leave out ids and times. Lines about unmanaged resources have every detail.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use enroller_sim::logs::{Destination, LogGroup};
 use enroller_sim::traffic::Loss;
 use serde_json::Value;
 
-/// Statements with these `Sid`s are the enroller's.
+/// `Sid`s of the managed statements.
 const OUR_SIDS: [&str; 3] = ["VpcEnroller", "VpcEnrollerOrganization", "VpcEnrollerNobody"];
 
-/// What the enroller made, without ids and times. A thing that is there twice makes two lines.
+/// The managed resources, without ids and times. A duplicate gives a second line.
 pub fn managed(lab: &Lab) -> Vec<String> {
     collect(lab, |world, settings, account, region, lines| {
         for log in world.ec2.flow_logs(account, region).filter(|log| is_ours(settings, &log.tags)) {
@@ -41,7 +41,7 @@ pub fn managed(lab: &Lab) -> Vec<String> {
             let (accounts, _) = statements(destination);
             let head = format!("{account} {region} destination {}", destination.name);
             lines.push(format!("{head} {} {}", destination.target_arn, destination.role_arn));
-            lines.extend(accounts.iter().map(|id| format!("{head} lets in {id}")));
+            lines.extend(accounts.iter().map(|id| format!("{head} authorizes {id}")));
         }
         if region == settings.home_region.as_str() {
             let roles = world.iam.roles(account).filter(|role| is_ours(settings, &role.tags));
@@ -52,7 +52,7 @@ pub fn managed(lab: &Lab) -> Vec<String> {
     })
 }
 
-/// What others made, in every detail.
+/// The unmanaged resources, in every detail.
 pub fn unmanaged(lab: &Lab) -> Vec<String> {
     collect(lab, |world, settings, account, region, lines| {
         let logs = world.ec2.flow_logs(account, region).filter(|log| !is_ours(settings, &log.tags));
@@ -106,7 +106,7 @@ fn foreign_parts(settings: &Settings, group: &LogGroup) -> Vec<String> {
     parts
 }
 
-/// The accounts that our statements let in, and the statements of others.
+/// The accounts that the managed statements authorize, and the unmanaged statements.
 pub fn statements(destination: &Destination) -> (BTreeSet<String>, Vec<Value>) {
     let document: Value =
         destination.access_policy.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
@@ -127,7 +127,7 @@ pub fn statements(destination: &Destination) -> (BTreeSet<String>, Vec<Value>) {
     (ids.collect(), others)
 }
 
-/// The lines of `now` that `before` lacks, and the other way round; empty when they are equal.
+/// The lines that were added (`+`) or removed (`-`) between `before` and `now`, empty if none were.
 pub fn difference(before: &[String], now: &[String]) -> Vec<String> {
     let mut missing = before.to_vec();
     let mut text = Vec::new();
@@ -141,7 +141,7 @@ pub fn difference(before: &[String], now: &[String]) -> Vec<String> {
     text
 }
 
-/// Records of VPCs that have our flow log though what should come before it is not there.
+/// Records lost before enrollment by a VPC whose managed flow log exists although an earlier link is missing.
 pub fn half_enrolled(before_enrollment: &BTreeMap<Loss, u64>) -> u64 {
     let untouched = [Loss::NotLogged, Loss::OtherDestination];
     before_enrollment.iter().filter(|(loss, _)| !untouched.contains(loss)).map(|(_, records)| records).sum()

@@ -1,4 +1,4 @@
-//! What a person agreed to is all that is done: the world moves between the plan and its execution.
+//! Only what a person approved is done, even if the organization changes between the plan and its execution.
 
 #![cfg(test)]
 
@@ -51,7 +51,7 @@ async fn reconcile(operator: &Operator, account: AccountId, approved: BTreeMap<R
         .await
 }
 
-/// The step that was refused, if one was.
+/// The first step that was refused because it was not approved.
 fn refused(report: &AccountReport) -> Option<&'static str> {
     report.account_regions.iter().flat_map(|at| &at.errors).find_map(|errors| match errors {
         ReconcileError::NotApproved(step) => Some(*step),

@@ -1,4 +1,4 @@
-//! The sweep: which accounts are queued, what happens when time runs out, and what a dry run says and leaves alone.
+//! The backfill: which accounts it queues, what happens when time runs out, and what a dry run reports.
 
 #![cfg(test)]
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const IRELAND: &str = "eu-west-1";
 const VIRGINIA: &str = "us-east-1";
 
-/// An organization in which everything is enrolled and quiet.
+/// A settled organization with an empty decision log.
 async fn enrolled(accounts: usize, regions: &[&str]) -> Lab {
     let lab = settled(accounts, regions, 0).await;
     lab.recording.take();
@@ -36,7 +36,7 @@ fn queued_accounts(lab: &Lab) -> Vec<String> {
     queued(lab).into_iter().map(|request| request.account.to_string()).collect()
 }
 
-/// Requests for a grant run on the onboarder's queue.
+/// The number of requests on the onboarder's queue.
 fn syncs(lab: &Lab) -> usize {
     lab.sim.bodies(&lab.url("grants.fifo")).unwrap().len()
 }
@@ -57,13 +57,13 @@ fn failing(lab: &Lab, service: Service, operation: &str, code: &str, when: When)
     lab.sim.arm(FaultRule::new(refusal).on(service, operation).at(when));
 }
 
-/// An account's OU.
+/// Id of the OU or root above an account.
 fn unit_of(lab: &Lab, account: &str) -> String {
     lab.sim.with(|world| world.organization.member(account).unwrap().parent.clone())
 }
 
 #[tokio::test]
-async fn every_account_is_queued_once_in_batches_of_ten_with_its_regions_and_destinations() {
+async fn every_account_is_queued_once_with_its_regions_and_destinations() {
     let lab = enrolled(23, &[IRELAND, VIRGINIA]).await;
     let from = lab.sim.calls().len();
     let answer = lab.sweep(json!({"reason": "new settings"})).await.unwrap();
@@ -76,15 +76,15 @@ async fn every_account_is_queued_once_in_batches_of_ten_with_its_regions_and_des
     }
     assert_eq!((&answer["accounts"], &answer["account_regions"]), (&json!(23), &json!(46)));
     assert_eq!((&answer["left_out"], &answer["accounts_remaining"]), (&json!([]), &json!(0)));
-    assert_eq!(sent(&lab, from), 4, "one question to the onboarder, and 10 + 10 + 3 accounts");
+    assert_eq!(sent(&lab, from), 4, "one request to the onboarder, then 10 + 10 + 3 accounts");
     assert_eq!(syncs(&lab), 1);
     let calls = calls_since(&lab, from);
-    assert!(calls.iter().all(|call| !call.mutating), "grants are the onboarder's to write: {calls:#?}");
+    assert!(calls.iter().all(|call| !call.mutating), "only the onboarder writes grants: {calls:#?}");
     assert_eq!(count(&calls, "ListAccounts"), 2, "23 accounts are two pages");
 }
 
 #[tokio::test]
-async fn a_schedule_means_everything_and_no_other_event_means_anything() {
+async fn a_schedule_queues_every_account_and_any_other_event_is_refused() {
     let lab = enrolled(3, &[IRELAND]).await;
     lab.sweep_on_schedule().await.unwrap();
     assert_eq!(queued_accounts(&lab), lab.sim.members());
@@ -94,11 +94,11 @@ async fn a_schedule_means_everything_and_no_other_event_means_anything() {
     assert!(format!("{:#}", anyhow::Error::from(error)).contains("send only scheduled events to backfill"));
     lab.settle(DAY_MS).await.unwrap();
     lab.sweep(Value::Null).await.unwrap();
-    assert_eq!(queued_accounts(&lab), lab.sim.members(), "nothing asked for means everything, too");
+    assert_eq!(queued_accounts(&lab), lab.sim.members(), "an empty request queues every account, too");
 }
 
 #[tokio::test]
-async fn accounts_units_exclusions_and_regions_choose_what_is_queued() {
+async fn accounts_ous_exclusions_and_regions_select_what_is_queued() {
     let lab = enrolled(9, &[IRELAND, VIRGINIA]).await;
     let members = lab.sim.members();
     let first = &members[0];
@@ -123,7 +123,7 @@ async fn accounts_units_exclusions_and_regions_choose_what_is_queued() {
 }
 
 #[tokio::test]
-async fn without_paths_units_are_found_by_asking_for_parents_each_only_once() {
+async fn without_account_paths_each_parent_is_looked_up_only_once() {
     let lab = enrolled(12, &[IRELAND]).await;
     lab.sim.with(|world| world.settings.account_paths = false);
     let members = lab.sim.members();
@@ -132,11 +132,11 @@ async fn without_paths_units_are_found_by_asking_for_parents_each_only_once() {
     let from = lab.sim.calls().len();
     lab.sweep(json!({"organizational_units": [unit]})).await.unwrap();
     assert_eq!(queued_accounts(&lab), below);
-    assert_eq!(count(&calls_since(&lab, from), "ListParents"), 12 + 3, "each account and each of three units");
+    assert_eq!(count(&calls_since(&lab, from), "ListParents"), 12 + 3, "each account and each of 3 OUs");
 }
 
 #[tokio::test]
-async fn accounts_that_cannot_be_enrolled_are_left_out_with_the_reason() {
+async fn accounts_that_cannot_be_enrolled_are_left_out_with_a_reason() {
     let lab = enrolled(6, &[IRELAND]).await;
     let members = lab.sim.members();
     let set = |account: &str, state| lab.sim.with(|world| world.set_account_state(account, state)).unwrap();
@@ -161,12 +161,12 @@ async fn accounts_that_cannot_be_enrolled_are_left_out_with_the_reason() {
     left_out.sort();
     expected.sort();
     assert_eq!(left_out, expected);
-    let told = lab.recording.take();
-    assert_eq!(told.iter().filter(|line| line.action == "backfill" && line.account.is_some()).count(), 4);
+    let lines = lab.recording.take();
+    assert_eq!(lines.iter().filter(|line| line.action == "backfill" && line.account.is_some()).count(), 4);
 }
 
 #[tokio::test]
-async fn a_bad_request_is_refused_with_every_problem_before_any_call() {
+async fn a_bad_request_is_refused_with_all_problems_before_any_call() {
     let lab = organization(3, &[IRELAND], 0);
     let request = json!({"accounts": ["12"], "exclude": ["everyone"], "regions": ["ap-south-1"], "dryrun": true});
     let error = format!("{:#}", anyhow::Error::from(lab.sweep(request).await.unwrap_err()));
@@ -183,10 +183,10 @@ async fn a_bad_request_is_refused_with_every_problem_before_any_call() {
 }
 
 #[tokio::test]
-async fn when_time_runs_out_the_run_goes_on_by_itself_and_every_account_is_queued_once() {
+async fn a_run_out_of_time_continues_and_queues_every_account_once() {
     let lab = enrolled(65, &[IRELAND]).await;
-    // 290 usable seconds: the question to the onboarder and two batches of the first invocation, three batches of the
-    // second, and the rest of the third.
+    // An invocation has 290 usable seconds: enough in the first for the request to the onboarder and 2 batches, in the
+    // second for 3 batches, and in the third for the rest.
     slow(&lab, Service::Sqs, "SendMessageBatch", 100, 7);
     let answer = lab.sweep(json!({"reason": "slow"})).await.unwrap();
     assert_eq!((&answer["accounts"], &answer["accounts_remaining"]), (&json!(20), &json!(45)));
@@ -199,7 +199,7 @@ async fn when_time_runs_out_the_run_goes_on_by_itself_and_every_account_is_queue
         invocations += 1;
     }
     assert_eq!(invocations, 3);
-    assert_eq!(queued_accounts(&lab), members, "none lost, none on_several_shards, in order");
+    assert_eq!(queued_accounts(&lab), members, "none lost, none duplicated, in order");
     assert_eq!(syncs(&lab), 1, "a continuation does not ask the onboarder again");
     let run = answer["run_id"].as_str();
     assert!(queued(&lab).iter().all(|request| request.run_id.as_deref() == run && request.reason == "slow"));
@@ -207,7 +207,7 @@ async fn when_time_runs_out_the_run_goes_on_by_itself_and_every_account_is_queue
 }
 
 #[tokio::test]
-async fn a_continuation_keeps_to_what_was_asked_for() {
+async fn a_continuation_keeps_the_selection_of_the_request() {
     let lab = enrolled(40, &[IRELAND, VIRGINIA]).await;
     let members = lab.sim.members();
     slow(&lab, Service::Sqs, "SendMessageBatch", 150, 2);
@@ -221,7 +221,7 @@ async fn a_continuation_keeps_to_what_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_run_that_gets_nowhere_fails_instead_of_going_on_for_ever() {
+async fn a_run_without_progress_fails_instead_of_continuing_forever() {
     let lab = enrolled(15, &[IRELAND]).await;
     slow(&lab, Service::Organizations, "ListAccounts", 400, u64::MAX);
     let error = format!("{:#}", anyhow::Error::from(lab.sweep(json!({})).await.unwrap_err()));
@@ -234,32 +234,36 @@ async fn a_run_that_gets_nowhere_fails_instead_of_going_on_for_ever() {
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(queued_accounts(&lab), [""; 0]);
     let dead = lab.sim.bodies(&lab.url("backfill-dead")).unwrap();
-    assert_eq!(dead, [continuation.to_string()], "the one message, for a person to see, and no other");
+    assert_eq!(dead, [continuation.to_string()], "exactly this message, for a person to find");
 }
 
 #[tokio::test]
-async fn after_a_crash_in_the_middle_the_message_comes_back_and_nothing_is_lost() {
+async fn after_a_crash_the_message_is_redelivered_and_nothing_is_lost() {
     let lab = enrolled(35, &[IRELAND]).await;
     let members = lab.sim.members();
     failing(&lab, Service::Sqs, "SendMessageBatch", "AccessDenied", When::Nth(4));
     lab.send("backfill", &json!({"reason": "by queue"}).to_string()).await.unwrap();
     assert!(lab.step_backfill().await.unwrap());
-    assert_eq!(queued_accounts(&lab), members[..10], "the sender, the onboarder's question, one batch, then the crash");
+    assert_eq!(
+        queued_accounts(&lab),
+        members[..10],
+        "the message, the request to the onboarder, one batch, then the crash"
+    );
     lab.sim.advance(60_000);
     assert!(lab.step_backfill().await.unwrap());
     let queued = queued(&lab);
     let runs: Vec<_> = queued.iter().map(|request| &request.run_id).collect();
     assert!(runs.windows(2).all(|pair| pair[0] == pair[1]), "it is the same run");
-    assert_eq!(queued.len(), 45, "the first ten twice, which does no harm");
+    assert_eq!(queued.len(), 45, "the first 10 accounts twice, which is harmless");
     assert_eq!(queued_accounts(&lab)[10..], members);
-    assert_eq!(syncs(&lab), 1, "the onboarder is asked once");
+    assert_eq!(syncs(&lab), 1, "the onboarder gets 1 request");
     let from = lab.sim.calls().len();
     lab.settle(DAY_MS).await.unwrap();
     assert!(calls_since(&lab, from).iter().all(|call| !call.mutating), "nothing had to be changed");
 }
 
 #[tokio::test]
-async fn a_dry_run_counts_what_would_be_done_and_does_nothing() {
+async fn a_dry_run_counts_what_would_be_done_and_changes_nothing() {
     let lab = organization(5, &[IRELAND, VIRGINIA], 2);
     lab.deploy_members().unwrap();
     let members = lab.sim.members();
@@ -277,7 +281,7 @@ async fn a_dry_run_counts_what_would_be_done_and_does_nothing() {
     let plan = &answer["plan"];
     assert_eq!((&plan["accounts_looked_at"], &plan["accounts_not_looked_at"]), (&json!(4), &json!(0)));
     let vpcs = json!({"enroll": 9, "replace": 0, "covered": 0, "covered_by_others": 0, "broken": 0, "left_alone": 0, "blocked": 0});
-    assert_eq!(plan["vpcs"], vpcs, "three VPCs in each of three accounts");
+    assert_eq!(plan["vpcs"], vpcs, "3 VPCs in each of 3 accounts");
     for action in ["create-log-group", "set-retention", "put-subscription-filter", "create-flow-logs"] {
         assert_eq!(plan["actions"][action], json!(3), "{action} in {plan:#}");
     }
@@ -286,12 +290,12 @@ async fn a_dry_run_counts_what_would_be_done_and_does_nothing() {
     assert!(failed[0]["cause"].as_str().unwrap().contains("AssumeRole"), "{plan:#}");
     assert_eq!((&plan["grants"]["granted"], &plan["grants"]["revoked"]), (&json!(4), &json!(0)));
     let policies = plan["grants"]["policies"].as_array().unwrap();
-    assert_eq!(policies.len(), 2, "all enrolled Regions, because every backfill has all of them compared");
+    assert_eq!(policies.len(), 2, "all enrolled Regions, because every backfill compares all of them");
     assert!(policies.iter().all(|policy| policy["bytes"].as_u64().unwrap() > 0));
 }
 
 #[tokio::test]
-async fn a_dry_run_where_all_is_well_has_nothing_to_do() {
+async fn a_dry_run_of_a_settled_organization_has_nothing_to_do() {
     let lab = settled(4, &[IRELAND], 1).await;
     let plan = lab.sweep(json!({"dry_run": true})).await.unwrap()["plan"].clone();
     assert_eq!((&plan["actions"], &plan["vpcs"]["covered"]), (&json!({}), &json!(8)), "{plan:#}");
@@ -299,7 +303,7 @@ async fn a_dry_run_where_all_is_well_has_nothing_to_do() {
 }
 
 #[tokio::test]
-async fn a_dry_run_that_runs_out_of_time_says_how_many_accounts_it_did_not_look_at() {
+async fn a_dry_run_out_of_time_reports_how_many_accounts_are_missing() {
     let lab = with_settings(12, &[IRELAND], 0, &[("max_concurrency", "2")]);
     lab.deploy_members().unwrap();
     slow(&lab, Service::Sts, "AssumeRole", 100, u64::MAX);
@@ -308,11 +312,11 @@ async fn a_dry_run_that_runs_out_of_time_says_how_many_accounts_it_did_not_look_
     let looked = plan["accounts_looked_at"].as_u64().unwrap();
     assert!((2..=5).contains(&looked), "{plan:#}");
     assert_eq!(plan["accounts_not_looked_at"], json!(12 - looked));
-    assert_eq!(lab.sim.bodies(&lab.url("backfill")).unwrap(), [""; 0], "a dry run does not go on");
+    assert_eq!(lab.sim.bodies(&lab.url("backfill")).unwrap(), [""; 0], "a dry run does not continue");
 }
 
 #[tokio::test]
-async fn throttling_by_organizations_is_waited_out() {
+async fn throttling_by_organizations_is_retried() {
     let lab = enrolled(90, &[IRELAND]).await;
     lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(When::First(3)));
     let from = lab.sim.calls().len();
@@ -325,25 +329,25 @@ async fn throttling_by_organizations_is_waited_out() {
 }
 
 #[tokio::test]
-async fn an_organization_larger_than_the_burst_is_listed_in_spite_of_the_rate_limit() {
+async fn an_organization_beyond_the_rate_limits_burst_is_listed() {
     let lab = enrolled(450, &[IRELAND]).await;
     lab.sim.with(|world| world.limits.clock = LimitClock::Virtual);
     let from = lab.sim.calls().len();
     lab.sweep(json!({})).await.unwrap();
     let calls = calls_since(&lab, from);
     let throttled = calls.iter().filter(|call| call.outcome.as_deref() == Some("TooManyRequestsException")).count();
-    assert!(throttled > 0, "23 pages are more than the burst of 12, and the test must see that");
+    assert!(throttled > 0, "23 pages exceed the burst of 12");
     assert_eq!(queued_accounts(&lab), lab.sim.members());
 }
 
 #[tokio::test]
-async fn a_listing_that_fails_on_its_second_page_queues_and_revokes_nobody() {
+async fn a_listing_that_fails_on_its_second_page_changes_nothing() {
     let lab = enrolled(45, &[IRELAND]).await;
     let from = lab.sim.calls().len();
     failing(&lab, Service::Organizations, "ListAccounts", "AccessDeniedException", When::Nth(2));
     let error = format!("{:#}", anyhow::Error::from(lab.sweep(json!({})).await.unwrap_err()));
     assert!(error.contains("ListAccounts"), "{error}");
-    assert_eq!((queued(&lab).len(), syncs(&lab)), (0, 0), "part of the organization looks like all of it");
+    assert_eq!((queued(&lab).len(), syncs(&lab)), (0, 0), "a partial listing must not pass for the whole organization");
 
     lab.sim.with(|world| world.faults.clear());
     failing(&lab, Service::Organizations, "ListAccounts", "AccessDeniedException", When::Nth(2));
@@ -356,11 +360,11 @@ async fn a_listing_that_fails_on_its_second_page_queues_and_revokes_nobody() {
     let answer = lab.onboard(lab.invocation(sync)).await.unwrap();
     assert_eq!((&answer["changes"], &answer["queued_again"]), (&json!(0), &json!(true)), "{answer:#}");
     assert!(calls_since(&lab, from).iter().all(|call| !call.mutating));
-    assert!(audit_of(&lab).misassigned().is_empty(), "everybody is granted still");
+    assert!(audit_of(&lab).misassigned().is_empty(), "every account is still granted");
 }
 
 #[tokio::test]
-async fn a_continuation_on_another_functions_queue_is_refused_and_on_its_own_obeyed() {
+async fn a_continuation_is_only_accepted_on_the_queue_of_backfill() {
     let lab = enrolled(3, &[IRELAND]).await;
     let continuation =
         json!({"kind": "backfill-request", "version": 1, "request": {}, "run_id": "run-1", "after": "000000000000"});
@@ -372,7 +376,7 @@ async fn a_continuation_on_another_functions_queue_is_refused_and_on_its_own_obe
     for queue in ["enrollments-dead", "grants-dead.fifo"] {
         assert_eq!(lab.sim.bodies(&lab.url(queue)).unwrap(), [continuation.to_string()], "{queue}");
     }
-    assert_eq!(calls_since(&lab, from), [], "no call but those of the queues");
+    assert_eq!(calls_since(&lab, from), [], "no calls except those to SQS");
     lab.sweep(continuation).await.unwrap();
     let accounts: Vec<AccountId> = queued(&lab).iter().map(|request| request.account).collect();
     assert_eq!((accounts.len(), syncs(&lab)), (3, 0));

@@ -1,7 +1,7 @@
-//! Time that runs out in the middle of a run: no change is begun after that, and what is left is done later.
+//! Deadlines: no change begins after the time of a run is up, and a later run does the rest.
 //!
-//! Each call by the member account takes so long that the deadline comes where the test wants it. Calls that are made
-//! at once take their time one after the other.
+//! Each call in the member account takes so long that the deadline falls where the test wants it. Concurrent calls add
+//! up their times.
 
 #![cfg(test)]
 
@@ -13,19 +13,19 @@ use enroller_sim::{FaultKind, FaultRule, TwinRule, World};
 use enroller_tests::one_run::{IRELAND, drop_events, enrolled_accounts, request_enrollment};
 use enroller_tests::{DAY_MS, audit_of, calls_since, ordinary_member};
 
-/// Makes every call by an account take so long from now on, in milliseconds.
+/// Makes every call by an account take `ms` milliseconds from now on.
 fn slow_down(lab: &Lab, account: &str, ms: u64) {
     let pass = FaultKind::HookBefore(Arc::new(move |world, _| world.advance_clock(ms)));
     lab.sim.arm(FaultRule::new(pass).by(account));
 }
 
-/// Changes made in an account since a position of the log of calls.
+/// Changing operations in an account since position `from` of the call log.
 fn changes(lab: &Lab, account: &str, from: usize) -> Vec<String> {
     let calls = calls_since(lab, from).into_iter();
     calls.filter(|call| call.mutating && call.account == account).map(|call| call.operation).collect()
 }
 
-/// So many messages wait in the queue. With full speed again the rest is done, and nothing is left over.
+/// Checks that this many messages wait in the queue, and that the rest is done when calls are fast again.
 async fn assert_done_later(lab: &Lab, returned: usize) {
     assert_eq!(lab.sim.queue_depth(&lab.url("enrollments")).unwrap().total(), returned);
     lab.sim.with(|world| world.faults.clear());
@@ -39,8 +39,8 @@ async fn assert_done_later(lab: &Lab, returned: usize) {
 }
 
 #[tokio::test]
-async fn a_run_whose_time_is_up_stops_before_the_next_step_and_its_message_comes_back() {
-    // A function stops 290 s after it began; it looks with four calls and then makes these, one in each step.
+async fn a_run_out_of_time_stops_before_the_next_step_and_is_retried() {
+    // A function stops 290 s after its start. It observes with 4 calls and then makes these, one in each step.
     let steps = ["CreateLogGroup", "PutRetentionPolicy", "PutSubscriptionFilter", "CreateFlowLogs"];
     for (ms_per_call, done) in [(75_000, 0), (60_000, 1), (50_000, 2), (45_000, 3)] {
         let lab = enrolled_accounts(&[]).await;
@@ -61,8 +61,8 @@ async fn a_run_whose_time_is_up_stops_before_the_next_step_and_its_message_comes
 }
 
 #[tokio::test]
-async fn a_flow_log_is_deleted_for_its_successor_only_while_both_calls_can_take_as_long_as_a_call_may() {
-    // A call is given up after 100 s. Here four look, AWS refuses the fifth, and 200 s are left of 290, or less.
+async fn a_flow_log_is_only_replaced_while_there_is_time_for_both_calls() {
+    // A call times out after 100 s. Here 4 calls observe, AWS refuses the fifth, and 200 of 290 s are left, or 5 ms less.
     let replaced = ["CreateFlowLogs", "DeleteFlowLogs", "CreateFlowLogs"];
     for (ms_per_call, changed, interval) in [(18_000, &replaced[..], 60), (18_001, &replaced[..1], 600)] {
         let mut lab = enrolled_accounts(&[]).await;

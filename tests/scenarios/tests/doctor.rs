@@ -1,4 +1,4 @@
-//! `enroller doctor` on a healthy installation, and with one thing broken at a time: exactly that check tells.
+//! `enroller doctor` on a healthy installation, and with one thing broken at a time: exactly that check fails.
 
 #![cfg(test)]
 
@@ -19,7 +19,7 @@ const IRELAND: &str = "eu-west-1";
 const VIRGINIA: &str = "us-east-1";
 const SYDNEY: &str = "ap-southeast-2";
 
-/// Six accounts in three Regions, everything deployed, enrolled and settled.
+/// Six accounts in three Regions, settled.
 async fn installed() -> Lab {
     settled(6, &[IRELAND, VIRGINIA, SYDNEY], 1).await
 }
@@ -29,14 +29,14 @@ async fn examined(lab: &Lab) -> DoctorReport {
     doctor.check(&DoctorOptions { sample: Sample::All, ..DoctorOptions::default() }).await
 }
 
-fn not_well(checkup: &DoctorReport) -> Vec<&Check> {
+fn problems(checkup: &DoctorReport) -> Vec<&Check> {
     checkup.checks().iter().filter(|check| check.status() != Status::Ok).collect()
 }
 
-/// The one check that is not well.
+/// The only check that is not ok.
 #[track_caller]
 fn only(checkup: &DoctorReport, id: CheckId, status: Status) -> Check {
-    let checks = not_well(checkup);
+    let checks = problems(checkup);
     assert_eq!(checks.len(), 1, "{checks:#?}");
     assert_eq!((checks[0].id, checks[0].status()), (id, status), "{checks:#?}");
     assert!(!checks[0].verdict.remedy.is_empty());
@@ -47,17 +47,17 @@ fn central_bus(lab: &Lab, region: &str) -> BusId {
     BusId { account: lab.sim.central(), region: region.to_owned(), name: BUS.to_owned() }
 }
 
-/// Changes a destination by hand, in Ireland.
+/// Calls CloudWatch Logs in Ireland as an administrator of the central account.
 fn by_hand(sim: &Sim, operation: &str, input: &Value) {
     sim.call_raw(&sim.credentials_of(&sim.central()), IRELAND, Service::Logs, operation, input).unwrap();
 }
 
 #[tokio::test]
-async fn a_healthy_installation_is_well_in_every_respect() {
+async fn every_check_of_a_healthy_installation_is_ok() {
     let lab = installed().await;
     let from = lab.sim.calls().len();
     let checkup = examined(&lab).await;
-    assert!(not_well(&checkup).is_empty(), "{:#?}", not_well(&checkup));
+    assert!(problems(&checkup).is_empty(), "{:#?}", problems(&checkup));
     assert_eq!(checkup.exit_code(), 0);
     assert!(calls_since(&lab, from).iter().all(|call| !call.mutating), "the doctor changes nothing");
 
@@ -74,14 +74,14 @@ async fn a_healthy_installation_is_well_in_every_respect() {
 }
 
 #[tokio::test]
-async fn an_installation_whose_organization_region_is_not_enrolled_is_well_too() {
+async fn the_organizations_region_need_not_be_enrolled() {
     let lab = settled(3, &[IRELAND], 1).await;
     let checkup = examined(&lab).await;
-    assert!(not_well(&checkup).is_empty(), "{:#?}", not_well(&checkup));
+    assert!(problems(&checkup).is_empty(), "{:#?}", problems(&checkup));
 }
 
 #[tokio::test]
-async fn a_sample_looks_at_so_many_accounts_and_takes_each_role_on_once() {
+async fn a_sample_checks_that_many_accounts_and_assumes_each_role_once() {
     let lab = installed().await;
     let doctor = lab.operator(lab.recording.clone()).doctor();
     let from = lab.sim.calls().len();
@@ -89,11 +89,11 @@ async fn a_sample_looks_at_so_many_accounts_and_takes_each_role_on_once() {
     let checkup = doctor.check(&options).await;
     assert_eq!(checkup.checks().iter().filter(|check| check.id == CheckId::MemberRole).count(), 2);
     let assumed = calls_since(&lab, from).iter().filter(|call| call.operation == "AssumeRole").count();
-    assert!(assumed <= 3, "two accounts and the management account: {assumed}");
+    assert!(assumed <= 3, "2 accounts and the management account: {assumed}");
 }
 
 #[tokio::test]
-async fn a_missing_member_role_is_told_once_and_ends_the_look_at_that_account_only() {
+async fn a_missing_member_role_is_reported_once_for_its_account_only() {
     let lab = installed().await;
     let account = ordinary_member(&lab);
     lab.sim.with(|world| world.iam.remove_role(&account, lab.settings.member_role_name.as_str()));
@@ -105,7 +105,7 @@ async fn a_missing_member_role_is_told_once_and_ends_the_look_at_that_account_on
 }
 
 #[tokio::test]
-async fn a_rule_that_is_deleted_disabled_or_too_narrow_in_a_member_is_told() {
+async fn a_deleted_disabled_or_too_narrow_member_rule_is_reported() {
     let account = |lab: &Lab| BusId::default_bus(&ordinary_member(lab), SYDNEY);
     type Break = fn(&Lab, &BusId);
     let breaks: [(Break, Status, &str); 3] = [
@@ -143,7 +143,7 @@ async fn a_rule_that_is_deleted_disabled_or_too_narrow_in_a_member_is_told() {
 }
 
 #[tokio::test]
-async fn rules_and_policies_of_the_central_buses_and_the_management_account_are_told() {
+async fn broken_central_and_management_rules_and_policies_are_reported() {
     let lab = installed().await;
     for (region, rule, subject) in [
         (IRELAND, "vpc-events", "eu-west-1 to enrollments"),
@@ -168,11 +168,11 @@ async fn rules_and_policies_of_the_central_buses_and_the_management_account_are_
 }
 
 #[tokio::test]
-async fn a_destination_with_another_role_is_told() {
+async fn a_destination_with_another_role_is_reported() {
     let lab = installed().await;
     let (central, name) = (lab.sim.central(), &lab.settings.destination_name.base());
     let target = lab.settings.destination_target_arn.as_ref().unwrap().to_string();
-    // A role that works as well as ours: only the comparison can tell.
+    // The other role works just as well, so only a comparison with the settings finds it.
     lab.sim.with(|world| {
         let ours = world.iam.role(&central, "VPCFlowLogsDestinationRole").unwrap().clone();
         world.put_role(&central, "Other", ours.trust.clone(), ours.policies().clone());
@@ -186,12 +186,12 @@ async fn a_destination_with_another_role_is_told() {
 }
 
 #[tokio::test]
-async fn a_policy_that_cannot_be_understood_is_told_and_room_and_grants_are_not_guessed() {
+async fn an_edited_policy_is_reported_and_its_room_and_grants_not_guessed() {
     let lab = installed().await;
     let name = lab.settings.destination_name.base().as_str();
     let accounts: Vec<String> = lab.sim.members();
     let resource = format!("arn:aws:logs:{IRELAND}:{}:destination:{name}", lab.sim.central());
-    // Somebody turned our statement into a refusal.
+    // The managed statement was turned into a Deny.
     let policy = json!({ "Version": "2012-10-17", "Statement": [{ "Sid": "VpcEnroller", "Effect": "Deny",
         "Principal": { "AWS": accounts }, "Action": "logs:PutSubscriptionFilter", "Resource": resource }] });
     by_hand(&lab.sim, "PutDestinationPolicy", &json!({ "destinationName": name, "accessPolicy": policy.to_string() }));
@@ -201,7 +201,7 @@ async fn a_policy_that_cannot_be_understood_is_told_and_room_and_grants_are_not_
 }
 
 #[tokio::test]
-async fn dead_letters_are_told_with_their_number() {
+async fn dead_letters_are_reported_with_their_number() {
     let lab = installed().await;
     let url = lab.url(&format!("{ENROLLMENTS}-dead"));
     let credentials = lab.sim.credentials_of(&lab.sim.central());
@@ -216,7 +216,7 @@ async fn dead_letters_are_told_with_their_number() {
 }
 
 #[tokio::test]
-async fn a_trail_that_is_off_is_told_where_it_is_off() {
+async fn a_trail_that_is_off_is_reported_with_its_account_and_region() {
     let lab = installed().await;
     let account = ordinary_member(&lab);
     lab.sim.with(|world| world.events.set_trail(&account, SYDNEY, false));
@@ -232,7 +232,7 @@ async fn a_trail_that_is_off_is_told_where_it_is_off() {
 }
 
 #[tokio::test]
-async fn a_delivery_role_with_the_wrong_trust_or_none_is_told() {
+async fn a_missing_delivery_role_or_a_wrong_trust_is_reported() {
     let lab = installed().await;
     let (account, name) = (ordinary_member(&lab), lab.settings.delivery_role_name.as_str());
     let found = lab.sim.with(|world| world.iam.role(&account, name).unwrap().clone());
@@ -248,16 +248,16 @@ async fn a_delivery_role_with_the_wrong_trust_or_none_is_told() {
 }
 
 #[tokio::test]
-async fn in_organization_mode_the_filter_role_is_looked_at() {
+async fn in_organization_mode_the_filter_role_is_checked() {
     let lab = settled_with(3, &[IRELAND], 1, &[("grant_mode", "organization")]).await;
-    assert!(not_well(&examined(&lab).await).is_empty());
+    assert!(problems(&examined(&lab).await).is_empty());
     let account = ordinary_member(&lab);
     lab.sim.with(|world| world.iam.remove_role(&account, lab.settings.filter_role_name.as_str()));
     only(&examined(&lab).await, CheckId::FilterRole, Status::Failed);
 }
 
 #[tokio::test]
-async fn a_region_an_account_has_not_enabled_is_a_warning_and_nothing_else_is_said_about_it() {
+async fn a_region_that_an_account_has_not_enabled_is_only_a_warning() {
     let lab = installed().await;
     let account = ordinary_member(&lab);
     lab.sim.with(|world| world.accounts.get_mut(&account).unwrap().regions.remove(SYDNEY));
@@ -266,7 +266,7 @@ async fn a_region_an_account_has_not_enabled_is_a_warning_and_nothing_else_is_sa
 }
 
 #[tokio::test]
-async fn what_may_not_be_read_is_unknown_and_everything_else_is_still_checked() {
+async fn what_cannot_be_read_is_unknown_and_the_rest_is_still_checked() {
     let lab = installed().await;
     let account = ordinary_member(&lab);
     let deny = ServiceControlDeny { region: Some(IRELAND.to_owned()), action_prefix: "cloudtrail:".to_owned() };
@@ -279,7 +279,7 @@ async fn what_may_not_be_read_is_unknown_and_everything_else_is_still_checked() 
 }
 
 #[tokio::test]
-async fn a_caller_of_another_account_ends_it_with_one_failure() {
+async fn a_caller_of_another_account_is_the_only_failure() {
     let lab = installed().await;
     let connection = connection_on(&lab.sim, &lab.settings, As::Account(&ordinary_member(&lab)));
     let checkup =
@@ -296,7 +296,7 @@ async fn an_installation_that_was_never_swept_has_no_destinations() {
     let of = |id| checkup.checks().iter().filter(|check| check.id == id).map(Check::status).collect::<Vec<_>>();
     assert_eq!(of(CheckId::Destination), [Status::Failed]);
     assert_eq!(of(CheckId::MemberRole), [Status::Failed; 3]);
-    assert_eq!(of(CheckId::ManagementRules), [Status::Unknown], "nobody can look there yet");
+    assert_eq!(of(CheckId::ManagementRules), [Status::Unknown], "no role can be assumed there yet");
     assert_eq!(of(CheckId::Queue), [Status::Ok; 3]);
 
     // The one account that may look at destinations of its own.

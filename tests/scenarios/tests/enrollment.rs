@@ -1,4 +1,4 @@
-//! The main job: events in, covered VPCs out, on a simulated AWS through the real SDK and the real handlers.
+//! The main job: events come in and VPCs get covered, through the real handlers and the real SDK on a simulated AWS.
 
 #![cfg(test)]
 
@@ -16,7 +16,7 @@ const VIRGINIA: &str = "us-east-1";
 const SYDNEY: &str = "ap-southeast-2";
 
 #[tokio::test]
-async fn every_vpc_of_every_account_and_region_is_covered_and_every_account_granted_once() {
+async fn every_vpc_is_covered_and_every_account_granted_once() {
     let lab = settled(12, &[IRELAND, VIRGINIA, SYDNEY], 3).await;
     let audit = audit_of(&lab);
     assert_eq!(audit.account_regions.len(), 36);
@@ -39,7 +39,7 @@ async fn records_of_a_new_vpc_reach_the_bucket_from_the_first_minute() {
 }
 
 #[tokio::test]
-async fn a_fresh_account_takes_one_assume_role_four_observing_and_four_changing_calls_per_region() {
+async fn a_fresh_account_takes_four_reads_and_four_changes_per_region() {
     let lab = organization(2, &[IRELAND, VIRGINIA], 4);
     lab.deploy_members().unwrap();
     lab.sweep(json!({})).await.unwrap();
@@ -61,14 +61,14 @@ async fn a_fresh_account_takes_one_assume_role_four_observing_and_four_changing_
     lab.sweep(json!({})).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
     let second = of_account(from);
-    assert_eq!(second.len(), 8, "four observing calls in each of two Regions: {second:#?}");
+    assert_eq!(second.len(), 8, "4 observing calls in each of 2 Regions: {second:#?}");
     assert!(second.iter().all(|call| !call.mutating));
     let assumed = calls_since(&lab, 0).iter().filter(|call| call.operation == "AssumeRole").count();
     assert!(assumed <= 2 + 2, "one AssumeRole per account and hour: {assumed}");
 }
 
 #[tokio::test]
-async fn two_hundred_accounts_that_join_at_once_are_all_granted_and_covered() {
+async fn two_hundred_accounts_that_join_at_once_are_granted_and_covered() {
     let lab = settled(2, &[IRELAND], 0).await;
     let from = lab.sim.calls().len();
     let accounts: Vec<String> = (0..200)
@@ -94,7 +94,7 @@ async fn two_hundred_accounts_that_join_at_once_are_all_granted_and_covered() {
 }
 
 #[tokio::test]
-async fn what_somebody_deletes_is_put_back() {
+async fn deleted_resources_are_recreated() {
     let lab = settled(3, &[IRELAND], 2).await;
     let account = lab.sim.members()[2].clone();
     let person = Person::of(&lab.sim, &account, IRELAND);
@@ -143,7 +143,7 @@ async fn events_handled_twice_and_out_of_order_give_the_same_end_state() {
 }
 
 #[tokio::test]
-async fn a_member_role_that_comes_late_is_waited_for() {
+async fn a_member_role_that_is_created_late_is_waited_for() {
     let lab = settled(2, &[IRELAND], 1).await;
     let new = NewAccount { name: "late".to_owned(), ..NewAccount::default() };
     let account = lab.sim.with(|world| world.create_account(&new)).unwrap();
@@ -151,11 +151,11 @@ async fn a_member_role_that_comes_late_is_waited_for() {
     assert_eq!(audit_of(&lab).uncovered(), 1, "its default VPC, before its role exists");
     lab.stacks.deploy_member(&account).unwrap();
     lab.settle(30 * 60_000).await.unwrap();
-    assert_eq!(audit_of(&lab).uncovered(), 0, "without an event that tells of the role");
+    assert_eq!(audit_of(&lab).uncovered(), 0, "although no event reports the role");
 }
 
 #[tokio::test]
-async fn the_enroller_makes_the_delivery_role_where_it_is_told_to() {
+async fn the_enroller_creates_the_delivery_role_where_configured() {
     let lab = settled_with(3, &[IRELAND, VIRGINIA], 1, &[("delivery_role_maker", "enroller")]).await;
     assert_eq!(audit_of(&lab).uncovered(), 0);
     let calls = calls_since(&lab, 0);
@@ -164,9 +164,10 @@ async fn the_enroller_makes_the_delivery_role_where_it_is_told_to() {
     assert_all_records_delivered(&lab);
 }
 
-/// AWS tells of a role that is gone only when a flow log of it has something to deliver, and an idle VPC's never has.
+/// AWS reports a deleted role only when a flow log that uses it has something to deliver. In an idle VPC that never
+/// happens.
 #[tokio::test]
-async fn a_delivery_role_that_somebody_deleted_is_made_again_for_a_new_vpc_before_any_delivery_fails() {
+async fn a_deleted_delivery_role_is_recreated_before_any_delivery_fails() {
     let lab = settled_with(2, &[IRELAND, VIRGINIA], 1, &[("delivery_role_maker", "enroller")]).await;
     let account = lab.sim.management();
     let role = lab.settings.delivery_role_name.as_str();
@@ -188,7 +189,7 @@ async fn organization_mode_covers_everything_with_one_constant_policy() {
 }
 
 #[tokio::test]
-async fn seven_hundred_accounts_need_three_shards_and_no_policy_is_too_long() {
+async fn seven_hundred_accounts_need_three_shards_of_valid_length() {
     let lab = organization(700, &[IRELAND], 0);
     lab.deploy_members().unwrap();
     lab.sweep(json!({})).await.unwrap();
@@ -201,7 +202,7 @@ async fn seven_hundred_accounts_need_three_shards_and_no_policy_is_too_long() {
 }
 
 #[tokio::test]
-async fn a_poison_message_ends_in_the_dead_letter_queue_and_stops_nobody() {
+async fn a_poison_message_ends_in_the_dead_letter_queue_without_delays() {
     let lab = organization(2, &[IRELAND], 1);
     lab.deploy_members().unwrap();
     for queue in ["enrollments", "grants.fifo"] {
@@ -212,12 +213,12 @@ async fn a_poison_message_ends_in_the_dead_letter_queue_and_stops_nobody() {
     for queue in ["enrollments-dead", "grants-dead.fifo"] {
         assert_eq!(lab.sim.bodies(&lab.url(queue)).unwrap(), ["{"], "{queue}");
     }
-    assert!(passed < 10 * 60_000, "poison does not hold anybody up: {passed} ms");
+    assert!(passed < 10 * 60_000, "the poison message delays nothing: {passed} ms");
     assert!(lab.recording.total(Metric::EventsRefused) >= 2.0);
 }
 
 #[tokio::test]
-async fn an_account_of_an_excluded_unit_is_left_alone_although_it_is_granted() {
+async fn a_granted_account_of_an_excluded_ou_is_not_enrolled() {
     let lab = settled(6, &[IRELAND], 1).await;
     let (account, unit) = {
         let members = lab.sim.members();
@@ -235,7 +236,7 @@ async fn an_account_of_an_excluded_unit_is_left_alone_although_it_is_granted() {
 }
 
 #[tokio::test]
-async fn an_event_of_an_account_outside_the_organization_makes_no_call_in_it() {
+async fn no_call_is_made_in_an_account_outside_the_organization() {
     let lab = settled(2, &[IRELAND], 0).await;
     let from = lab.sim.calls().len();
     let stranger = "999988887777";
@@ -245,11 +246,11 @@ async fn an_event_of_an_account_outside_the_organization_makes_no_call_in_it() {
     let calls = calls_since(&lab, from);
     assert_eq!(count(&calls, "AssumeRole"), 0);
     assert!(calls.iter().all(|call| call.account != stranger));
-    assert_eq!(lab.sim.queue_depth(&lab.url("enrollments-dead")).unwrap().total(), 1, "a person is told");
+    assert_eq!(lab.sim.queue_depth(&lab.url("enrollments-dead")).unwrap().total(), 1, "a person finds the message");
 }
 
 #[tokio::test]
-async fn a_refused_twin_is_broken_before_it_is_made_and_the_gap_is_told() {
+async fn where_aws_refuses_a_twin_the_gap_is_reported() {
     let mut lab = organization(2, &[IRELAND], 2);
     lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
     lab.deploy_members().unwrap();
@@ -262,11 +263,11 @@ async fn a_refused_twin_is_broken_before_it_is_made_and_the_gap_is_told() {
     assert_eq!(audit.uncovered(), 0);
     assert!(audit.account_regions.iter().all(|at| at.on_several_shards.is_empty()));
     let gaps = lab.recording.take().into_iter().filter(|line| line.cause.contains("gap")).count();
-    assert_eq!(gaps, 6, "one for each of three VPCs in two accounts");
+    assert_eq!(gaps, 6, "1 for each of 3 VPCs in 2 accounts");
 }
 
 #[tokio::test]
-async fn changed_settings_replace_every_flow_log_make_before_break() {
+async fn a_flow_log_with_old_settings_is_deleted_after_its_replacement() {
     let mut lab = settled(2, &[IRELAND], 2).await;
     lab.reconfigure(&[("traffic_type", "REJECT")]).unwrap();
     let from = lab.sim.calls().len();
@@ -283,7 +284,7 @@ async fn changed_settings_replace_every_flow_log_make_before_break() {
 }
 
 #[tokio::test]
-async fn a_list_policy_is_switched_to_the_organization_only_when_a_person_allows_it() {
+async fn a_policy_switches_to_the_organization_only_with_permission() {
     let mut lab = settled(3, &[IRELAND], 1).await;
     lab.reconfigure(&[("grant_mode", "organization")]).unwrap();
     lab.deploy_members().unwrap();
@@ -319,7 +320,7 @@ async fn a_departed_account_is_not_granted_again_from_an_older_listing() {
 }
 
 #[tokio::test]
-async fn a_vpc_that_ec2_does_not_show_yet_is_looked_for_again() {
+async fn a_vpc_that_ec2_does_not_show_yet_is_retried() {
     let lab = settled(2, &[IRELAND], 0).await;
     let event = create_vpc_event(&lab.sim.management(), IRELAND);
     let answer = lab.enroll(lab.invocation(event)).await.unwrap();

@@ -1,4 +1,4 @@
-//! A call that fails for hours: what it costs meanwhile, and that all is well once somebody has mended the cause.
+//! A call that fails for hours: what it costs, and that everything recovers once the cause is fixed.
 
 #![cfg(test)]
 
@@ -9,7 +9,7 @@ use enroller_tests::{DAY_MS, audit_of, settled};
 const IRELAND: &str = "eu-west-1";
 const HOUR_MS: u64 = 3_600_000;
 
-/// A quiet organization in which so many accounts then join, while no policy of a destination can be written.
+/// A settled organization that `count` accounts join while no destination policy can be written.
 async fn joining_without_grants(count: usize) -> Lab {
     let lab = settled(3, &[IRELAND], 1).await;
     let denied = ApiError::new(400, "AccessDeniedException", "not authorized to perform: iam:PassRole");
@@ -23,13 +23,13 @@ async fn joining_without_grants(count: usize) -> Lab {
     lab
 }
 
-/// How often a message was sent to a queue since a call of this number.
+/// The number of calls since position `since` that sent messages.
 fn sends(lab: &Lab, since: usize) -> usize {
     lab.sim.calls()[since..].iter().filter(|call| call.operation.starts_with("SendMessage")).count()
 }
 
 #[tokio::test]
-async fn a_grant_that_cannot_be_written_does_not_feed_itself() {
+async fn a_grant_that_cannot_be_written_does_not_multiply_messages() {
     let lab = joining_without_grants(3).await;
     let mut of_hours = Vec::new();
     for _ in 0..10 {
@@ -37,13 +37,13 @@ async fn a_grant_that_cannot_be_written_does_not_feed_itself() {
         lab.settle(HOUR_MS).await.unwrap();
         of_hours.push(sends(&lab, before));
     }
-    // The events of their joining are tried for an hour and three quarters. Then each account has a request or two on
-    // the enroller's queue, which ask every quarter of an hour.
+    // The events of the new accounts are retried for 105 minutes. After that, each account has 1 or 2 requests on the
+    // enroller's queue, which ask for the grant every 15 minutes.
     assert!(of_hours[3..].iter().all(|sends| *sends <= 45), "{of_hours:?}");
 }
 
 #[tokio::test]
-async fn accounts_that_waited_half_a_day_for_their_grant_are_enrolled_without_a_sweep_once_it_can_be_written() {
+async fn accounts_without_a_grant_for_half_a_day_need_no_sweep() {
     let lab = joining_without_grants(3).await;
     lab.settle(DAY_MS / 2).await.unwrap();
     assert_eq!(audit_of(&lab).misassigned().len(), 3);

@@ -1,4 +1,4 @@
-//! What a warm function remembers of AWS's answers, and when it asks again.
+//! Caches: what a warm function remembers of AWS's answers, and when it asks again.
 
 #![cfg(test)]
 
@@ -8,18 +8,18 @@ use enroller_tests::one_run::{enroll, enrolled_accounts, new_account, refuse_onc
 use enroller_tests::{calls_since, count, ordinary_member};
 use serde_json::{Value, json};
 
-/// What a function answers that hands its one message back.
+/// The answer of a function that returns its only message to the queue.
 fn returned() -> Value {
     json!([{"itemIdentifier": "1"}])
 }
 
-/// The onboarder grants who is a member and is not granted.
+/// Lets the onboarder grant every member that is not granted.
 async fn sync(lab: &Lab) {
     let sync = json!({"kind": "sync-request", "version": 1, "reason": "test"});
     lab.onboard(lab.invocation(sync)).await.unwrap();
 }
 
-/// Reconciles an account once. Returns what the function hands back, and how often it made such a call.
+/// Runs the enroller once for an account. Returns its answer, and how often it called the operation.
 async fn enroll_counting(lab: &Lab, account: &str, operation: &str) -> (Value, usize) {
     let from = lab.sim.calls().len();
     let answer = enroll(lab, account).await;
@@ -27,7 +27,7 @@ async fn enroll_counting(lab: &Lab, account: &str, operation: &str) -> (Value, u
 }
 
 #[tokio::test]
-async fn a_grant_that_was_missing_is_looked_for_again_after_two_seconds() {
+async fn a_missing_grant_is_looked_up_again_after_two_seconds() {
     let mut lab = enrolled_accounts(&[]).await;
     let account = new_account(&lab);
     lab.cold_start().unwrap();
@@ -40,7 +40,7 @@ async fn a_grant_that_was_missing_is_looked_for_again_after_two_seconds() {
 }
 
 #[tokio::test]
-async fn where_accounts_are_granted_is_asked_again_after_five_minutes() {
+async fn shard_assignments_are_read_again_after_five_minutes() {
     let mut lab = enrolled_accounts(&[]).await;
     let account = ordinary_member(&lab);
     lab.cold_start().unwrap();
@@ -52,7 +52,7 @@ async fn where_accounts_are_granted_is_asked_again_after_five_minutes() {
 }
 
 #[tokio::test]
-async fn an_account_that_organizations_did_not_know_is_asked_about_again_after_fifteen_seconds() {
+async fn an_unknown_account_is_looked_up_again_after_fifteen_seconds() {
     // With an excluded OU, Organizations is asked about every account, granted or not.
     let lab = enrolled_accounts(&[("excluded_organizational_units", "ou-abcd-12345678")]).await;
     let account = new_account(&lab);
@@ -66,7 +66,7 @@ async fn an_account_that_organizations_did_not_know_is_asked_about_again_after_f
 }
 
 #[tokio::test]
-async fn the_onboarder_is_asked_for_a_grant_once_in_twenty_seconds_and_again_after_that() {
+async fn a_grant_is_requested_at_most_once_in_twenty_seconds() {
     let lab = enrolled_accounts(&[]).await;
     let account = new_account(&lab);
     let questions = || {
@@ -82,7 +82,7 @@ async fn the_onboarder_is_asked_for_a_grant_once_in_twenty_seconds_and_again_aft
 }
 
 #[tokio::test]
-async fn who_writes_grants_does_not_go_on_believing_what_they_were() {
+async fn writing_grants_invalidates_the_cached_assignments() {
     let lab = enrolled_accounts(&[]).await;
     let account = new_account(&lab).parse().unwrap();
     let region = &lab.settings.home_region;
@@ -95,7 +95,7 @@ async fn who_writes_grants_does_not_go_on_believing_what_they_were() {
 }
 
 #[tokio::test]
-async fn an_account_that_the_listing_lacks_is_asked_about_once_however_many_messages_name_it() {
+async fn an_account_that_the_listing_lacks_is_looked_up_only_once() {
     let lab = enrolled_accounts(&[]).await;
     lab.sim.with(|world| world.settings.listing_lag_ms = 30_000);
     let account = new_account(&lab);
@@ -105,6 +105,6 @@ async fn an_account_that_the_listing_lacks_is_asked_about_once_however_many_mess
         lab.onboard(lab.invocation(grant.clone())).await.unwrap();
         let calls = calls_since(&lab, from);
         assert_eq!(count(&calls, "DescribeAccount"), questions);
-        assert_eq!(count(&calls, "ListAccounts"), questions, "the listing is older than the account, once");
+        assert_eq!(count(&calls, "ListAccounts"), questions, "the listing is older than the account only once");
     }
 }

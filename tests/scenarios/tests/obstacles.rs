@@ -1,4 +1,4 @@
-//! One obstacle, and what the run that meets it makes of it, with no later run to help.
+//! Single obstacles, and how the run that meets one handles it without the help of a later run.
 
 #![cfg(test)]
 
@@ -30,7 +30,7 @@ async fn delete_flow_logs(lab: &Lab, account: &str, region: &str) {
 }
 
 #[tokio::test]
-async fn flow_logs_refused_because_of_one_vpc_are_made_one_by_one() {
+async fn flow_logs_refused_because_of_one_vpc_are_created_one_by_one() {
     let lab = enrolled_accounts(&[]).await;
     let account = ordinary_member(&lab);
     delete_flow_logs(&lab, &account, IRELAND).await;
@@ -40,7 +40,7 @@ async fn flow_logs_refused_because_of_one_vpc_are_made_one_by_one() {
 }
 
 #[tokio::test]
-async fn flow_logs_whose_deletion_is_refused_because_of_one_are_deleted_one_by_one() {
+async fn refused_deletions_of_flow_logs_are_made_one_by_one() {
     let mut lab = enrolled_accounts(&[]).await;
     let account = ordinary_member(&lab);
     lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
@@ -50,7 +50,7 @@ async fn flow_logs_whose_deletion_is_refused_because_of_one_are_deleted_one_by_o
 }
 
 #[tokio::test]
-async fn a_vpc_whose_flow_log_is_somebody_elses_and_allows_no_second_is_let_be() {
+async fn a_vpc_whose_unmanaged_flow_log_allows_no_second_is_left_alone() {
     let mut lab = enrolled_accounts(&[]).await;
     let account = ordinary_member(&lab);
     let client = aws_sdk_ec2::Client::new(&sdk_config(&lab.sim, IRELAND, As::Account(&account)));
@@ -62,12 +62,12 @@ async fn a_vpc_whose_flow_log_is_somebody_elses_and_allows_no_second_is_let_be()
     lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
     let (from, theirs) = (lab.sim.calls().len(), unmanaged(&lab));
     assert_eq!(enroll(&lab, &account).await, json!([]));
-    assert_eq!(count(&calls_since(&lab, from), "CreateFlowLogs"), 1, "asked once, and told once that it is there");
+    assert_eq!(count(&calls_since(&lab, from), "CreateFlowLogs"), 1, "AWS answers once that it exists");
     assert_eq!(difference(&theirs, &unmanaged(&lab)), [""; 0]);
 }
 
 #[tokio::test]
-async fn a_delivery_role_of_others_is_used_as_it_is() {
+async fn an_unmanaged_delivery_role_is_used_as_it_is() {
     let lab = with_settings(3, &[IRELAND], 0, &[("delivery_role_maker", "enroller")]);
     let (account, role) = (ordinary_member(&lab), lab.settings.delivery_role_name.to_string());
     let trust = json!({"Version": "2012-10-17", "Statement": [{
@@ -85,7 +85,7 @@ async fn a_delivery_role_of_others_is_used_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_destination_that_somebody_points_elsewhere_is_pointed_at_the_stream_again() {
+async fn a_destination_with_another_target_is_pointed_at_the_stream() {
     let lab = enrolled_accounts(&[]).await;
     let central = lab.sim.central();
     let target_of =
@@ -109,9 +109,9 @@ async fn a_destination_that_somebody_points_elsewhere_is_pointed_at_the_stream_a
 }
 
 #[tokio::test]
-async fn an_account_whose_request_could_not_be_sent_is_handed_over_when_its_message_comes_back() {
+async fn an_enrollment_request_that_could_not_be_sent_is_sent_later() {
     let lab = enrolled_accounts(&[]).await;
-    // Nothing but the request tells the enroller of the account: its stack is complete and nobody said so.
+    // The enroller learns of the account only from the request, because no event reported its stack.
     new_account(&lab);
     refuse_once(&lab, Service::Sqs, "SendMessageBatch", "AccessDeniedException");
     lab.settle(DAY_MS).await.unwrap();
@@ -119,7 +119,7 @@ async fn an_account_whose_request_could_not_be_sent_is_handed_over_when_its_mess
 }
 
 #[tokio::test]
-async fn an_account_that_comes_back_before_anybody_noticed_that_it_left_is_enrolled_anew() {
+async fn an_account_that_left_unnoticed_and_rejoined_is_enrolled() {
     let lab = enrolled_accounts(&[]).await;
     let account = ordinary_member(&lab);
     drop_events(&lab);
@@ -133,7 +133,7 @@ async fn an_account_that_comes_back_before_anybody_noticed_that_it_left_is_enrol
 }
 
 #[tokio::test]
-async fn the_retention_of_a_log_group_that_somebody_else_made_stays_as_it_is() {
+async fn the_retention_of_an_unmanaged_log_group_is_kept() {
     let lab = with_settings(3, &[IRELAND], 0, &[]);
     let account = ordinary_member(&lab);
     let person = Person::of(&lab.sim, &account, IRELAND);
@@ -148,7 +148,7 @@ async fn the_retention_of_a_log_group_that_somebody_else_made_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn the_trust_of_a_delivery_role_that_somebody_changed_is_put_right_when_a_delivery_has_failed() {
+async fn a_changed_trust_policy_is_repaired_after_a_failed_delivery() {
     let lab = enrolled_accounts(&[("delivery_role_maker", "enroller")]).await;
     let (account, role) = (ordinary_member(&lab), lab.settings.delivery_role_name.to_string());
     let trust_of = || lab.sim.with(|world| world.iam.role(&account, &role).unwrap().trust.clone());
@@ -163,7 +163,7 @@ async fn the_trust_of_a_delivery_role_that_somebody_changed_is_put_right_when_a_
 }
 
 #[tokio::test]
-async fn an_account_that_organizations_does_not_know_yet_is_looked_for_again() {
+async fn an_account_that_organizations_does_not_know_yet_is_retried() {
     let lab = enrolled_accounts(&[]).await;
     lab.sim.with(|world| world.settings.listing_lag_ms = 30_000);
     new_account(&lab);
@@ -174,7 +174,7 @@ async fn an_account_that_organizations_does_not_know_yet_is_looked_for_again() {
 }
 
 #[tokio::test]
-async fn an_account_that_was_excluded_a_while_ago_is_asked_about_again() {
+async fn an_account_that_was_excluded_is_looked_up_again() {
     let mut lab = enrolled_accounts(&[]).await;
     let account = ordinary_member(&lab);
     let unit = lab.sim.with(|world| world.organization.member(&account).unwrap().parent.clone());
@@ -193,7 +193,7 @@ async fn an_account_that_was_excluded_a_while_ago_is_asked_about_again() {
 }
 
 #[tokio::test]
-async fn the_retention_of_our_log_group_that_somebody_changed_is_put_back() {
+async fn a_changed_retention_of_the_managed_log_group_is_restored() {
     let lab = enrolled_accounts(&[]).await;
     let (account, group) = (ordinary_member(&lab), lab.settings.log_group_name.to_string());
     let days = || lab.sim.with(|world| world.logs.group(&account, IRELAND, &group).unwrap().retention_days);
@@ -205,21 +205,21 @@ async fn the_retention_of_our_log_group_that_somebody_changed_is_put_back() {
 }
 
 #[tokio::test]
-async fn a_region_that_the_account_has_not_enabled_is_skipped_and_its_other_regions_are_worked_on() {
+async fn a_region_that_the_account_has_not_enabled_is_skipped() {
     let lab = enrolled_accounts_in(&[IRELAND, SYDNEY], &[]).await;
     let account = ordinary_member(&lab);
     lab.sim.with(|world| world.accounts.get_mut(&account).unwrap().regions.remove(SYDNEY));
     delete_flow_logs(&lab, &account, IRELAND).await;
     lab.recording.take();
-    assert_eq!(enroll(&lab, &account).await, json!([]), "no later try can help");
+    assert_eq!(enroll(&lab, &account).await, json!([]), "a retry cannot help");
     assert_eq!(audit_of(&lab).uncovered(), 0);
     let skipped = lab.recording.take().into_iter().filter(|line| line.outcome == Outcome::Skipped);
-    let told: Vec<_> = skipped.map(|line| (line.region.unwrap().to_string(), line.cause)).collect();
-    assert_eq!(told, [(SYDNEY.to_owned(), "the account has not enabled this Region".to_owned())]);
+    let reasons: Vec<_> = skipped.map(|line| (line.region.unwrap().to_string(), line.cause)).collect();
+    assert_eq!(reasons, [(SYDNEY.to_owned(), "the account has not enabled this Region".to_owned())]);
 }
 
 #[tokio::test]
-async fn credentials_that_are_refused_in_an_enabled_region_are_tried_again_later() {
+async fn credentials_refused_in_an_enabled_region_are_retried() {
     let lab = enrolled_accounts(&[]).await;
     let account = ordinary_member(&lab);
     delete_flow_logs(&lab, &account, IRELAND).await;
@@ -230,7 +230,7 @@ async fn credentials_that_are_refused_in_an_enabled_region_are_tried_again_later
 }
 
 #[tokio::test]
-async fn a_delivery_role_is_made_once_for_all_regions() {
+async fn a_delivery_role_is_created_once_for_all_regions() {
     let lab = enrolled_accounts_in(&[IRELAND, VIRGINIA], &[("delivery_role_maker", "enroller")]).await;
     let account = ordinary_member(&lab);
     lab.sim.with(|world| world.iam.remove_role(&account, lab.settings.delivery_role_name.as_str())).unwrap();
@@ -245,7 +245,7 @@ async fn a_delivery_role_is_made_once_for_all_regions() {
 }
 
 #[tokio::test]
-async fn a_log_group_that_is_deleted_while_its_retention_is_put_back_is_made_again() {
+async fn a_log_group_deleted_while_its_retention_is_set_is_recreated() {
     let lab = enrolled_accounts(&[]).await;
     let (account, group) = (ordinary_member(&lab), lab.settings.log_group_name.to_string());
     Person::of(&lab.sim, &account, IRELAND).put_retention(&group, 7).await.unwrap();
@@ -260,12 +260,12 @@ async fn a_log_group_that_is_deleted_while_its_retention_is_put_back_is_made_aga
 }
 
 #[tokio::test]
-async fn flow_logs_that_another_run_makes_between_break_and_make_are_taken_as_they_are() {
+async fn flow_logs_that_another_run_creates_first_are_accepted() {
     let mut lab = enrolled_accounts(&[]).await;
     let account = ordinary_member(&lab);
     lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
     lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
-    // The flow logs are made and AWS says that they exist: as if another run had just made them.
+    // The flow logs are created and AWS answers that they exist, as if another run had just created them.
     let faster = FaultKind::ErrorAfter(ApiError::new(400, "FlowLogAlreadyExists", "another run was faster"));
     lab.sim.arm(FaultRule::new(faster).on(Service::Ec2, "CreateFlowLogs").at(When::Nth(2)));
     let failed = lab.recording.total(Metric::VpcsFailed);

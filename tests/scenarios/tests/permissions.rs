@@ -1,5 +1,5 @@
-//! The permission contract: with the roles of the templates that ship everything works, nothing that they allow is
-//! needless, and what nobody needs is refused.
+//! The permission contract: everything works with the roles of the shipped templates, every permission is needed, and
+//! everything else is denied.
 
 #![cfg(test)]
 
@@ -20,8 +20,8 @@ const IRELAND: &str = "eu-west-1";
 const MEMBER_ROLE: &str = "VpcFlowLogsEnrollerMember";
 const DELIVERY_ROLE: &str = "PublishFlowLogs";
 
-/// Permissions that no case uses: role, statement, action, and why it is there all the same. A reason that does not hold
-/// any more is a failure.
+/// Permissions that no case uses: role, statement, action, and the reason why they are there. A test fails when a listed
+/// permission is used after all.
 const UNUSED: &[(&str, &str, &str, &str)] = &[
     (STREAM_ROLE, "Bucket", "s3:GetBucketLocation", FIREHOSE),
     (STREAM_ROLE, "Bucket", "s3:ListBucket", FIREHOSE),
@@ -32,25 +32,25 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[
     (STREAM_ROLE, "Objects", "s3:PutObject", FIREHOSE),
 ];
 
-/// The one role without a given name, as the reader of the templates calls it.
+/// The only role without a given name, as the template evaluation names it.
 const STREAM_ROLE: &str = "stack-StreamRole-1EXAMPLE";
 const FIREHOSE: &str = "The simulated AWS ends at the stream. Firehose asks for these (Firehose developer guide, \"Grant \
                         Firehose access to an Amazon S3 destination\").";
 
-/// Requests that are refused in the ordinary course of things: role and action.
+/// Requests whose denial is expected: role and action.
 const REFUSED: &[(&str, &str)] = &[
-    // The flow logs service would make a group that was deleted; the role is not to let it.
+    // The flow logs service would recreate a deleted log group. The role must not allow it.
     (DELIVERY_ROLE, "logs:CreateLogGroup"),
 ];
 
-/// A case without anything withheld, and how long it took.
+/// A case run with all permissions, and how long it took.
 struct Baseline {
     case: Case,
     run: Run,
     took: Duration,
 }
 
-/// All cases once, the quickest first.
+/// All cases with all permissions, the fastest first. They run once per process.
 async fn baseline() -> &'static [Baseline] {
     static BASELINE: OnceCell<Vec<Baseline>> = OnceCell::const_new();
     let make = || async {
@@ -67,7 +67,7 @@ async fn baseline() -> &'static [Baseline] {
 }
 
 #[tokio::test]
-async fn every_case_ends_well_with_the_roles_of_the_templates() {
+async fn every_case_succeeds_with_the_roles_of_the_templates() {
     for Baseline { case, run, .. } in baseline().await {
         for denial in &run.denials {
             let expected = REFUSED.contains(&(denial.role.as_str(), denial.action.as_str()));
@@ -80,7 +80,7 @@ async fn every_case_ends_well_with_the_roles_of_the_templates() {
 }
 
 #[tokio::test]
-async fn every_action_and_resource_that_is_allowed_is_used_or_has_a_reason() {
+async fn every_allowed_action_and_resource_is_used_or_has_a_reason() {
     let baseline = baseline().await;
     let allowed = allowed();
     let (mut actions, mut resources) = (BTreeSet::new(), BTreeSet::new());
@@ -96,7 +96,7 @@ async fn every_action_and_resource_that_is_allowed_is_used_or_has_a_reason() {
         resources.remove(&(key, used.resource));
     }
     println!(
-        "permissions: of {} actions on {} resources, {} and {} are not used in {} cases",
+        "permissions: of {} actions on {} resources, {} and {} are not used by any of {} cases",
         total.0,
         total.1,
         actions.len(),
@@ -109,12 +109,12 @@ async fn every_action_and_resource_that_is_allowed_is_used_or_has_a_reason() {
     let without_reason: Vec<_> = unused.difference(&reasons).collect();
     assert!(without_reason.is_empty(), "allowed and never used: {without_reason:#?}");
     let outdated: Vec<_> = reasons.difference(&unused).collect();
-    assert!(outdated.is_empty(), "used after all, or not allowed any more: {outdated:#?}");
+    assert!(outdated.is_empty(), "used after all, or no longer allowed: {outdated:#?}");
     resources.retain(|((role, ..), _)| *role != STREAM_ROLE);
     assert!(resources.is_empty(), "resources that are allowed and never used: {resources:#?}");
 }
 
-/// What can be taken out: each used action, and each used resource of a statement that has several.
+/// What can be withheld: each used action, and each used resource of a statement with several resources.
 fn withheld(roles: impl Fn(&str) -> bool, baseline: &[Baseline]) -> BTreeSet<Withheld> {
     let allowed = allowed();
     let mut found = BTreeSet::new();
@@ -142,10 +142,10 @@ fn uses(baseline: &Baseline, withheld: &Withheld) -> bool {
     })
 }
 
-/// Takes one permission after the other out of the roles: each time something must come out differently.
+/// Withholds one permission after the other. Each time the end state of some case must change.
 async fn assert_each_is_needed(what: &str, roles: impl Fn(&str) -> bool) {
     let baseline = baseline().await;
-    let (mut missed, mut runs, begun) = (BTreeMap::<&str, usize>::new(), 0, Instant::now());
+    let (mut noticed_by, mut runs, begun) = (BTreeMap::<&str, usize>::new(), 0, Instant::now());
     let mut slowest = (Duration::ZERO, String::new());
     let mut needless = Vec::new();
     let all = withheld(roles, baseline);
@@ -159,7 +159,7 @@ async fn assert_each_is_needed(what: &str, roles: impl Fn(&str) -> bool) {
                 slowest = (started.elapsed(), format!("{} without {one:?}", case.case.name));
             }
             if !difference(&case.run.end, &without.end).is_empty() {
-                *missed.entry(case.case.name).or_default() += 1;
+                *noticed_by.entry(case.case.name).or_default() += 1;
                 noticed = true;
                 break;
             }
@@ -169,12 +169,12 @@ async fn assert_each_is_needed(what: &str, roles: impl Fn(&str) -> bool) {
         }
     }
     println!(
-        "permissions of {what}: {} taken out one by one, {} missed, {runs} runs in {:?} (slowest {slowest:?}): {missed:?}",
+        "permissions of {what}: {} withheld one by one, {} noticed, {runs} runs in {:?} (slowest {slowest:?}): {noticed_by:?}",
         all.len(),
         all.len() - needless.len(),
         begun.elapsed()
     );
-    assert!(needless.is_empty(), "nothing comes out differently without:\n{}", needless.join("\n"));
+    assert!(needless.is_empty(), "no end state changes without:\n{}", needless.join("\n"));
 }
 
 fn is_function(role: &str) -> bool {
@@ -182,22 +182,22 @@ fn is_function(role: &str) -> bool {
 }
 
 #[tokio::test]
-async fn the_functions_miss_each_permission_that_is_taken_from_them() {
+async fn the_functions_need_each_of_their_permissions() {
     assert_each_is_needed("the functions' roles", is_function).await;
 }
 
 #[tokio::test]
-async fn the_member_role_misses_each_permission_that_is_taken_from_it() {
+async fn the_member_role_needs_each_of_its_permissions() {
     assert_each_is_needed("the member role", |role| role == MEMBER_ROLE).await;
 }
 
 #[tokio::test]
-async fn the_roles_of_aws_services_miss_each_permission_that_is_taken_from_them() {
+async fn the_roles_of_aws_services_need_each_of_their_permissions() {
     assert_each_is_needed("the roles of AWS services", |role| !is_function(role) && role != MEMBER_ROLE).await;
 }
 
 #[tokio::test]
-async fn the_roles_that_the_enroller_knows_are_those_of_the_template() {
+async fn the_enrollers_role_documents_match_the_template() {
     let lab = organization(2, &[IRELAND], 0);
     let account = lab.sim.management();
     let roles = lab.stacks.member_stack(&account, IRELAND).unwrap().roles().unwrap();
@@ -214,7 +214,7 @@ async fn the_roles_that_the_enroller_knows_are_those_of_the_template() {
     assert_eq!(filter.policies["Deliver"], filter_role::permissions(partition, id, group));
 }
 
-/// An installation at rest, and sessions of its roles.
+/// A settled installation whose roles can be used.
 struct Installation {
     lab: Lab,
     member: String,
@@ -239,21 +239,21 @@ impl Installation {
         self.lab.sim.call_raw(&session, region, service, operation, input)
     }
 
-    /// A call of the member role in the member account.
+    /// A call with the member role in the member account.
     fn by_member(&self, service: Service, operation: &str, input: &Value) -> Result<String, ApiError> {
         self.call_as((&self.member, MEMBER_ROLE), IRELAND, service, operation, input)
     }
 }
 
 #[track_caller]
-fn is_refused(answer: Result<String, ApiError>, action: &str) {
+fn assert_denied(answer: Result<String, ApiError>, action: &str) {
     let refusal = answer.unwrap_err();
     let because = format!("because no identity-based policy allows the {action} action");
     assert!(refusal.message.ends_with(&because), "{refusal}");
 }
 
 #[tokio::test]
-async fn the_member_role_leaves_alone_what_is_not_the_enrollers() {
+async fn the_member_role_cannot_touch_unmanaged_resources() {
     let installation = Installation::new().await;
     let (sim, member) = (&installation.lab.sim, &installation.member);
     let vpc = sim.with(|world| world.ec2.vpcs(member, IRELAND).next().unwrap().id.clone());
@@ -268,40 +268,40 @@ async fn the_member_role_leaves_alone_what_is_not_the_enrollers() {
             "TagSpecification.1.Tag.1.Value": value })
     };
     let flow_logs = |input: &Value| installation.by_member(Service::Ec2, "CreateFlowLogs", input);
-    is_refused(flow_logs(&create(json!({}), DELIVERY_ROLE)), "ec2:CreateFlowLogs");
-    is_refused(flow_logs(&create(tag("somebody-else"), DELIVERY_ROLE)), "ec2:CreateFlowLogs");
-    is_refused(flow_logs(&create(tag("vpc-flow-logs-enroller"), MEMBER_ROLE)), "iam:PassRole");
-    // A flow log of somebody else in the account.
+    assert_denied(flow_logs(&create(json!({}), DELIVERY_ROLE)), "ec2:CreateFlowLogs");
+    assert_denied(flow_logs(&create(tag("somebody-else"), DELIVERY_ROLE)), "ec2:CreateFlowLogs");
+    assert_denied(flow_logs(&create(tag("vpc-flow-logs-enroller"), MEMBER_ROLE)), "iam:PassRole");
+    // An unmanaged flow log in the account.
     let theirs = json!({ "ResourceType": "VPC", "ResourceId.1": vpc, "TrafficType": "ALL", "LogDestinationType": "s3",
         "LogDestination": "arn:aws:s3:::theirs" });
     let answer = sim.call_raw(&sim.credentials_of(member), IRELAND, Service::Ec2, "CreateFlowLogs", &theirs).unwrap();
     let id = answer.split_once("<flowLogIdSet><item>").unwrap().1.split_once('<').unwrap().0.to_owned();
-    is_refused(
+    assert_denied(
         installation.by_member(Service::Ec2, "DeleteFlowLogs", &json!({ "FlowLogId.1": id })),
         "ec2:DeleteFlowLogs",
     );
     let claim = json!({ "ResourceId.1": id, "Tag.1.Key": "managed-by", "Tag.1.Value": "vpc-flow-logs-enroller" });
-    is_refused(installation.by_member(Service::Ec2, "CreateTags", &claim), "ec2:CreateTags");
+    assert_denied(installation.by_member(Service::Ec2, "CreateTags", &claim), "ec2:CreateTags");
 
     let group = json!({ "logGroupName": "payroll" });
-    is_refused(installation.by_member(Service::Logs, "CreateLogGroup", &group), "logs:CreateLogGroup");
+    assert_denied(installation.by_member(Service::Logs, "CreateLogGroup", &group), "logs:CreateLogGroup");
     let retention = json!({ "logGroupName": "vpc-flow-logs-2", "retentionInDays": 1 });
-    is_refused(installation.by_member(Service::Logs, "PutRetentionPolicy", &retention), "logs:PutRetentionPolicy");
+    assert_denied(installation.by_member(Service::Logs, "PutRetentionPolicy", &retention), "logs:PutRetentionPolicy");
     let ours = json!({ "logGroupName": "vpc-flow-logs" });
-    is_refused(installation.by_member(Service::Logs, "DeleteLogGroup", &ours), "logs:DeleteLogGroup");
+    assert_denied(installation.by_member(Service::Logs, "DeleteLogGroup", &ours), "logs:DeleteLogGroup");
     let elsewhere = json!({ "logGroupName": "vpc-flow-logs", "filterName": "f", "filterPattern": "",
         "destinationArn": format!("arn:aws:logs:{IRELAND}:999999999999:destination:VPCFlowLogsDestination") });
-    is_refused(
+    assert_denied(
         installation.by_member(Service::Logs, "PutSubscriptionFilter", &elsewhere),
         "logs:PutSubscriptionFilter",
     );
     let as_role = json!({ "RoleName": DELIVERY_ROLE });
     let answer = installation.call_as((member, MEMBER_ROLE), "us-east-1", Service::Iam, "DeleteRole", &as_role);
-    is_refused(answer, "iam:DeleteRole");
+    assert_denied(answer, "iam:DeleteRole");
 }
 
 #[tokio::test]
-async fn the_functions_keep_to_their_own_work() {
+async fn each_function_can_only_do_its_own_work() {
     let installation = Installation::new().await;
     let central = installation.lab.sim.central();
     let enroller = (central.as_str(), "VpcFlowLogsEnrollerVpcEnroller");
@@ -309,8 +309,8 @@ async fn the_functions_keep_to_their_own_work() {
     let name = "VPCFlowLogsDestination";
     let policy = json!({ "destinationName": name, "accessPolicy": "{}" });
     let answer = installation.call_as(enroller, IRELAND, Service::Logs, "PutDestinationPolicy", &policy);
-    is_refused(answer, "logs:PutDestinationPolicy");
-    // A Region that is not enrolled, another destination, another role.
+    assert_denied(answer, "logs:PutDestinationPolicy");
+    // The onboarder is denied a Region that is not enrolled, another destination and another role.
     let lab = &installation.lab;
     lab.sim.with(|world| {
         world.regions.insert("eu-north-1".to_owned());
@@ -322,18 +322,18 @@ async fn the_functions_keep_to_their_own_work() {
         let input = json!({ "destinationName": name, "targetArn": target, "roleArn": role });
         installation.call_as(onboarder, region, Service::Logs, "PutDestination", &input)
     };
-    is_refused(put("eu-north-1", name, "VPCFlowLogsDestinationRole"), "logs:PutDestination");
-    is_refused(put(IRELAND, "Theirs", "VPCFlowLogsDestinationRole"), "logs:PutDestination");
-    is_refused(put(IRELAND, name, "VpcFlowLogsEnrollerBackfill"), "iam:PassRole");
+    assert_denied(put("eu-north-1", name, "VPCFlowLogsDestinationRole"), "logs:PutDestination");
+    assert_denied(put(IRELAND, "Theirs", "VPCFlowLogsDestinationRole"), "logs:PutDestination");
+    assert_denied(put(IRELAND, name, "VpcFlowLogsEnrollerBackfill"), "iam:PassRole");
     assert!(put(IRELAND, name, "VPCFlowLogsDestinationRole").is_ok());
     let role_arn = format!("arn:aws:iam::{}:role/{MEMBER_ROLE}", installation.member);
     let assume = json!({ "RoleArn": role_arn, "RoleSessionName": "s1", "ExternalId": "simulated-external-id" });
-    is_refused(installation.call_as(onboarder, IRELAND, Service::Sts, "AssumeRole", &assume), "sts:AssumeRole");
+    assert_denied(installation.call_as(onboarder, IRELAND, Service::Sts, "AssumeRole", &assume), "sts:AssumeRole");
     assert!(installation.call_as(enroller, IRELAND, Service::Sts, "AssumeRole", &assume).is_ok());
 }
 
 #[tokio::test]
-async fn nobody_outside_of_the_organization_or_beside_the_functions_gets_in() {
+async fn only_the_functions_reach_members_and_only_members_are_reached() {
     let installation = Installation::new().await;
     let (sim, central, member) = (&installation.lab.sim, installation.lab.sim.central(), &installation.member);
     let input = |account: &str, external_id: Option<&str>| {
@@ -352,15 +352,15 @@ async fn nobody_outside_of_the_organization_or_beside_the_functions_gets_in() {
     for wrong in [None, Some("another-external-id")] {
         assert_eq!(assume(enroller, &input(member, wrong)).unwrap_err().code, "AccessDenied");
     }
-    // Whoever may do everything in the central account is no function.
+    // Full rights in the central account are not enough to assume the member role.
     let keys = sim.credentials_of(&central);
     let answer = sim.call_raw(&keys, IRELAND, Service::Sts, "AssumeRole", &input(member, right));
     assert_eq!(answer.unwrap_err().code, "AccessDenied");
-    // An account that left may still have the role; the enroller does not go there.
+    // An account that left may still have the role, but the enroller cannot assume it.
     sim.with(|world| world.leave(member)).unwrap();
-    is_refused(assume(enroller, &input(member, right)), "sts:AssumeRole");
+    assert_denied(assume(enroller, &input(member, right)), "sts:AssumeRole");
 
-    // Its rules still forward, and the bus does not take it.
+    // Its rules still forward events, but the bus rejects them.
     let before = sim.event_counts();
     let cidr = json!({ "CidrBlock": "10.8.0.0/16" });
     sim.call_raw(&sim.credentials_of(member), IRELAND, Service::Ec2, "CreateVpc", &cidr).unwrap();

@@ -1,5 +1,5 @@
-//! Grants while others write the same policies. PutDestinationPolicy replaces a whole document without a condition, so
-//! everything rests on when the onboarder looks.
+//! Grants while other principals write the same policies. PutDestinationPolicy replaces a whole document
+//! unconditionally, so everything depends on when the onboarder reads.
 
 #![cfg(test)]
 
@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 
 const IRELAND: &str = "eu-west-1";
 
-/// So many accounts join, with their stacks.
+/// Adds this many accounts with their stacks. Returns their ids.
 fn join_accounts(lab: &Lab, count: usize) -> Vec<String> {
     let one = |number: usize| {
         let new = NewAccount { name: format!("team-{number}"), ..NewAccount::default() };
@@ -37,7 +37,7 @@ fn join_accounts(lab: &Lab, count: usize) -> Vec<String> {
     (0..count).map(one).collect()
 }
 
-/// `Sid`s of the statements of others, on any shard.
+/// `Sid`s of the unmanaged statements on any shard.
 fn foreign(lab: &Lab) -> BTreeSet<String> {
     let central = lab.sim.central();
     lab.sim.with(|world| {
@@ -53,7 +53,7 @@ fn assert_all_granted(lab: &Lab) {
     assert!(audit.destinations.iter().all(|it| it.policy_bytes <= 5_120));
 }
 
-/// Somebody adds a statement to every policy that has room for it, after the given call of an operation.
+/// Adds an unmanaged statement to every policy that has room for it, after the given call of an operation.
 fn edit_after(lab: &Lab, call: u64, service: Service, operation: &str, number: u32) {
     let central = lab.sim.central();
     let hook = FaultKind::HookAfter(Arc::new(move |world: &mut World, _| {
@@ -63,11 +63,11 @@ fn edit_after(lab: &Lab, call: u64, service: Service, operation: &str, number: u
 }
 
 #[tokio::test]
-async fn a_thousand_accounts_that_join_while_somebody_edits_the_policies_are_granted_and_his_statements_kept() {
+async fn a_thousand_accounts_are_granted_while_policies_are_edited() {
     let lab = settled(2, &[IRELAND], 0).await;
     join_accounts(&lab, 1_000);
-    // Just after the onboarder has looked, while it hands the accounts over, and after it has written the last shard,
-    // the only one with room then.
+    // Right after the onboarder has read the policies, while it requests the enrollments, and after it has written the
+    // last shard, which is the only one with room by then.
     edit_after(&lab, 1, Service::Logs, "DescribeDestinations", 1);
     edit_after(&lab, 50, Service::Sqs, "SendMessageBatch", 2);
     edit_after(&lab, 4, Service::Logs, "PutDestinationPolicy", 3);
@@ -78,7 +78,7 @@ async fn a_thousand_accounts_that_join_while_somebody_edits_the_policies_are_gra
 }
 
 #[tokio::test]
-async fn an_outdated_policy_that_somebody_puts_over_ours_is_put_right_and_his_statement_kept() {
+async fn an_outdated_policy_put_over_the_new_one_is_repaired() {
     let lab = settled(2, &[IRELAND], 0).await;
     let central = lab.sim.central();
     let outdated = lab.sim.with(|world| world.logs.destinations(&central, IRELAND).next().cloned()).unwrap();
@@ -95,7 +95,7 @@ async fn an_outdated_policy_that_somebody_puts_over_ours_is_put_right_and_his_st
     assert_eq!(foreign(&lab), ["Theirs1".to_owned()].into());
 }
 
-/// Destinations whose first write waits, before or after it is done, until it is let go.
+/// Destinations whose first write waits, before or after it takes effect, until it is released.
 struct Gate {
     inner: Arc<dyn DestinationWriter>,
     after: bool,
@@ -146,7 +146,7 @@ fn gated(lab: &Lab, after: bool) -> (GrantQueue, oneshot::Sender<()>) {
     (account_onboarder::worker(operator.context, &operator.ports, writer).unwrap(), open)
 }
 
-/// Two onboarders at once: the first is held at its first write while ten more accounts join, which a second one
+/// Runs two onboarders at once. The first is held at its first write while 10 more accounts join, which the second one
 /// grants.
 async fn two_at_once(after: bool) -> Lab {
     let lab = settled(2, &[IRELAND], 0).await;
@@ -165,13 +165,13 @@ async fn two_at_once(after: bool) -> Lab {
 }
 
 #[tokio::test]
-async fn of_two_onboarders_at_once_the_one_that_reads_back_later_puts_things_right() {
+async fn of_two_onboarders_the_one_that_reads_back_last_repairs_grants() {
     let lab = two_at_once(true).await;
     assert_all_granted(&lab);
 }
 
 #[tokio::test]
-async fn what_a_late_write_of_a_second_onboarder_takes_away_the_next_batch_puts_back() {
+async fn grants_lost_to_a_late_write_are_restored_by_the_next_batch() {
     let lab = two_at_once(false).await;
     assert_eq!(audit_of(&lab).misassigned().len(), 10, "AWS has no conditional put, so the later write wins");
     lab.settle(DAY_MS).await.unwrap();
@@ -179,7 +179,7 @@ async fn what_a_late_write_of_a_second_onboarder_takes_away_the_next_batch_puts_
 }
 
 #[tokio::test]
-async fn what_a_late_write_of_a_second_onboarder_takes_away_a_sweep_puts_back() {
+async fn grants_lost_to_a_late_write_are_restored_by_a_sweep() {
     let mut lab = two_at_once(false).await;
     lab.cold_start().unwrap();
     for queue in ["grants.fifo", "enrollments"] {
@@ -194,7 +194,7 @@ async fn what_a_late_write_of_a_second_onboarder_takes_away_a_sweep_puts_back() 
     assert_eq!(audit_of(&lab).uncovered(), 0);
 }
 
-/// How far listings of the organization lag behind in the tests below.
+/// Lag of `ListAccounts` in the tests below, in milliseconds.
 const LAG_MS: u64 = 600_000;
 
 async fn settled_with_lag(accounts: usize) -> Lab {
@@ -204,7 +204,7 @@ async fn settled_with_lag(accounts: usize) -> Lab {
 }
 
 #[tokio::test]
-async fn an_account_that_left_is_not_granted_again_because_a_listing_still_has_it() {
+async fn an_account_that_left_is_not_granted_again_by_an_old_listing() {
     let lab = settled_with_lag(4).await;
     let account = ordinary_member(&lab);
     lab.sim.with(|world| world.leave(&account)).unwrap();
@@ -221,7 +221,7 @@ async fn an_account_that_left_is_not_granted_again_because_a_listing_still_has_i
 }
 
 #[tokio::test]
-async fn an_account_that_was_closed_is_not_granted_again_because_a_listing_still_calls_it_active() {
+async fn a_closed_account_is_not_granted_again_by_an_old_listing() {
     let lab = settled_with_lag(4).await;
     let account = ordinary_member(&lab);
     lab.sim.with(|world| world.close(&account).and_then(|()| world.finish_closing(&account))).unwrap();
@@ -233,12 +233,12 @@ async fn an_account_that_was_closed_is_not_granted_again_because_a_listing_still
 }
 
 #[tokio::test]
-async fn an_account_that_came_back_is_granted_though_it_was_gone_a_minute_ago() {
+async fn an_account_that_rejoined_is_granted() {
     let lab = settled_with_lag(4).await;
     let account = ordinary_member(&lab);
     lab.sim.with(|world| world.leave(&account)).unwrap();
     lab.settle(60_000).await.unwrap();
-    // Longer than a listing is used again: the next one still has the account as it was before it left.
+    // Longer than a listing is cached. The next listing still has the account as it was before it left.
     lab.sim.advance(120_000);
     lab.sim.with(|world| world.accept_invitation(&account)).unwrap();
     lab.settle(120_000).await.unwrap();
@@ -246,7 +246,7 @@ async fn an_account_that_came_back_is_granted_though_it_was_gone_a_minute_ago() 
 }
 
 #[tokio::test]
-async fn an_account_that_no_listing_has_yet_is_granted_and_a_sweep_does_not_take_it_off() {
+async fn an_account_that_no_listing_has_yet_keeps_its_grant_in_a_sweep() {
     let lab = settled_with_lag(2).await;
     let account = join_accounts(&lab, 1).remove(0);
     lab.settle(60_000).await.unwrap();
@@ -258,7 +258,7 @@ async fn an_account_that_no_listing_has_yet_is_granted_and_a_sweep_does_not_take
 }
 
 #[tokio::test]
-async fn an_account_of_whose_departure_no_event_told_loses_its_grant_by_a_sweep() {
+async fn an_account_that_left_without_an_event_is_revoked_by_a_sweep() {
     let lab = settled(4, &[IRELAND], 0).await;
     let account = ordinary_member(&lab);
     lab.sim.set_event_delivery(DeliverySettings { drop_probability: 1.0, ..DeliverySettings::default() }, 1);
@@ -266,9 +266,9 @@ async fn an_account_of_whose_departure_no_event_told_loses_its_grant_by_a_sweep(
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(audit_of(&lab).strangers, BTreeSet::from([account]));
     lab.sweep(json!({})).await.unwrap();
-    // One of three grants is more than a run may take away by itself.
+    // One of 3 grants is more than a run may revoke without permission.
     let allowed = lab.invocation(json!({
-        "kind": "sync-request", "version": 1, "reason": "it is meant", "allow_mass_revocation": true
+        "kind": "sync-request", "version": 1, "reason": "intended", "allow_mass_revocation": true
     }));
     lab.onboard(allowed).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
@@ -276,18 +276,18 @@ async fn an_account_of_whose_departure_no_event_told_loses_its_grant_by_a_sweep(
 }
 
 #[tokio::test]
-async fn an_account_that_left_and_is_back_keeps_its_grant_though_it_is_excluded_by_now() {
+async fn a_rejoined_account_keeps_its_grant_although_it_is_excluded() {
     let mut lab = settled(4, &[IRELAND], 0).await;
     let account = ordinary_member(&lab);
     lab.reconfigure(&[("excluded_accounts", &account), ("revocation_limit_percent", "100")]).unwrap();
     lab.sim.with(|world| world.leave(&account).and_then(|()| world.accept_invitation(&account))).unwrap();
     lab.settle(DAY_MS).await.unwrap();
     let at = audit_of(&lab).account_regions.into_iter().find(|at| at.account == account).unwrap();
-    assert_eq!(at.granted_on.len(), 1, "its departure was told, and Organizations said that it is a member");
+    assert_eq!(at.granted_on.len(), 1, "an event reported its departure, but Organizations confirmed its membership");
 }
 
 #[tokio::test]
-async fn what_somebody_puts_over_a_policy_that_was_just_written_is_put_right_before_the_run_ends() {
+async fn an_overwritten_policy_is_repaired_before_the_run_ends() {
     let lab = settled(2, &[IRELAND], 0).await;
     let central = lab.sim.central();
     let outdated = lab.sim.with(|world| world.logs.destinations(&central, IRELAND).next().cloned()).unwrap();
@@ -302,7 +302,7 @@ async fn what_somebody_puts_over_a_policy_that_was_just_written_is_put_right_bef
     assert_all_granted(&lab);
 }
 
-/// Somebody moves an account's grant to a further shard.
+/// Moves an account's grant to a second shard. Returns the ARN of that shard.
 fn move_to_second_shard(lab: &Lab, account: &str) -> String {
     let central = lab.sim.central();
     lab.sim.with(|world| {
@@ -322,7 +322,7 @@ fn move_to_second_shard(lab: &Lab, account: &str) -> String {
     })
 }
 
-/// Where the account's filter delivers to.
+/// ARN of the destination to which the account's filter delivers.
 fn filter_of(lab: &Lab, account: &str) -> Option<String> {
     let (group, filter) = (&lab.settings.log_group_name, &lab.settings.filter_name);
     lab.sim.with(|world| {
@@ -332,7 +332,7 @@ fn filter_of(lab: &Lab, account: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_filter_refused_where_the_account_was_granted_before_goes_to_where_it_is_now() {
+async fn a_filter_refused_by_the_old_shard_goes_to_the_new_one() {
     for remembered in [false, true] {
         let lab = settled(4, &[IRELAND], 0).await;
         let account = ordinary_member(&lab);

@@ -1,4 +1,4 @@
-//! AWS refuses a destination policy as a whole. One account that it will not take must keep no other from being granted.
+//! AWS refuses a destination policy as a whole. An account that it does not accept must not block the grants of others.
 
 #![cfg(test)]
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const IRELAND: &str = "eu-west-1";
 const MINUTE_MS: u64 = 60_000;
 
-/// A quiet organization in which so many accounts then join at once; the last of them is one AWS will not take.
+/// A settled organization that `count` accounts join at once. AWS does not accept the last of them in a policy.
 async fn joined(count: usize) -> (Lab, String) {
     let lab = settled(3, &[IRELAND], 1).await;
     let central = lab.sim.central();
@@ -39,7 +39,7 @@ fn ungranted(lab: &Lab) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn one_account_that_aws_will_not_take_keeps_nobody_else_from_being_granted() {
+async fn an_account_that_aws_refuses_does_not_block_other_grants() {
     let (lab, bad) = joined(200).await;
     let before = lab.sim.calls().len();
     lab.recording.take();
@@ -47,21 +47,20 @@ async fn one_account_that_aws_will_not_take_keeps_nobody_else_from_being_granted
     assert_eq!(ungranted(&lab), std::slice::from_ref(&bad));
     let puts = count(&calls_since(&lab, before), "PutDestinationPolicy");
     assert!(puts < 100, "{puts} puts");
-    let told = lab.recording.take().into_iter().any(|line| {
-        line.account.is_some_and(|id| id.to_string() == bad)
-            && line.cause.contains("any policy that lists this account")
+    let reported = lab.recording.take().into_iter().any(|line| {
+        line.account.is_some_and(|id| id.to_string() == bad) && line.cause.contains("any policy that lists this account")
     });
-    assert!(told, "nobody was told of {bad}");
+    assert!(reported, "no entry names {bad}");
 }
 
 #[tokio::test]
-async fn what_was_granted_before_the_search_broke_off_is_told_although_it_broke_off() {
+async fn grants_made_before_an_interrupted_search_are_reported() {
     let (mut lab, _) = joined(40).await;
     lab.set_attempts(1).unwrap();
     lab.recording.take();
     let waiting: BTreeSet<String> = ungranted(&lab).into_iter().collect();
     let failure = FaultKind::ErrorBefore(ApiError::new(500, "InternalFailure", "An internal error has occurred"));
-    // The search takes the sixth policy, for some of the forty.
+    // AWS accepts the sixth policy of the search, for some of the 40 accounts.
     lab.sim.arm(FaultRule::new(failure).on(Service::Logs, "PutDestinationPolicy").at(When::Nth(7)));
     while ungranted(&lab).len() == waiting.len() {
         lab.settle(MINUTE_MS / 6).await.unwrap();
@@ -70,12 +69,12 @@ async fn what_was_granted_before_the_search_broke_off_is_told_although_it_broke_
     let granted: BTreeSet<String> = waiting.difference(&still).cloned().collect();
     let grants =
         lab.recording.take().into_iter().filter(|line| line.action == "grant" && line.outcome == Outcome::Done);
-    let told: BTreeSet<String> = grants.filter_map(|line| line.account).map(|id| id.to_string()).collect();
-    assert_eq!(told, granted);
+    let reported: BTreeSet<String> = grants.filter_map(|line| line.account).map(|id| id.to_string()).collect();
+    assert_eq!(reported, granted);
 }
 
 #[tokio::test]
-async fn the_alarm_on_grants_counts_every_account_that_aws_will_not_take() {
+async fn the_alarm_on_grants_counts_every_account_that_aws_refuses() {
     let (lab, bad) = joined(3).await;
     let other = lab.sim.members().into_iter().rfind(|account| *account != bad && ungranted(&lab).contains(account));
     invalid(&lab, &other.unwrap(), true);
@@ -83,13 +82,13 @@ async fn the_alarm_on_grants_counts_every_account_that_aws_will_not_take() {
     assert_eq!(ungranted(&lab).len(), 2);
     let runs = lab.recording.take().into_iter().filter(|line| line.action == "sync-grants").map(|_| 1.0).sum::<f64>();
     assert!(runs > 0.0, "no run failed");
-    // Every run fails once, and so do its two accounts.
+    // Every run counts as one failure, and so does each of its 2 accounts.
     let failed = lab.recording.total_of_class(Metric::GrantsFailed, "terminal");
     assert!((failed - 3.0 * runs).abs() < 0.5, "{failed} in {runs} runs");
 }
 
 #[tokio::test]
-async fn the_alarm_on_grants_counts_what_a_person_must_mend_in_a_policy() {
+async fn the_alarm_on_grants_counts_what_a_person_must_fix_in_a_policy() {
     let lab = settled(3, &[IRELAND], 1).await;
     let (central, leaver) = (lab.sim.central(), ordinary_member(&lab));
     let theirs = |statements: &mut Vec<Value>, arn: &str| {
@@ -106,7 +105,7 @@ async fn the_alarm_on_grants_counts_what_a_person_must_mend_in_a_policy() {
 }
 
 #[tokio::test]
-async fn an_account_that_aws_takes_later_is_granted_then_without_anybody_doing_anything() {
+async fn an_account_that_aws_accepts_later_is_granted_automatically() {
     let (lab, bad) = joined(1).await;
     lab.settle(2 * MINUTE_MS).await.unwrap();
     assert_eq!(ungranted(&lab), std::slice::from_ref(&bad));
@@ -116,7 +115,7 @@ async fn an_account_that_aws_takes_later_is_granted_then_without_anybody_doing_a
 }
 
 #[tokio::test]
-async fn where_the_new_accounts_are_not_the_cause_the_policy_stays_as_it_is() {
+async fn a_policy_is_kept_where_a_granted_account_is_the_cause() {
     let (lab, bad) = joined(2).await;
     invalid(&lab, &bad, false);
     lab.settle(DAY_MS).await.unwrap();

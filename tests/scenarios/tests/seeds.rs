@@ -1,7 +1,7 @@
-//! Random schedules: `cargo test --test seeds -- --seeds 10000` plays so many, `-- --seed 17` one of them again, exactly.
+//! Random schedules: `cargo test --test seeds -- --seeds 10000` runs 10,000 of them, `-- --seed 17` exactly replays one.
 //!
-//! A runner of its own, because libtest takes no arguments of others. It understands what `cargo test` hands to every
-//! test: a part of a name, `--list`, `--ignored`, and options about output, of which it needs none.
+//! This test has its own runner, because libtest accepts no further arguments. The runner understands what `cargo test`
+//! passes to every test: a part of a name, `--list`, `--ignored`, and options about output, which it ignores.
 
 #![cfg(test)]
 
@@ -13,17 +13,17 @@ use std::time::Instant;
 
 use enroller_tests::schedule::{ScheduleOutcome, run_schedule};
 
-/// Schedules that are played unless told otherwise.
+/// Number of schedules unless an argument sets another.
 const SEEDS: u64 = 200;
 
-/// The first seed, unless told otherwise.
+/// The first seed unless an argument sets another.
 const FIRST: u64 = 1;
 
-/// A test: its name, and what it does.
+/// A test: its name and its function.
 type Test = (&'static str, fn(&Arguments) -> Result<(), String>);
 
 const TESTS: [Test; 2] = [
-    ("after_any_schedule_and_one_sweep_everything_is_as_it_should_be", everything_is_as_it_should_be),
+    ("after_any_schedule_and_one_sweep_every_invariant_holds", every_invariant_holds),
     ("a_seed_replays_exactly", replays_exactly),
 ];
 
@@ -94,7 +94,7 @@ fn run(seed: u64) -> Result<ScheduleOutcome, String> {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run_schedule(seed))
 }
 
-fn everything_is_as_it_should_be(arguments: &Arguments) -> Result<(), String> {
+fn every_invariant_holds(arguments: &Arguments) -> Result<(), String> {
     let first = arguments.first.unwrap_or(FIRST);
     let count = arguments.seeds.unwrap_or(if arguments.first.is_some() { 1 } else { SEEDS });
     let (next, calls) = (AtomicU64::new(first), AtomicU64::new(0));

@@ -1,4 +1,4 @@
-//! What happens to accounts and to what lets the enroller into them.
+//! Disturbances of membership and of the member role.
 
 use enroller_sim::NewAccount;
 use enroller_sim::organizations::AccountState;
@@ -6,13 +6,13 @@ use enroller_sim::organizations::AccountState;
 use super::{Disturbance, MAX_ACCOUNTS};
 
 impl Disturbance<'_> {
-    /// Active members that may leave the organization.
+    /// A random active member that may leave the organization.
     fn movable(&mut self) -> Option<String> {
         let found = self.in_state(AccountState::Active);
         self.pick(found)
     }
 
-    /// Members of a state, without those that must stay.
+    /// Members in this state, except the management account and the delegated administrators, which must stay.
     fn in_state(&self, state: AccountState) -> Vec<String> {
         self.lab.sim.with(|world| {
             let organization = &world.organization;
@@ -39,11 +39,11 @@ impl Disturbance<'_> {
         if self.lab.stacks.deploy_member(account).is_ok() {
             self.lab.stacks.announce_member(account);
             self.history.deployed.insert(account.to_owned());
-            self.record(format!("{account} gets its stack"));
+            self.record(format!("{account}: the member stack is deployed"));
         }
     }
 
-    /// Deploys the member stack wherever it is missing.
+    /// Deploys the member stack in every account that lacks it.
     pub fn deploy_missing_stacks(&mut self) {
         for account in self.lab.sim.members() {
             if !self.history.deployed.contains(&account) {
@@ -52,7 +52,7 @@ impl Disturbance<'_> {
         }
     }
 
-    /// Somebody takes the member role away, so that the enroller is refused there.
+    /// Deletes the member role of an account, so that the enroller cannot assume it.
     pub(crate) fn remove_member_role(&mut self) {
         let Some((account, _)) = self.random_account_region() else { return };
         let role = self.lab.settings.member_role_name.to_string();
@@ -62,7 +62,7 @@ impl Disturbance<'_> {
         }
     }
 
-    /// The stacks put back what lets the enroller in, of which no event tells.
+    /// Restores the deleted member roles. No event reports it.
     pub fn restore_member_roles(&mut self) {
         for account in std::mem::take(&mut self.history.without_member_role) {
             if self.lab.stacks.deploy_member(&account).is_ok() {
@@ -86,7 +86,7 @@ impl Disturbance<'_> {
         if self.lab.sim.with(|world| world.accept_invitation(&account)).is_ok() {
             self.history.departed.remove(&account);
             self.record(format!("{account} comes back"));
-            // Its grant went with it, so its records are lost until it has one again.
+            // Its grant was revoked when it left, so its records are lost until it is granted again.
             for region in self.lab.regions.clone() {
                 self.history.broken.insert((account.clone(), region));
             }
@@ -103,7 +103,7 @@ impl Disturbance<'_> {
         }
     }
 
-    /// Closes for good what is being closed.
+    /// Completes every pending closure.
     pub fn finish_closing(&mut self) {
         for account in self.in_state(AccountState::PendingClosure) {
             if self.lab.sim.with(|world| world.finish_closing(&account)).is_ok() {
@@ -112,7 +112,7 @@ impl Disturbance<'_> {
         }
     }
 
-    /// AWS restricts an account, or one that it restricted is usable again. No event tells of either.
+    /// AWS suspends an account or reinstates a suspended one. No event reports either.
     pub(crate) fn suspend_or_reinstate(&mut self) {
         let suspended = self.in_state(AccountState::Suspended);
         let (account, state) = match self.pick(suspended) {

@@ -16,7 +16,7 @@ const MINUTE_MS: u64 = 60_000;
 pub(super) const KEY: (&str, &str) =
     ("kms_key_arn", "arn:aws:kms:{region}:{account}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
 
-/// The one case in which people use the member role.
+/// The only case in which people use the member role.
 pub(super) const DOCTOR: &str = "doctor";
 
 macro_rules! case {
@@ -25,39 +25,35 @@ macro_rules! case {
     };
 }
 
-/// All of them.
+/// The cases that the fault matrix does not cover.
 pub const CASES: &[Case] = &[
     case!("first installation", bare(2, &[]), installation),
     case!("first installation where a policy is almost full", with_almost_full_policy(), installation),
-    case!(
-        "account joins an organization that is granted as a whole",
-        settled(3, &[("grant_mode", "organization")]),
-        join
-    ),
-    case!("account joins that is ready half an hour later", settled(2, &[]), join_late),
-    case!("account joins that has a Region disabled", settled(2, &[]), join_without_a_region),
+    case!("account joins in organization mode", settled(3, &[("grant_mode", "organization")]), join),
+    case!("account joins and is ready half an hour later", settled(2, &[]), join_late),
+    case!("account joins with a Region disabled", settled(2, &[]), join_without_a_region),
     case!("account joins while Organizations throttles for a while", settled(2, &[]), join_throttled),
     case!("account joins with a key", settled(2, &[KEY]), join),
     case!("account joins, permissions on bare ARNs", bare_arns(), join),
     case!("settings change, permissions on bare ARNs", bare_arns(), change_settings),
-    case!("retention ends", settled(2, &[]), retention_ends),
-    case!("retention ends, permissions on bare ARNs", bare_arns(), retention_ends),
+    case!("retention is removed", settled(2, &[]), remove_retention),
+    case!("retention is removed, permissions on bare ARNs", bare_arns(), remove_retention),
     case!("a key is set", settled(2, &[]), set_key),
     case!("a key is set, permissions on bare ARNs", bare_arns(), set_key),
     case!(
-        "delivery role of the enroller's broken",
+        "delivery role made by the enroller is broken",
         settled(2, &[("delivery_role_maker", "enroller")]),
         break_delivery_role
     ),
     case!("an OU is excluded and accounts have no paths", settled(3, &[]), exclude),
     case!("a backfill with an OU excluded and accounts without paths", settled(3, &[]), exclude_and_sweep),
-    case!("a VPC is made in the other Region", settled(2, &[]), vpc_elsewhere),
-    case!("a VPC is made in the central account", settled(2, &[]), vpc_in_center),
+    case!("a VPC is created in the other Region", settled(2, &[]), vpc_elsewhere),
+    case!("a VPC is created in the central account", settled(2, &[]), vpc_in_central_account),
     case!("dry run after an account left", settled(12, &[]), dry_run),
     case!("backfill runs out of time", settled(25, &[]), slow_backfill),
     case!("backfill is throttled", stale(), throttled_backfill),
-    case!("an event is given to the enroller by hand", settled(2, &[]), event_by_hand),
-    case!("a request is given to the onboarder by hand", settled(2, &[]), request_by_hand),
+    case!("the enroller is invoked with an event by hand", settled(2, &[]), event_by_hand),
+    case!("the onboarder is invoked with a request by hand", settled(2, &[]), request_by_hand),
     case!(DOCTOR, settled(3, &[("grant_mode", "organization")]), doctor),
 ];
 
@@ -65,7 +61,7 @@ async fn bare(accounts: usize, settings: &[(&'static str, &str)]) -> Lab {
     with_settings(accounts, &[IRELAND, VIRGINIA], 1, settings)
 }
 
-/// Everything enrolled and quiet.
+/// Everything is enrolled and nothing is left to do.
 async fn settled(accounts: usize, settings: &[(&'static str, &str)]) -> Lab {
     let lab = bare(accounts, settings).await;
     quiet(&lab).await;
@@ -91,7 +87,7 @@ async fn bare_arns() -> Lab {
     lab
 }
 
-/// Somebody else's accounts fill the first destination of Ireland.
+/// Foreign accounts almost fill the policy of the first destination in Ireland.
 async fn with_almost_full_policy() -> Lab {
     let lab = bare(3, &[]).await;
     let (central, settings) = (lab.sim.central(), &lab.settings);
@@ -112,7 +108,7 @@ async fn with_almost_full_policy() -> Lab {
     lab
 }
 
-/// Everything enrolled, and a VPC that nobody told of.
+/// Everything is enrolled except one VPC that no event reported.
 async fn stale() -> Lab {
     let lab = settled(2, &[]).await;
     let account = lab.sim.members().remove(0);
@@ -124,7 +120,7 @@ async fn installation(lab: &mut Lab) -> Outcome {
     installed(lab).await
 }
 
-/// A new account whose member stack is there at once.
+/// Adds an account whose member stack is deployed at once.
 fn add(lab: &Lab, new: &NewAccount) -> Result<String, enroller_lab::LabError> {
     let account = lab.sim.with(|world| world.create_account(new)).unwrap_or_default();
     lab.stacks.deploy_member(&account)?;
@@ -148,7 +144,7 @@ async fn join_without_a_region(lab: &mut Lab) -> Outcome {
     sweep_and_settle(lab, false).await
 }
 
-/// The onboarder is refused for longer than its queue would try without waits that grow.
+/// The onboarder is throttled for longer than its queue would retry without growing delays.
 async fn join_throttled(lab: &mut Lab) -> Outcome {
     lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts"));
     let account = lab.sim.with(|world| world.create_account(&NewAccount::default())).unwrap_or_default();
@@ -163,7 +159,7 @@ async fn change_settings(lab: &mut Lab) -> Outcome {
     sweep_and_settle(lab, true).await
 }
 
-async fn retention_ends(lab: &mut Lab) -> Outcome {
+async fn remove_retention(lab: &mut Lab) -> Outcome {
     lab.reconfigure(&[("retention_days", "never-expire")])?;
     sweep_and_settle(lab, true).await
 }
@@ -176,7 +172,7 @@ async fn set_key(lab: &mut Lab) -> Outcome {
     sweep_and_settle(lab, true).await
 }
 
-/// Somebody spoils trust and policy of the role; AWS tells of it once records come.
+/// A person breaks trust and policy of the role. AWS reports it when records are delivered.
 async fn break_delivery_role(lab: &mut Lab) -> Outcome {
     let account = lab.sim.members().remove(0);
     let role = lab.settings.delivery_role_name.to_string();
@@ -203,7 +199,7 @@ fn exclude_unit(lab: &mut Lab) -> Result<String, enroller_lab::LabError> {
     Ok(unit)
 }
 
-/// One account comes into the excluded OU, one stays outside, and one that is below another OU makes a VPC.
+/// One account joins in the excluded OU and one outside it, and a member of another OU creates a VPC.
 async fn exclude(lab: &mut Lab) -> Outcome {
     let unit = exclude_unit(lab)?;
     let member = ordinary_member(lab);
@@ -228,11 +224,11 @@ async fn vpc_elsewhere(lab: &mut Lab) -> Outcome {
     make_vpc(lab, &lab.sim.management(), VIRGINIA).await
 }
 
-async fn vpc_in_center(lab: &mut Lab) -> Outcome {
+async fn vpc_in_central_account(lab: &mut Lab) -> Outcome {
     make_vpc(lab, &lab.sim.central(), VIRGINIA).await
 }
 
-/// An account has left, of which nothing was heard.
+/// An account has left, and no event reported it.
 async fn dry_run(lab: &mut Lab) -> Outcome {
     lab.sim.set_event_delivery(DeliverySettings { drop_probability: 1.0, ..DeliverySettings::default() }, 1);
     let member = ordinary_member(lab);
@@ -241,7 +237,7 @@ async fn dry_run(lab: &mut Lab) -> Outcome {
     Ok(vec![answer["plan"].to_string()])
 }
 
-/// Each batch takes so long that two more invocations are needed.
+/// Each batch takes so long that the backfill needs two more invocations.
 async fn slow_backfill(lab: &mut Lab) -> Outcome {
     lab.reconfigure(&[("retention_days", "90")])?;
     let pass = FaultKind::HookBefore(std::sync::Arc::new(|world, _| world.advance_clock(100_000)));
@@ -249,7 +245,7 @@ async fn slow_backfill(lab: &mut Lab) -> Outcome {
     sweep_and_settle(lab, true).await
 }
 
-/// A request on the queue is refused once, and is done all the same within ten minutes.
+/// A request on the queue fails once and succeeds within ten minutes.
 async fn throttled_backfill(lab: &mut Lab) -> Outcome {
     lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(When::First(4)));
     let message = Outgoing { body: json!({ "reason": "test" }).to_string(), delay_seconds: 0, fifo: None };
@@ -258,7 +254,7 @@ async fn throttled_backfill(lab: &mut Lab) -> Outcome {
     Ok(vec![format!("sent: {}", sent.is_ok())])
 }
 
-/// Of a VPC that EC2 does not show yet: what a queue would bring again the function has to queue itself.
+/// The event is about a VPC that EC2 does not show yet. No queue redelivers it, so the function has to queue it itself.
 async fn event_by_hand(lab: &mut Lab) -> Outcome {
     let event = create_vpc_event(&lab.sim.management(), IRELAND);
     let answer = lab.enroll(lab.invocation(event)).await?;

@@ -1,4 +1,4 @@
-//! Bodies that are no event and no message, on every queue.
+//! Bodies that are neither an event nor a message, on every queue.
 
 use serde_json::{Value, json};
 
@@ -6,12 +6,12 @@ use crate::harness::{
     End, Queue, assert_ends_as, assert_good_message_is_handled, assert_unchanged, everything, settled_organization,
 };
 
-/// SQS takes no longer body.
+/// Longest body that SQS accepts, in bytes.
 const LONGEST_BODY: usize = 1_048_576;
 
 const UNKNOWN_BODY: End = End::Dropped("neither an EventBridge event nor one of the enroller's own messages");
 
-/// What a body becomes on the queues of events, and on that of backfills.
+/// Name and body of each case, how it ends on the two event queues, and how it ends on the backfill queue.
 fn bodies() -> Vec<(&'static str, String, End, End)> {
     let refused = |case, body: &str, reason| (case, body.to_owned(), End::Refused(reason), End::Refused(reason));
     let long = |piece: &str| piece.repeat(LONGEST_BODY / piece.len());
@@ -59,7 +59,7 @@ fn kind_of_a_mebibyte() -> String {
 }
 
 #[tokio::test]
-async fn a_body_that_says_nothing_makes_no_call_and_ends_where_a_person_looks() {
+async fn a_meaningless_body_makes_no_call_and_ends_as_a_dead_letter() {
     let lab = settled_organization().await;
     for (case, body, on_events, on_backfill) in bodies() {
         for queue in Queue::ALL {
@@ -70,7 +70,7 @@ async fn a_body_that_says_nothing_makes_no_call_and_ends_where_a_person_looks() 
 }
 
 #[tokio::test]
-async fn a_body_that_says_nothing_holds_no_other_of_its_batch_up() {
+async fn a_meaningless_body_delays_no_other_message_of_its_batch() {
     let lab = settled_organization().await;
     for (case, body, _, _) in bodies() {
         for queue in Queue::ALL {
@@ -80,7 +80,7 @@ async fn a_body_that_says_nothing_holds_no_other_of_its_batch_up() {
 }
 
 #[tokio::test]
-async fn a_request_for_a_backfill_that_is_wrong_in_any_part_queues_nothing() {
+async fn a_backfill_request_with_any_invalid_part_queues_nothing() {
     let lab = settled_organization().await;
     for (case, body, reason) in [
         ("a selector of a later release", r#"{"tags":["a"]}"#, "unknown field"),
@@ -103,11 +103,11 @@ async fn a_request_for_a_backfill_that_is_wrong_in_any_part_queues_nothing() {
     }
     let many: Vec<String> = (0..50_000).map(|number| format!("\u{1b}[2J{number}")).collect();
     let body = json!({ "accounts": many }).to_string();
-    assert_ends_as(&lab, Queue::Backfill, "50,000 ids that are none", &body, &End::Refused("expected 12 digits")).await;
+    assert_ends_as(&lab, Queue::Backfill, "50,000 invalid ids", &body, &End::Refused("expected 12 digits")).await;
 }
 
 #[tokio::test]
-async fn a_continuation_of_a_backfill_is_nobody_elses_work() {
+async fn a_continuation_of_a_backfill_is_refused_on_other_queues() {
     let lab = settled_organization().await;
     let body = json!({"kind": "backfill-request", "version": 1, "request": {}, "run_id": "r", "after": "000000000000"});
     for queue in [Queue::Enrollments, Queue::Grants] {
@@ -117,7 +117,7 @@ async fn a_continuation_of_a_backfill_is_nobody_elses_work() {
 }
 
 #[tokio::test]
-async fn a_record_without_a_body_is_answered_for_like_every_other() {
+async fn a_record_without_a_body_is_answered_like_any_other() {
     let lab = settled_organization().await;
     let before = everything(&lab);
     for body in [Value::Null, json!("")] {

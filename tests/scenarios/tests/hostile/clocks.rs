@@ -1,4 +1,4 @@
-//! Clocks that are wrong: those of whoever wrote an event, our own, and AWS's idea of ours.
+//! Wrong clocks: the clock of an event's author, the function's own clock, and AWS's view of it.
 
 use enroller_core::log::Outcome;
 use enroller_core::metrics::Metric;
@@ -10,7 +10,7 @@ use crate::events::create_vpc;
 use crate::harness::{IRELAND, Queue, member, settled_organization};
 
 #[tokio::test]
-async fn the_time_that_an_event_tells_decides_nothing() {
+async fn the_time_in_an_event_decides_nothing() {
     let lab = settled_organization().await;
     let account = member(&lab);
     for time in [
@@ -42,11 +42,10 @@ async fn the_time_that_an_event_tells_decides_nothing() {
     assert_eq!(Queue::Enrollments.dead(&lab).len(), 0);
 }
 
-/// A request that AWS takes to be of another time, or signed wrongly because of it, says nothing about the account: it
-/// is tried again, by a container with another clock perhaps, and a person finds it in the dead-letter queue if none is
-/// right.
+/// A request that AWS rejects because of its time or signature says nothing about the account. The message is retried,
+/// perhaps in a container with a correct clock, and otherwise ends in the dead-letter queue.
 #[tokio::test]
-async fn a_request_that_aws_takes_to_be_of_another_time_loses_no_message() {
+async fn a_request_that_aws_rejects_for_its_time_loses_no_message() {
     for (service, operation, code, message) in [
         (
             Service::Sts,
@@ -94,14 +93,14 @@ async fn a_request_that_aws_takes_to_be_of_another_time_loses_no_message() {
         assert_eq!(lab.sim.with(|world| world.faults.hits()), 2, "{operation} {code}");
         assert_eq!(audit_of(&lab).uncovered(), 0, "{operation} {code}: {:#?}", lab.recording.take());
         let lines = lab.recording.take();
-        let told = lines.iter().filter(|line| line.cause.contains(code));
-        assert!(told.clone().all(|line| line.outcome == Outcome::RetryLater), "{code}: {lines:#?}");
-        assert!(told.count() >= 1, "{operation} {code} is told");
+        let reported = lines.iter().filter(|line| line.cause.contains(code));
+        assert!(reported.clone().all(|line| line.outcome == Outcome::RetryLater), "{code}: {lines:#?}");
+        assert!(reported.count() >= 1, "{operation} {code} is reported");
     }
 }
 
 #[tokio::test]
-async fn a_clock_that_stays_wrong_ends_in_the_dead_letter_queue_and_not_in_a_circle() {
+async fn a_clock_that_stays_wrong_ends_in_the_dead_letter_queue() {
     let mut lab = settled_organization().await;
     lab.set_attempts(1).unwrap();
     let account = member(&lab);

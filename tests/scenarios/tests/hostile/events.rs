@@ -1,4 +1,4 @@
-//! Events that are forged, damaged or somebody else's, put on the queue behind the installation's own rules.
+//! Forged, damaged and unrelated events, put on the queue past the installation's own rules.
 
 use enroller_core::log::Outcome;
 use enroller_lab::Lab;
@@ -45,7 +45,7 @@ fn with(mut event: Value, pointer: &str, value: Value) -> Value {
 const VPC_ID: &str = "/detail/responseElements/vpc/vpcId";
 
 #[tokio::test]
-async fn an_event_that_names_what_cannot_be_is_refused_by_name() {
+async fn an_event_with_an_impossible_id_is_refused() {
     let lab = settled_organization().await;
     let account = member(&lab);
     let no_vpc = "is not a VPC id: expected vpc- and 8 or 17 hexadecimal digits";
@@ -192,9 +192,9 @@ async fn an_event_that_contradicts_itself_is_refused() {
     }
 }
 
-/// Of a name that is there twice the last one counts, and what the record says must agree with it.
+/// Of a duplicate key the last value counts, and the record must agree with it.
 #[tokio::test]
-async fn a_name_that_is_there_twice_moves_an_event_to_no_other_account() {
+async fn a_duplicate_key_moves_an_event_to_no_other_account() {
     let lab = settled_organization().await;
     let (account, other) = (member(&lab), other_member(&lab));
     let twice = create_vpc(&account).to_string().replacen('{', &format!("{{\"account\":\"{other}\","), 1);
@@ -214,7 +214,7 @@ async fn a_name_that_is_there_twice_moves_an_event_to_no_other_account() {
 }
 
 #[tokio::test]
-async fn whoever_made_a_call_does_not_choose_the_account_that_is_looked_at() {
+async fn the_caller_of_an_event_does_not_select_the_account() {
     let lab = settled_organization().await;
     let (account, other) = (member(&lab), other_member(&lab));
     let identity = json!({"type": "AssumedRole", "accountId": other, "arn": format!("arn:aws:sts::{other}:assumed-role/Admin/x"),
@@ -224,12 +224,12 @@ async fn whoever_made_a_call_does_not_choose_the_account_that_is_looked_at() {
     let from = lab.sim.calls().len();
     Queue::Enrollments.send(&lab, &event.to_string()).await;
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(audit_of(&lab).uncovered(), 0, "the envelope's account is");
+    assert_eq!(audit_of(&lab).uncovered(), 0, "the account of the envelope is enrolled");
     assert!(calls_into(&lab, from, &other).iter().all(|call| call.account != other));
 }
 
 #[tokio::test]
-async fn account_events_that_name_no_account_are_refused_and_what_is_no_fact_is_dropped() {
+async fn account_events_without_an_account_or_a_result_change_nothing() {
     let lab = settled_organization().await;
     let (management, account) = (lab.sim.management(), member(&lab));
     let service = |name: &str, details: Value| {
@@ -286,9 +286,9 @@ async fn account_events_that_name_no_account_are_refused_and_what_is_no_fact_is_
     }
 }
 
-/// The bus of the central account takes events of the organization alone, and its rules AWS's own sources alone.
+/// The bus of the central account accepts only events of the organization, and its rules only sources of AWS.
 #[tokio::test]
-async fn neither_a_stranger_nor_a_source_of_ones_own_reaches_a_queue() {
+async fn neither_an_outsider_nor_a_custom_source_reaches_a_queue() {
     let lab = settled_organization().await;
     let stranger = lab.sim.with(|world| world.add_account("stranger"));
     let target = Target::Bus {

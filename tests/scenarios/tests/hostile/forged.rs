@@ -1,5 +1,5 @@
-//! Messages of the installation itself, forged: only its own rules and functions may write to the queues, so these show
-//! what a stolen role of a function could do with them.
+//! Forged messages of the installation itself. Only its own rules and functions may write to the queues, so these cases
+//! show what an attacker with the role of a function could do.
 
 use enroller_tests::DAY_MS;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::harness::{
 };
 
 #[tokio::test]
-async fn a_forged_request_is_refused_where_any_field_is_not_what_it_has_to_be() {
+async fn a_forged_request_with_any_invalid_field_is_refused() {
     let lab = settled_organization().await;
     let account = member(&lab);
     let request = |name: &str, value: Value| {
@@ -40,7 +40,7 @@ async fn a_forged_request_is_refused_where_any_field_is_not_what_it_has_to_be() 
 }
 
 #[tokio::test]
-async fn a_forged_request_sends_an_accounts_records_to_no_destination_but_ours() {
+async fn a_forged_request_cannot_choose_a_foreign_destination() {
     let lab = settled_organization().await;
     let (account, central) = (member(&lab), lab.sim.central());
     let target = lab.settings.destination_target_arn.as_ref().unwrap().to_string();
@@ -62,11 +62,12 @@ async fn a_forged_request_sends_an_accounts_records_to_no_destination_but_ours()
     }
 }
 
-/// A request that names a shard comes from a function that has asked Organizations, so the enroller does not ask again
-/// (ten thousand accounts at its rate would take the sweep's time). Where such a request is forged, and the stranger's
-/// account trusts the enroller, things are made in the stranger's own account; nothing of it reaches the center.
+/// A request that names a shard comes from a function that has asked Organizations, so the enroller does not ask again:
+/// for 10,000 accounts the rate limit of Organizations would use up the time of a sweep. If such a request is forged and
+/// an outside account trusts the enroller, resources are created in that account. None of its records reach the central
+/// account.
 #[tokio::test]
-async fn a_forged_request_for_a_stranger_who_is_said_to_be_placed_lets_no_record_in() {
+async fn a_forged_request_for_an_outsider_with_a_shard_grants_nothing() {
     let lab = settled_organization().await;
     let stranger = lab.sim.with(|world| world.add_account("stranger"));
     lab.stacks.deploy_member(&stranger).unwrap();
@@ -79,11 +80,11 @@ async fn a_forged_request_for_a_stranger_who_is_said_to_be_placed_lets_no_record
     let filters =
         lab.sim.with(|world| world.logs.groups(&stranger, IRELAND).map(|group| group.filters.len()).sum::<usize>());
     assert_eq!(filters, 0, "AWS refuses a filter that the policy does not allow");
-    assert_eq!(Queue::Enrollments.dead(&lab), [body.to_string()], "a person is told");
+    assert_eq!(Queue::Enrollments.dead(&lab), [body.to_string()], "a person finds the message");
 }
 
 #[tokio::test]
-async fn a_forged_request_makes_no_other_account_and_no_other_region_change() {
+async fn a_forged_request_changes_no_other_account_or_region() {
     let lab = settled_organization().await;
     let (account, other) = (member(&lab), other_member(&lab));
     let before = everything(&lab);
@@ -98,7 +99,7 @@ async fn a_forged_request_makes_no_other_account_and_no_other_region_change() {
 }
 
 #[tokio::test]
-async fn a_forged_sync_that_lifts_the_guards_revokes_nobody_who_is_a_member() {
+async fn a_forged_sync_without_guards_revokes_no_member() {
     let lab = settled_organization().await;
     let before = policy(&lab);
     let body = json!({"kind": "sync-request", "version": 1, "allow_mass_revocation": true});

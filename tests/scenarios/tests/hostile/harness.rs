@@ -1,5 +1,5 @@
-//! How a hostile message is tried: alone, so that every call and change is its doing, and then in one batch with a good
-//! one, which must be worked on all the same.
+//! How a hostile message is tested: alone, so that every call and change is caused by it, and then in one batch with a
+//! good message, which must still be handled.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 pub(crate) const IRELAND: &str = "eu-west-1";
 pub(crate) const VIRGINIA: &str = "us-east-1";
 
-/// The longest reason in characters: log lines must not grow with what a stranger writes. A request for a backfill is
-/// refused with up to fifty problems, each a line.
+/// Longest reason in a log entry, in characters. Entries must not grow with what an attacker writes. A backfill request is
+/// refused with up to 50 problems, one line each.
 const LONGEST_REASON: usize = 10_000;
 
 /// A queue of the installation.
@@ -41,7 +41,7 @@ impl Queue {
         lab.url(self.name())
     }
 
-    /// Receives before a message is given up, as the template has it.
+    /// Receives before a message goes to the dead-letter queue, as in the template.
     fn receives(self) -> usize {
         match self {
             Self::Enrollments | Self::Grants => 12,
@@ -66,16 +66,16 @@ impl Queue {
     }
 }
 
-/// How a message ends, and what its decision line must say.
+/// How a message ends, and a text that its log entry must contain.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
-    /// In the dead-letter queue, for a person to look at.
+    /// In the dead-letter queue, for a person to inspect.
     Refused(&'static str),
-    /// Dropped after one look: legitimate, perhaps, and nothing to us.
+    /// Dropped after the first receive: possibly legitimate, but irrelevant here.
     Dropped(&'static str),
 }
 
-/// An organization of four accounts in two Regions, all enrolled and quiet.
+/// A settled organization of 4 accounts in 2 Regions.
 pub(crate) async fn settled_organization() -> Lab {
     let lab = settled(4, &[IRELAND, VIRGINIA], 1).await;
     lab.recording.take();
@@ -88,25 +88,25 @@ pub(crate) fn member(lab: &Lab) -> String {
     lab.sim.members().into_iter().rfind(|id| !special.contains(id)).unwrap()
 }
 
-/// A member that `member` is not.
+/// A member other than [`member`].
 pub(crate) fn other_member(lab: &Lab) -> String {
     let special = [lab.sim.management(), lab.sim.central(), member(lab)];
     lab.sim.members().into_iter().find(|id| !special.contains(id)).unwrap()
 }
 
-/// Everything there is, ours and others', as lines of text.
+/// All managed and unmanaged resources, as lines of text.
 pub(crate) fn everything(lab: &Lab) -> Vec<String> {
     [managed(lab), unmanaged(lab)].concat()
 }
 
-/// Fails unless nothing was changed since `before`.
+/// Checks that nothing has changed since `before`.
 pub(crate) fn assert_unchanged(lab: &Lab, before: &[String], case: &str) {
     let changes = difference(before, &everything(lab));
     assert!(changes.is_empty(), "{case}: {changes:#?}");
 }
 
-/// Sends a message, lets everything happen, and fails unless it ended as it should without any call to AWS but those
-/// that bring a refused message back.
+/// Sends a message, settles, and checks that it ended as expected without any call to AWS except those that change its
+/// visibility.
 pub(crate) async fn assert_ends_as(lab: &Lab, queue: Queue, case: &str, body: &str, end: &End) {
     let (before, dead) = (everything(lab), queue.dead(lab).len());
     lab.recording.take();
@@ -130,7 +130,7 @@ pub(crate) async fn assert_ends_as(lab: &Lab, queue: Queue, case: &str, body: &s
     assert_unchanged(lab, &before, case);
     let bodies = queue.dead(lab).split_off(dead);
     assert_eq!(bodies.len(), dead_letters, "{case} on {queue:?}");
-    assert!(bodies.iter().all(|it| it == body), "{case}: a person finds it as it came");
+    assert!(bodies.iter().all(|it| it == body), "{case}: the dead letter has the original body");
     for queue in Queue::ALL {
         assert_eq!(lab.sim.queue_depth(&queue.url(lab)).unwrap().total(), 0, "{case}: {queue:?} is empty again");
     }
@@ -140,16 +140,16 @@ fn name(call: &CallRecord) -> String {
     format!("{:?} {}", call.service, call.operation)
 }
 
-/// A line that neither grows with what a stranger wrote nor moves a reader's cursor.
+/// Checks that an entry neither grows with what an attacker wrote nor contains control characters.
 pub(crate) fn assert_harmless(line: &LogEntry, case: &str) {
     for text in [&line.cause, &line.resource] {
         assert!(text.chars().count() <= LONGEST_REASON, "{case}: a line of {} characters", text.chars().count());
-        // A backfill's problems stand one to a line; the log's JSON writes the end of a line as an escape.
+        // The problems of a backfill request are on a line each. The JSON of the log escapes the line ends.
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{case}: {text:?}");
     }
 }
 
-/// Sends a message together with a good one, and fails unless the good one was worked on before the other one is gone.
+/// Sends a message together with a good one, and checks that the good one is handled in the first batch.
 pub(crate) async fn assert_good_message_is_handled(lab: &Lab, queue: Queue, case: &str, body: &str) {
     let account = member(lab);
     let good = match queue {
@@ -171,16 +171,16 @@ pub(crate) async fn assert_good_message_is_handled(lab: &Lab, queue: Queue, case
     assert!(!finished(lab), "{case}: there is something to do");
     queue.send(lab, body).await;
     queue.send(lab, &good.to_string()).await;
-    // One batch, and where another function does the work, its batch.
+    // One batch, and one more where another function does the work.
     for _ in 0..2 {
         lab.step().await.unwrap();
     }
-    assert!(finished(lab), "{case} on {queue:?} holds a good message up");
+    assert!(finished(lab), "{case} on {queue:?} delays a good message");
     lab.settle(DAY_MS).await.unwrap();
     assert!(finished(lab), "{case} on {queue:?}");
 }
 
-/// Somebody takes an account out of our statement in the home Region.
+/// Removes an account from the managed statement in the home Region, as a person would.
 fn remove_from_policy(lab: &Lab, account: &str) {
     edit_policy(lab, |document| {
         for statement in document["Statement"].as_array_mut().unwrap() {
@@ -189,7 +189,7 @@ fn remove_from_policy(lab: &Lab, account: &str) {
             }
         }
     });
-    // Past the time for which the onboarder and the enroller believe what they have seen.
+    // Longer than the onboarder and the enroller cache what they have read.
     lab.sim.advance(600_000);
 }
 
@@ -199,21 +199,21 @@ pub(crate) fn policy(lab: &Lab) -> String {
     lab.sim.with(|world| world.logs.destination(&arn).and_then(|it| it.access_policy.clone())).unwrap_or_default()
 }
 
-/// Somebody edits the policy of the destination in the home Region.
+/// Edits the policy of the destination in the home Region, as a person would.
 pub(crate) fn edit_policy(lab: &Lab, edit: impl FnOnce(&mut Value)) {
     let mut document: Value = serde_json::from_str(&policy(lab)).unwrap();
     edit(&mut document);
     put_policy(lab, &document.to_string());
 }
 
-/// Somebody puts a policy on the destination in the home Region. AWS's rules for it apply.
+/// Puts a policy on the destination in the home Region. The rules of PutDestinationPolicy apply.
 pub(crate) fn put_policy(lab: &Lab, text: &str) {
     let (central, name) = (lab.sim.central(), lab.settings.destination_name.base().to_string());
     let put = lab.sim.with(|world| world.put_destination_policy(&central, IRELAND, &name, text));
     put.unwrap_or_else(|refusal| panic!("AWS refuses {text}: {refusal:?}"));
 }
 
-/// Calls since `from` in or about an account: by its principals, or by AssumeRole at all.
+/// Calls since `from` by principals of the account, and all calls to STS.
 pub(crate) fn calls_into(lab: &Lab, from: usize, account: &str) -> Vec<CallRecord> {
     let into = |call: &CallRecord| call.account == account || call.service == Service::Sts;
     calls_since(lab, from).into_iter().filter(into).collect()

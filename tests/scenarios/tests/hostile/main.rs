@@ -1,11 +1,11 @@
-//! Hostile input against a whole installation: what somebody forges, damages or edits is refused or passed over with a
-//! reason that names what is wrong, changes nothing in any account, is never tried for ever, and holds nobody up.
+//! Hostile input against a whole installation. A forged, damaged or edited message is refused or ignored with a reason
+//! that names what is wrong. It changes nothing in any account, is not retried forever, and delays no other message.
 //!
-//! Most cases put their message straight on a queue, which is more than a stranger can do. The queues' policies let in
-//! the installation's own rules by ARN (`EnrollmentsPolicy`, `GrantsPolicy` and `BackfillPolicy` in
-//! `infra/central.yaml`), and identity policies the functions' roles; the bus takes events of the organization alone,
-//! and EventBridge lets nobody but AWS send a source that begins with `aws.`. So these cases ask what is left when one
-//! of those walls is gone.
+//! Most cases put their message directly on a queue, which an outsider cannot do. The queues' policies admit the
+//! installation's own rules by ARN (`EnrollmentsPolicy`, `GrantsPolicy` and `BackfillPolicy` in `infra/central.yaml`),
+//! and identity policies admit the functions' roles. The bus accepts only events of the organization, and EventBridge
+//! lets only AWS send a source that begins with `aws.`. These cases show what still holds when one of those barriers is
+//! gone.
 
 #![cfg(test)]
 

@@ -1,4 +1,4 @@
-//! Who belongs to the organization is Organizations' word, whatever a message says.
+//! Only Organizations decides which accounts are members, whatever a message says.
 
 use enroller_core::log::Outcome;
 use enroller_lab::Lab;
@@ -11,8 +11,8 @@ use crate::harness::{
     IRELAND, Queue, assert_unchanged, calls_into, edit_policy, everything, member, policy, settled_organization,
 };
 
-/// Calls that one message about a stranger may lead to. Each look costs two (the policies, and Organizations), and a
-/// message is looked at twelve times at most.
+/// Calls that one message about an outside account may cause. Each receive costs 2 (the policies and Organizations), and
+/// a message is received at most 12 times.
 const CALLS_FOR_A_STRANGER: usize = 60;
 
 fn service_event(lab: &Lab, service: &str, name: &str, details: Value) -> Value {
@@ -23,7 +23,7 @@ fn service_event(lab: &Lab, service: &str, name: &str, details: Value) -> Value 
     event
 }
 
-/// An account outside the organization that does all it can to be let in: VPCs, our stack with our roles.
+/// An account outside the organization that does all it can to be enrolled: it has VPCs and the member stack.
 fn stranger(lab: &Lab) -> String {
     let stranger = lab.sim.with(|world| world.add_account("stranger"));
     lab.stacks.deploy_member(&stranger).unwrap();
@@ -31,7 +31,7 @@ fn stranger(lab: &Lab) -> String {
 }
 
 #[tokio::test]
-async fn an_account_outside_the_organization_is_neither_granted_nor_entered_whatever_claims_it() {
+async fn an_outside_account_is_not_granted_and_its_role_not_assumed() {
     let lab = settled_organization().await;
     let stranger = stranger(&lab);
     let status = json!({"state": "SUCCEEDED", "accountId": stranger, "account": {"accountId": stranger}});
@@ -78,9 +78,9 @@ async fn an_account_outside_the_organization_is_neither_granted_nor_entered_what
     }
 }
 
-/// The enroller passes on that something happened, and not what an event says of it.
+/// The enroller only requests a comparison. It does not pass on what the event claims.
 #[tokio::test]
-async fn an_account_event_on_the_enrollers_queue_only_makes_the_onboarder_compare() {
+async fn an_account_event_on_the_enrollers_queue_only_causes_a_sync() {
     let lab = settled_organization().await;
     let stranger = stranger(&lab);
     let details = json!({"createAccountStatus": {"state": "SUCCEEDED", "accountId": stranger}});
@@ -95,9 +95,9 @@ async fn an_account_event_on_the_enrollers_queue_only_makes_the_onboarder_compar
     assert_eq!(count(&calls, "ListAccounts"), 1);
 }
 
-/// What others write into the policy says whom they let in, not who is a member.
+/// An unmanaged statement shows whom its author authorizes, not which accounts are members.
 #[tokio::test]
-async fn an_account_that_only_a_statement_of_others_names_is_not_entered() {
+async fn an_account_that_only_an_unmanaged_statement_names_is_ignored() {
     let lab = settled_organization().await;
     let partner = stranger(&lab);
     edit_policy(&lab, |document| {
@@ -111,11 +111,11 @@ async fn an_account_that_only_a_statement_of_others_names_is_not_entered() {
     lab.settle(DAY_MS).await.unwrap();
     assert_eq!(calls_into(&lab, from, &partner), []);
     assert_unchanged(&lab, &before, "a partner's VPC");
-    assert_eq!(Queue::Enrollments.dead(&lab).len(), 1, "a person is told");
+    assert_eq!(Queue::Enrollments.dead(&lab).len(), 1, "a person finds the message");
 }
 
 #[tokio::test]
-async fn forged_farewells_of_members_take_nobodys_grant() {
+async fn forged_departures_of_members_revoke_nothing() {
     let lab = settled_organization().await;
     let accounts = lab.sim.members();
     let management = lab.sim.management();
@@ -133,7 +133,7 @@ async fn forged_farewells_of_members_take_nobodys_grant() {
             service_event(&lab, "organizations", "CloseAccountResult", closed),
             service_event(&lab, "organizations", "AccountDepartedOrganization", json!({"accountId": account})),
         ] {
-            // Half by the way that AWS's own events take, half straight on the queue.
+            // Each event goes directly on the queue, and also the way that AWS's own events take.
             Queue::Grants.send(&lab, &event.to_string()).await;
             let mut real = event;
             for name in ["region", "/detail/awsRegion"] {
@@ -159,7 +159,7 @@ async fn forged_farewells_of_members_take_nobodys_grant() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_suspended_is_left_as_it_is_and_keeps_its_grant() {
+async fn a_suspended_account_is_not_changed_and_keeps_its_grant() {
     let lab = settled_organization().await;
     let account = member(&lab);
     lab.sim.with(|world| world.set_account_state(&account, AccountState::Suspended)).unwrap();

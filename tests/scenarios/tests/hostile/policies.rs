@@ -1,4 +1,4 @@
-//! Policies of the central destination that somebody wrote by hand: odd, but legal.
+//! Policies of the central destination that a person edited by hand: odd, but valid.
 
 use std::collections::BTreeSet;
 
@@ -20,20 +20,21 @@ fn arn(lab: &Lab) -> String {
     lab.stacks.destination_arns()[IRELAND].clone()
 }
 
-/// Accounts that our statement lists, and the statements of others.
+/// The accounts of the managed statement, and the unmanaged statements.
 fn read(lab: &Lab) -> (BTreeSet<String>, Vec<Value>) {
     lab.sim.with(|world| statements(world.logs.destination(&arn(lab)).unwrap()))
 }
 
 async fn sync(lab: &Lab) {
-    // Past the time for which a listing or a placement is believed.
+    // Longer than listings and shard assignments are cached.
     lab.sim.advance(600_000);
     lab.recording.take();
     Queue::Grants.send(lab, &json!({"kind": "sync-request", "version": 1}).to_string()).await;
     lab.settle(DAY_MS).await.unwrap();
 }
 
-/// Each text has `ARN` for the destination, `ORG` for the organization, `MEMBER` for a member, and nothing of ours.
+/// Policies without a managed statement. `ARN` stands for the destination, `ORG` for the organization and `MEMBER` for a
+/// member.
 const ODD_BUT_LEGAL: &[(&str, &str)] = &[
     (
         "one statement that is no list",
@@ -77,7 +78,7 @@ const ODD_BUT_LEGAL: &[(&str, &str)] = &[
     ),
 ];
 
-/// What AWS asks the force flag for, and a person here set it.
+/// Puts a policy with `forceUpdate`, which AWS requires for some of them.
 fn force_policy(lab: &Lab, text: &str) {
     let credentials = lab.sim.credentials_of(&lab.sim.central());
     let input = json!({"destinationName": lab.settings.destination_name.base().as_str(), "accessPolicy": text, "forceUpdate": true});
@@ -94,7 +95,7 @@ fn list(statement: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn what_others_wrote_is_kept_as_it_was_and_every_member_is_granted_once() {
+async fn unmanaged_statements_are_kept_and_every_member_granted_once() {
     for (case, text) in ODD_BUT_LEGAL {
         let lab = settled_organization().await;
         let text = filled(&lab, text);
@@ -121,9 +122,10 @@ async fn what_others_wrote_is_kept_as_it_was_and_every_member_is_granted_once() 
     }
 }
 
-/// Ours by name and not by meaning: to write over it could let in whom somebody meant to keep out.
+/// Such a statement has the managed name but another meaning. Overwriting it could authorize an account that its author
+/// meant to keep out.
 #[tokio::test]
-async fn a_statement_of_ours_that_somebody_turned_into_something_else_is_left_alone_and_told() {
+async fn an_edited_managed_statement_is_kept_and_reported() {
     for (case, text, reason) in [
         (
             "a deny",
@@ -152,14 +154,18 @@ async fn a_statement_of_ours_that_somebody_turned_into_something_else_is_left_al
         sync(&lab).await;
         assert_eq!(policy(&lab), text, "{case}");
         let lines = lab.recording.take();
-        let told = lines.iter().find(|line| line.outcome == Outcome::Failed && line.cause.contains(reason));
-        assert!(told.is_some_and(|line| line.next_step.is_some()), "{case}: {lines:#?}");
-        assert_eq!(Queue::Grants.dead(&lab).len(), 0, "{case}: a person is told by the line and the metric");
+        let entry = lines.iter().find(|line| line.outcome == Outcome::Failed && line.cause.contains(reason));
+        assert!(entry.is_some_and(|line| line.next_step.is_some()), "{case}: {lines:#?}");
+        assert_eq!(
+            Queue::Grants.dead(&lab).len(),
+            0,
+            "{case}: a person learns of it from the log entry and the metric"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_condition_of_others_on_the_organization_is_kept_and_told_because_filters_without_roles_stop_working() {
+async fn an_unmanaged_organization_condition_is_kept_and_reported() {
     let lab = settled_organization().await;
     let text = r#"{"Statement":[{"Sid":"Everyone","Effect":"Allow","Principal":{"AWS":"*"},"Action":"logs:PutSubscriptionFilter","Resource":"ARN","Condition":{"StringEquals":{"aws:PrincipalOrgID":"ORG"}}}]}"#;
     let text = filled(&lab, text);
@@ -172,9 +178,9 @@ async fn a_condition_of_others_on_the_organization_is_kept_and_told_because_filt
     assert!(lines.iter().any(|line| line.outcome == Outcome::Failed && line.cause.contains("role")), "{lines:#?}");
 }
 
-/// Grammar of IAM that the simulated AWS refuses here, because nobody knows whether PutDestinationPolicy takes it.
+/// IAM grammar that the simulated AWS refuses here, because it is not known whether PutDestinationPolicy accepts it.
 #[test]
-fn what_iam_knows_and_destinations_perhaps_do_not_is_kept_too_and_lets_nobody_in() {
+fn other_iam_grammar_is_kept_and_authorizes_nobody() {
     let theirs = json!([
         {"Sid": "A", "Effect": "Allow", "NotPrincipal": {"AWS": PARTNER}, "Action": "logs:*", "Resource": "*"},
         {"Sid": "A", "Effect": "Allow", "Principal": "*", "NotAction": "iam:*", "Resource": "*"},
