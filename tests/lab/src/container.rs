@@ -126,8 +126,8 @@ impl Delivery {
 }
 
 impl Host {
-    /// Builds an organization of this many accounts, with no VPCs but the default ones, on the wall clock's time, deploys
-    /// the central stacks and serves the simulated AWS on a free port of this machine.
+    /// Builds an organization of this many accounts, with no VPCs but the default ones, on the wall clock's time,
+    /// deploys the central stacks and serves the simulated AWS on a free port of this machine.
     ///
     /// # Errors
     ///
@@ -246,8 +246,8 @@ impl Host {
         container.terminate().await
     }
 
-    /// Hands a process a batch of a queue, and tells it to end when a fault makes one of its calls hang. The batch is not
-    /// deleted.
+    /// Hands a process a batch of a queue, and tells it to end when a fault makes one of its calls hang. The batch is
+    /// not deleted.
     ///
     /// # Errors
     ///

@@ -40,8 +40,8 @@ pub const BACKFILL: &str = "backfill";
 /// Milliseconds a received message of [`BACKFILL`] stays hidden: six times five minutes, which tests of the function's
 /// deadline let pass.
 const BACKFILL_VISIBILITY_MS: u64 = 1_800_000;
-/// Milliseconds a received message stays hidden. The template's half an hour would stall the simulation for nothing; what
-/// matters is that it is longer than one invocation, which takes no virtual time.
+/// Milliseconds a received message stays hidden. The template's half an hour would stall the simulation for nothing;
+/// what matters is that it is longer than one invocation, which takes no virtual time.
 const VISIBILITY_MS: u64 = 60_000;
 
 /// Why an installation could not be made.

@@ -1,5 +1,5 @@
-//! An installation on the simulated AWS: the templates' roles, rules and queues, and the real function handlers fed from
-//! the queues as Lambda's event source mappings would.
+//! An installation on the simulated AWS: the templates' roles, rules and queues, and the real function handlers fed
+//! from the queues as Lambda's event source mappings would.
 //!
 //! For tests, the demo and benchmarks; never linked into a function.
 

@@ -26,8 +26,8 @@ impl RecordingLog {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner).total(metric)
     }
 
-    /// The sum of a metric so far among the values that CloudWatch gets under the dimension `Class` with this value: what
-    /// an alarm on that class sees.
+    /// The sum of a metric so far among the values that CloudWatch gets under the dimension `Class` with this value:
+    /// what an alarm on that class sees.
     pub fn total_of_class(&self, metric: Metric, class: &str) -> f64 {
         let metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
         let documents = metrics.to_emf("function", 0).into_iter().filter_map(|line| Value::from_str(&line).ok());

@@ -34,7 +34,8 @@ pub fn wants_logs(lab: &Lab, account: &str, region: &str, vpc: &str) -> bool {
     lab.sim.with(|world| world.ec2.vpc(account, region, vpc).is_some_and(|vpc| !tag.is_on(&vpc.tags)))
 }
 
-/// Violated invariants of an organization in which nothing is left to do. `ever_in_scope` are the accounts that were in scope at some time.
+/// Violated invariants of an organization in which nothing is left to do. `ever_in_scope` are the accounts that were in
+/// scope at some time.
 pub fn violations(lab: &Lab, ever_in_scope: &BTreeSet<String>) -> Vec<String> {
     let audit = audit_of(lab);
     let mut wrong = Vec::new();

@@ -93,8 +93,8 @@ impl Fault {
         }
     }
 
-    /// Arms the fault for the call with this sequence number. After a crash, every later call hangs as well, because a dead
-    /// process makes no calls.
+    /// Arms the fault for the call with this sequence number. After a crash, every later call hangs as well, because a
+    /// dead process makes no calls.
     pub fn arm(self, lab: &Lab, sequence: u64) {
         lab.sim.arm(FaultRule::new(self.kind()).at(When::Sequence(sequence)));
         if self == Self::Crash {

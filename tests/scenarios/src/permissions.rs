@@ -63,8 +63,8 @@ pub fn all() -> Vec<Case> {
     scenarios.chain(CASES.iter().copied()).collect()
 }
 
-/// Everything that the roles of the templates allow in any variant. The key is role, policy and statement, and the value
-/// the actions and the number of resources.
+/// Everything that the roles of the templates allow in any variant. The key is role, policy and statement, and the
+/// value the actions and the number of resources.
 ///
 /// # Panics
 ///

@@ -62,7 +62,8 @@ async fn a_run_out_of_time_stops_before_the_next_step_and_is_retried() {
 
 #[tokio::test]
 async fn a_flow_log_is_only_replaced_while_there_is_time_for_both_calls() {
-    // A call times out after 100 s. Here 4 calls observe, AWS refuses the fifth, and 200 of 290 s are left, or 5 ms less.
+    // A call times out after 100 s. Here 4 calls observe, AWS refuses the fifth, and 200 of 290 s are left, or 5 ms
+    // less.
     let replaced = ["CreateFlowLogs", "DeleteFlowLogs", "CreateFlowLogs"];
     for (ms_per_call, changed, interval) in [(18_000, &replaced[..], 60), (18_001, &replaced[..1], 600)] {
         let mut lab = enrolled_accounts(&[]).await;

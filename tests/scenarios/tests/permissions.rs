@@ -20,8 +20,8 @@ const IRELAND: &str = "eu-west-1";
 const MEMBER_ROLE: &str = "VpcFlowLogsEnrollerMember";
 const DELIVERY_ROLE: &str = "PublishFlowLogs";
 
-/// Permissions that no case uses: role, statement, action, and the reason why they are there. A test fails when a listed
-/// permission is used after all.
+/// Permissions that no case uses: role, statement, action, and the reason why they are there. A test fails when a
+/// listed permission is used after all.
 const UNUSED: &[(&str, &str, &str, &str)] = &[
     (STREAM_ROLE, "Bucket", "s3:GetBucketLocation", FIREHOSE),
     (STREAM_ROLE, "Bucket", "s3:ListBucket", FIREHOSE),

@@ -1,4 +1,5 @@
-//! Random schedules: `cargo test --test seeds -- --seeds 10000` runs 10,000 of them, `-- --seed 17` exactly replays one.
+//! Random schedules: `cargo test --test seeds -- --seeds 10000` runs 10,000 of them, `-- --seed 17` exactly replays
+//! one.
 //!
 //! This test has its own runner, because libtest accepts no further arguments. The runner understands what `cargo test`
 //! passes to every test: a part of a name, `--list`, `--ignored`, and options about output, which it ignores.

@@ -1,7 +1,7 @@
-//! What happens to accounts from outside the simulated API: they are created, join, move, leave and close.
+//! Account lifecycle outside the simulated API: accounts are created, join, move, leave and close.
 //!
-//! Each operation changes the organization and then gives the events that AWS gives. Those that name an account which
-//! is not a member, or a parent that does not exist, change nothing, give no event and say so.
+//! Each operation changes the organization and then emits the events that AWS emits. One that names an account which is
+//! not a member, or a parent that does not exist, changes nothing, emits no event and returns an error.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::cloudtrail::{OrganizationEvent, organization_event};
 use crate::organizations::{AccountState, JoinedMethod};
 use crate::world::{Account, World};
 
-/// Why nothing happened.
+/// Why an operation was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LifecycleError {
     /// The account is not in the organization.
@@ -31,7 +31,7 @@ pub enum LifecycleError {
     Management(String),
 }
 
-/// How a new account begins.
+/// Properties of a new account.
 #[derive(Clone, Debug, Default)]
 pub struct NewAccount {
     /// Name.
@@ -45,7 +45,7 @@ pub struct NewAccount {
 }
 
 impl World {
-    /// Creates an account in the organization, as CreateAccount does. Gives its id.
+    /// Creates an account in the organization, as CreateAccount does. Returns its id.
     ///
     /// It has a default VPC in every Region and the role that Organizations makes in created accounts, and no more.
     ///
@@ -73,7 +73,7 @@ impl World {
         Ok(account)
     }
 
-    /// Lets an existing account accept an invitation; it comes under the root and without the role that created
+    /// Lets an existing account accept an invitation; it is placed under the root, without the role that created
     /// accounts have (Organizations user guide, "Inviting an AWS account").
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl World {
     ///
     /// # Errors
     ///
-    /// When the account is no member or the parent does not exist.
+    /// When the account is not a member or the parent does not exist.
     pub fn move_account(&mut self, account: &str, parent: &str) -> Result<(), LifecycleError> {
         let to = self.parent_or_root(Some(parent))?;
         let not_a_member = || LifecycleError::NotAMember(account.to_owned());
@@ -106,11 +106,11 @@ impl World {
         Ok(())
     }
 
-    /// A member leaves by its own decision. The account goes on to exist.
+    /// A member leaves by its own decision. The account continues to exist.
     ///
     /// # Errors
     ///
-    /// When the account is no member or is the management account.
+    /// When the account is not a member or is the management account.
     pub fn leave(&mut self, account: &str) -> Result<(), LifecycleError> {
         self.check_departing(account)?;
         // AWS records the call in the account that leaves.
@@ -119,11 +119,11 @@ impl World {
         Ok(())
     }
 
-    /// The management account throws a member out. The account goes on to exist.
+    /// The management account removes a member. The account continues to exist.
     ///
     /// # Errors
     ///
-    /// When the account is no member or is the management account.
+    /// When the account is not a member or is the management account.
     pub fn remove(&mut self, account: &str) -> Result<(), LifecycleError> {
         self.check_departing(account)?;
         organization_event(self, &OrganizationEvent::RemoveAccountFromOrganization { account });
@@ -131,11 +131,11 @@ impl World {
         Ok(())
     }
 
-    /// Asks for an account to be closed: it is PENDING_CLOSURE and works on until [`World::finish_closing`].
+    /// Asks for an account to be closed: it is PENDING_CLOSURE and keeps working until [`World::finish_closing`].
     ///
     /// # Errors
     ///
-    /// When the account is no member or is the management account.
+    /// When the account is not a member or is the management account.
     pub fn close(&mut self, account: &str) -> Result<(), LifecycleError> {
         self.check_departing(account)?;
         self.set_account_state(account, AccountState::PendingClosure)?;
@@ -143,11 +143,11 @@ impl World {
         Ok(())
     }
 
-    /// Closes the account for good: it is CLOSED, still listed, and can do nothing any more.
+    /// Completes the closure: the account is CLOSED, is still listed, and cannot do anything.
     ///
     /// # Errors
     ///
-    /// When the account is no member.
+    /// When the account is not a member.
     pub fn finish_closing(&mut self, account: &str) -> Result<(), LifecycleError> {
         self.set_account_state(account, AccountState::Closed)?;
         organization_event(self, &OrganizationEvent::CloseAccountSucceeded { account });
@@ -158,7 +158,7 @@ impl World {
     ///
     /// # Errors
     ///
-    /// When the account is no member or is the management account.
+    /// When the account is not a member or is the management account.
     pub fn clean_up(&mut self, account: &str) -> Result<(), LifecycleError> {
         self.check_departing(account)?;
         self.depart(account, "CLEANED");
@@ -167,11 +167,11 @@ impl World {
         Ok(())
     }
 
-    /// Sets a state for which AWS gives no event, such as SUSPENDED.
+    /// Sets a state for which AWS emits no event, such as SUSPENDED.
     ///
     /// # Errors
     ///
-    /// When the account is no member.
+    /// When the account is not a member.
     pub fn set_account_state(&mut self, account: &str, state: AccountState) -> Result<(), LifecycleError> {
         let now_ms = self.now_ms();
         if self.organization.set_state(account, state, now_ms) {
@@ -180,7 +180,8 @@ impl World {
         Err(LifecycleError::NotAMember(account.to_owned()))
     }
 
-    /// Lets an account opt in to a Region, in which it then has a default VPC. Nothing happens when it has it enabled.
+    /// Lets an account opt in to a Region, in which it then has a default VPC. Nothing happens if the Region is enabled
+    /// already.
     ///
     /// # Errors
     ///
@@ -196,10 +197,11 @@ impl World {
         Ok(())
     }
 
-    /// Makes an account outside the organization, with a default VPC in every Region and no event. Gives its id.
+    /// Adds an account outside the organization, with a default VPC in every Region and without an event. Returns its
+    /// id.
     pub fn add_account(&mut self, name: &str) -> String {
         let id = loop {
-            // Twelve digits of a hash that does not repeat; a clash of the digits alone is tried again.
+            // Twelve digits of a hash that does not repeat; if only the digits clash, another hash is drawn.
             let digits = self.ids.hex(15);
             let number = u64::from_str_radix(&digits, 16).unwrap_or_default() % 900_000_000_000;
             let id = (100_000_000_000 + number).to_string();

@@ -5,10 +5,10 @@ use crate::organizations::JoinedMethod;
 use crate::sim::Sim;
 use crate::world::World;
 
-/// What to build. Nothing that exists at the start has made an event.
+/// What to build. The initial resources emit no events.
 #[derive(Clone, Debug)]
 pub struct SimBuilder {
-    /// Accounts in all, the management and the central account included; at least 2.
+    /// Number of accounts, the management and the central account included; at least 2.
     pub accounts: usize,
     /// Regions that every account has enabled, beside the global services in us-east-1.
     pub regions: Vec<String>,
@@ -20,7 +20,7 @@ pub struct SimBuilder {
     pub limits: LimitClock,
     /// Real milliseconds that every answer takes.
     pub latency_ms: u64,
-    /// Whether the wall clock moves time, as a server needs; otherwise only the test does.
+    /// Whether the wall clock moves time, as a server needs. Otherwise only the test does.
     pub real_time: bool,
 }
 
@@ -43,7 +43,7 @@ const UNITS: [&str; 3] = ["Security", "Workloads", "Sandbox"];
 
 impl SimBuilder {
     /// Builds the organization: the management account under the root, the central account, which is a delegated
-    /// administrator, in the first OU, and the others spread over the rest.
+    /// administrator, in the first OU, and the other accounts in the remaining OUs.
     pub fn build(&self) -> Sim {
         let mut world = World::new(self.seed);
         world.events.seed(self.seed);

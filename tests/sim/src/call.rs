@@ -1,4 +1,4 @@
-//! One API call: who asks what of which service, and how it is refused.
+//! One API call, its caller, its service, and the error of a refused one.
 
 use std::fmt;
 
@@ -16,13 +16,13 @@ pub struct Caller {
 pub struct Call {
     /// Position in the order of all calls ever received, from 1.
     pub sequence: u64,
-    /// What the answer carries as its request id.
+    /// Request id in the answer.
     pub request_id: String,
     /// Service of the credential scope.
     pub service: Service,
     /// AWS's name of the operation, such as `CreateFlowLogs`.
     pub operation: String,
-    /// Who asks.
+    /// Principal that makes the call.
     pub caller: Caller,
     /// Region of the credential scope.
     pub region: String,
@@ -80,7 +80,7 @@ impl fmt::Display for Service {
     }
 }
 
-/// What a service answers instead of a result.
+/// An error answer of a service.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{status} {code}: {message}")]
 pub struct ApiError {
@@ -93,18 +93,20 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// A refusal with AWS's code and message.
+    /// An error with AWS's code and message.
     pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
         Self { status, code: code.to_owned(), message: message.into() }
     }
 
-    /// For an operation that is not simulated. Not AWS's behaviour: it keeps a test from passing on silence.
+    /// For an operation that is not simulated. AWS does not behave like this. The error keeps a test from passing
+    /// unnoticed.
     pub fn unknown_operation(operation: &str) -> Self {
         let message = format!("the simulated AWS does not know operation {operation}");
         Self::new(400, "UnknownOperationException", message)
     }
 
-    /// For a parameter that is not simulated. Not AWS's behaviour: it keeps a test from passing on silence.
+    /// For a parameter that is not simulated. AWS does not behave like this. The error keeps a test from passing
+    /// unnoticed.
     pub fn unknown_parameter(parameter: &str, operation: &str) -> Self {
         let message = format!("the simulated AWS does not know parameter {parameter} of {operation}");
         Self::new(400, "UnknownParameter", message)

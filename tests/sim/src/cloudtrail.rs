@@ -1,7 +1,7 @@
-//! CloudTrail: the EventBridge events that AWS makes of API calls and of what services do by themselves.
+//! CloudTrail: the EventBridge events for API calls and for what services do by themselves.
 //!
 //! Shapes: real payloads of public data sets and the samples of the service guides; each function names its own source.
-//! **Invariant**: read-only calls, and what AWS does without a call (the default VPCs of a new account), make no event.
+//! **Invariant**: read-only calls, and what AWS does without a call (the default VPCs of a new account), emit no event.
 
 mod account_events;
 mod api;
@@ -17,8 +17,8 @@ use crate::regions::GLOBAL_REGION;
 use crate::time::iso8601;
 use crate::world::World;
 
-/// Makes the event of a call, successful or refused, if it is a write management event, and gives it to the default
-/// bus of the caller's account.
+/// Emits the event of a call, successful or refused, if it is a write management event. It goes to the default bus of
+/// the caller's account.
 pub(crate) fn record(world: &mut World, call: &Call, request: &Value, outcome: Result<&Value, &ApiError>) {
     if !is_write(call.service, &call.operation) {
         return;
@@ -72,7 +72,7 @@ fn source_of(service: Service) -> &'static str {
     }
 }
 
-/// The envelope that EventBridge puts around every event.
+/// Wraps a detail in the envelope of EventBridge.
 fn envelope(world: &mut World, source: &str, kind: &str, account: &str, region: &str, detail: Value) -> Value {
     json!({
         "version": "0",
@@ -133,7 +133,8 @@ fn api_call(
     detail
 }
 
-/// EC2 says in the code whose fault it was, as in `Client.VpcLimitExceeded`; the others give the code alone.
+/// EC2 codes begin with the side that caused the error, as in `Client.VpcLimitExceeded`. Other services give the bare
+/// code.
 fn error_code(service: Service, refusal: &ApiError) -> String {
     match service {
         Service::Ec2 if refusal.status >= 500 => format!("Server.{}", refusal.code),

@@ -1,4 +1,4 @@
-//! The way of a call: who asks, faults, limits, the preflight, permissions, the service, the trail, the answer.
+//! The request pipeline: authentication, faults, rate limits, preflight, permissions, service, trail, answer.
 
 use bytes::Bytes;
 use http::Response;
@@ -12,7 +12,7 @@ use crate::wire::{Input, Output, Scope, parse, render_error, render_output, text
 use crate::world::World;
 use crate::{authorization, cloudtrail, ec2, events, iam, logs, organizations, preflight, sqs, sts};
 
-/// What becomes of a request.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// An HTTP response.
@@ -30,7 +30,7 @@ pub(crate) fn answer(world: &mut World, parts: &Parts, body: &[u8]) -> Answer {
     let scope = match Scope::of(&parts.headers) {
         Ok(scope) => scope,
         Err(refusal) => {
-            // Without a scope there is no service; the target header tells which protocol the caller reads.
+            // Without a scope the service is unknown. The target header shows which protocol the caller reads.
             let guess = if text(&parts.headers, "x-amz-target").is_some() { Service::Logs } else { Service::Sts };
             return Answer::Response(render_error(guess, &refusal, "unscoped", query_mode));
         }
@@ -69,7 +69,7 @@ pub(crate) fn answer(world: &mut World, parts: &Parts, body: &[u8]) -> Answer {
     }
 }
 
-/// The Region that a call is for: the signed one, but for a global service behind one endpoint URL.
+/// The Region of a call: the signed one, except for a global service behind a custom endpoint URL.
 fn region_of(world: &World, scope: &Scope) -> String {
     let global = matches!(scope.service, Service::Iam | Service::Organizations);
     if global && world.settings.any_signing_region { GLOBAL_REGION.to_owned() } else { scope.region.clone() }

@@ -1,4 +1,4 @@
-//! Faults that a test arms: which call they hit, and what goes wrong with it.
+//! Faults that a test arms: which call they hit, and how the call fails.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::call::{ApiError, Call, Service};
 use crate::limits::throttle;
 use crate::world::World;
 
-/// Code of a test that runs inside a call, for a crash or for somebody else's change at the worst moment.
+/// Code of a test that runs inside a call, such as a change by another principal at the worst moment.
 pub type Hook = Arc<dyn Fn(&mut World, &Call) + Send + Sync>;
 
 /// What goes wrong.
@@ -27,7 +27,7 @@ pub enum FaultKind {
     TimeoutBefore,
     /// The call is done, and the connector times out. Over HTTP the answer never comes.
     TimeoutAfter,
-    /// Nothing is changed, and the answer never comes: for a caller that is dropped meanwhile, as in a crash.
+    /// Nothing is changed, and the answer never comes. The test drops the caller, as in a crash.
     HangBefore,
     /// The call is done, and the answer never comes.
     HangAfter,
@@ -62,18 +62,18 @@ impl fmt::Debug for FaultKind {
     }
 }
 
-/// When a rule whose other parts match strikes.
+/// Which of the calls that match a rule it hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// At every matching call.
+    /// Every matching call.
     Always,
-    /// At the first so many matching calls.
+    /// The first matching calls, this many.
     First(u64),
-    /// At the matching call of this number, from 1.
+    /// The matching call with this number, from 1.
     Nth(u64),
-    /// At the call of this sequence number among all calls to the simulated AWS, from 1.
+    /// The call with this sequence number among all calls to the simulated AWS, from 1.
     Sequence(u64),
-    /// At every call whose sequence number is greater: with `HangBefore` the process that made the call is gone.
+    /// Every call with a greater sequence number. With `HangBefore`, the process that made the call is dead.
     After(u64),
 }
 
@@ -147,7 +147,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Arms a rule. Where several strike the same call, the one armed first does.
+    /// Arms a rule. Where several match the same call, the one armed first applies.
     pub fn arm(&mut self, rule: FaultRule) {
         self.rules.push((rule, 0));
     }
@@ -158,12 +158,12 @@ impl Faults {
         self.hanging = false;
     }
 
-    /// Whether the rules that are armed have made a call hang: its caller will not hear of it.
+    /// Whether an armed rule has made a call hang, so that its caller never gets an answer.
     pub fn hanging(&self) -> bool {
         self.hanging
     }
 
-    /// How many calls were hit so far.
+    /// The number of calls that were hit so far.
     pub fn hits(&self) -> u64 {
         self.hits
     }
@@ -190,7 +190,7 @@ impl Faults {
     }
 }
 
-/// What a fault makes of a call before its effect.
+/// What a fault does to a call, before or after the call takes effect.
 #[derive(Debug)]
 pub(crate) enum FaultEffect {
     Continue,
@@ -206,7 +206,7 @@ pub(crate) enum Failure {
     Hangs,
 }
 
-/// The part of a fault that comes before the effect.
+/// The effect of a fault before the call is served.
 pub(crate) fn before(fault: Option<&FaultKind>, world: &mut World, call: &Call) -> FaultEffect {
     match fault {
         Some(FaultKind::ErrorBefore(refusal)) => FaultEffect::Respond(refusal.clone()),
@@ -229,7 +229,7 @@ pub(crate) fn before(fault: Option<&FaultKind>, world: &mut World, call: &Call) 
     }
 }
 
-/// The part of a fault that comes after the effect: the refusal or failure that takes the answer's place.
+/// The effect of a fault after the call was served: an error or a failure replaces the answer.
 pub(crate) fn after(fault: Option<&FaultKind>, world: &mut World, call: &Call) -> FaultEffect {
     match fault {
         Some(FaultKind::ErrorAfter(refusal)) => FaultEffect::Respond(refusal.clone()),

@@ -61,7 +61,7 @@ pub(crate) fn sqs(world: &mut World, operation: &str, input: Value) -> Result<Va
     sqs::handle(world, &call(CENTRAL, REGION, Service::Sqs, operation), &input)
 }
 
-/// Calls EC2 in [`REGION`] and records the call on the trail; gives the facts of the answer.
+/// Calls EC2 in [`REGION`] and records the call on the trail; returns the facts of the answer.
 pub(crate) fn ec2(world: &mut World, account: &str, operation: &str, form: &str) -> Result<Value, ApiError> {
     let call = call(account, REGION, Service::Ec2, operation);
     let params = Params::parse(form.as_bytes(), "");
@@ -169,7 +169,7 @@ pub(crate) fn put_filter(world: &mut World, name: &str, role_arn: Option<&str>) 
     logs(world, MEMBER, "PutSubscriptionFilter", input)
 }
 
-/// Everything, with one VPC of the member and its flow log; gives the ids of both.
+/// Everything, with one VPC of the member and its flow log; returns the ids of both.
 pub(crate) fn enrolled() -> (World, String, String) {
     let mut world = with_group();
     put_filter(&mut world, "AllTraffic", None).unwrap();
@@ -178,7 +178,7 @@ pub(crate) fn enrolled() -> (World, String, String) {
     (world, vpc_id, flow_log)
 }
 
-/// Sends every event of the account's default bus in the Region to a queue; gives its URL.
+/// Sends every event of the account's default bus in the Region to a queue; returns its URL.
 pub(crate) fn watch(sim: &Sim, account: &str, region: &str) -> String {
     let url = sim.create_queue(account, region, "all", QueueSettings::default()).unwrap();
     let arn = format!("arn:aws:sqs:{region}:{account}:all");

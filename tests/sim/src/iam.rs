@@ -23,11 +23,11 @@ pub struct Role {
     pub arn: String,
     /// Path, beginning and ending with `/`.
     pub path: String,
-    /// `AROA…`, new for every role that is created, also under an old name.
+    /// `AROA…`, new for every created role, even under a reused name.
     pub id: String,
     /// Trust policy.
     pub trust: Value,
-    /// Changed together with what is read of them.
+    /// Inline policies by name. Always changed together with `identity`, their parsed form.
     policies: BTreeMap<String, Value>,
     identity: IdentityPolicy,
     /// Tags.
@@ -61,17 +61,17 @@ pub struct IamState {
 }
 
 impl IamState {
-    /// Every permission that let a request through since the world began.
+    /// Every permission that allowed a request since the start of the simulation.
     pub fn uses(&self) -> BTreeSet<Use> {
         self.ledger.uses()
     }
 
-    /// Every request of a role that its policies did not allow since the world began.
+    /// Every request of a role that its policies did not allow since the start of the simulation.
     pub fn denials(&self) -> BTreeSet<Denial> {
         self.ledger.denials()
     }
 
-    /// Begins to record uses and denials anew.
+    /// Clears the recorded uses and denials.
     pub fn forget_uses(&mut self) {
         self.ledger = Ledger::default();
     }
@@ -101,7 +101,7 @@ impl IamState {
         self.roles.get_mut(account)?.get_mut(name)
     }
 
-    /// Takes a role away without a call, as when its stack is deleted.
+    /// Removes a role without a call, as when its stack is deleted.
     pub fn remove_role(&mut self, account: &str, name: &str) -> Option<Role> {
         self.roles.get_mut(account)?.remove(name)
     }
@@ -112,8 +112,8 @@ impl IamState {
 }
 
 impl World {
-    /// Makes a role that can be assumed at once, without a call and without an event, as a stack of the account's
-    /// administrators would long before. Replaces a role of that name.
+    /// Creates a role that can be assumed at once, as if a stack had created it long ago: without a call and without an
+    /// event. Replaces a role with that name.
     pub fn put_role(&mut self, account: &str, name: &str, trust: Value, policies: BTreeMap<String, Value>) -> &Role {
         let mut role = self.new_role(account, "/", name, trust);
         role.set_policies(policies);
@@ -124,7 +124,7 @@ impl World {
         roles.entry(name.to_owned()).or_insert(role)
     }
 
-    /// Whether a role has spread so far that services and principals can assume it.
+    /// Whether a role has propagated, so that services and principals can assume it.
     pub fn role_propagated(&self, role: &Role) -> bool {
         self.now_ms() >= role.created_ms.saturating_add(self.settings.role_propagation_ms)
     }

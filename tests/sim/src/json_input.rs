@@ -84,7 +84,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Which code a service has for a value it does not take: CloudWatch Logs `InvalidParameterException`, SQS
+/// The error of a service for an invalid value: CloudWatch Logs `InvalidParameterException`, SQS
 /// `InvalidParameterValue`, EventBridge `ValidationException` (their API references, "Common errors" and the
 /// operations' own lists).
 pub(crate) fn invalid(service: Service, name: &str, rule: &str) -> ApiError {

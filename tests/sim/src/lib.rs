@@ -1,8 +1,8 @@
 //! A simulated AWS of many accounts, strict where the enroller can go wrong.
 //!
 //! It speaks the real wire protocols of the operations that the enroller uses, in process through the SDK's
-//! `HttpClient` or over HTTP, refuses what AWS refuses, emits the events that AWS would emit, moves log records and
-//! counts what is lost. Time is virtual. An operation or a parameter that it does not know is an error naming it.
+//! `HttpClient` or over HTTP. It refuses what AWS refuses, emits the events that AWS would emit, delivers flow log
+//! records and counts lost ones. Time is virtual. An unknown operation or parameter is an error that names it.
 //!
 //! For tests, the demo and benchmarks; it is never linked into a function.
 

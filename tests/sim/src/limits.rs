@@ -1,11 +1,11 @@
-//! AWS's request rate limits as token buckets, off unless switched on.
+//! AWS's request rate limits as token buckets, off by default.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::call::{ApiError, Call, Service};
 
-/// Whose clock refills the buckets.
+/// Which clock refills the buckets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LimitClock {
     /// Nothing is limited.
@@ -49,7 +49,7 @@ struct Bucket {
     refilled_ms: u64,
 }
 
-/// Sustained calls a second, and how many may come at once.
+/// Sustained calls per second, and the burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rate {
     per_second: u64,
@@ -61,7 +61,7 @@ const fn rate(per_second: u64, burst: u64) -> Rate {
 }
 
 impl Limits {
-    /// Takes a token for the call, or refuses it.
+    /// Takes a token for the call, or throttles it.
     pub(crate) fn check(&mut self, call: &Call, virtual_ms: u64) -> Result<(), ApiError> {
         let now_ms = match self.clock {
             LimitClock::Off => return Ok(()),
@@ -167,7 +167,7 @@ fn organizations_rates(operation: &str) -> (Option<Rate>, Option<Rate>) {
     }
 }
 
-/// The refusal with which a service throttles.
+/// The throttling error of a service.
 pub(crate) fn throttle(service: Service) -> ApiError {
     match service {
         // EC2 developer guide, "Error codes": RequestLimitExceeded, HTTP 503.

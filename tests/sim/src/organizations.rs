@@ -1,4 +1,4 @@
-//! AWS Organizations: who is a member, where in the tree, and in which state.
+//! AWS Organizations: the members, their OUs and their states.
 
 mod api;
 
@@ -9,7 +9,7 @@ pub(crate) use api::handle;
 /// State of a member account (Organizations model, AccountState).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountState {
-    /// Created and not usable yet.
+    /// Created but not usable yet.
     PendingActivation,
     /// Usable.
     Active,
@@ -90,7 +90,7 @@ pub struct OrganizationState {
     changes: Vec<Change>,
 }
 
-/// What a member was before a change; `None` for an account that was none.
+/// A member before a change, `None` if the account was not a member.
 #[derive(Clone, Debug)]
 struct Change {
     at_ms: u64,
@@ -99,7 +99,7 @@ struct Change {
 }
 
 impl OrganizationState {
-    /// Founds the organization with its management account, which stands under the root.
+    /// Founds the organization with its management account, which is directly under the root.
     pub(crate) fn found(&mut self, id: String, root: String, management: &str, now_ms: u64) {
         *self = Self { id, root, management: management.to_owned(), ..Self::default() };
         let root = self.root.clone();
@@ -201,7 +201,7 @@ impl OrganizationState {
         self.changes.push(Change { at_ms: now_ms, account: account.to_owned(), before });
     }
 
-    /// Forgets how the organization came about, so that it was always as it is now.
+    /// Drops the history, as if the organization had always been as it is now.
     pub(crate) fn forget_changes(&mut self) {
         self.changes.clear();
     }
@@ -213,7 +213,7 @@ impl OrganizationState {
         self.members.insert(account.to_owned(), member);
     }
 
-    /// Moves a member under another parent; gives the old one.
+    /// Moves a member under another parent; returns the old one.
     pub(crate) fn move_to(&mut self, account: &str, parent: &str, now_ms: u64) -> Option<String> {
         self.remember(account, now_ms);
         let path = self.path_of_parent(parent);

@@ -1,4 +1,4 @@
-//! Evaluation of IAM policy documents: role trust and what a role may do.
+//! The IAM policy language: statements, conditions, wildcards and trust policies.
 //!
 //! Rules: IAM user guide, "Policy evaluation logic" and "IAM JSON policy elements". Numeric, date and IP conditions
 //! are not simulated: a document that uses one is refused when it is stored ([`problem_of`]).
@@ -10,7 +10,7 @@ use serde_json::Value;
 /// Values of condition keys at the moment of a request; keys compare without regard to case.
 pub type Context = BTreeMap<String, String>;
 
-/// Who asks a role to be assumed.
+/// The principal that assumes a role.
 #[derive(Clone, Copy, Debug)]
 pub enum PrincipalKind<'a> {
     /// An AWS service, such as `vpc-flow-logs.amazonaws.com`.
@@ -29,7 +29,7 @@ pub enum PrincipalKind<'a> {
 pub struct TrustRequest<'a> {
     /// `sts:AssumeRole`, or what else a trust policy may allow.
     pub action: &'a str,
-    /// Who asks.
+    /// The principal that makes it.
     pub principal: PrincipalKind<'a>,
     /// Condition keys such as `aws:SourceAccount`, `sts:ExternalId`, `aws:PrincipalOrgID`.
     pub context: Context,
@@ -53,7 +53,7 @@ fn decide<'a>(
     for statement in statements.filter(|statement| matches(statement)) {
         match (statement["Effect"].as_str(), conditions_hold(&statement["Condition"], context)) {
             (Some("Allow"), Some(true)) => allowed = true,
-            // A condition that cannot be evaluated never opens a door.
+            // A condition that cannot be evaluated never allows anything.
             (Some("Deny"), Some(true) | None) => return false,
             _ => {}
         }
@@ -66,7 +66,7 @@ pub fn statements(document: &Value) -> impl Iterator<Item = &Value> {
     one_or_many(&document["Statement"])
 }
 
-/// What a statement is called: its `Sid`, or its number from 0 where it has none.
+/// Name of a statement: its `Sid`, or its number from 0 if it has none.
 pub fn statement_name(number: usize, statement: &Value) -> String {
     statement["Sid"].as_str().map_or_else(|| format!("#{number}"), str::to_owned)
 }
@@ -242,7 +242,7 @@ pub enum DocumentKind {
     Identity,
 }
 
-/// What IAM would say is wrong with a document, if anything (IAM user guide, "Grammar of the IAM JSON policy
+/// The problem that IAM would report about a document, if any (IAM user guide, "Grammar of the IAM JSON policy
 /// language"; the messages are those of field reports, UNVERIFIED in detail).
 pub fn problem_of(document: &Value, kind: DocumentKind) -> Option<String> {
     if !document.is_object() || statements(document).next().is_none() {

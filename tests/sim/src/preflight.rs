@@ -1,11 +1,11 @@
-//! Refusals that every service shares, decided before a service sees the call.
+//! Checks that every service shares, made before a service sees the call.
 
 use crate::call::{ApiError, Call, Service};
 use crate::organizations::AccountState;
 use crate::regions::GLOBAL_REGION;
 use crate::world::World;
 
-/// Refuses the call when the account, the Region or a service control policy stands against it.
+/// Refuses the call when the state of the account, the Region or a service control policy forbids it.
 pub(crate) fn check(world: &World, call: &Call) -> Result<(), ApiError> {
     check_scope(call)?;
     if call.operation == "GetCallerIdentity" {
@@ -44,7 +44,7 @@ fn check_region(world: &World, call: &Call) -> Result<(), ApiError> {
     let global = match call.service {
         Service::Iam | Service::Organizations => true,
         Service::Sts => call.region == GLOBAL_REGION,
-        // Events of the global services come there, so what brings them on has to work there, enrolled or not. (In AWS
+        // Events of the global services arrive there, so forwarding has to work there, enrolled or not. (In AWS
         // nobody can disable that Region.)
         Service::Events | Service::CloudTrail => call.region == GLOBAL_REGION,
         Service::Ec2 | Service::Logs | Service::Sqs => false,

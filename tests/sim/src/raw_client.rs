@@ -1,4 +1,4 @@
-//! Calls without an SDK: for tests of this crate, and for the demo's other people.
+//! Calls without an SDK, for tests and the demo.
 
 use bytes::Bytes;
 use form_urlencoded::Serializer;
@@ -11,14 +11,14 @@ use crate::sim::{Credentials, Sim};
 use crate::wire::Protocol;
 
 impl Sim {
-    /// Makes one call over the wire protocol, without latency, and gives the body of the answer.
+    /// Makes one call over the wire protocol, without latency, and returns the body of the answer.
     ///
     /// `input` is the body of a JSON service; for a Query service an object of its flat parameters, such as
     /// `{"CidrBlock": "10.0.0.0/16", "TagSpecification.1.ResourceType": "vpc"}`.
     ///
     /// # Errors
     ///
-    /// The refusal as read from the answer; status 0 where a fault kept the answer.
+    /// The error in the answer, or one with status 0 where a fault withheld the answer.
     pub fn call_raw(
         &self,
         credentials: &Credentials,

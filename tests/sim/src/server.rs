@@ -24,12 +24,12 @@ const DELIVERY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` is done, then drops the connections that are open.
 ///
-/// `GET /_sim/stats` answers what was called so far. Every other request is one to AWS. IAM and Organizations answer
-/// clients of any Region from now on.
+/// `GET /_sim/stats` returns the call statistics. Every other request is a call to AWS. From now on, IAM and
+/// Organizations accept signatures for any Region.
 ///
 /// # Errors
 ///
-/// When the listener fails for good.
+/// The listener failed.
 pub async fn serve(listener: TcpListener, sim: Sim, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     sim.with(|world| world.settings.any_signing_region = true);
     let mut connections = JoinSet::new();
@@ -39,7 +39,7 @@ pub async fn serve(listener: TcpListener, sim: Sim, shutdown: impl Future<Output
         tokio::select! {
             () = &mut shutdown => return Ok(()),
             _ = deliveries.tick() => sim.advance(0),
-            // Only keeps the set small: a connection that ends badly has told its client so.
+            // Only keeps the set small: the client of a broken connection knows already.
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => {
                 let (stream, _) = accepted?;

@@ -1,4 +1,4 @@
-//! Roles that AWS services assume: does the role exist, and does it trust the service for this source?
+//! Roles that AWS services assume: whether they exist and trust the service for a source.
 
 use crate::iam::{Role, split_role_arn};
 use crate::policy_language::{Context, PrincipalKind, TrustRequest, trust_allows};

@@ -3,7 +3,7 @@
 /// Which existing flow log makes a new one a twin that `CreateFlowLogs` refuses with `FlowLogAlreadyExists`.
 ///
 /// The message says "with the same configuration and log destination"; which attributes count as configuration is
-/// not documented (UNVERIFIED), so a user of the simulation has to work under both readings.
+/// not documented (UNVERIFIED), so the enroller has to work with both interpretations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TwinRule {
     /// Same resource, destination, traffic type, interval, format and role.
@@ -18,7 +18,7 @@ pub enum TwinRule {
 pub struct Settings {
     /// What counts as a twin of a flow log.
     pub twin_rule: TwinRule,
-    /// Milliseconds of virtual time in which a new role exists but cannot be assumed by anybody.
+    /// Milliseconds of virtual time in which a new role exists but cannot be assumed.
     pub role_propagation_ms: u64,
     /// Whether `Account` in Organizations answers carries `Paths`; the field is newer than many callers.
     pub account_paths: bool,
@@ -29,12 +29,12 @@ pub struct Settings {
     pub listing_lag_ms: u64,
     /// Real milliseconds that every answer takes.
     pub latency_ms: u64,
-    /// Whether IAM and Organizations take a signature for any Region as one for theirs. AWS refuses it, but a client
-    /// that is given one endpoint URL does not know better than to sign for its own Region (endpoint rule sets of
+    /// Whether IAM and Organizations accept signatures for any Region. AWS refuses them, but a client with a custom
+    /// endpoint URL always signs for its own Region (endpoint rule sets of
     /// botocore and the SDKs).
     pub any_signing_region: bool,
-    /// Whether permissions on log groups are asked for on the bare ARN, as the user guide has it since 2026, and not with
-    /// `:log-stream:` behind it, as refusals of AWS show it. Which of both holds is UNVERIFIED.
+    /// Whether permissions on log groups are asked for on the bare ARN, as the user guide has it since 2026, and not
+    /// with `:log-stream:` behind it, as refusals of AWS show it. Which of both holds is UNVERIFIED.
     pub bare_log_group_arns: bool,
     /// VPCs that an account may have in a Region.
     pub vpcs_per_region: usize,

@@ -26,7 +26,7 @@ pub struct Credentials {
     pub session_token: Option<String>,
 }
 
-/// A simulated AWS. Clones are handles on the same one.
+/// A simulated AWS. Clones share its state.
 #[derive(Clone)]
 pub struct Sim {
     world: Arc<Mutex<World>>,
@@ -45,10 +45,10 @@ impl Sim {
         Self { world: Arc::new(Mutex::new(world)) }
     }
 
-    /// Looks at the world or changes it, between calls. Calls and events wait meanwhile, so `f` must not use the
-    /// handle itself.
+    /// Reads or changes the world between calls. Calls and events wait until `f` returns, so `f` must not use the
+    /// handle.
     pub fn with<R>(&self, f: impl FnOnce(&mut World) -> R) -> R {
-        // A panic in a test's closure leaves the world as it is, which is what its other threads may look at.
+        // After a panic in a test's closure the world stays readable for other threads.
         f(&mut self.world.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -112,7 +112,7 @@ impl Sim {
         self.with(|world| world.faults.arm(rule));
     }
 
-    /// Answers one request, after the latency that is set.
+    /// Answers one request after the configured latency.
     pub(crate) async fn answer(&self, parts: &Parts, body: &Bytes) -> Answer {
         let latency_ms = self.with(|world| world.settings.latency_ms);
         if latency_ms > 0 {

@@ -1,4 +1,4 @@
-//! Amazon SQS: queues of accounts and Regions, the JSON operations, and the driver's side for tests and the demo.
+//! Amazon SQS: queues of accounts and Regions, the JSON operations, and direct access for tests and the demo.
 //!
 //! Rules: SQS API reference (each operation) and SQS developer guide, "Amazon SQS message quotas".
 
@@ -15,7 +15,7 @@ pub use self::queue::{QueueDepth, QueueSettings, ReceivedMessage, Redrive};
 use crate::sim::Sim;
 use crate::world::World;
 
-/// Why a queue cannot be made or used by a driver.
+/// Why a queue cannot be created or used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum QueueError {
     /// No queue of that URL.
@@ -29,8 +29,8 @@ pub enum QueueError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// The receipt handle is none of this queue's, or has expired.
-    #[error("receipt handle {0} is not valid any more")]
+    /// The receipt handle is not one of this queue, or has expired.
+    #[error("receipt handle {0} is not valid")]
     Handle(String),
 }
 
@@ -87,7 +87,7 @@ fn arn_of((account, region, name): &QueueId) -> String {
     format!("arn:aws:sqs:{region}:{account}:{name}")
 }
 
-/// Makes a queue, or finds the one that has the same name and settings; returns its URL.
+/// Creates a queue, or finds the one with the same name and settings. Returns its URL.
 fn create(world: &mut World, id: QueueId, settings: QueueSettings) -> Result<String, QueueError> {
     check(world, &id, &settings).map_err(|reason| QueueError::Settings { name: id.2.clone(), reason })?;
     let url = url_of(&id);
@@ -132,7 +132,7 @@ fn check(world: &World, (account, region, name): &QueueId, settings: &QueueSetti
     }
 }
 
-/// Receives and moves what was received too often to the dead-letter queue.
+/// Receives messages. Those that were received too often go to the dead-letter queue instead.
 fn receive(world: &mut World, id: &QueueId, max: usize, visibility_ms: Option<u64>) -> Vec<ReceivedMessage> {
     let now_ms = world.now_ms();
     let Some(queue) = world.sqs.queues.get_mut(id) else { return Vec::new() };
@@ -144,7 +144,7 @@ fn receive(world: &mut World, id: &QueueId, max: usize, visibility_ms: Option<u6
     received
 }
 
-/// An event that a rule sends to a queue; `false` when the queue is gone or takes no such message.
+/// An event that a rule sends to a queue; `false` when the queue does not exist or refuses the message.
 pub(crate) fn send_event(
     world: &mut World,
     (account, region, name): (&str, &str, &str),
@@ -162,9 +162,9 @@ pub(crate) fn send_event(
     }
 }
 
-/// The driver's side of queues: what the Lambda event source mapping and an operator do.
+/// What the Lambda event source mapping and an operator do with queues.
 impl Sim {
-    /// Makes a queue and returns its URL. Making it again with the same settings is no error.
+    /// Creates a queue and returns its URL. Creating it again with the same settings succeeds.
     ///
     /// # Errors
     /// [`QueueError::Settings`] for what CreateQueue refuses.
@@ -178,7 +178,7 @@ impl Sim {
         self.with(|world| create(world, id_of(account, region, name), settings))
     }
 
-    /// Receives up to `max` messages, which the queue's visibility timeout then hides.
+    /// Receives up to `max` messages. They are invisible until the visibility timeout of the queue ends.
     ///
     /// # Errors
     /// [`QueueError::NoSuchQueue`].
@@ -189,7 +189,7 @@ impl Sim {
     /// Deletes a received message.
     ///
     /// # Errors
-    /// [`QueueError::Handle`] when the handle is not valid any more.
+    /// [`QueueError::Handle`] when the handle is not valid.
     pub fn delete(&self, queue_url: &str, receipt_handle: &str) -> Result<(), QueueError> {
         let deleted = self.at_queue(queue_url, |world, id| {
             let now_ms = world.now_ms();
@@ -198,7 +198,7 @@ impl Sim {
         if deleted { Ok(()) } else { Err(QueueError::Handle(receipt_handle.to_owned())) }
     }
 
-    /// Lets a received message come again `timeout_ms` from now.
+    /// Makes a received message visible again `timeout_ms` from now.
     ///
     /// # Errors
     /// [`QueueError::Handle`] when the message is not in flight with this handle.
@@ -225,7 +225,7 @@ impl Sim {
         Ok(self.at_queue(queue_url, depth)?.unwrap_or_default())
     }
 
-    /// Bodies of all messages on a queue in order of arrival, received by nobody; for dead-letter queues.
+    /// Bodies of all messages on a queue in order of arrival, without receiving them.
     ///
     /// # Errors
     /// [`QueueError::NoSuchQueue`].
@@ -248,7 +248,7 @@ impl Sim {
 
     fn at_queue<T>(&self, url: &str, act: impl FnOnce(&mut World, &QueueId) -> T) -> Result<T, QueueError> {
         self.with(|world| {
-            // On real time nobody else moves what has become due.
+            // On real time, nothing else delivers events that have become due.
             crate::events::deliver_due(world);
             let id = world.sqs.find(url, None).ok_or_else(|| QueueError::NoSuchQueue(url.to_owned()))?;
             Ok(act(world, &id))

@@ -1,4 +1,4 @@
-//! What was called: counters for a report, and a log of the calls in order.
+//! Call statistics: counters for a report, and a log of the calls in order.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::call::{Call, Service};
 
-/// Calls that the log keeps; the oldest are dropped beyond that, while the counters go on.
+/// Number of calls that the log keeps. Older ones are dropped, but the counters still include them.
 const LOG_LIMIT: usize = 1_000_000;
 
-/// One call that was answered, or should have been.
+/// One call, answered or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallRecord {
     /// Position in the order of all calls, from 1.
@@ -24,9 +24,10 @@ pub struct CallRecord {
     pub region: String,
     /// Whether the operation changes configuration. Messages of SQS are data and do not count.
     pub mutating: bool,
-    /// `None` when it succeeded, else the error code; `Lost`, `TimedOut` or `Hangs` where a fault kept the answer.
+    /// `None` when it succeeded, otherwise the error code, or `Lost`, `TimedOut` or `Hangs` where a fault withheld the
+    /// answer.
     pub outcome: Option<String>,
-    /// When, in epoch milliseconds of the simulation.
+    /// Time of the call in epoch milliseconds of the simulation.
     pub time_ms: u64,
 }
 
@@ -53,8 +54,8 @@ impl Stats {
         let mutating = is_mutating(call.service, &call.operation);
         self.total += 1;
         self.mutating += u64::from(mutating);
-        let places = self.calls.entry((call.service, call.operation.clone())).or_default();
-        *places.entry((call.caller.account.clone(), call.region.clone())).or_default() += 1;
+        let by_account_region = self.calls.entry((call.service, call.operation.clone())).or_default();
+        *by_account_region.entry((call.caller.account.clone(), call.region.clone())).or_default() += 1;
         if let Some(code) = outcome {
             *self.errors.entry((call.service, code.to_owned())).or_default() += 1;
         }
@@ -83,9 +84,9 @@ impl Stats {
         self.total
     }
 
-    /// Number of calls of an operation, by whomever and wherever.
+    /// Number of calls of an operation in all accounts and Regions.
     pub fn count(&self, service: Service, operation: &str) -> u64 {
-        self.calls.get(&(service, operation.to_owned())).map_or(0, |places| places.values().sum())
+        self.calls.get(&(service, operation.to_owned())).map_or(0, |by_account_region| by_account_region.values().sum())
     }
 
     /// Forgets counters and log; sequence numbers go on.
@@ -98,11 +99,11 @@ impl Stats {
         let mut by_operation = serde_json::Map::new();
         let (mut by_account, mut by_region) = (BTreeMap::<&str, u64>::new(), BTreeMap::<&str, u64>::new());
         let mut calls = Vec::new();
-        for ((service, operation), places) in &self.calls {
+        for ((service, operation), by_account_region) in &self.calls {
             let mutating = is_mutating(*service, operation);
-            let count: u64 = places.values().sum();
+            let count: u64 = by_account_region.values().sum();
             by_operation.insert(format!("{service}:{operation}"), json!({"calls": count, "mutating": mutating}));
-            for ((account, region), count) in places {
+            for ((account, region), count) in by_account_region {
                 *by_account.entry(account).or_default() += count;
                 *by_region.entry(region).or_default() += count;
                 calls.push(json!({

@@ -1,4 +1,4 @@
-//! STS: who a key belongs to, and sessions of roles.
+//! STS: owners of access keys, and sessions of roles.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub struct Session {
     pub arn: String,
     /// `AROA…:SESSION`.
     pub user_id: String,
-    /// What a request has to bring along with the access key.
+    /// Session token that a request must send with the access key.
     pub token: String,
     /// Secret access key. Nothing verifies signatures.
     pub secret: String,
@@ -211,7 +211,7 @@ fn context_of(world: &World, call: &Call, session_name: &str, external_id: Optio
     context
 }
 
-/// Condition keys that tell who calls from where (IAM user guide, "AWS global condition context keys").
+/// Condition keys about the caller (IAM user guide, "AWS global condition context keys").
 pub(crate) fn principal_context(world: &World, call: &Call) -> Context {
     let caller = &call.caller;
     let session = world.sts.session_of(caller);
@@ -257,8 +257,8 @@ fn assume_role_answer(access_key_id: &str, session: &Session) -> (Vec<Element>, 
 }
 
 impl World {
-    /// Opens a session of a role without asking its trust policy, as Lambda does for a function; `None` when there is
-    /// no such role. Gives the access key id as well.
+    /// Opens a session of a role without asking its trust policy, as Lambda does for a function; `None` if the
+    /// role does not exist. Returns the access key id as well.
     pub fn open_session(
         &mut self,
         account: &str,

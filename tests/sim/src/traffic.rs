@@ -1,10 +1,10 @@
-//! The data plane: traffic in every VPC becomes flow log records, which reach the central S3 only if every link is right
-//! at that moment.
+//! The data plane: traffic in every VPC becomes flow log records, which reach the central S3 bucket only if every link
+//! works at that time.
 //!
 //! **Flow** of a record: VPC, flow log with its delivery role, log group, subscription filter, destination with its
-//! policy and role, stream, S3. What does not arrive is counted under the first link that was broken, and apart: before
-//! the VPC's first delivery (not enrolled yet) and after (lost). Nothing is retried; log events of the past do not come
-//! back, as in AWS, where a filter sees only events after its creation.
+//! policy and role, stream, S3. A record that does not arrive is counted under the first broken link, separately before
+//! the VPC's first delivery (not enrolled yet) and after it (lost). Nothing is retried: as in AWS, a filter sees only
+//! events after its creation.
 
 mod delivery_path;
 mod record;
@@ -22,7 +22,7 @@ const KEPT_LINES: usize = 3;
 /// State of the data plane.
 #[derive(Debug)]
 pub struct TrafficState {
-    /// Records that every VPC produces in a tick; every third one was rejected by a security group.
+    /// Records that every VPC produces in a tick. A third of them are rejected traffic.
     pub records_per_tick: u64,
     vpcs: BTreeMap<String, VpcTraffic>,
 }
@@ -52,7 +52,7 @@ pub enum Loss {
     Destination,
     /// The destination's policy does not admit the account.
     DestinationPolicy,
-    /// The filter needs a role, or the one it has cannot be assumed or may not do what it should.
+    /// The filter needs a role and has none, or its role cannot be assumed or lacks permissions.
     FilterRole,
     /// The destination's role cannot be assumed for this sender, may not write, or its stream is gone.
     DestinationRole,
@@ -75,7 +75,7 @@ impl fmt::Display for Loss {
     }
 }
 
-/// What became of one VPC's records. Each record is counted in exactly one of `delivered`, `filtered_out`,
+/// Delivery of one VPC's records. Each record is counted in exactly one of `delivered`, `filtered_out`,
 /// `not_logged_before_enrollment` and `lost_after_enrollment`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VpcTraffic {
@@ -97,7 +97,7 @@ pub struct VpcTraffic {
     pub before_enrollment: BTreeMap<Loss, u64>,
     /// Records that did not arrive after one had, by broken link.
     pub after_enrollment: BTreeMap<Loss, u64>,
-    /// Records that reached S3 although the owner was no member of the organization.
+    /// Records that reached S3 although the owner was not a member of the organization.
     pub from_outside: u64,
     /// The last lines that reached S3, oldest first.
     pub lines: VecDeque<String>,
@@ -132,7 +132,7 @@ impl VpcTraffic {
     }
 }
 
-/// What became of all records.
+/// Delivery of all records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrafficReport {
     /// Records produced in VPCs of members.
@@ -151,9 +151,9 @@ pub struct TrafficReport {
     pub before_by_reason: BTreeMap<Loss, u64>,
     /// `lost_after_enrollment` by broken link.
     pub lost_by_reason: BTreeMap<Loss, u64>,
-    /// Records that reached S3 from accounts that were no members.
+    /// Records that reached S3 from accounts that were not members.
     pub from_outside: u64,
-    /// Every VPC that ever was there at a tick, by id.
+    /// Every VPC that existed at some tick, by id.
     pub vpcs: Vec<VpcTraffic>,
 }
 
@@ -161,7 +161,7 @@ pub struct TrafficReport {
 pub fn tick(world: &mut World) {
     let total = world.traffic.records_per_tick;
     let rejected = total / 3;
-    // The links behind a log group are the same for all of its VPCs: looked at once per tick.
+    // The links behind a log group are the same for all of its VPCs: evaluated once per tick.
     let mut paths = DeliveryPaths::default();
     let vpcs: Vec<(String, String, String)> =
         world.ec2.all_vpcs().map(|vpc| (vpc.owner.clone(), vpc.region.clone(), vpc.id.clone())).collect();
@@ -188,7 +188,7 @@ pub fn tick(world: &mut World) {
     }
 }
 
-/// Sums up what became of all records so far.
+/// Sums up the delivery of all records so far.
 pub fn report(world: &World) -> TrafficReport {
     let mut report = TrafficReport::default();
     for vpc in world.traffic.vpcs.values() {
@@ -216,7 +216,7 @@ impl Sim {
         self.with(tick);
     }
 
-    /// What became of all records so far.
+    /// Delivery of all records so far.
     pub fn traffic_report(&self) -> TrafficReport {
         self.with(|world| report(world))
     }

@@ -1,4 +1,4 @@
-//! Everything that the simulated AWS knows, in one place behind one lock.
+//! The whole state of the simulated AWS, behind one lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,7 +22,7 @@ pub const START_MS: u64 = 1_795_428_000_000;
 /// All accounts and services.
 #[derive(Debug)]
 pub struct World {
-    /// Source of every id.
+    /// Generator of all ids.
     pub ids: Ids,
     /// Regions that exist; each account has its own enabled ones among them.
     pub regions: BTreeSet<String>,
@@ -119,16 +119,16 @@ pub struct Account {
     pub email: String,
     /// Enabled Regions.
     pub regions: BTreeSet<String>,
-    /// Until this moment, in epoch milliseconds, its services answer that the account is not subscribed yet.
+    /// Time in epoch milliseconds before which its services answer that the account is not subscribed yet.
     pub ready_at_ms: u64,
-    /// Until this moment, in epoch milliseconds, nobody can assume its roles.
+    /// Time in epoch milliseconds before which its roles cannot be assumed.
     pub assumable_at_ms: u64,
     /// What service control policies deny to its principals.
     pub denies: Vec<ServiceControlDeny>,
 }
 
 impl Account {
-    /// One that is ready and denied nothing.
+    /// A ready account without denies.
     pub(crate) fn new(name: &str, regions: BTreeSet<String>) -> Self {
         let (name, email) = (name.to_owned(), format!("{name}@example.com"));
         Self { name, email, regions, ready_at_ms: 0, assumable_at_ms: 0, denies: Vec::new() }
@@ -155,7 +155,7 @@ fn real_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Deterministic source of ids: the same seed and the same order of calls give the same ids, and none comes twice.
+/// Deterministic generator of unique ids: the same seed and the same order of calls give the same ids.
 #[derive(Clone, Debug)]
 pub struct Ids {
     seed: u64,

@@ -63,9 +63,9 @@ async fn a_forged_request_cannot_choose_a_foreign_destination() {
 }
 
 /// A request that names a shard comes from a function that has asked Organizations, so the enroller does not ask again:
-/// for 10,000 accounts the rate limit of Organizations would use up the time of a sweep. If such a request is forged and
-/// an outside account trusts the enroller, resources are created in that account. None of its records reach the central
-/// account.
+/// for 10,000 accounts the rate limit of Organizations would use up the time of a sweep. If such a request is forged
+/// and an outside account trusts the enroller, resources are created in that account. None of its records reach the
+/// central account.
 #[tokio::test]
 async fn a_forged_request_for_an_outsider_with_a_shard_grants_nothing() {
     let lab = settled_organization().await;

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 pub(crate) const IRELAND: &str = "eu-west-1";
 pub(crate) const VIRGINIA: &str = "us-east-1";
 
-/// Longest reason in a log entry, in characters. Entries must not grow with what an attacker writes. A backfill request is
-/// refused with up to 50 problems, one line each.
+/// Longest reason in a log entry, in characters. Entries must not grow with what an attacker writes. A backfill request
+/// is refused with up to 50 problems, one line each.
 const LONGEST_REASON: usize = 10_000;
 
 /// A queue of the installation.

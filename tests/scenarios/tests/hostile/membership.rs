@@ -11,8 +11,8 @@ use crate::harness::{
     IRELAND, Queue, assert_unchanged, calls_into, edit_policy, everything, member, policy, settled_organization,
 };
 
-/// Calls that one message about an outside account may cause. Each receive costs 2 (the policies and Organizations), and
-/// a message is received at most 12 times.
+/// Calls that one message about an outside account may cause. Each receive costs 2 (the policies and Organizations),
+/// and a message is received at most 12 times.
 const CALLS_FOR_A_STRANGER: usize = 60;
 
 fn service_event(lab: &Lab, service: &str, name: &str, details: Value) -> Value {

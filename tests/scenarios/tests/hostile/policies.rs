@@ -33,8 +33,8 @@ async fn sync(lab: &Lab) {
     lab.settle(DAY_MS).await.unwrap();
 }
 
-/// Policies without a managed statement. `ARN` stands for the destination, `ORG` for the organization and `MEMBER` for a
-/// member.
+/// Policies without a managed statement. `ARN` stands for the destination, `ORG` for the organization and `MEMBER` for
+/// a member.
 const ODD_BUT_LEGAL: &[(&str, &str)] = &[
     (
         "one statement that is no list",

@@ -42,8 +42,8 @@ fn create_flow_logs(world: &World, call: &Call, params: &Params) -> Vec<Need> {
     needs
 }
 
-/// Making something that has no id yet. Tags need a permission of their own (EC2 user guide, "Grant permission to tag
-/// Amazon EC2 resources during creation").
+/// Creation of a resource that has no id yet. Tags need a permission of their own (EC2 user guide, "Grant permission to
+/// tag Amazon EC2 resources during creation").
 fn created(call: &Call, params: &Params, kind: &str) -> Vec<Need> {
     let structures = params.structures("TagSpecification");
     let tags: BTreeMap<String, String> =

@@ -11,8 +11,8 @@ use crate::world::World;
 pub(super) fn needs(world: &World, call: &Call, input: &Value) -> Option<Vec<Need>> {
     let text = |name: &str| input[name].as_str().unwrap_or_default();
     match call.operation.as_str() {
-        // Neither knows resources. What AWS asks for is seen in refusals: the groups' ARN without a name
-        // (hashicorp/terraform-provider-aws issue 8804).
+        // Neither has resource-level permissions. What AWS checks is seen in error messages: the groups' ARN without a
+        // name (hashicorp/terraform-provider-aws issue 8804).
         "DescribeLogGroups" => Some(vec![Need::own(call, arn(call, "log-group::log-stream:"))]),
         "DescribeDestinations" => Some(vec![Need::own(call, "*")]),
         "CreateLogGroup" => Some(create_group(world, call, input)),
@@ -63,8 +63,8 @@ fn on_group(world: &World, call: &Call, name: &str) -> Need {
     Need::own(call, group_arn(world, call, name)).with_resource_tags(group.map(|group| &group.tags))
 }
 
-/// The ARN that stands in refusals, which a policy has to cover with `log-group:NAME:*`; actions on tags take the one
-/// without. The user guide used to say so ("CloudWatch Logs resources and operations") and names the bare ARN alone
+/// The ARN in error messages, which a policy has to cover with `log-group:NAME:*`. Actions on tags use the ARN without
+/// the suffix. The user guide used to say so ("CloudWatch Logs resources and operations") and names the bare ARN alone
 /// since 2026, hence the switch.
 fn group_arn(world: &World, call: &Call, name: &str) -> String {
     let end = if world.settings.bare_log_group_arns { "" } else { ":log-stream:" };

@@ -1,8 +1,8 @@
-//! What a call needs permission for, and whether the caller's role has it.
+//! The permissions that a call needs, and whether the caller's role has them.
 //!
-//! Every operation that is served has an entry: one without is refused to everybody, so that no call goes unexamined.
+//! Every operation has an entry here. One without an entry is denied to everyone, so that no call goes unchecked.
 //! Source of actions and resources: service authorization reference, the pages of the services, as of November 2026.
-//! The account's own long-term keys may do everything in it, like its root user; what a role may do stands in its inline
+//! The account's own long-term keys may do everything in it, like its root user; what a role may do is in its inline
 //! policies. Policies of resources, permission boundaries and session policies are not simulated here.
 
 mod ec2;
@@ -45,13 +45,13 @@ impl Need {
         self
     }
 
-    /// Tags that the request brings along.
+    /// Tags in the request.
     fn with_request_tags(mut self, tags: &BTreeMap<String, String>) -> Self {
         self.keys.extend(tags.iter().map(|(key, value)| (format!("aws:RequestTag/{key}"), value.clone())));
         self
     }
 
-    /// Tags that the resource has already.
+    /// Tags of the resource.
     fn with_resource_tags(mut self, tags: Option<&BTreeMap<String, String>>) -> Self {
         let tags = tags.into_iter().flatten();
         self.keys.extend(tags.map(|(key, value)| (format!("aws:ResourceTag/{key}"), value.clone())));
@@ -100,7 +100,7 @@ fn needs(world: &World, call: &Call, input: &Input) -> Option<Vec<Need>> {
     }
 }
 
-/// Condition keys that tell whose the resource is (IAM user guide, "AWS global condition context keys").
+/// Condition keys about the owner of the resource (IAM user guide, "AWS global condition context keys").
 fn resource_context(world: &World, resource: &str) -> Context {
     let mut context = Context::new();
     if let Some(account) = resource.split(':').nth(4).filter(|account| !account.is_empty()) {

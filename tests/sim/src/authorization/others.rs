@@ -70,7 +70,7 @@ pub(super) fn sqs(world: &World, call: &Call, input: &Value) -> Option<Vec<Need>
 }
 
 pub(super) fn events(call: &Call, input: &Value) -> Option<Vec<Need>> {
-    let place = format!("arn:aws:events:{}:{}", call.region, call.caller.account);
+    let prefix = format!("arn:aws:events:{}:{}", call.region, call.caller.account);
     let named = |name: &str| {
         let given = input[name].as_str().unwrap_or("default");
         given.rsplit_once("event-bus/").map_or(given, |(_, name)| name).to_owned()
@@ -78,13 +78,13 @@ pub(super) fn events(call: &Call, input: &Value) -> Option<Vec<Need>> {
     let rule = |name: &str| {
         let rule = input[name].as_str().unwrap_or_default();
         match named("EventBusName").as_str() {
-            "default" => format!("{place}:rule/{rule}"),
-            bus => format!("{place}:rule/{bus}/{rule}"),
+            "default" => format!("{prefix}:rule/{rule}"),
+            bus => format!("{prefix}:rule/{bus}/{rule}"),
         }
     };
     let resource = match call.operation.as_str() {
         "ListRuleNamesByTarget" => "*".to_owned(),
-        "DescribeEventBus" => format!("{place}:event-bus/{}", named("Name")),
+        "DescribeEventBus" => format!("{prefix}:event-bus/{}", named("Name")),
         "DescribeRule" => rule("Name"),
         "ListTargetsByRule" => rule("Rule"),
         _ => return None,

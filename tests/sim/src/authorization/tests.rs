@@ -4,7 +4,7 @@ use crate::fixtures::allow;
 use crate::tests::{Caller, GLOBAL, REGION, first_vpc, others, small};
 use crate::{ApiError, Service, Sim};
 
-/// A session of a role that may do so much in the first member account.
+/// A session of a role with these permissions in the first member account.
 fn session(sim: &Sim, actions: &[&str], resource: &str) -> Caller {
     let account = others(sim)[0].clone();
     let trust = json!({"Statement": []});

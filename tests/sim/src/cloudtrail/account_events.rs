@@ -1,4 +1,4 @@
-//! Events of accounts and stacks that no call of the simulated API makes.
+//! Events of accounts and stacks that no call of the simulated API causes.
 //!
 //! Sources: Organizations user guide, "Logging and monitoring" (CreateAccountResult, CloseAccountResult); captured
 //! records in public repositories (MoveAccount, RemoveAccountFromOrganization, LeaveOrganization); Control Tower user
@@ -27,7 +27,7 @@ pub enum OrganizationEvent<'a> {
         /// The new account.
         account: &'a str,
     },
-    /// The account could not be made.
+    /// The account could not be created.
     CreateAccountFailed {
         /// Id of the request, `car-…`.
         request_id: &'a str,
@@ -41,14 +41,14 @@ pub enum OrganizationEvent<'a> {
         /// `Created` or `INVITED`.
         method: &'a str,
     },
-    /// An account is no member any more. Shape UNVERIFIED, as above.
+    /// An account is no longer a member. Shape UNVERIFIED, as above.
     AccountDepartedOrganization {
         /// The account.
         account: &'a str,
         /// `LEFT`, `REMOVED` or `CLEANED`.
         method: &'a str,
     },
-    /// The management account throws an account out.
+    /// The management account removes an account.
     RemoveAccountFromOrganization {
         /// The account.
         account: &'a str,
@@ -88,7 +88,7 @@ pub enum OrganizationEvent<'a> {
     },
 }
 
-/// Gives the event of an account to the bus where AWS shows it: the management account's default bus in the
+/// Emits the event of an account on the bus where AWS shows it: the management account's default bus in the
 /// Organizations Region, or the member's for what the member does.
 pub fn organization_event(world: &mut World, happening: &OrganizationEvent<'_>) {
     let management = world.organization.management().to_owned();
@@ -175,7 +175,7 @@ fn parts(happening: &OrganizationEvent<'_>, now_ms: u64) -> (&'static str, &'sta
     }
 }
 
-/// What Control Tower tells of an account that it made.
+/// Details of an account that Control Tower created.
 fn managed_account(account: &str, name: &str, organizational_unit: &str, now_ms: u64) -> Value {
     let now = iso8601(now_ms).replace('Z', "+0000");
     json!({"createManagedAccountStatus": {
@@ -226,7 +226,7 @@ fn call_detail(world: &mut World, account: &str, name: &str, request: Value, res
     })
 }
 
-/// A service event: nobody called, so there is no identity beyond the account and no request id.
+/// A service event has no caller, so there is no identity beyond the account and no request id.
 fn service_detail(world: &mut World, source: &str, account: &str, name: &str, details: Value) -> Value {
     let principal = format!("{}.amazonaws.com", source.trim_start_matches("aws."));
     json!({
@@ -250,7 +250,7 @@ fn service_detail(world: &mut World, source: &str, account: &str, name: &str, de
     })
 }
 
-/// `Nov 23, 2026 10:00:00 AM`, the way Organizations writes times in its events.
+/// `Nov 23, 2026 10:00:00 AM`, as Organizations writes times in its events.
 fn organizations_time(epoch_ms: u64) -> String {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (year, month, day) = civil(epoch_ms / 86_400_000);
@@ -275,8 +275,8 @@ pub struct StackStatus<'a> {
     pub status: &'a str,
 }
 
-/// Gives a CloudFormation Stack Status Change to the default bus of the stack's account and Region. It comes from
-/// CloudFormation itself and needs no trail.
+/// Emits a CloudFormation Stack Status Change on the default bus of the stack's account and Region. CloudFormation
+/// sends it itself, so it needs no trail.
 pub fn stack_status(world: &mut World, change: &StackStatus<'_>) {
     let StackStatus { account, region, stack_name, status } = *change;
     let id = world.ids.uuid();

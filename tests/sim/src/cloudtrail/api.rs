@@ -1,5 +1,6 @@
 //! The reading operations of CloudTrail (API reference and model): one trail of the whole organization and all Regions,
-//! as the management account would make it. [`crate::events::EventsState::set_trail`] stops it at one place.
+//! as the management account would create it. [`crate::events::EventsState::set_trail`] stops it in one account and
+//! Region.
 
 use serde_json::{Value, json};
 
@@ -18,8 +19,8 @@ pub(crate) fn handle(world: &World, call: &Call, input: &Value) -> Result<Value,
     }
 }
 
-/// Members see the trail of their organization, others see none (CloudTrail user guide, "Creating a trail for an
-/// organization").
+/// Members see the trail of their organization, other accounts see none (CloudTrail user guide, "Creating a trail for
+/// an organization").
 fn trail_of(world: &World, call: &Call) -> Option<String> {
     let management = world.organization.management();
     let sees = world.organization.is_member(&call.caller.account) || call.caller.account == management;

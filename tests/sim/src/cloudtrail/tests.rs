@@ -6,7 +6,7 @@ use crate::sim::Sim;
 
 const HOME: &str = "us-east-1";
 
-/// The enrolled organization and the queue on which every event of an account's bus ends up.
+/// The enrolled organization, and a queue that gets every event of an account's default bus.
 fn watched(account: &str, region: &str) -> (Sim, String) {
     let (world, _, _) = enrolled();
     let sim = Sim::new(world);

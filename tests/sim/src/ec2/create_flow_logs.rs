@@ -1,4 +1,4 @@
-//! Creating flow logs, where most can go wrong.
+//! CreateFlowLogs, the EC2 operation with the most ways to fail.
 
 use serde_json::{Value, json};
 
@@ -31,10 +31,10 @@ pub(super) const KNOWN: &[&str] = &[
 ];
 
 /// EC2 model (SDK of 2026): at most 300 resources a call.
-const MOST_RESOURCES: usize = 300;
+const MAX_RESOURCES: usize = 300;
 
 /// VPC user guide, "Flow log limitations": 250 flow logs per resource.
-const MOST_PER_RESOURCE: usize = 250;
+const MAX_PER_RESOURCE: usize = 250;
 
 pub(super) fn create(world: &mut World, call: &Call, params: &Params) -> QueryAnswer {
     let request: Vec<(String, String)> = params
@@ -109,14 +109,14 @@ fn resources(params: &Params) -> Result<Vec<&str>, ApiError> {
     if resources.is_empty() {
         return Err(missing("ResourceId"));
     }
-    if resources.len() > MOST_RESOURCES {
-        let message = format!("The maximum number of resources is {MOST_RESOURCES}; {} were given.", resources.len());
+    if resources.len() > MAX_RESOURCES {
+        let message = format!("The maximum number of resources is {MAX_RESOURCES}; {} were given.", resources.len());
         return Err(invalid_value(message));
     }
     Ok(resources)
 }
 
-/// The flow log that each resource gets, without ids.
+/// The flow log that every resource gets, without resource id and own id.
 fn template(world: &World, call: &Call, params: &Params) -> Result<FlowLog, ApiError> {
     // EC2 model: the value sets of TrafficType, LogDestinationType and MaxAggregationInterval.
     let traffic_type = params.get("TrafficType").ok_or_else(|| missing("TrafficType"))?;
@@ -171,17 +171,17 @@ impl Destination {
                     let message = "DeliverLogsPermissionArn can't be empty if LogDestinationType is cloud-watch-logs.";
                     return Err(ApiError::new(400, "InvalidParameter", message));
                 }
-                let place = format!("arn:aws:logs:{}:{}:log-group:", call.region, call.caller.account);
+                let prefix = format!("arn:aws:logs:{}:{}:log-group:", call.region, call.caller.account);
                 let name = match (group, arn) {
                     (Some(name), _) => name,
                     // An ARN that ends in `:*` has to be trimmed by the caller; that AWS refuses it is UNVERIFIED.
                     (None, Some(arn)) => arn
-                        .strip_prefix(place.as_str())
+                        .strip_prefix(prefix.as_str())
                         .ok_or_else(|| invalid_value(format!("LogDestination: {arn} is not a log group of yours.")))?,
                     (None, None) => return Err(missing("LogGroupName")),
                 };
                 check_group_name(name)?;
-                Ok(Self { kind, log_group_name: Some(name.to_owned()), arn: format!("{place}{name}"), role_arn })
+                Ok(Self { kind, log_group_name: Some(name.to_owned()), arn: format!("{prefix}{name}"), role_arn })
             }
             "s3" | "kinesis-data-firehose" => {
                 if group.is_some() || role_arn.is_some() {
@@ -237,7 +237,7 @@ fn check_role(world: &World, call: &Call, role_arn: Option<&str>) -> Result<(), 
     Err(ApiError::new(400, "InvalidParameter", "Unable to assume given IAM role"))
 }
 
-/// Adds the flow log, or says why its resource is `Unsuccessful`.
+/// Adds the flow log, or returns why its resource is `Unsuccessful`.
 fn add(world: &mut World, call: &Call, flow_log: FlowLog) -> Result<(), ApiError> {
     let (account, region) = (call.caller.account.as_str(), call.region.as_str());
     let vpc_id = flow_log.resource_id.as_str();
@@ -263,7 +263,7 @@ fn add(world: &mut World, call: &Call, flow_log: FlowLog) -> Result<(), ApiError
 }
 
 fn check_count(state: &RegionState, vpc_id: &str) -> Result<(), ApiError> {
-    if state.flow_logs_of(vpc_id).count() < MOST_PER_RESOURCE {
+    if state.flow_logs_of(vpc_id).count() < MAX_PER_RESOURCE {
         return Ok(());
     }
     let message = format!("Maximum number of flow logs reached for {vpc_id}.");

@@ -8,20 +8,20 @@ use crate::policy_language::glob;
 use crate::wire::query::Params;
 use crate::wire::xml::Element;
 
-/// A filter: its values are alternatives, several filters all have to hold.
+/// A filter. Any of its values may match, but all filters of a request have to match.
 pub(super) struct Filter<'a> {
     name: &'a str,
     values: Vec<&'a str>,
 }
 
 impl<'a> Filter<'a> {
-    /// All filters of a request; each name has to be one of those known, `tag-key` or `tag:KEY`.
+    /// Reads the filters of a request. Each name has to be in `known`, `tag-key` or `tag:KEY`.
     pub(super) fn parse(params: &'a Params, known: &[&str]) -> Result<Vec<Self>, ApiError> {
         let mut filters = Vec::new();
         for start in params.structures("Filter") {
             let name = params.get(&format!("{start}.Name")).unwrap_or_default();
             if !known.contains(&name) && name != "tag-key" && !name.starts_with("tag:") {
-                // EC2 answers so to a filter it does not know; it is also the answer to one that is not simulated.
+                // This is how EC2 answers an unknown filter. A filter that is not simulated gets the same answer.
                 return Err(invalid_value(format!("The filter '{name}' is invalid")));
             }
             filters.push(Self { name, values: params.list(&format!("{start}.Value")) });
@@ -29,7 +29,7 @@ impl<'a> Filter<'a> {
         Ok(filters)
     }
 
-    /// Whether a resource passes; `attribute` gives the value of a known filter.
+    /// Whether a resource matches. `attribute` returns the value of a known filter.
     pub(super) fn passes(&self, tags: &BTreeMap<String, String>, attribute: impl Fn(&str) -> Option<String>) -> bool {
         let any = |actual: &str| self.values.iter().any(|wanted| glob(wanted, actual));
         match (self.name, self.name.strip_prefix("tag:")) {
@@ -46,7 +46,7 @@ pub(super) struct Page {
     most: usize,
 }
 
-/// Marks our own tokens; what follows is the last id of the page before.
+/// Prefix of a page token. The last id of the previous page follows it.
 const TOKEN: &str = "page-after-";
 
 impl Page {

@@ -1,4 +1,4 @@
-//! Flow logs that exist.
+//! DescribeFlowLogs and DeleteFlowLogs.
 
 use serde_json::{Value, json};
 
@@ -52,8 +52,8 @@ fn status_name(status: &DeliverStatus) -> &'static str {
     }
 }
 
-/// EC2 model, FlowLog: the status is `ACTIVE` even when nothing is delivered; how delivery goes is another member,
-/// absent before the first one.
+/// EC2 model, FlowLog: the status is `ACTIVE` even when nothing is delivered. The state of delivery is another member,
+/// absent before the first delivery.
 fn members(log: &FlowLog) -> Vec<Element> {
     let mut members = vec![
         Element::text("creationTime", iso8601_ms(log.created_ms)),
@@ -107,7 +107,7 @@ pub(super) fn failure(resource_id: &str, refusal: &ApiError) -> Value {
     json!({ "resourceId": resource_id, "error": { "code": refusal.code, "message": refusal.message } })
 }
 
-/// `unsuccessful`, of facts.
+/// The `unsuccessful` set, built from the facts.
 pub(super) fn unsuccessful_set(failures: &[Value]) -> Element {
     let text = |name: &str, value: &Value| Element::text(name, value.as_str().unwrap_or_default());
     let item = |failure: &Value| {

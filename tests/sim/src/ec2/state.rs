@@ -1,4 +1,4 @@
-//! What EC2 keeps per account and Region.
+//! State of EC2 per account and Region.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub struct Vpc {
     pub region: String,
     /// IPv4 range.
     pub cidr: String,
-    /// Whether AWS made it as the Region's default.
+    /// Whether it is the default VPC of the Region.
     pub is_default: bool,
     /// `default` or `dedicated`.
     pub tenancy: String,
@@ -29,7 +29,7 @@ pub struct Vpc {
     pub shared_with: BTreeSet<String>,
 }
 
-/// How the delivery of a flow log last went.
+/// Result of the last delivery of a flow log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliverStatus {
     /// `SUCCESS`.
@@ -43,7 +43,7 @@ pub enum DeliverStatus {
 pub struct FlowLog {
     /// `fl-` and 17 hex digits.
     pub id: String,
-    /// The VPC that is watched.
+    /// Id of the VPC that it captures.
     pub resource_id: String,
     /// `ACCEPT`, `REJECT` or `ALL`.
     pub traffic_type: String,

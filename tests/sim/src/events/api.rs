@@ -1,5 +1,5 @@
-//! The reading operations of EventBridge (API reference and model). Buses and rules are made by stacks, which are not
-//! simulated, so that there are no writing ones.
+//! The read operations of EventBridge (API reference and model). There are no write operations, because stacks create
+//! buses and rules, and stacks are not simulated.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ pub(crate) fn handle(world: &World, call: &Call, input: &Value) -> Result<Value,
     }
 }
 
-/// The bus that a parameter names or gives the ARN of, and what is on it. A default bus that nobody touched exists too.
+/// The bus whose name or ARN a parameter gives, and its contents. A default bus exists even if nobody has used it.
 fn bus<'a>(world: &'a World, call: &Call, input: &Input<'_>, name: &str) -> Result<(BusId, Option<&'a Bus>), ApiError> {
     let name = input.text(name)?.unwrap_or("default");
     let id = BusId::from_arn(name).unwrap_or_else(|| BusId {
@@ -37,7 +37,7 @@ fn bus<'a>(world: &'a World, call: &Call, input: &Input<'_>, name: &str) -> Resu
         name: name.to_owned(),
     });
     let found = world.events.buses.get(&id);
-    // Only the owner may look, unless a policy says otherwise, which none does here.
+    // Only the owner may read a bus. Bus policies that allow others to read are not simulated.
     let own = id.account == call.caller.account && id.region == call.region;
     if own && (found.is_some() || id.name == "default") {
         return Ok((id, found));

@@ -24,7 +24,8 @@ pub struct BusId {
     pub account: String,
     /// Region of the bus.
     pub region: String,
-    /// `default`, which exists everywhere and alone gets events of AWS services, or the name of a custom bus.
+    /// `default`, which exists everywhere and is the only bus that gets events of AWS services, or the name of a custom
+    /// bus.
     pub name: String,
 }
 
@@ -74,7 +75,7 @@ pub enum Target {
     },
 }
 
-/// A rule as a stack would make it.
+/// A rule as a stack would create it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleSettings {
     /// Name, unique on its bus; an existing rule of the name is replaced.
@@ -83,7 +84,8 @@ pub struct RuleSettings {
     pub pattern: Value,
     /// At most [`MAX_TARGETS`].
     pub targets: Vec<Target>,
-    /// Milliseconds until the rule starts to match ("allow a short period of time for changes to take effect", PutRule).
+    /// Milliseconds until the rule starts to match ("allow a short period of time for changes to take effect",
+    /// PutRule).
     pub delay_ms: u64,
 }
 
@@ -125,7 +127,7 @@ pub enum RuleError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The envelope of an event lacks a field that says where it belongs.
+    /// The envelope of an event lacks its account or Region.
     #[error("the event has no text field {0}")]
     NoAddress(&'static str),
     /// No such bus.
@@ -152,7 +154,7 @@ pub(super) struct Rule {
 pub(super) enum ResolvedTarget {
     Bus {
         bus: BusId,
-        /// What a rule forwards with; absent where AWS itself puts an event on a bus.
+        /// The forwarding rule and its role. Absent where AWS itself puts an event on a bus.
         sender: Option<Sender>,
     },
     Queue {
@@ -163,7 +165,7 @@ pub(super) enum ResolvedTarget {
     },
 }
 
-/// The rule that forwards an event, and the role that EventBridge takes on for it.
+/// The rule that forwards an event, and the role that EventBridge assumes for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sender {
     pub(super) account: String,
@@ -180,24 +182,24 @@ impl Sender {
     }
 }
 
-/// Makes a custom bus; one that exists is left as it is.
+/// Creates a custom bus. An existing one is not changed.
 pub fn create_bus(world: &mut World, id: &BusId) {
     world.events.buses.entry(id.clone()).or_default();
 }
 
-/// Sets the resource policy of a bus, which decides about senders of other accounts.
+/// Sets the resource policy of a bus, which decides which other accounts may send.
 ///
 /// # Errors
-/// [`RuleError::NoSuchBus`] for a custom bus that was never made.
+/// [`RuleError::NoSuchBus`] for a custom bus that does not exist.
 pub fn put_bus_policy(world: &mut World, id: &BusId, policy: Value) -> Result<(), RuleError> {
     bus_mut(world, id)?.policy = Some(policy);
     Ok(())
 }
 
-/// Makes or replaces a rule with its targets.
+/// Creates or replaces a rule with its targets.
 ///
 /// # Errors
-/// [`RuleError`] for what EventBridge refuses; nothing has changed then.
+/// [`RuleError`] if EventBridge would refuse the rule. Nothing is changed then.
 pub fn put_rule(world: &mut World, id: &BusId, settings: &RuleSettings) -> Result<(), RuleError> {
     let rule = settings.name.clone();
     let pattern =
@@ -223,18 +225,18 @@ pub fn put_rule(world: &mut World, id: &BusId, settings: &RuleSettings) -> Resul
     Ok(())
 }
 
-/// Deletes a rule; whether there was one.
+/// Deletes a rule. Returns whether it existed.
 pub fn delete_rule(world: &mut World, id: &BusId, name: &str) -> bool {
     world.events.buses.get_mut(id).is_some_and(|bus| bus.rules.remove(name).is_some())
 }
 
-/// Enables or disables a rule; whether there is one.
+/// Enables or disables a rule. Returns whether it exists.
 pub fn set_rule_enabled(world: &mut World, id: &BusId, name: &str, enabled: bool) -> bool {
     let rule = world.events.buses.get_mut(id).and_then(|bus| bus.rules.get_mut(name));
     rule.map(|rule| rule.enabled = enabled).is_some()
 }
 
-/// Whether the bus exists and takes events from that account.
+/// Whether the bus exists and accepts events from that account.
 pub(super) fn accepts_from(world: &World, id: &BusId, sender: &str) -> bool {
     if id.account == sender {
         return id.name == "default" || world.events.buses.contains_key(id);

@@ -1,8 +1,8 @@
 //! EventBridge: buses, rules and their delivery, at least once, unordered and sometimes never.
 //!
-//! **Flow**: an event comes to the default bus of an account and Region; every rule that matches sends it to its
-//! targets, other buses or queues. Each leg is a pending delivery with a due time on virtual time; moving the clock
-//! delivers what is due. **Invariant**: an event sees at most two accounts and two Regions.
+//! **Flow**: an event arrives on the default bus of an account and Region. Every rule that matches sends it to its
+//! targets, which are buses or queues. Each leg is a pending delivery with a due time in virtual time. Moving the clock
+//! delivers what is due. **Invariant**: an event visits at most two accounts and two Regions.
 
 mod api;
 mod bus;
@@ -23,7 +23,7 @@ pub use self::bus::{
 use crate::sim::Sim;
 use crate::world::World;
 
-/// How badly events travel. All zero by default: immediately, once, in order.
+/// How unreliable event delivery is. By default, events arrive immediately, once and in order.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct DeliverySettings {
     /// Chance from 0 to 1 that an event never reaches its first bus: services send events to CloudTrail and
@@ -38,13 +38,13 @@ pub struct DeliverySettings {
     pub reorder: bool,
 }
 
-/// What became of the events, since the world began.
+/// Event counts since the start of the simulation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EventCounts {
-    /// Events that AWS services or tests gave to a bus. Of API calls and accounts, only those that come to a bus with
-    /// a rule: an event nobody could see is not made.
+    /// Events that AWS services or tests gave to a bus. An event of an API call or an account counts only
+    /// if its bus has a rule. An event that nobody could see is not created.
     pub published: u64,
-    /// Events not seen because no trail logs in that account and Region.
+    /// Events that were not emitted because no trail logs in that account and Region.
     pub without_trail: u64,
     /// Events dropped by [`DeliverySettings::drop_probability`].
     pub dropped: u64,
@@ -58,12 +58,12 @@ pub struct EventCounts {
     pub third_account_hops: u64,
     /// Refused as THIRD_REGION_HOP_DETECTED.
     pub third_region_hops: u64,
-    /// Stopped because the event came back to a bus it had been on. AWS would send it round and round.
+    /// Stopped because the event came back to a bus it had been on. AWS would forward it forever.
     pub loops: u64,
     /// Refused because the rule's role may not send, the target bus does not exist or its policy does not admit the
     /// sender.
     pub no_permission: u64,
-    /// Refused because the target queue does not exist any more, or takes no such message.
+    /// Refused because the target queue no longer exists or refuses the message.
     pub queue_refused: u64,
 }
 
@@ -76,9 +76,9 @@ pub struct EventsState {
     last_due_ms: u64,
     random: fastrand::Rng,
     silent: BTreeSet<(String, String)>,
-    /// How badly events travel from now on.
+    /// How unreliable event delivery is from now on.
     pub delivery: DeliverySettings,
-    /// What became of the events so far.
+    /// Event counts so far.
     pub counts: EventCounts,
 }
 
@@ -97,7 +97,7 @@ impl Default for EventsState {
     }
 }
 
-/// One leg of an event's way. Ordered by due time, then by the order of creation.
+/// One leg of an event's route. Ordered by due time, then by the order of creation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Delivery {
     due_ms: u64,
@@ -112,7 +112,7 @@ struct Leg {
     route: Route,
 }
 
-/// The buses an event has been on; the last is where it comes from.
+/// The buses an event has been on; the last one is its sender.
 type Route = Vec<BusId>;
 
 // The heap orders deliveries by due time and sequence, and a sequence number is never used twice.
@@ -140,14 +140,14 @@ impl EventsState {
     }
 
     /// Turns the trail of an account and Region on or off; all are on at first, as with an organization trail of all
-    /// Regions. Without a trail no "via CloudTrail" event comes (EventBridge user guide, "AWS service events
+    /// Regions. Without a trail there are no "via CloudTrail" events (EventBridge user guide, "AWS service events
     /// delivered via AWS CloudTrail").
     pub fn set_trail(&mut self, account: &str, region: &str, logging: bool) {
-        let place = (account.to_owned(), region.to_owned());
+        let account_region = (account.to_owned(), region.to_owned());
         if logging {
-            self.silent.remove(&place);
+            self.silent.remove(&account_region);
         } else {
-            self.silent.insert(place);
+            self.silent.insert(account_region);
         }
     }
 
@@ -161,12 +161,13 @@ impl EventsState {
         self.pending.peek().map(|Reverse(delivery)| delivery.due_ms)
     }
 
-    /// Whether any rule could see an event on that account's default bus; building events for nobody costs time.
+    /// Whether any rule could see an event on that account's default bus. Events that nobody sees are not built, to
+    /// save time.
     pub(crate) fn is_watched(&self, account: &str, region: &str) -> bool {
         self.buses.get(&BusId::default_bus(account, region)).is_some_and(|bus| !bus.rules.is_empty())
     }
 
-    /// Makes a leg, and sometimes its twin.
+    /// Schedules a leg, and sometimes a duplicate of it.
     fn schedule(&mut self, now_ms: u64, leg: Leg) {
         if self.delivery.duplicate_probability > 0.0 && self.random.f64() < self.delivery.duplicate_probability {
             self.counts.duplicated += 1;
@@ -190,7 +191,7 @@ impl EventsState {
     }
 }
 
-/// An event recorded by CloudTrail: comes to the default bus of the account and Region, if a trail logs there.
+/// Emits an event recorded by CloudTrail on the default bus of the account and Region, if a trail logs there.
 pub(crate) fn publish_from_trail(world: &mut World, account: &str, region: &str, event: Value) {
     if !world.events.trail_logs(account, region) {
         world.events.counts.without_trail += 1;
@@ -199,7 +200,7 @@ pub(crate) fn publish_from_trail(world: &mut World, account: &str, region: &str,
     publish(world, account, region, event);
 }
 
-/// An event that a service gives to EventBridge itself, trail or not; delivered as far as it is due.
+/// Emits an event that a service sends to EventBridge itself, with or without a trail, and delivers what is due.
 pub(crate) fn publish(world: &mut World, account: &str, region: &str, event: Value) {
     let events = &mut world.events;
     events.counts.published += 1;
@@ -213,7 +214,7 @@ pub(crate) fn publish(world: &mut World, account: &str, region: &str, event: Val
     deliver_due(world);
 }
 
-/// Delivers the events that are due. Called after the clock moved, and before every call on real time.
+/// Delivers the events that are due. Called after the clock has moved, and before every call on real time.
 pub(crate) fn deliver_due(world: &mut World) {
     while world.events.next_due_ms().is_some_and(|due_ms| due_ms <= world.now_ms()) {
         let Some(Reverse(delivery)) = world.events.pending.pop() else { return };
@@ -251,7 +252,7 @@ fn arrive(world: &mut World, bus: &BusId, event: Arc<Value>, route: Route, due_m
     }
 }
 
-/// The route with this bus on it, or `None` when the event stops here.
+/// Appends this bus to the route, or returns `None` if the event stops here.
 fn admit(world: &mut World, bus: &BusId, mut route: Route) -> Option<Route> {
     if let Some(from) = route.last() {
         let third =
@@ -280,15 +281,15 @@ fn admit(world: &mut World, bus: &BusId, mut route: Route) -> Option<Route> {
 }
 
 impl Sim {
-    /// Makes or replaces a rule; see [`put_rule`].
+    /// Creates or replaces a rule. See [`put_rule`].
     ///
     /// # Errors
-    /// [`RuleError`] for what EventBridge refuses.
+    /// [`RuleError`] if EventBridge would refuse the rule.
     pub fn put_rule(&self, bus: &BusId, settings: &RuleSettings) -> Result<(), RuleError> {
         self.with(|world| put_rule(world, bus, settings))
     }
 
-    /// Gives an event to the default bus of the account and Region named in its envelope, as the service would.
+    /// Puts an event on the default bus of the account and Region in its envelope, as a service would.
     ///
     /// # Errors
     /// [`RuleError::NoAddress`] when the envelope lacks `account` or `region`.
@@ -299,7 +300,7 @@ impl Sim {
         Ok(())
     }
 
-    /// How events travel from now on.
+    /// Sets how unreliable event delivery is from now on.
     pub fn set_event_delivery(&self, delivery: DeliverySettings, seed: u64) {
         self.with(|world| {
             world.events.delivery = delivery;
@@ -307,7 +308,7 @@ impl Sim {
         });
     }
 
-    /// What became of the events so far.
+    /// Event counts so far.
     pub fn event_counts(&self) -> EventCounts {
         self.with(|world| world.events.counts)
     }

@@ -1,9 +1,8 @@
 //! EventBridge event patterns, as described in the EventBridge user guide under "Creating event patterns" and
 //! "Comparison operators". Pure: no state, no clock.
 //!
-//! **Invariant**: a pattern is checked in full before anything is matched, so that a mistake in a branch no test
-//! event reaches is still found. `numeric` and `cidr` are refused by name rather than half supported: no rule of
-//! this product needs them.
+//! **Invariant**: a pattern is checked in full before anything is matched, so that a mistake is found even in a branch
+//! that no test event reaches. `numeric` and `cidr` are refused by name, because no rule of this product needs them.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -251,7 +250,7 @@ impl Matcher {
     fn matches_field(&self, field: Option<&Value>) -> bool {
         let leaves = leaves(field);
         match self {
-            // "Exists" works on leaf nodes only: an object or an empty array is no leaf.
+            // "Exists" works on leaf nodes only: an object or an empty array is not a leaf.
             Self::Exists(wanted) => leaves.is_empty() != *wanted,
             Self::Exact(_) | Self::Text(_) | Self::AnythingBut(_) => leaves.iter().any(|leaf| self.matches_leaf(leaf)),
         }

@@ -1,4 +1,4 @@
-//! What a role's inline policies allow, read once when they are stored, and a record of what was made use of.
+//! Permissions of a role's inline policies, parsed once when they are stored, and a record of the permissions used.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::policy_language::{Context, conditions_hold, glob, statement_name, statements, strings};
 
-/// One permission that let a request through: an action of a statement for one of its resources.
+/// One permission that allowed a request: an action of a statement on one of its resources.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Use {
     /// Name of the role; roles of one name in several accounts count as one.
@@ -37,7 +37,7 @@ pub struct Denial {
 /// Which permissions of all roles were used, and what they lacked.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    // Interior mutability because services ask about roles while they only look at the world.
+    // Interior mutability, because services check roles while they only read the world.
     uses: RefCell<BTreeSet<Use>>,
     denials: RefCell<BTreeSet<Denial>>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct IdentityPolicy {
     statements: Vec<Statement>,
 }
 
-/// Not shown: it says the same as the documents, which are shown.
+/// Left out of debug output, which shows the documents already.
 impl fmt::Debug for IdentityPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IdentityPolicy").finish_non_exhaustive()
@@ -113,8 +113,8 @@ impl IdentityPolicy {
         Self { statements: policies.iter().flat_map(read).collect() }
     }
 
-    /// Whether the policies allow the action on the resource: an explicit deny wins, and silence is a no (IAM user
-    /// guide, "Policy evaluation logic"). What let it through, or that nothing did, goes into the ledger.
+    /// Whether the policies allow the action on the resource: an explicit deny wins, and the default is a deny
+    /// (IAM user guide, "Policy evaluation logic"). The permission used, or the denial, goes into the ledger.
     pub(crate) fn allows(&self, ledger: &Ledger, role: &str, action: &str, resource: &str, context: &Context) -> bool {
         let folded = action.to_ascii_lowercase();
         let matching = self.statements.iter().filter(|it| it.actions.covers(&folded) && it.resources.covers(resource));
@@ -122,7 +122,7 @@ impl IdentityPolicy {
         for statement in matching {
             match (statement.allows, conditions_hold(&statement.condition, context)) {
                 (true, Some(true)) => allowing.push(statement),
-                // A condition that cannot be evaluated never opens a door.
+                // A condition that cannot be evaluated never allows anything.
                 (false, Some(true) | None) => denied = true,
                 (true, Some(false) | None) | (false, Some(false)) => {}
             }

@@ -1,4 +1,4 @@
-//! The access policy of a CloudWatch Logs destination: what PutDestinationPolicy accepts, and whom it admits.
+//! The access policy of a CloudWatch Logs destination: what PutDestinationPolicy accepts, and which accounts it admits.
 //!
 //! Pure. The document itself is stored verbatim by the caller (the sample answer of DescribeDestinations in the
 //! CloudWatch Logs user guide, "Modify destination membership", shows whitespace kept); this is its meaning.
@@ -23,8 +23,8 @@ const NEEDS_FORCE: &str = "Cannot update existing policy on Subscription Destina
      delivery failures for Subscriptions using this destination that are not configured with a Role. Use the Force flag \
      to accept this risk.";
 
-/// What AWS answers where it takes a principal for none. That it ever does so to an account of the organization, and with
-/// which text, is UNVERIFIED.
+/// The answer of AWS to a principal that it considers invalid. Whether it ever does so for an account of the
+/// organization, and with which text, is UNVERIFIED.
 pub(super) const INVALID_PRINCIPAL: &str = "Principal section of policy contains an invalid account ID";
 
 /// A parsed destination policy.
@@ -61,7 +61,7 @@ enum OrganizationKey {
     Paths,
 }
 
-/// Who asks a destination for what.
+/// The account that wants to use a destination.
 pub(crate) struct Sender<'a> {
     pub(crate) account: &'a str,
     /// Id of the organization the account is a member of now.

@@ -30,7 +30,7 @@ pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value
         return Err(invalid_parameter(NO_TEST_MESSAGE));
     }
     let now_ms = world.now_ms();
-    let existing = world.logs.place_mut(account, &call.region).destinations.remove(name);
+    let existing = world.logs.account_region_mut(account, &call.region).destinations.remove(name);
     let destination = match existing {
         Some(existing) => Destination { target_arn: target_arn.to_owned(), role_arn: role_arn.to_owned(), ..existing },
         // PutDestination makes it "without an access policy": nobody may subscribe yet.
@@ -46,11 +46,11 @@ pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value
         },
     };
     let rendered = render(&destination);
-    world.logs.place_mut(account, &call.region).destinations.insert(name.to_owned(), destination);
+    world.logs.account_region_mut(account, &call.region).destinations.insert(name.to_owned(), destination);
     Ok(json!({"destination": rendered}))
 }
 
-/// Whether a message gets from the destination to its stream: the stream exists, in whatever Region, and the role can be
+/// Whether the destination can deliver to its stream: the stream exists, in any Region, and the role can be
 /// assumed by CloudWatch Logs and may write to it. Both the test message of PutDestination, which is sent on behalf of
 /// the recipient, and every delivery need this (user guide, "Create a destination").
 ///
@@ -127,7 +127,7 @@ fn render(destination: &Destination) -> Value {
 pub(super) fn delete(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["destinationName"])?;
     let name = input.required_text("destinationName")?;
-    match world.logs.place_mut(&call.caller.account, &call.region).destinations.remove(name) {
+    match world.logs.account_region_mut(&call.caller.account, &call.region).destinations.remove(name) {
         Some(_) => Ok(json!({})),
         None => Err(not_found("The specified destination does not exist.")),
     }

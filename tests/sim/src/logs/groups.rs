@@ -36,14 +36,14 @@ pub(super) fn create(world: &mut World, call: &Call, input: &Value) -> Result<Va
     Ok(json!({}))
 }
 
-/// A log group as a service makes it for itself: STANDARD, kept for ever.
+/// Creates a log group as a service does: class STANDARD, events never expire.
 pub(crate) fn create_for_service(world: &mut World, account: &str, region: &str, name: &str) {
     let group = new_group(account, region, name, world.now_ms());
     insert(world, account, region, group);
 }
 
 fn insert(world: &mut World, account: &str, region: &str, group: LogGroup) {
-    world.logs.place_mut(account, region).groups.insert(group.name.clone(), group);
+    world.logs.account_region_mut(account, region).groups.insert(group.name.clone(), group);
 }
 
 fn new_group(account: &str, region: &str, name: &str, created_ms: u64) -> LogGroup {
@@ -68,7 +68,7 @@ pub(super) fn delete(world: &mut World, call: &Call, input: &Value) -> Result<Va
         let message = "The log group cannot be deleted because deletion protection is enabled.";
         return Err(ApiError::new(400, "ValidationException", message));
     }
-    world.logs.place_mut(&call.caller.account, &call.region).groups.remove(&name);
+    world.logs.account_region_mut(&call.caller.account, &call.region).groups.remove(&name);
     Ok(json!({}))
 }
 

@@ -1,7 +1,7 @@
 //! CloudWatch Logs: log groups, subscription filters and destinations of every account and Region.
 //!
-//! Rules: CloudWatch Logs API reference (each operation) and user guide; what neither says and was seen in the field
-//! is marked with the public issue it comes from, or UNVERIFIED.
+//! Rules: CloudWatch Logs API reference (each operation) and user guide; behaviour that neither documents is
+//! marked with the public issue that reports it, or UNVERIFIED.
 
 mod destination_policy;
 mod destinations;
@@ -22,8 +22,8 @@ use crate::call::{ApiError, Call, Caller, Service};
 use crate::sim::Sim;
 use crate::world::World;
 
-/// Most subscription filters of a log group; not adjustable (CloudWatch Logs user guide, quotas). Doc strings of SDKs
-/// still say 2.
+/// Most subscription filters of a log group; not adjustable (CloudWatch Logs user guide, quotas). SDK documentation
+/// still says 2.
 pub const MAX_FILTERS: usize = 5;
 
 /// Largest page of every Describe operation here.
@@ -33,14 +33,14 @@ const MAX_PAGE: u64 = 50;
 #[derive(Debug, Default)]
 pub struct LogsState {
     // By account, then Region, so that a lookup needs no owned key.
-    places: BTreeMap<String, BTreeMap<String, Place>>,
+    account_regions: BTreeMap<String, BTreeMap<String, AccountRegion>>,
     streams: BTreeSet<String>,
     invalid_principals: BTreeSet<String>,
 }
 
 /// One account in one Region.
 #[derive(Debug, Default)]
-struct Place {
+struct AccountRegion {
     groups: BTreeMap<String, LogGroup>,
     destinations: BTreeMap<String, Destination>,
 }
@@ -62,13 +62,13 @@ pub struct LogGroup {
     pub tags: BTreeMap<String, String>,
     /// Whether DeleteLogGroup is refused.
     pub deletion_protected: bool,
-    /// When it was made, in epoch milliseconds.
+    /// Creation, in epoch milliseconds.
     pub created_ms: u64,
     /// Subscription filters by name.
     pub filters: BTreeMap<String, SubscriptionFilter>,
 }
 
-/// Class of a log group; cannot be changed once made.
+/// Class of a log group, which cannot be changed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogGroupClass {
     /// All features.
@@ -102,9 +102,9 @@ pub struct SubscriptionFilter {
     pub destination_arn: String,
     /// Role that delivers, if any.
     pub role_arn: Option<String>,
-    /// When it was made, in epoch milliseconds; an update keeps it.
+    /// Creation, in epoch milliseconds; an update keeps it.
     pub created_ms: u64,
-    /// Until this moment nothing is delivered after a failed delivery, in epoch milliseconds.
+    /// End of the pause after a failed delivery, in epoch milliseconds.
     pub disabled_until_ms: u64,
     distribution: String,
 }
@@ -120,11 +120,11 @@ pub struct Destination {
     pub target_arn: String,
     /// Role that writes to the stream.
     pub role_arn: String,
-    /// Access policy as it was put, byte for byte; nobody may subscribe without one.
+    /// Access policy as it was put, byte for byte. Without one, no account may subscribe.
     pub access_policy: Option<String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
-    /// When it was made, in epoch milliseconds.
+    /// Creation, in epoch milliseconds.
     pub created_ms: u64,
     policy: Option<DestinationPolicy>,
 }
@@ -137,12 +137,12 @@ impl Destination {
 }
 
 impl LogsState {
-    /// A Firehose or Kinesis stream that exists, in any account and Region: what a destination may point to.
+    /// Adds a Firehose or Kinesis stream, in any account and Region, as a target for destinations.
     pub fn add_stream(&mut self, arn: &str) {
         self.streams.insert(arn.to_owned());
     }
 
-    /// PutDestinationPolicy takes no document that names this account, until told otherwise.
+    /// Sets whether PutDestinationPolicy refuses documents that name this account.
     pub fn set_invalid_principal(&mut self, account: &str, invalid: bool) {
         match invalid {
             true => self.invalid_principals.insert(account.to_owned()),
@@ -154,7 +154,7 @@ impl LogsState {
         &self.invalid_principals
     }
 
-    /// A stream is gone.
+    /// Removes a stream.
     pub fn remove_stream(&mut self, arn: &str) {
         self.streams.remove(arn);
     }
@@ -166,39 +166,39 @@ impl LogsState {
 
     /// A log group.
     pub fn group(&self, account: &str, region: &str, name: &str) -> Option<&LogGroup> {
-        self.place(account, region)?.groups.get(name)
+        self.account_region(account, region)?.groups.get(name)
     }
 
     /// The log groups of an account in a Region, by name.
     pub fn groups(&self, account: &str, region: &str) -> impl Iterator<Item = &LogGroup> {
-        self.place(account, region).into_iter().flat_map(|place| place.groups.values())
+        self.account_region(account, region).into_iter().flat_map(|it| it.groups.values())
     }
 
     /// A destination by its ARN.
     pub fn destination(&self, arn: &str) -> Option<&Destination> {
         let arn = LogsArn::parse(arn)?;
-        self.place(arn.account, arn.region)?.destinations.get(arn.resource.strip_prefix("destination:")?)
+        self.account_region(arn.account, arn.region)?.destinations.get(arn.resource.strip_prefix("destination:")?)
     }
 
     /// The destinations of an account in a Region, by name.
     pub fn destinations(&self, account: &str, region: &str) -> impl Iterator<Item = &Destination> {
-        self.place(account, region).into_iter().flat_map(|place| place.destinations.values())
+        self.account_region(account, region).into_iter().flat_map(|it| it.destinations.values())
     }
 
     pub(crate) fn group_mut(&mut self, account: &str, region: &str, name: &str) -> Option<&mut LogGroup> {
-        self.places.get_mut(account)?.get_mut(region)?.groups.get_mut(name)
+        self.account_regions.get_mut(account)?.get_mut(region)?.groups.get_mut(name)
     }
 
     fn destination_mut(&mut self, account: &str, region: &str, name: &str) -> Option<&mut Destination> {
-        self.places.get_mut(account)?.get_mut(region)?.destinations.get_mut(name)
+        self.account_regions.get_mut(account)?.get_mut(region)?.destinations.get_mut(name)
     }
 
-    fn place(&self, account: &str, region: &str) -> Option<&Place> {
-        self.places.get(account)?.get(region)
+    fn account_region(&self, account: &str, region: &str) -> Option<&AccountRegion> {
+        self.account_regions.get(account)?.get(region)
     }
 
-    fn place_mut(&mut self, account: &str, region: &str) -> &mut Place {
-        self.places.entry(account.to_owned()).or_default().entry(region.to_owned()).or_default()
+    fn account_region_mut(&mut self, account: &str, region: &str) -> &mut AccountRegion {
+        self.account_regions.entry(account.to_owned()).or_default().entry(region.to_owned()).or_default()
     }
 }
 
@@ -242,7 +242,7 @@ pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Va
     }
 }
 
-/// `InvalidParameterException`, the code for most of what CloudWatch Logs refuses.
+/// `InvalidParameterException`, the most common error of CloudWatch Logs.
 fn invalid_parameter(message: impl Into<String>) -> ApiError {
     ApiError::new(400, "InvalidParameterException", message)
 }
@@ -272,7 +272,7 @@ fn check_free_name(value: &str, member: &str) -> Result<(), ApiError> {
     check_pattern(value, member, "[^:*]*", |character| !matches!(character, ':' | '*'))
 }
 
-/// One page of things sorted by name, and the token of the next. The token names the last thing of the page, so that
+/// One page of items sorted by name, and the token of the next page. The token names the last item of the page, so that
 /// paging survives changes in between.
 fn page<'a, T>(
     sorted: impl Iterator<Item = (&'a str, T)>,
@@ -308,12 +308,12 @@ fn paged(member: &str, items: Vec<Value>, next: Option<String>) -> Value {
 }
 
 impl World {
-    /// Somebody in the destination's account replaces its access policy, as with PutDestinationPolicy. Not counted as a
+    /// Replaces the access policy of a destination, as an administrator of its account would. It does not count as a
     /// call, so that a hook can do it in the middle of one.
     ///
     /// # Errors
     ///
-    /// What PutDestinationPolicy refuses.
+    /// The errors of PutDestinationPolicy, such as `InvalidParameterException`.
     pub fn put_destination_policy(
         &mut self,
         account: &str,
@@ -325,11 +325,11 @@ impl World {
         self.uncounted(account, region, "PutDestinationPolicy", &input)
     }
 
-    /// Somebody makes a destination, as with PutDestination, or points it elsewhere; not counted as a call.
+    /// Creates or updates a destination, as an administrator would. It does not count as a call.
     ///
     /// # Errors
     ///
-    /// What PutDestination refuses.
+    /// The errors of PutDestination, such as `InvalidParameterException`.
     pub fn put_destination(
         &mut self,
         account: &str,
@@ -342,11 +342,11 @@ impl World {
         self.uncounted(account, region, "PutDestination", &input)
     }
 
-    /// Somebody in the account deletes a log group, as with DeleteLogGroup; not counted as a call.
+    /// Deletes a log group, as an administrator of its account would. It does not count as a call.
     ///
     /// # Errors
     ///
-    /// What DeleteLogGroup refuses.
+    /// The errors of DeleteLogGroup, such as `ResourceNotFoundException`.
     pub fn delete_log_group(&mut self, account: &str, region: &str, name: &str) -> Result<(), ApiError> {
         self.uncounted(account, region, "DeleteLogGroup", &json!({ "logGroupName": name }))
     }
@@ -365,7 +365,7 @@ impl World {
 }
 
 impl Sim {
-    /// Makes a Firehose or Kinesis stream known, in any account and Region, so that destinations can point to it.
+    /// Adds a Firehose or Kinesis stream, in any account and Region, as a target for destinations.
     pub fn add_stream(&self, arn: &str) {
         self.with(|world| world.logs.add_stream(arn));
     }

@@ -30,7 +30,7 @@ fn a_log_group_name_must_follow_its_pattern_and_not_be_reserved() {
 }
 
 #[test]
-fn a_log_group_that_exists_is_not_made_again_and_one_that_does_not_is_not_deleted() {
+fn an_existing_group_is_not_created_and_a_missing_one_not_deleted() {
     let mut world = organization();
     create_group(&mut world, GROUP).unwrap();
     assert_eq!(code(create_group(&mut world, GROUP)), "ResourceAlreadyExistsException");
@@ -315,7 +315,7 @@ fn a_destination_whose_test_message_cannot_be_delivered_is_refused() {
 }
 
 #[test]
-fn a_role_that_has_not_spread_yet_fails_the_test_message_until_it_has() {
+fn the_test_message_fails_until_the_role_has_propagated() {
     let mut world = with_destination();
     world.settings.role_propagation_ms = 1_000;
     world.iam.remove_role(CENTRAL, "ToFirehose").unwrap();

@@ -1,4 +1,4 @@
-//! Organizations' read operations, and the one by which a member is thrown out (Organizations API reference and model).
+//! Organizations' read operations, and RemoveAccountFromOrganization (Organizations API reference and model).
 
 use serde_json::{Value, json};
 

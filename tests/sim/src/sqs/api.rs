@@ -218,7 +218,7 @@ fn receive_message(world: &mut World, call: &Call, input: &Value) -> Result<Valu
     let id = queue_of(world, call, &input)?;
     let max = input.number("MaxNumberOfMessages", 1, 10)?.unwrap_or(1);
     let visibility_ms = input.number("VisibilityTimeout", 0, MAX_VISIBILITY_SECONDS)?.map(|seconds| seconds * 1_000);
-    // Checked and not waited for: nothing arrives while one call holds the world.
+    // The value is checked, but the call does not wait: nothing arrives while one call holds the world.
     input.number("WaitTimeSeconds", 0, 20)?;
     let mut wanted: BTreeSet<&str> = input.texts("AttributeNames")?.into_iter().collect();
     wanted.extend(input.texts("MessageSystemAttributeNames")?);

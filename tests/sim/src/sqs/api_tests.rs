@@ -158,7 +158,7 @@ fn visibility_is_changed_within_twelve_hours_and_only_in_flight() {
 }
 
 #[test]
-fn queue_attributes_tell_depth_and_redrive() {
+fn queue_attributes_show_depth_and_redrive() {
     let mut world = world();
     let policy = json!({"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:444455556666:q", "maxReceiveCount": "5"});
     let attributes = json!({"RedrivePolicy": policy.to_string(), "VisibilityTimeout": "90"});
@@ -224,7 +224,7 @@ fn a_driver_moves_a_poison_message_to_the_dead_letter_queue() {
 }
 
 #[test]
-fn a_driver_is_told_of_a_missing_queue_and_a_dead_handle() {
+fn a_missing_queue_and_an_invalid_handle_are_errors() {
     let sim = Sim::new(world());
     assert_eq!(sim.receive("http://x/1/y", 1), Err(QueueError::NoSuchQueue("http://x/1/y".to_owned())));
     assert_eq!(sim.delete(URL, "nonsense"), Err(QueueError::Handle("nonsense".to_owned())));

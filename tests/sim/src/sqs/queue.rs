@@ -1,8 +1,8 @@
 //! One SQS queue on virtual time: visibility, delays, receive counts, FIFO groups and deduplication.
 //!
 //! Rules: SQS developer guide, "Visibility timeout", "Delay queues", "FIFO queue delivery logic", "Exactly-once
-//! processing". **Invariant**: a message is visible from `visible_at_ms` on and is never in two hands before that,
-//! except that a standard queue may be given duplicates by its sender.
+//! processing". **Invariant**: a message is visible from `visible_at_ms` on, and no second receiver gets it before
+//! that. A sender may still put duplicates on a standard queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,8 @@ pub(crate) const MAX_DELAY_SECONDS: u64 = 900;
 /// Largest message, and largest batch, in bytes: 1 MiB (SQS quotas).
 pub(crate) const MAX_MESSAGE_BYTES: usize = 1_048_576;
 
-/// Messages with one deduplication id are one for this long (SQS developer guide, "Exactly-once processing").
+/// Messages with the same deduplication id are the same message for this long (SQS developer guide, "Exactly-once
+/// processing").
 const DEDUPLICATION_MS: u64 = 5 * 60 * 1_000;
 
 /// What CreateQueue sets.
@@ -25,13 +26,13 @@ const DEDUPLICATION_MS: u64 = 5 * 60 * 1_000;
 pub struct QueueSettings {
     /// FIFO queue; its name ends in `.fifo`.
     pub fifo: bool,
-    /// Milliseconds a received message stays hidden, 0 to 12 hours.
+    /// Visibility timeout of a received message in milliseconds, 0 to 12 hours.
     pub visibility_timeout_ms: u64,
     /// Milliseconds before a new message can be received, 0 to 15 minutes.
     pub delay_ms: u64,
     /// FIFO: a message without deduplication id gets the hash of its body.
     pub content_based_deduplication: bool,
-    /// Where messages go that were received too often.
+    /// Dead-letter queue for messages that were received too often.
     pub redrive: Option<Redrive>,
 }
 
@@ -57,7 +58,7 @@ impl Default for QueueSettings {
     }
 }
 
-/// A message on its way out, as the Lambda event source mapping sees it.
+/// A received message, as the Lambda event source mapping sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedMessage {
     /// Id given when it was sent.
@@ -76,7 +77,7 @@ pub struct ReceivedMessage {
     pub group_id: Option<String>,
 }
 
-/// A message to be put on a queue.
+/// A message to send.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NewMessage {
     pub(crate) body: String,
@@ -85,12 +86,12 @@ pub(crate) struct NewMessage {
     pub(crate) deduplication_id: Option<String>,
 }
 
-/// How many messages a queue holds, by what can be done with them.
+/// Number of messages on a queue, by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueDepth {
     /// Can be received now, or as soon as their group is free.
     pub visible: usize,
-    /// Received and hidden until they are deleted or their visibility timeout ends.
+    /// Received, and invisible until they are deleted or their visibility timeout ends.
     pub in_flight: usize,
     /// Sent with a delay that is not over.
     pub delayed: usize,
@@ -156,7 +157,7 @@ impl Queue {
         id
     }
 
-    /// Puts a message on this dead-letter queue as it is: id, time of sending and count stay.
+    /// Puts a message on this dead-letter queue. Id, send time and receive count are kept.
     pub(crate) fn put_dead(&mut self, message: Message, now_ms: u64) {
         self.put(Message { visible_at_ms: now_ms, ..message });
     }
@@ -208,13 +209,13 @@ impl Queue {
         (received, dead)
     }
 
-    /// Groups of which a message is in flight: a FIFO queue gives nothing more of them.
+    /// Groups with a message in flight. A FIFO queue returns no other message of them.
     fn blocked_groups(&self, now_ms: u64) -> BTreeSet<String> {
         let in_flight = |message: &&Message| message.receive_count > 0 && message.visible_at_ms > now_ms;
         self.messages.values().filter(in_flight).filter_map(|message| message.group_id.clone()).collect()
     }
 
-    /// Deletes by receipt handle. `false` when the handle is none of this queue's; deleting twice is no error.
+    /// Deletes by receipt handle. `false` when the handle is not one of this queue. Deleting twice succeeds.
     pub(crate) fn delete(&mut self, receipt_handle: &str, now_ms: u64) -> bool {
         let Some((arrival, receive)) = parse_handle(receipt_handle).filter(|(arrival, _)| *arrival <= self.arrivals)
         else {
@@ -257,8 +258,8 @@ impl Queue {
         depth
     }
 
-    /// The earliest moment at which a message can be received, as things are at `now_ms`: one of a FIFO group waits for
-    /// those of it that are in flight.
+    /// The earliest time at which a message can be received, seen from `now_ms`. A message of a FIFO group waits for
+    /// the messages of that group that are in flight.
     pub(crate) fn earliest_visible_ms(&self, now_ms: u64) -> Option<u64> {
         let in_flight = |message: &&Message| message.receive_count > 0 && message.visible_at_ms > now_ms;
         let mut free_ms = BTreeMap::<&str, u64>::new();
@@ -277,7 +278,7 @@ impl Queue {
     }
 }
 
-/// What came of a change of visibility.
+/// Result of a visibility change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Visibility {
     Changed,

@@ -1,4 +1,4 @@
-//! The links between a VPC and S3, looked at as they are now.
+//! The links between a VPC and S3 in their current state.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::world::World;
 /// are skipped (CloudWatch Logs user guide, "Real-time processing of log data with subscriptions").
 const DISABLED_MS: u64 = 10 * 60 * 1_000;
 
-/// What becomes of the records of a VPC that have one action.
+/// Delivery of the records of a VPC with one action (ACCEPT or REJECT).
 #[derive(Clone, Copy)]
 pub(super) enum Delivery {
-    /// So many copies reach S3, at least one.
+    /// This many copies reach S3, at least one.
     Delivered(u64),
     /// No flow log of the VPC captures this action, though there is one for the other.
     NotWanted,
@@ -23,18 +23,18 @@ pub(super) enum Delivery {
     Lost(Loss),
 }
 
-/// What becomes of the records of a VPC, by action, and the format of the lines that arrive.
+/// Delivery of the records of a VPC by action, and the format of the lines that arrive.
 pub(super) struct VpcDelivery {
     pub(super) accepted: Delivery,
     pub(super) rejected: Delivery,
     pub(super) format: Option<String>,
 }
 
-/// Copies that get from a log group to S3, by account, Region, group, record format and action.
+/// Copies that a log group delivers to S3, by account, Region, group, record format and action.
 #[derive(Default)]
 pub(super) struct DeliveryPaths(BTreeMap<[String; 5], Result<u64, Loss>>);
 
-/// Follows every flow log of a VPC, and notes on each how its delivery went.
+/// Follows every flow log of a VPC and records the result of its delivery.
 pub(super) fn follow(
     world: &mut World,
     paths: &mut DeliveryPaths,
@@ -53,7 +53,7 @@ pub(super) fn follow(
     }
     let mut format = None;
     let mut delivery_of = |action: &str| {
-        // The flow log that gets furthest names the link to mend.
+        // The flow log that gets furthest determines the reported link.
         let (mut copies, mut furthest) = (0, None);
         for (flow_log, group, outcome) in &written {
             if flow_log.traffic_type != "ALL" && flow_log.traffic_type != action {
@@ -80,9 +80,9 @@ pub(super) fn follow(
     VpcDelivery { accepted, rejected, format }
 }
 
-/// The first part of the way: the delivery role writes to the log group, which it may have to make first. It needs the
-/// permissions that are listed as the least (VPC user guide, "IAM role for publishing flow logs to CloudWatch Logs"),
-/// and that to make the group where there is none.
+/// The first link: the delivery role writes to the log group, which it creates if it is missing. The role needs the
+/// documented minimum of permissions (VPC user guide, "IAM role for publishing flow logs to CloudWatch Logs"), and
+/// another one to create a missing log group.
 fn write_to_group(world: &mut World, account: &str, region: &str, flow_log: &FlowLog, group: &str) -> Result<(), Loss> {
     let role_arn = flow_log.deliver_logs_permission_arn.as_deref().ok_or(Loss::DeliveryRole)?;
     let source_arn = format!("arn:aws:ec2:{region}:{account}:vpc-flow-log/{}", flow_log.id);
@@ -109,12 +109,12 @@ fn write_to_group(world: &mut World, account: &str, region: &str, flow_log: &Flo
 
 impl DeliveryPaths {
     /// Copies that the group's filters bring to S3; the furthest broken link if none does.
-    fn copies(&mut self, world: &mut World, place: [&str; 5]) -> Result<u64, Loss> {
-        let key = place.map(str::to_owned);
+    fn copies(&mut self, world: &mut World, path: [&str; 5]) -> Result<u64, Loss> {
+        let key = path.map(str::to_owned);
         if let Some(known) = self.0.get(&key) {
             return *known;
         }
-        let outcome = through_filters(world, place);
+        let outcome = through_filters(world, path);
         self.0.insert(key, outcome);
         outcome
     }
@@ -147,7 +147,7 @@ fn through_filter(
     group: &LogGroup,
     filter: &SubscriptionFilter,
 ) -> Result<(), Loss> {
-    // Records of the moment at which it was disabled failed for the same reason, not for its being disabled.
+    // Records of the time at which it was disabled were lost for the original reason.
     let now_ms = world.now_ms();
     if now_ms < filter.disabled_until_ms && filter.disabled_until_ms != now_ms + DISABLED_MS {
         return Err(Loss::FilterDisabled);

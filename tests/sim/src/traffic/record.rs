@@ -1,4 +1,4 @@
-//! Flow log records as text, and the filter patterns that pick among them.
+//! Flow log records as text, and the filter patterns that select them.
 
 /// A record in a flow log's own format (VPC user guide, "Flow log records"); fields that need what is not simulated are
 /// `-`, as AWS writes what does not apply.
@@ -36,9 +36,9 @@ pub(super) fn line(format: &str, account: &str, region: &str, vpc_id: &str, acti
     fields.collect::<Vec<_>>().join(" ")
 }
 
-/// Whether a filter pattern takes a line (CloudWatch Logs user guide, "Filter pattern syntax"): empty for everything,
+/// Whether a filter pattern matches a line (CloudWatch Logs user guide, "Filter pattern syntax"): empty for everything,
 /// `[a, b, c=value, ...]` for space-delimited fields with `=` and `!=`, otherwise terms, with `-` for excluded and `?`
-/// for optional ones. A JSON pattern takes no flow log record.
+/// for optional ones. A JSON pattern matches no flow log record.
 pub(super) fn pattern_matches(pattern: &str, line: &str) -> bool {
     let pattern = pattern.trim();
     if let Some(fields) = pattern.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {

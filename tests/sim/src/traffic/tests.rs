@@ -37,8 +37,8 @@ fn a_vpc_without_a_flow_log_is_not_logged_and_nothing_is_lost_yet() {
     assert_eq!(report.before_by_reason.get(&Loss::NotLogged), Some(&3));
 }
 
-/// Breaks one link of an enrolled VPC and says which link the report has to name.
-type Sabotage = (&'static str, Loss, fn(&mut World));
+/// Name of the case, the link that the report must name, and a change that breaks it.
+type BrokenLink = (&'static str, Loss, fn(&mut World));
 
 fn put_member_role(world: &mut World, service: &str, actions: &[&str], resource: &str) {
     world.put_role(MEMBER, "PublishFlowLogs", trust(service, json!({})), allow(actions, resource));
@@ -46,7 +46,7 @@ fn put_member_role(world: &mut World, service: &str, actions: &[&str], resource:
 
 #[test]
 fn each_broken_link_loses_the_records_under_its_own_name() {
-    let rows: &[Sabotage] = &[
+    let rows: &[BrokenLink] = &[
         ("flow log deleted", Loss::NotLogged, |world| {
             let id = world.ec2.flow_logs(MEMBER, REGION).next().unwrap().id.clone();
             ec2(world, MEMBER, "DeleteFlowLogs", &format!("FlowLogId.1={id}")).unwrap();
@@ -115,7 +115,7 @@ fn a_failed_delivery_role_shows_as_access_error() {
 }
 
 #[test]
-fn a_denied_filter_is_disabled_for_ten_minutes_even_when_the_policy_is_mended_at_once() {
+fn a_denied_filter_is_disabled_although_the_policy_is_fixed_at_once() {
     let (mut world, _, _) = enrolled();
     tick(&mut world);
     put_policy(&mut world, &policy_for(&[STRANGER]), false).unwrap();
@@ -130,7 +130,7 @@ fn a_denied_filter_is_disabled_for_ten_minutes_even_when_the_policy_is_mended_at
 }
 
 #[test]
-fn putting_the_filter_again_ends_its_being_disabled() {
+fn putting_the_filter_again_enables_it() {
     let (mut world, _, _) = enrolled();
     put_policy(&mut world, &policy_for(&[STRANGER]), false).unwrap();
     tick(&mut world);
@@ -169,7 +169,7 @@ fn records_outside_the_traffic_type_are_filtered_out_and_not_lost() {
 }
 
 #[test]
-fn records_of_an_account_that_left_are_not_lost_and_those_that_still_arrive_are_seen() {
+fn records_of_an_account_that_left_are_counted_separately() {
     let (mut world, _, _) = enrolled();
     tick(&mut world);
     // The destination's role trusts members only; a role without that condition would let the records through.
