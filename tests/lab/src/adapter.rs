@@ -1,4 +1,4 @@
-//! The real AWS SDK, in process on a simulated AWS and on its virtual time.
+//! The real AWS SDK and the real adapters on a simulated AWS, in process and on virtual time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -50,8 +50,8 @@ impl Clock for SimTime {
         self.0.now_ms()
     }
 
-    /// Never, unless the time is past: calls in process are answered at once, so there is none to give up. Time passes
-    /// within a run only where a fault hook of a test moves the clock.
+    /// Returns only if the time has passed already: calls in process are answered at once, so no call has to be
+    /// abandoned. Within a run, time passes only where a fault hook of a test moves the clock.
     async fn sleep_until(&self, at_ms: u64) {
         if self.0.now_ms() < at_ms {
             std::future::pending::<()>().await;
@@ -65,7 +65,7 @@ struct RoleCredentials {
     sim: Sim,
     account: String,
     role: String,
-    /// The session in use, renewed a while before it expires.
+    /// The current session, renewed [`RENEW`] before it expires.
     current: Mutex<Option<Credentials>>,
 }
 
@@ -96,7 +96,7 @@ fn credentials_of(given: enroller_sim::Credentials, expires: Option<SystemTime>)
     Credentials::new(given.access_key_id, given.secret_access_key, given.session_token, expires, "simulated")
 }
 
-/// As whom the SDK calls.
+/// The principal as which the SDK calls.
 #[derive(Clone, Copy, Debug)]
 pub enum As<'a> {
     /// The account itself, which may do everything in it.
@@ -105,7 +105,7 @@ pub enum As<'a> {
     Role(&'a str, &'a str),
 }
 
-/// Tries of one call, the first included, as in the functions.
+/// Attempts of one call, the first included, as in the functions.
 pub(crate) const ATTEMPTS: u32 = 4;
 
 /// A configuration of the SDK that reaches the simulated AWS.
@@ -131,7 +131,7 @@ fn sdk_config_trying(sim: &Sim, home_region: &str, who: As<'_>, attempts: u32) -
         .time_source(SimTime(sim.clone()))
         .sleep_impl(SharedAsyncSleep::new(SimTime(sim.clone())))
         .retry_config(RetryConfig::standard().with_max_attempts(attempts))
-        // A sleep that takes no time would make every timeout strike at once, and move the clock at every call.
+        // Sleep takes no time here, so every timeout would fire at once and every call would move the clock.
         .timeout_config(TimeoutConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .identity_cache(IdentityCache::no_cache())
@@ -148,7 +148,7 @@ pub fn connection_on(sim: &Sim, settings: &Settings, who: As<'_>) -> Connection 
     connection_trying(sim, settings, who, ATTEMPTS)
 }
 
-/// Like [`connection_on`], with so many tries of each call.
+/// Like [`connection_on`], with this number of attempts of each call.
 pub(crate) fn connection_trying(sim: &Sim, settings: &Settings, who: As<'_>, attempts: u32) -> Connection {
     let config = sdk_config_trying(sim, settings.home_region.as_str(), who, attempts);
     Connection::from_config(Arc::new(settings.clone()), config, RateLimits::Unlimited)

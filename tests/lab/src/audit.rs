@@ -1,4 +1,4 @@
-//! Whether an organization is covered, judged from the simulated AWS's state alone, without the product's own code.
+//! Coverage and grants of an organization, read from the state of the simulated AWS alone, without the product's code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,16 +6,16 @@ use enroller_sim::{Sim, World};
 use serde::Serialize;
 use serde_json::Value;
 
-/// One destination.
+/// A destination of the central account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DestinationState {
-    /// Its Region.
+    /// Region of the destination.
     pub region: String,
-    /// Its name.
+    /// Name of the destination.
     pub name: String,
-    /// Accounts its policy names.
+    /// Accounts that its policy authorizes.
     pub accounts: BTreeSet<String>,
-    /// Bytes of its policy.
+    /// Length of its policy in bytes.
     pub policy_bytes: usize,
 }
 
@@ -26,15 +26,15 @@ pub struct Coverage {
     pub account: String,
     /// The Region.
     pub region: String,
-    /// VPCs that it owns there.
+    /// Number of VPCs.
     pub vpcs: usize,
-    /// VPCs that have a flow log.
+    /// Number of VPCs with a flow log.
     pub with_flow_log: usize,
-    /// VPCs that lack one.
+    /// Ids of the VPCs without a flow log.
     pub uncovered: Vec<String>,
-    /// VPCs that have more than one.
+    /// Ids of the VPCs with more than one flow log.
     pub on_several_shards: Vec<String>,
-    /// Destinations whose policy names the account.
+    /// Names of the destinations whose policy authorizes the account.
     pub granted_on: Vec<String>,
 }
 
@@ -45,23 +45,23 @@ pub struct Audit {
     pub account_regions: Vec<Coverage>,
     /// Each destination of the central account.
     pub destinations: Vec<DestinationState>,
-    /// Accounts that are named and are no members.
+    /// Accounts that a policy authorizes although they are not members.
     pub strangers: BTreeSet<String>,
 }
 
 impl Audit {
-    /// VPCs without a flow log.
+    /// Number of VPCs without a flow log.
     pub fn uncovered(&self) -> usize {
         self.account_regions.iter().map(|at| at.uncovered.len()).sum()
     }
 
-    /// Account-Regions that are named by no destination, or by more than one.
+    /// Account-Regions that are granted on no destination, or on more than one.
     pub fn misassigned(&self) -> Vec<&Coverage> {
         self.account_regions.iter().filter(|at| at.granted_on.len() != 1).collect()
     }
 }
 
-/// Looks at every member account in the given Regions.
+/// Audits every member account in the given Regions.
 pub fn audit(sim: &Sim, regions: &[String]) -> Audit {
     let central = sim.central();
     sim.with(|world| {
@@ -123,8 +123,8 @@ fn destinations(world: &World, central: &str, region: &str) -> Vec<DestinationSt
         .collect()
 }
 
-/// Bare account ids named by the Allow statements that carry no condition and are about subscription filters; the
-/// placeholder that stands in a policy without accounts names no other action.
+/// Bare account ids in statements about subscription filters, except in the placeholder statement of a policy without
+/// accounts.
 fn principals(document: &Value) -> BTreeSet<String> {
     let statements = match document.get("Statement") {
         Some(Value::Array(statements)) => statements.clone(),

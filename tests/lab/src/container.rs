@@ -1,7 +1,7 @@
 //! The real function binaries as processes, on the simulated AWS over HTTP and a Runtime API of their own.
 //!
-//! Time is the wall clock's: the processes know no other. The simulated AWS may run ahead of it, which they do not
-//! notice.
+//! Time is the wall clock's, because the processes have no other. The simulated AWS may run ahead of it, which the
+//! processes do not notice.
 
 mod process;
 
@@ -28,13 +28,14 @@ use crate::runtime_api::{RuntimeApi, Said};
 
 pub use process::{Container, Ended};
 
-/// Milliseconds that are enough for any invocation.
+/// Time limit in milliseconds that is enough for any invocation.
 pub const PLENTY_MS: u64 = 60_000;
 
-/// Milliseconds of which a function works three seconds: it stops a quarter of its time before its deadline.
+/// Time limit in milliseconds that leaves three seconds of work, because a function stops when a quarter of its time is
+/// left.
 pub const LITTLE_MS: u64 = 4_000;
 
-/// A payload that Lambda could not have sent: a record of a queue whose body is no text.
+/// A payload that Lambda could not have sent: a record of a queue whose body is not a string.
 pub const NO_BATCH: &str = r#"{"Records":[{"eventSource":"aws:sqs","body":1}]}"#;
 
 /// A function's binary.
@@ -46,7 +47,7 @@ pub struct Program {
     pub path: &'static str,
 }
 
-/// What went wrong with a process, or around it.
+/// A failure of a process or of its environment.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
     /// The installation failed.
@@ -61,24 +62,24 @@ pub enum ContainerError {
     /// A role is missing.
     #[error("the installation has no role for the function {0}")]
     NoRole(String),
-    /// Something did not come.
-    #[error("waited in vain for {0}")]
+    /// Something did not happen in time.
+    #[error("timed out waiting for {0}")]
     TooLate(&'static str),
-    /// The process ended where it should not.
-    #[error("the process ended by itself, {0}")]
+    /// The process ended unexpectedly.
+    #[error("the process ended unexpectedly, {0}")]
     Ended(ExitStatus),
-    /// It did what nobody asked for.
-    #[error("the process said {0:?} instead of an answer to {1}")]
+    /// The process made another request than expected.
+    #[error("the process sent {0:?} instead of an answer to {1}")]
     OutOfTurn(Said, String),
-    /// What it wrote to standard output is not JSON, so that CloudWatch Logs could not search it.
-    #[error("the process wrote a line that is no JSON: {0}")]
+    /// A line of its standard output is not JSON, so CloudWatch Logs could not search it.
+    #[error("the process wrote a line that is not JSON: {0}")]
     NotJson(String),
-    /// A secret access key or session token is in what it wrote.
+    /// Its output contains a secret access key or a session token.
     #[error("the process wrote a secret into its log")]
     Secret,
 }
 
-/// An installation on a simulated AWS that answers processes.
+/// An installation on a simulated AWS that serves processes over HTTP.
 pub struct Host {
     /// The installation. Its own functions can work beside the processes.
     pub lab: Lab,
@@ -91,12 +92,12 @@ pub struct Host {
 pub struct Answer {
     /// The function's answer, or its error: `errorType` and `errorMessage`.
     pub outcome: Result<Value, Value>,
-    /// Milliseconds that were left until the deadline; negative when it was over.
+    /// Milliseconds left until the deadline, negative if it had passed.
     pub left_ms: i64,
 }
 
 impl Answer {
-    /// The ids of the messages that are to come back, sorted; `None` when that is not what the answer says.
+    /// The ids in `batchItemFailures`, sorted, or `None` if the answer has no such list.
     pub fn failures(&self) -> Option<Vec<String>> {
         let failures = self.outcome.as_ref().ok()?.get("batchItemFailures")?.as_array()?;
         let id = |failure: &Value| failure.get("itemIdentifier").and_then(Value::as_str).map(str::to_owned);
@@ -106,12 +107,12 @@ impl Answer {
     }
 }
 
-/// A batch of a queue, given to a process.
+/// A batch of a queue that was delivered to a process.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// What was in it.
+    /// Messages of the batch.
     pub messages: Vec<ReceivedMessage>,
-    /// What came of it.
+    /// Result of the invocation.
     pub answer: Answer,
 }
 
@@ -131,7 +132,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// A setting or a resource that is refused; no port.
+    /// A setting or a resource is refused, or there is no free port.
     pub async fn new(accounts: usize, regions: &[&str]) -> Result<Self, ContainerError> {
         let regions = regions.iter().map(|region| (*region).to_owned()).collect();
         let organization = SimBuilder { accounts, regions, vpcs: 0, real_time: true, ..SimBuilder::default() };
@@ -155,11 +156,12 @@ impl Host {
         Ok(())
     }
 
-    /// Receives a batch as Lambda does, after all events under way have arrived, and as soon as there is a message.
+    /// Receives a batch as Lambda does. All pending events are delivered first, and the clock moves to the first
+    /// message.
     ///
     /// # Errors
     ///
-    /// No such queue.
+    /// The queue does not exist.
     pub fn receive(&self, queue: &str) -> Result<Vec<ReceivedMessage>, ContainerError> {
         let (sim, url) = (&self.lab.sim, self.lab.url(queue));
         let to = |due: u64| sim.advance(due.saturating_sub(sim.now_ms()));
@@ -172,18 +174,18 @@ impl Host {
         Ok(mapping::receive(sim, &url)?)
     }
 
-    /// The invocation that Lambda makes of a batch.
+    /// The payload of the invocation that Lambda makes for a batch.
     pub fn payload(&self, queue: &str, messages: &[ReceivedMessage]) -> Value {
         let settings = &self.lab.settings;
         let arn = format!("arn:aws:sqs:{}:{}:{queue}", settings.home_region, settings.central_account);
         mapping::invocation(&self.lab.sim, &arn, messages).payload
     }
 
-    /// Gives one batch of a queue to a process that has `time_ms` for it, and deletes what it is done with.
+    /// Delivers one batch of a queue to a process with a time limit, and deletes the messages that it handled.
     ///
     /// # Errors
     ///
-    /// See [`ContainerError`]; an error of the function is none.
+    /// See [`ContainerError`]. An error that the function returns is part of the [`Answer`].
     pub async fn deliver(
         &self,
         queue: &str,
@@ -202,16 +204,16 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// No such binary; no role for the function.
+    /// The binary does not exist, or the function has no role.
     pub async fn start(&self, program: Program) -> Result<Container, ContainerError> {
         self.start_with(program, &[]).await
     }
 
-    /// Like [`Host::start`], with `changes` to the settings of the installation; an empty value takes a setting away.
+    /// Like [`Host::start`], with `changes` to the settings of the installation; an empty value removes a setting.
     ///
     /// # Errors
     ///
-    /// No such binary; no role for the function.
+    /// The binary does not exist, or the function has no role.
     pub async fn start_with(&self, program: Program, changes: &[(&str, &str)]) -> Result<Container, ContainerError> {
         let (function, central) = (program.function, self.lab.settings.central_account.to_string());
         let role = FUNCTION_ROLES.iter().find(|(name, _)| *name == function);
@@ -225,33 +227,33 @@ impl Host {
         Ok(Container::start(command, api, self.lab.sim.clone(), arn)?)
     }
 
-    /// Starts it without these settings, and waits until it ends by itself.
+    /// Starts a function without these settings and waits until it ends by itself.
     ///
     /// # Errors
     ///
-    /// As with [`Host::start`]; it does not end.
+    /// As with [`Host::start`], or the process does not end.
     pub async fn start_without(&self, program: Program, keys: &[&str]) -> Result<Ended, ContainerError> {
         let changes: Vec<(&str, &str)> = keys.iter().map(|key| (*key, "")).collect();
         self.start_with(program, &changes).await?.end().await
     }
 
-    /// Starts it, and tells it to end while it waits for its first invocation.
+    /// Starts a function and terminates it while it waits for its first invocation.
     ///
     /// # Errors
     ///
-    /// As with [`Host::start`]; it does not end.
+    /// As with [`Host::start`], or the process does not end.
     pub async fn end_while_idle(&self, program: Program) -> Result<Ended, ContainerError> {
         let mut container = self.start(program).await?;
         container.idle().await?;
         container.terminate().await
     }
 
-    /// Hands a process a batch of a queue, and tells it to end when a fault makes one of its calls hang. The batch is
-    /// not deleted.
+    /// Delivers a batch of a queue to a process and terminates it when a fault makes one of its calls hang. The batch
+    /// is not deleted.
     ///
     /// # Errors
     ///
-    /// No call hangs; the process does not end.
+    /// No call hangs, or the process does not end.
     pub async fn end_while_hanging(&self, queue: &str, mut container: Container) -> Result<Ended, ContainerError> {
         let batch = self.receive(queue)?;
         container.hand(&self.payload(queue, &batch).to_string(), PLENTY_MS)?;
@@ -259,7 +261,7 @@ impl Host {
         container.terminate().await
     }
 
-    /// The settings as the central stack hands them to its functions.
+    /// The settings as the central stack passes them to its functions.
     fn settings(&self) -> Vec<(String, String)> {
         let settings = &self.lab.settings;
         let regions: Vec<String> = settings.regions.iter().map(ToString::to_string).collect();
@@ -280,7 +282,7 @@ impl Host {
         .into()
     }
 
-    /// What Lambda sets by itself (developer guide, "Defined runtime environment variables"), and the way to the
+    /// Variables that Lambda sets (developer guide, "Defined runtime environment variables"), and the endpoint of the
     /// simulated AWS.
     fn reserved(&self, function: &str, credentials: Credentials, api: &RuntimeApi) -> Vec<(&'static str, String)> {
         let region = self.lab.settings.home_region.to_string();

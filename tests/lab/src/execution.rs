@@ -1,5 +1,5 @@
-//! What Lambda does with a function's role beside running the function: it polls the queue, deletes what is done, and
-//! writes the function's log.
+//! What Lambda itself does with a function's role: it polls the queue, deletes handled messages, and writes the
+//! function's log.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use enroller_sim::Sim;
 
 use crate::install::{BACKFILL, ENROLLMENTS, FUNCTION_ROLES, GRANTS, PREFIX};
 
-/// Which function is fed from which queue.
+/// Queue and function of each event source mapping.
 const MAPPINGS: [(&str, &str); 3] =
     [(ENROLLMENTS, "vpc-enroller"), (GRANTS, "account-onboarder"), (BACKFILL, "backfill")];
 
@@ -29,18 +29,18 @@ impl Execution {
         format!("arn:aws:sqs:{}:{}:{PREFIX}{queue}", self.home, self.central)
     }
 
-    /// Lambda asks for these when the mapping is made, and polls with them (Lambda developer guide, "Using Lambda with
-    /// Amazon SQS", execution role permissions).
+    /// Whether Lambda may poll the queue. It needs these permissions when the mapping is created and at every poll
+    /// (Lambda developer guide, "Using Lambda with Amazon SQS", execution role permissions).
     pub(crate) fn may_poll(&self, sim: &Sim, queue: &str) -> bool {
         self.may(sim, function_of(queue), &["sqs:ReceiveMessage", "sqs:GetQueueAttributes"], &self.queue_arn(queue))
     }
 
-    /// Without it messages come again although they are done.
+    /// Whether Lambda may delete messages. Without the permission, handled messages are redelivered.
     pub(crate) fn may_delete(&self, sim: &Sim, queue: &str) -> bool {
         self.may(sim, function_of(queue), &["sqs:DeleteMessage"], &self.queue_arn(queue))
     }
 
-    /// An invocation that leaves a line in the function's log, if the role allows that.
+    /// Records an invocation in the function's log, if the role allows it.
     pub(crate) fn log(&self, sim: &Sim, function: &'static str) {
         let (home, central) = (&self.home, &self.central);
         let group = format!("arn:aws:logs:{home}:{central}:log-group:/aws/lambda/{PREFIX}{function}");

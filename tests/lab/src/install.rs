@@ -1,4 +1,4 @@
-//! What the stacks make, put into a simulated AWS: roles, buses, rules, queues and stream, as the templates have them.
+//! The stacks on a simulated AWS: roles, buses, rules, queues and the stream, created from the templates.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use enroller_sim::sqs::QueueError;
 use enroller_sim::sqs::{QueueSettings, Redrive};
 use serde_json::json;
 
-use crate::templates::{Part, PatternRule, Place, QueueResource, RuleTarget, Stack, TemplateError};
+use crate::templates::{AccountRegion, Part, PatternRule, QueueResource, RuleTarget, Stack, TemplateError};
 use crate::withheld::Withheld;
 
-/// What the names of queues and functions begin with in the templates.
+/// Prefix of the names of queues and functions in the templates.
 pub const PREFIX: &str = "vpc-flow-logs-";
 /// The custom bus of the central account, in every enrolled Region.
 pub const BUS: &str = "vpc-flow-logs-enroller";
@@ -28,23 +28,23 @@ pub const FUNCTION_ROLES: [(&str, &str); 3] = [
 pub const DESTINATION_ROLE: &str = "VPCFlowLogsDestinationRole";
 /// The external id of a simulated installation.
 pub const EXTERNAL_ID: &str = "simulated-external-id";
-/// Role of the people who use the command line tool. The stacks do not make it: it may do what it likes in the central
-/// account, and elsewhere what the member role may.
+/// Role of the people who use the command line tool. The stacks do not create it. It may do everything in the central
+/// account, and elsewhere what the member role may do.
 pub const OPERATOR_ROLE: &str = "VpcFlowLogsEnrollerOperator";
-/// Queue of the enroller, without [`PREFIX`], like the others.
+/// Queue of the enroller, without [`PREFIX`] like the other queue names.
 pub const ENROLLMENTS: &str = "enrollments";
 /// Queue of the onboarder.
 pub const GRANTS: &str = "grants.fifo";
-/// Queue on which backfill goes on.
+/// Queue with the requests and continuations of backfill.
 pub const BACKFILL: &str = "backfill";
-/// Milliseconds a received message of [`BACKFILL`] stays hidden: six times five minutes, which tests of the function's
-/// deadline let pass.
+/// Visibility timeout of [`BACKFILL`] in milliseconds: six times five minutes, because tests of the function's deadline
+/// let that time pass.
 const BACKFILL_VISIBILITY_MS: u64 = 1_800_000;
-/// Milliseconds a received message stays hidden. The template's half an hour would stall the simulation for nothing;
-/// what matters is that it is longer than one invocation, which takes no virtual time.
+/// Visibility timeout of the other queues in milliseconds. The template's half an hour would only slow the simulation
+/// down. The timeout has to be longer than one invocation, which takes no virtual time.
 const VISIBILITY_MS: u64 = 60_000;
 
-/// Why an installation could not be made.
+/// Why an installation could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// Settings do not fit together.
@@ -62,18 +62,18 @@ pub enum InstallError {
     /// A rule has a target that is neither a bus nor a queue.
     #[error("rule {rule} sends to {arn}, which is not simulated")]
     Target {
-        /// The rule.
+        /// Name of the rule.
         rule: String,
-        /// Its target.
+        /// ARN of the target.
         arn: String,
     },
 }
 
-/// Settings for an installation in the organization of a simulated AWS; `changes` come on top.
+/// Settings for an installation in the organization of a simulated AWS, with `changes` applied.
 ///
 /// # Errors
 ///
-/// A change is refused like any bad setting.
+/// A change is invalid.
 pub fn installation_settings(
     sim: &Sim,
     regions: &[String],
@@ -118,7 +118,7 @@ impl Installation {
         Self { sim, settings, operator_arn, withheld: None }
     }
 
-    /// Lets people of another principal of the central account use the member role.
+    /// Sets the principal of the central account whose users may assume the member role.
     #[must_use]
     pub fn operated_by(mut self, arn: &str) -> Self {
         arn.clone_into(&mut self.operator_arn);
@@ -131,12 +131,12 @@ impl Installation {
         Self { settings, ..self.clone() }
     }
 
-    /// Takes a permission out of a role, of which the stacks know nothing: in every account that has the role, and in
-    /// those that get it later.
+    /// Withholds a permission from a role in every account that has the role or gets it later. The stacks are not aware
+    /// of it.
     ///
     /// # Errors
     ///
-    /// A template that cannot be evaluated.
+    /// A template cannot be evaluated.
     pub fn withhold(&mut self, withheld: Withheld) -> Result<(), InstallError> {
         self.withheld = Some(withheld);
         let member_role = self.settings.member_role_name.to_string();
@@ -149,11 +149,11 @@ impl Installation {
         Ok(())
     }
 
-    /// Central, regional and management stacks.
+    /// Deploys the central, regional and management stacks.
     ///
     /// # Errors
     ///
-    /// Something the simulated AWS refuses.
+    /// The simulated AWS refuses a rule, a bus policy or a queue.
     pub fn deploy_center(&self) -> Result<(), InstallError> {
         let central = self.settings.central_account.to_string();
         let home = self.settings.home_region.to_string();
@@ -161,7 +161,7 @@ impl Installation {
         self.sim.add_stream(&stream_arn(&home, &central));
         self.deploy(&self.central_stack()?)?;
         let mut regions: Vec<String> = self.settings.regions.iter().map(ToString::to_string).collect();
-        // Account events arise in the Region of Organizations, enrolled or not.
+        // Account events are emitted in the Region of Organizations, enrolled or not.
         regions.push(self.settings.partition().organizations_region().to_owned());
         regions.retain(|region| *region != home);
         regions.sort();
@@ -171,17 +171,17 @@ impl Installation {
                 ("OrganizationId", self.settings.organization_id.to_string()),
                 ("HomeBusArn", bus(&central, &home).to_string()),
             ];
-            let place = Place { account: central.clone(), region };
-            self.deploy(&Part::Regional.template()?.stack(place, &parameters)?)?;
+            let account_region = AccountRegion { account: central.clone(), region };
+            self.deploy(&Part::Regional.template()?.stack(account_region, &parameters)?)?;
         }
         self.deploy(&self.management_stack()?)
     }
 
-    /// The member stack in one account: roles once, rules in every enrolled Region.
+    /// Deploys the member stack in one account: the roles once, and the rules in every enrolled Region.
     ///
     /// # Errors
     ///
-    /// Something the simulated AWS refuses.
+    /// The simulated AWS refuses a rule, a bus policy or a queue.
     pub fn deploy_member(&self, account: &str) -> Result<(), InstallError> {
         for region in &self.settings.regions {
             self.deploy(&self.member_stack(account, region.as_str())?)?;
@@ -189,7 +189,7 @@ impl Installation {
         Ok(())
     }
 
-    /// CloudFormation tells that the member stack is complete in every enrolled Region.
+    /// Emits the events with which CloudFormation reports the completed member stack, one in every enrolled Region.
     pub fn announce_member(&self, account: &str) {
         let stack_name = format!("StackSet-{}-0001", self.settings.member_stack_name);
         for region in &self.settings.regions {
@@ -203,7 +203,7 @@ impl Installation {
     ///
     /// # Errors
     ///
-    /// A template that cannot be evaluated.
+    /// A template cannot be evaluated.
     pub fn central_stack(&self) -> Result<Stack<'static>, InstallError> {
         let settings = &self.settings;
         let regions: Vec<&str> = settings.regions.iter().map(enroller_core::ids::Region::as_str).collect();
@@ -218,15 +218,16 @@ impl Installation {
             ("CodeBucket", "code".to_owned()),
             ("CodePrefix", "code".to_owned()),
         ]);
-        let place = Place { account: settings.central_account.to_string(), region: settings.home_region.to_string() };
-        Ok(Part::Central.template()?.stack(place, &parameters)?)
+        let account_region =
+            AccountRegion { account: settings.central_account.to_string(), region: settings.home_region.to_string() };
+        Ok(Part::Central.template()?.stack(account_region, &parameters)?)
     }
 
     /// The member stack of an account in a Region.
     ///
     /// # Errors
     ///
-    /// A template that cannot be evaluated.
+    /// A template cannot be evaluated.
     pub fn member_stack(&self, account: &str, region: &str) -> Result<Stack<'static>, InstallError> {
         let settings = &self.settings;
         let mut parameters = self.common_parameters();
@@ -237,15 +238,15 @@ impl Installation {
             ("OperatorRoleArn", self.operator_arn.clone()),
             ("LogGroupsHaveKmsKey", settings.kms_key_arn.is_some().to_string()),
         ]);
-        let place = Place { account: account.to_owned(), region: region.to_owned() };
-        Ok(Part::Member.template()?.stack(place, &parameters)?)
+        let account_region = AccountRegion { account: account.to_owned(), region: region.to_owned() };
+        Ok(Part::Member.template()?.stack(account_region, &parameters)?)
     }
 
     /// The stack of the management account, in the Region of Organizations.
     ///
     /// # Errors
     ///
-    /// A template that cannot be evaluated.
+    /// A template cannot be evaluated.
     pub fn management_stack(&self) -> Result<Stack<'static>, InstallError> {
         let region = self.settings.partition().organizations_region();
         let parameters = [
@@ -253,16 +254,16 @@ impl Installation {
             ("HomeRegion", self.settings.home_region.to_string()),
             ("RolesRegion", region.to_owned()),
         ];
-        let place = Place { account: self.sim.management(), region: region.to_owned() };
-        Ok(Part::Management.template()?.stack(place, &parameters)?)
+        let account_region = AccountRegion { account: self.sim.management(), region: region.to_owned() };
+        Ok(Part::Management.template()?.stack(account_region, &parameters)?)
     }
 
-    /// The Region in which the member stack makes its roles: one that is enrolled.
+    /// The Region in which the member stack creates its roles: the first enrolled one.
     fn roles_region(&self) -> &str {
         self.settings.regions.first().map_or("", |region| region.as_str())
     }
 
-    /// What central and member stack must be given alike.
+    /// Parameters that must be the same for the central and the member stack.
     fn common_parameters(&self) -> Vec<(&'static str, String)> {
         let settings = &self.settings;
         let maker = match settings.delivery_role_maker {
@@ -295,7 +296,7 @@ impl Installation {
     }
 
     fn deploy(&self, stack: &Stack<'_>) -> Result<(), InstallError> {
-        let Place { account, region } = stack.place().clone();
+        let AccountRegion { account, region } = stack.account_region().clone();
         let bus_id = |name: String| BusId { account: account.clone(), region: region.clone(), name };
         self.put_roles(stack)?;
         self.put_queues(stack)?;
@@ -319,14 +320,14 @@ impl Installation {
                 Some(withheld) => withheld.from(&role.name, &role.policies),
                 None => role.policies,
             };
-            let account = &stack.place().account;
+            let account = &stack.account_region().account;
             self.sim.with(|world| world.put_role(account, &role.name, role.trust, policies).name.clone());
         }
         Ok(())
     }
 
     fn put_queues(&self, stack: &Stack<'_>) -> Result<(), InstallError> {
-        let Place { account, region } = stack.place();
+        let AccountRegion { account, region } = stack.account_region();
         let mut queues: Vec<QueueResource> = stack.queues()?;
         // A dead-letter queue must exist before the queue that refers to it.
         queues.sort_by_key(|queue| queue.redrive.is_some());

@@ -1,4 +1,4 @@
-//! A whole installation at work: the three functions, their queues, and a way to let things happen until all is quiet.
+//! A running installation: the three functions, their queues, and a way to run them until nothing is left to do.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::log::RecordingLog;
 use crate::mapping;
 use crate::withheld::Withheld;
 
-/// What to build.
+/// The installation to build.
 #[derive(Clone, Debug, Default)]
 pub struct LabOptions {
     /// The organization.
@@ -47,7 +47,7 @@ pub struct Lab {
     pub regions: Vec<String>,
     /// The stacks.
     pub stacks: Installation,
-    /// What the functions decided.
+    /// Log entries and metrics of all functions.
     pub recording: Arc<RecordingLog>,
     /// The worker of `vpc-enroller`.
     pub enroller: EnrollmentQueue,
@@ -59,23 +59,23 @@ pub struct Lab {
     execution: Execution,
 }
 
-/// What went wrong with the laboratory itself.
+/// A failure of the simulated installation itself.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
-    /// A function returned an error, which a queue would answer by bringing the whole batch back.
+    /// A function returned an error. Its queue would redeliver the whole batch.
     #[error("function {function} failed")]
     Function {
-        /// Which.
+        /// Name of the function.
         function: &'static str,
-        /// Why.
+        /// Error that it returned.
         #[source]
         source: anyhow::Error,
     },
-    /// A queue is not there.
+    /// A queue does not exist, or refused a receipt handle.
     #[error("a queue of the simulated installation failed")]
     Queue(#[from] enroller_sim::sqs::QueueError),
-    /// The response of a function was not understood.
-    #[error("the installation could not be made")]
+    /// The installation could not be created.
+    #[error("the installation could not be created")]
     Install(#[from] InstallError),
     /// A worker lacks settings.
     #[error("a function cannot be started")]
@@ -83,11 +83,11 @@ pub enum LabError {
 }
 
 impl Lab {
-    /// Builds the organization and deploys the central stacks; no member stack yet.
+    /// Builds the organization and deploys the central stacks, but no member stack.
     ///
     /// # Errors
     ///
-    /// A setting or a resource that is refused.
+    /// A setting or a resource is refused.
     pub fn new(options: &LabOptions) -> Result<Self, LabError> {
         let sim = options.organization.build();
         let changes: Vec<(&str, &str)> = options.settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
@@ -103,11 +103,11 @@ impl Lab {
         Ok(Self { sim, settings, regions, stacks, recording, enroller, onboarder, backfill, attempts, execution })
     }
 
-    /// Deploys the member stack in every account, the management account included, and tells of it.
+    /// Deploys the member stack in every account, the management account included, and emits the events of the stacks.
     ///
     /// # Errors
     ///
-    /// A resource that is refused.
+    /// A resource is refused.
     pub fn deploy_members(&self) -> Result<(), LabError> {
         for account in self.sim.members() {
             self.stacks.deploy_member(&account)?;
@@ -116,11 +116,11 @@ impl Lab {
         Ok(())
     }
 
-    /// Updates the stacks with changed settings: functions start anew with them.
+    /// Updates the stacks with changed settings and restarts the functions.
     ///
     /// # Errors
     ///
-    /// A setting that is refused.
+    /// A setting is refused.
     pub fn reconfigure(&mut self, changes: &[(&str, &str)]) -> Result<(), LabError> {
         let regions: Vec<String> = self.regions.clone();
         self.settings = installation_settings(&self.sim, &regions, changes).map_err(InstallError::Settings)?;
@@ -128,11 +128,11 @@ impl Lab {
         self.cold_start()
     }
 
-    /// Takes a permission out of a role of the stacks; functions start anew.
+    /// Withholds a permission from a role of the stacks and restarts the functions.
     ///
     /// # Errors
     ///
-    /// A template that cannot be evaluated.
+    /// A template cannot be evaluated.
     pub fn withhold(&mut self, withheld: Withheld) -> Result<(), LabError> {
         self.stacks.withhold(withheld)?;
         self.cold_start()
@@ -165,11 +165,11 @@ impl Lab {
         Ok(())
     }
 
-    /// Feeds the functions once from their queues. Returns whether there was anything to do.
+    /// Delivers one batch of each queue to its function. Returns whether there was a message.
     ///
     /// # Errors
     ///
-    /// A function that fails as a whole.
+    /// A function returns an error.
     pub async fn step(&self) -> Result<bool, LabError> {
         self.sim.advance(0);
         let granted = self.feed(GRANTS).await?;
@@ -178,30 +178,30 @@ impl Lab {
         Ok(granted || enrolled || continued)
     }
 
-    /// Feeds only `backfill` once from its queue. Returns whether there was anything to do.
+    /// Delivers one batch to `backfill`. Returns whether there was a message.
     ///
     /// # Errors
     ///
-    /// A function that fails as a whole.
+    /// A function returns an error.
     pub async fn step_backfill(&self) -> Result<bool, LabError> {
         self.feed(BACKFILL).await
     }
 
-    /// Lets everything happen that is under way, moving the clock to whatever comes next, for at most `horizon_ms`.
-    /// Returns how many milliseconds of virtual time passed.
+    /// Runs the functions until nothing is left to do, and moves the clock to the next event or message each time, for
+    /// at most `horizon_ms` of virtual time. Returns the milliseconds of virtual time that passed.
     ///
     /// # Errors
     ///
-    /// A function that fails as a whole.
+    /// A function returns an error.
     pub async fn settle(&self, horizon_ms: u64) -> Result<u64, LabError> {
         self.settle_watched(horizon_ms, &mut |_| {}).await
     }
 
-    /// Like [`Lab::settle`], telling `watch` after each step.
+    /// Like [`Lab::settle`], with a call of `watch` after each step.
     ///
     /// # Errors
     ///
-    /// A function that fails as a whole.
+    /// A function returns an error.
     pub async fn settle_watched(&self, horizon_ms: u64, watch: &mut dyn FnMut(&Self)) -> Result<u64, LabError> {
         let begun = self.sim.now_ms();
         loop {
@@ -219,7 +219,7 @@ impl Lab {
         }
     }
 
-    /// When the next event or message comes.
+    /// Time of the next event or message, in epoch milliseconds.
     fn next_due_ms(&self) -> Result<Option<u64>, LabError> {
         let mut due = vec![self.sim.next_event_due_ms()];
         for queue in [ENROLLMENTS, GRANTS, BACKFILL] {
@@ -256,7 +256,7 @@ impl Lab {
     ///
     /// # Errors
     ///
-    /// What the function returns as its failure.
+    /// The error that the function returns.
     pub async fn enroll(&self, event: LambdaEvent<Value>) -> Result<Value, LabError> {
         self.execution.log(&self.sim, "vpc-enroller");
         let response = vpc_enroller::handle(&self.enroller, event).await;
@@ -267,7 +267,7 @@ impl Lab {
     ///
     /// # Errors
     ///
-    /// What the function returns as its failure.
+    /// The error that the function returns.
     pub async fn onboard(&self, event: LambdaEvent<Value>) -> Result<Value, LabError> {
         self.execution.log(&self.sim, "account-onboarder");
         let response = account_onboarder::handle(&self.onboarder, event).await;
@@ -278,7 +278,7 @@ impl Lab {
     ///
     /// # Errors
     ///
-    /// What the function returns as its failure.
+    /// The error that the function returns.
     pub async fn sweep(&self, request: Value) -> Result<Value, LabError> {
         self.invoke_backfill(self.invocation(request)).await
     }
@@ -287,7 +287,7 @@ impl Lab {
     ///
     /// # Errors
     ///
-    /// What the function returns as its failure.
+    /// The error that the function returns.
     pub async fn sweep_on_schedule(&self) -> Result<Value, LabError> {
         let (home, central) = (&self.settings.home_region, self.settings.central_account);
         self.sweep(json!({
@@ -322,7 +322,7 @@ impl Lab {
         ports_of(&self.sim, &self.settings, function, self.attempts)
     }
 
-    /// Sends a message to a queue of the installation, named without [`PREFIX`], as a person does.
+    /// Sends a message to a queue of the installation, as a person would. `queue` is its name without [`PREFIX`].
     ///
     /// # Errors
     ///
@@ -333,7 +333,7 @@ impl Lab {
         self.operator(self.recording.clone()).ports.queues.send(&self.url(queue), vec![message]).await.map(|_| ())
     }
 
-    /// An invocation with this payload, beginning now.
+    /// An invocation with this payload that begins now.
     pub fn invocation(&self, payload: Value) -> LambdaEvent<Value> {
         LambdaEvent::new(payload, mapping::context(&self.sim))
     }

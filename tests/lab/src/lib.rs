@@ -1,7 +1,7 @@
-//! An installation on the simulated AWS: the templates' roles, rules and queues, and the real function handlers fed
-//! from the queues as Lambda's event source mappings would.
+//! A simulated installation: the roles, rules and queues of the templates on the simulated AWS, and the real function
+//! handlers, which get messages from the queues as Lambda's event source mappings would deliver them.
 //!
-//! For tests, the demo and benchmarks; never linked into a function.
+//! For tests, the demo and benchmarks. It is never linked into a function.
 
 mod adapter;
 pub mod audit;

@@ -1,4 +1,4 @@
-//! A journal that can be read.
+//! A decision log that tests can read.
 
 use std::str::FromStr as _;
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use enroller_core::metrics::{Metric, Metrics};
 use enroller_engine::ports::DecisionLog;
 use serde_json::Value;
 
-/// Keeps every decision and all metrics of an installation.
+/// Keeps every log entry and all metrics of an installation.
 #[derive(Debug, Default)]
 pub struct RecordingLog {
     decisions: Mutex<Vec<LogEntry>>,
@@ -16,7 +16,7 @@ pub struct RecordingLog {
 }
 
 impl RecordingLog {
-    /// Takes out the decisions since the last time.
+    /// Removes and returns the entries since the last call.
     pub fn take(&self) -> Vec<LogEntry> {
         std::mem::take(&mut *self.decisions.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -26,8 +26,8 @@ impl RecordingLog {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner).total(metric)
     }
 
-    /// The sum of a metric so far among the values that CloudWatch gets under the dimension `Class` with this value:
-    /// what an alarm on that class sees.
+    /// The sum of a metric so far over the values with the dimension `Class` of this value: what an alarm on that class
+    /// sees.
     pub fn total_of_class(&self, metric: Metric, class: &str) -> f64 {
         let metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
         let documents = metrics.to_emf("function", 0).into_iter().filter_map(|line| Value::from_str(&line).ok());

@@ -6,10 +6,10 @@ use enroller_sim::sqs::ReceivedMessage;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 
-/// Messages in one batch; a FIFO queue allows no more.
+/// Messages in one batch, the most that a FIFO queue allows.
 const BATCH: usize = 10;
 
-/// How long a function may run, in milliseconds.
+/// Timeout of a function in milliseconds.
 const TIMEOUT_MS: u64 = 300_000;
 
 /// Receives up to ten messages.
@@ -17,7 +17,7 @@ pub(crate) fn receive(sim: &Sim, queue_url: &str) -> Result<Vec<ReceivedMessage>
     sim.receive(queue_url, BATCH)
 }
 
-/// The invocation Lambda makes of a batch.
+/// The invocation that Lambda makes for a batch.
 pub(crate) fn invocation(sim: &Sim, queue_arn: &str, messages: &[ReceivedMessage]) -> LambdaEvent<Value> {
     let records: Vec<Value> = messages
         .iter()
@@ -50,7 +50,7 @@ pub(crate) fn context(sim: &Sim) -> Context {
     context
 }
 
-/// Deletes what the function did not name as failed, as Lambda does with `ReportBatchItemFailures`.
+/// Deletes the messages that the function did not report as failed, as Lambda does with `ReportBatchItemFailures`.
 pub(crate) fn settle(
     sim: &Sim,
     queue_url: &str,

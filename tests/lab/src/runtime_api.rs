@@ -19,10 +19,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
-/// What every path begins with.
+/// Prefix of every path.
 const VERSION: &str = "/2018-06-01/runtime/";
 
-/// What a process says to its Runtime API.
+/// A request of a process to its Runtime API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     /// It asks for an invocation.
@@ -33,14 +33,14 @@ pub enum Said {
     Error(String, Value),
 }
 
-/// An invocation to be handed out.
+/// An invocation for the process.
 #[derive(Clone, Debug)]
 pub(crate) struct Invocation {
     pub(crate) request_id: String,
-    /// When the function is killed, in epoch milliseconds.
+    /// Deadline of the function, in epoch milliseconds.
     pub(crate) deadline_ms: u64,
     pub(crate) function_arn: String,
-    /// JSON, as a rule.
+    /// Usually JSON.
     pub(crate) payload: String,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct RuntimeApi {
     _server: JoinSet<io::Result<()>>,
 }
 
-/// What the connections share.
+/// State that the connections share.
 struct Shared {
     invocations: Mutex<mpsc::UnboundedReceiver<Invocation>>,
     said: mpsc::UnboundedSender<Said>,
@@ -64,7 +64,7 @@ impl RuntimeApi {
     ///
     /// # Errors
     ///
-    /// No port is to be had.
+    /// There is no free port.
     pub(crate) async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -76,17 +76,17 @@ impl RuntimeApi {
         Ok(Self { address, invocations, said, _server: server })
     }
 
-    /// What belongs into `AWS_LAMBDA_RUNTIME_API`.
+    /// Value for `AWS_LAMBDA_RUNTIME_API`.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Hands an invocation to the process, as soon as it asks for one. `false` when the server has ended.
+    /// Gives the process an invocation as soon as it asks for one. `false` if the server has ended.
     pub(crate) fn hand(&self, invocation: Invocation) -> bool {
         self.invocations.send(invocation).is_ok()
     }
 
-    /// What the process says next; `None` when the server has ended.
+    /// The next request of the process, or `None` if the server has ended.
     pub(crate) async fn said(&mut self) -> Option<Said> {
         self.said.recv().await
     }
@@ -96,7 +96,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Result<()> {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            // Only keeps the set small: a process that is killed breaks its connection, and that is no error here.
+            // This only keeps the set small. A killed process breaks its connection, which is not an error here.
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => {
                 let (stream, _) = accepted?;
@@ -110,12 +110,12 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Result<()> {
     }
 }
 
-/// Why a request gets no answer: the connection is closed, and the process ends over it.
+/// Why a request gets no answer. The connection is closed, which ends the process.
 #[derive(Debug, thiserror::Error)]
 enum Unanswered {
     #[error("the request could not be read")]
     Read(#[from] hyper::Error),
-    #[error("what the function says is no JSON")]
+    #[error("the body of the function's request is not JSON")]
     NotJson(#[from] serde_json::Error),
     #[error("an invocation has values that no header can hold")]
     Header(#[from] http::Error),
@@ -143,7 +143,7 @@ fn answer(status: StatusCode, body: Value) -> Result<Response<Full<Bytes>>, Unan
     Ok(Response::builder().status(status).body(Full::from(body.to_string()))?)
 }
 
-/// Waits for an invocation, as long as it takes: Lambda freezes the process meanwhile.
+/// Waits for an invocation without a time limit, as Lambda freezes an idle process.
 async fn next(shared: &Shared) -> Result<Response<Full<Bytes>>, Unanswered> {
     shared.said.send(Said::Next).map_err(|_| Unanswered::Over)?;
     let invocation = shared.invocations.lock().await.recv().await.ok_or(Unanswered::Over)?;

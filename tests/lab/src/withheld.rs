@@ -1,11 +1,11 @@
-//! One permission taken out of a role, to see whether anything misses it.
+//! A permission withheld from a role, to test whether anything needs it.
 
 use std::collections::BTreeMap;
 
 use enroller_sim::policy_language::{statement_name, statements, strings};
 use serde_json::{Value, json};
 
-/// An action or a resource that a statement of a role's inline policy lacks.
+/// An action or a resource that is removed from a statement of a role's inline policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Withheld {
     /// Name of the role.
@@ -14,21 +14,21 @@ pub struct Withheld {
     pub policy: String,
     /// Name of the statement in it, as [`statement_name`] has it.
     pub statement: String,
-    /// What is taken out.
+    /// The removed action or resource.
     pub element: Element,
 }
 
-/// What is taken out of a statement.
+/// The removed part of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Element {
-    /// An action, as it is written.
+    /// An action, as the statement writes it.
     Action(String),
-    /// A resource, by its number from 0.
+    /// A resource, by its position from 0.
     Resource(usize),
 }
 
 impl Withheld {
-    /// The role's policies without it.
+    /// The policies of a role without the withheld element.
     pub(crate) fn from(&self, role: &str, policies: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
         let mut left = policies.clone();
         if role != self.role {
@@ -51,7 +51,7 @@ impl Withheld {
         left
     }
 
-    /// The statement without the element; nothing where it was the only one.
+    /// The statement without the element, or `None` if it was the only action or resource.
     fn without(&self, statement: &Value) -> Option<Value> {
         let (name, kept): (&str, Vec<&str>) = match &self.element {
             Element::Action(action) => {

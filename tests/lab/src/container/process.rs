@@ -1,4 +1,4 @@
-//! A function's binary as a process, and what it says to its Runtime API.
+//! A function's binary as a process, and its requests to the Runtime API.
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -13,10 +13,10 @@ use tokio::task::JoinHandle;
 use super::{Answer, ContainerError};
 use crate::runtime_api::{Invocation, RuntimeApi, Said};
 
-/// Longer than anything here takes on a busy machine. What is waited for this long does not come.
+/// Time after which waiting ends with an error, longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often something is looked for that nobody tells of.
+/// Interval of polling.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A function's process. It is killed when this is dropped.
@@ -35,7 +35,7 @@ pub struct Container {
 /// A process that has ended.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// How.
+    /// Exit status.
     pub status: ExitStatus,
     /// The lines of its standard output.
     pub lines: Vec<Value>,
@@ -44,20 +44,20 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Whether it ended as it was told to and complained of nothing.
+    /// Whether it exited with success, wrote nothing to standard error, and logged only at level INFO.
     pub fn cleanly(&self) -> bool {
         let fine = |line: &Value| line["level"] == "INFO";
         self.status.code() == Some(0) && self.stderr.is_empty() && self.lines.iter().all(fine)
     }
 
-    /// Whether it failed at once with a single line, in which all of these texts are.
+    /// Whether it failed with a single line that contains all of these texts.
     pub fn refused_in_one_line(&self, texts: &[&str]) -> bool {
-        let told = self.lines.iter().map(Value::to_string).collect::<Vec<_>>();
-        let [line] = told.as_slice() else { return false };
+        let lines = self.lines.iter().map(Value::to_string).collect::<Vec<_>>();
+        let [line] = lines.as_slice() else { return false };
         self.status.code() == Some(1) && texts.iter().all(|text| line.contains(text))
     }
 
-    /// The lines that tell of decisions with this action and outcome.
+    /// The log entries with this action and outcome.
     pub fn decisions(&self, action: &str, outcome: &str) -> Vec<&Value> {
         let wanted =
             |line: &&Value| line["message"] == "decision" && line["action"] == action && line["outcome"] == outcome;
@@ -80,7 +80,7 @@ impl Ended {
 }
 
 impl Container {
-    /// Runs `command` as the function with this ARN.
+    /// Starts `command` as the function with this ARN.
     pub(super) fn start(mut command: Command, api: RuntimeApi, sim: Sim, arn: String) -> io::Result<Self> {
         command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
@@ -92,7 +92,7 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// It does anything else.
+    /// It sends anything else, or ends.
     pub async fn idle(&mut self) -> Result<(), ContainerError> {
         match self.said("a function that asks for an invocation").await? {
             Said::Next => Ok(()),
@@ -100,7 +100,7 @@ impl Container {
         }
     }
 
-    /// Hands out an invocation that has `time_ms`, without waiting for its answer. Returns its request id.
+    /// Offers an invocation with a time limit and does not wait for its answer. Returns its request id.
     ///
     /// # Errors
     ///
@@ -118,11 +118,11 @@ impl Container {
         if handed { Ok(request_id) } else { Err(ContainerError::TooLate("a Runtime API to hand out an invocation")) }
     }
 
-    /// Hands out an invocation that has `time_ms`, and waits for the answer.
+    /// Offers an invocation with a time limit and waits for the answer.
     ///
     /// # Errors
     ///
-    /// The process ends or answers something else; an error of the function is none.
+    /// The process ends or answers something else. An error that the function returns is part of the [`Answer`].
     pub async fn invoke(&mut self, payload: &str, time_ms: u64) -> Result<Answer, ContainerError> {
         let request_id = self.hand(payload, time_ms)?;
         loop {
@@ -141,7 +141,7 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// None does.
+    /// No call hangs in time.
     pub async fn hanging(&mut self) -> Result<(), ContainerError> {
         let sim = self.sim.clone();
         let hangs = async move {
@@ -159,7 +159,7 @@ impl Container {
     ///
     /// As with [`Container::end`].
     pub async fn terminate(self) -> Result<Ended, ContainerError> {
-        // The process id is known until the end has been waited for.
+        // The process id is known until the process has been waited for.
         let id = self.child.id().map(|id| id.to_string()).unwrap_or_default();
         Command::new("kill").args(["-TERM", &id]).status().await?;
         self.end().await
@@ -169,7 +169,7 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// It does not, or has written what it must not: a line that is no JSON, a secret.
+    /// It does not end, or it wrote a line that is not JSON, or a secret.
     pub async fn end(mut self) -> Result<Ended, ContainerError> {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         let status = status.map_err(|_| ContainerError::TooLate("the end of the process"))??;
@@ -186,7 +186,7 @@ impl Container {
 
     async fn said(&mut self, what: &'static str) -> Result<Said, ContainerError> {
         tokio::select! {
-            // What was said before the end counts.
+            // Requests made before the end still count.
             biased;
             said = self.api.said() => said.ok_or(ContainerError::TooLate(what)),
             status = self.child.wait() => Err(ContainerError::Ended(status?)),

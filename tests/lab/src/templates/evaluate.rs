@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Stack, TemplateError};
 
-/// Text of a scalar; parameters are all text to a template.
+/// Text of a scalar, because all parameters of a template are text.
 pub(super) fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -14,7 +14,7 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-/// Name and argument where the object is a function.
+/// Name and argument, if the object is a function.
 fn function(value: &Value) -> Option<(&str, &Value)> {
     let members = value.as_object().filter(|members| members.len() == 1)?;
     let (name, argument) = members.iter().next()?;
@@ -30,7 +30,7 @@ fn list<'a>(value: &'a Value, what: &str) -> Result<&'a [Value], TemplateError> 
 }
 
 impl Stack<'_> {
-    /// A value with all functions evaluated; `None` for `AWS::NoValue`, which takes away what it is the value of.
+    /// A value with all functions evaluated; `None` for `AWS::NoValue`, which removes the property.
     pub(super) fn value(&self, value: &Value) -> Result<Option<Value>, TemplateError> {
         if let Some((name, argument)) = function(value) {
             return self.call(name, argument);
@@ -53,7 +53,7 @@ impl Stack<'_> {
         }
     }
 
-    /// A value that must be a text.
+    /// Evaluates a value that must be a text.
     pub(super) fn text(&self, value: &Value) -> Result<String, TemplateError> {
         self.value(value)?.as_ref().and_then(text_of).ok_or_else(|| form(&value.to_string()))
     }
@@ -102,11 +102,11 @@ impl Stack<'_> {
     fn reference(&self, name: &str) -> Result<Option<Value>, TemplateError> {
         let text = match name {
             "AWS::NoValue" => return Ok(None),
-            // The simulated AWS has the one partition.
+            // The simulated AWS has only one partition.
             "AWS::Partition" => "aws".to_owned(),
             "AWS::URLSuffix" => "amazonaws.com".to_owned(),
-            "AWS::Region" => self.place.region.clone(),
-            "AWS::AccountId" => self.place.account.clone(),
+            "AWS::Region" => self.account_region.region.clone(),
+            "AWS::AccountId" => self.account_region.account.clone(),
             other => match self.parameters.get(other) {
                 Some(value) => value.clone(),
                 None => self.reference_to(other)?,

@@ -1,8 +1,8 @@
-//! The CloudFormation templates that ship, evaluated: what a stack makes of roles, rules, buses and queues.
+//! Evaluation of the shipped CloudFormation templates: the roles, rules, buses and queues that a stack creates.
 //!
-//! Only resources that are asked for are evaluated. A function, attribute or reference that is not known is an error,
-//! so that no part of a policy is passed over. Patterns of parameters, rules and deletion policies are not looked at:
-//! `tests/python/check_templates.py` and cfn-lint do that.
+//! Only requested resources are evaluated. An unknown function, attribute or reference is an error, so that no part of
+//! a policy is ignored. Patterns of parameters, rules and deletion policies are not checked here.
+//! `tests/python/check_templates.py` and cfn-lint check them.
 
 mod evaluate;
 mod resources;
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 pub use resources::{BusPolicy, PatternRule, QueueResource, RoleResource, RuleTarget};
 
-/// A template, read and not yet evaluated.
+/// A parsed template, not evaluated yet.
 #[derive(Debug, Clone)]
 pub struct Template {
     document: Value,
@@ -30,7 +30,7 @@ static REGIONAL: Read = LazyLock::new(|| Template::parse(include_str!("../../../
 static MEMBER: Read = LazyLock::new(|| Template::parse(include_str!("../../../../infra/member.yaml")));
 static MANAGEMENT: Read = LazyLock::new(|| Template::parse(include_str!("../../../../infra/management.yaml")));
 
-/// Which of the templates.
+/// One of the shipped templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// `central.yaml`
@@ -48,7 +48,7 @@ impl Part {
     ///
     /// # Errors
     ///
-    /// What [`Template::parse`] refuses.
+    /// The errors of [`Template::parse`].
     pub fn template(self) -> Result<&'static Template, TemplateError> {
         let read = match self {
             Self::Central => &CENTRAL,
@@ -63,13 +63,13 @@ impl Part {
 /// Why a template cannot be evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// Not YAML, or YAML that CloudFormation does not take.
+    /// Not YAML, or YAML that CloudFormation does not accept.
     #[error("the template cannot be read: {0}")]
     Yaml(String),
     /// A function that is not evaluated here.
     #[error("function {0} is not evaluated")]
     Function(String),
-    /// A parameter without value and default.
+    /// A parameter without a value or a default.
     #[error("parameter {0} has no value")]
     Parameter(String),
     /// A value for a parameter that the template does not have.
@@ -89,27 +89,27 @@ pub enum TemplateError {
         /// The attribute.
         attribute: String,
     },
-    /// Something has not the form it must have.
-    #[error("{0} has not the form it must have")]
+    /// A part of the template has the wrong form.
+    #[error("{0} has the wrong form")]
     Form(String),
 }
 
 impl Template {
-    /// Reads the text of a template.
+    /// Parses the text of a template.
     ///
     /// # Errors
     ///
-    /// Text that is not YAML as CloudFormation reads it.
+    /// The text is not YAML as CloudFormation reads it.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         yaml::parse(text).map(|document| Self { document })
     }
 
-    /// The template as a stack with these parameters; the rest have their defaults.
+    /// The template as a stack with these parameters. The other parameters have their defaults.
     ///
     /// # Errors
     ///
-    /// A parameter that lacks a value, or that the template does not have.
-    pub fn stack(&self, place: Place, given: &[(&str, String)]) -> Result<Stack<'_>, TemplateError> {
+    /// A parameter lacks a value, or the template does not have it.
+    pub fn stack(&self, account_region: AccountRegion, given: &[(&str, String)]) -> Result<Stack<'_>, TemplateError> {
         let known = self.document["Parameters"].as_object();
         let mut parameters = BTreeMap::new();
         for (name, parameter) in known.into_iter().flatten() {
@@ -120,14 +120,14 @@ impl Template {
         }
         match given.iter().find(|(name, _)| !parameters.contains_key(*name)) {
             Some((name, _)) => Err(TemplateError::UnknownParameter((*name).to_owned())),
-            None => Ok(Stack { document: &self.document, place, parameters }),
+            None => Ok(Stack { document: &self.document, account_region, parameters }),
         }
     }
 }
 
-/// Where a stack is.
+/// Account and Region of a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct AccountRegion {
     /// Account of the stack.
     pub account: String,
     /// Region of the stack.
@@ -138,13 +138,13 @@ pub struct Place {
 #[derive(Debug, Clone)]
 pub struct Stack<'t> {
     document: &'t Value,
-    place: Place,
+    account_region: AccountRegion,
     parameters: BTreeMap<String, String>,
 }
 
 impl Stack<'_> {
-    /// Where it is.
-    pub fn place(&self) -> &Place {
-        &self.place
+    /// Account and Region of the stack.
+    pub fn account_region(&self) -> &AccountRegion {
+        &self.account_region
     }
 }

@@ -1,4 +1,4 @@
-//! The resources that an installation on the simulated AWS consists of.
+//! The types of resources that a simulated installation needs.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{Stack, TemplateError};
 /// `AWS::IAM::Role`
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoleResource {
-    /// Its name, or one like CloudFormation would make up.
+    /// Name, given or in the form that CloudFormation generates.
     pub name: String,
     /// Trust policy.
     pub trust: Value,
@@ -21,13 +21,13 @@ pub struct RoleResource {
 /// `AWS::Events::Rule` with a pattern.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PatternRule {
-    /// Its name.
+    /// Name of the rule.
     pub name: String,
     /// Name of its bus.
     pub bus: String,
-    /// The pattern.
+    /// Event pattern.
     pub pattern: Value,
-    /// Where it sends.
+    /// Buses and queues to which it sends.
     pub targets: Vec<RuleTarget>,
 }
 
@@ -36,7 +36,7 @@ pub struct PatternRule {
 pub struct RuleTarget {
     /// ARN of a bus or a queue.
     pub arn: String,
-    /// Role that EventBridge takes on.
+    /// Role that EventBridge assumes.
     pub role_arn: Option<String>,
     /// Message group of a FIFO queue.
     pub message_group_id: Option<String>,
@@ -54,13 +54,13 @@ pub struct BusPolicy {
 /// `AWS::SQS::Queue`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueResource {
-    /// Its name.
+    /// Name of the queue.
     pub name: String,
     /// Whether it is a FIFO queue.
     pub fifo: bool,
-    /// Whether it makes deduplication ids of bodies.
+    /// Whether deduplication ids are derived from bodies.
     pub content_based_deduplication: bool,
-    /// Name of the dead-letter queue, and receives before a message goes there.
+    /// Name of the dead-letter queue, and the number of receives before a message goes there.
     pub redrive: Option<(String, u32)>,
 }
 
@@ -69,7 +69,7 @@ impl Stack<'_> {
     ///
     /// # Errors
     ///
-    /// Something in them that cannot be evaluated.
+    /// One of them cannot be evaluated.
     pub fn roles(&self) -> Result<Vec<RoleResource>, TemplateError> {
         let read = |id: &str, properties: &Value| {
             only(
@@ -87,11 +87,11 @@ impl Stack<'_> {
         self.of_type("AWS::IAM::Role", read)
     }
 
-    /// The rules that have a pattern; a schedule is not simulated.
+    /// The rules with a pattern. Schedules are not simulated.
     ///
     /// # Errors
     ///
-    /// Something in them that cannot be evaluated.
+    /// One of them cannot be evaluated.
     pub fn rules(&self) -> Result<Vec<PatternRule>, TemplateError> {
         let target = |target: &Value| {
             only(target, &["Id", "Arn", "RoleArn", "SqsParameters", "DeadLetterConfig"])?;
@@ -119,7 +119,7 @@ impl Stack<'_> {
     ///
     /// # Errors
     ///
-    /// Something in them that cannot be evaluated.
+    /// One of them cannot be evaluated.
     pub fn buses(&self) -> Result<Vec<String>, TemplateError> {
         self.of_type("AWS::Events::EventBus", |id, _| self.name(id))
     }
@@ -128,7 +128,7 @@ impl Stack<'_> {
     ///
     /// # Errors
     ///
-    /// Something in them that cannot be evaluated.
+    /// One of them cannot be evaluated.
     pub fn bus_policies(&self) -> Result<Vec<BusPolicy>, TemplateError> {
         let read = |id: &str, properties: &Value| {
             only(properties, &["EventBusName", "StatementId", "Statement"])?;
@@ -144,7 +144,7 @@ impl Stack<'_> {
     ///
     /// # Errors
     ///
-    /// Something in them that cannot be evaluated.
+    /// One of them cannot be evaluated.
     pub fn queues(&self) -> Result<Vec<QueueResource>, TemplateError> {
         let read = |id: &str, properties: &Value| {
             let flag = |name: &str| properties[name].as_bool().unwrap_or(false);
@@ -190,7 +190,7 @@ impl Stack<'_> {
         Ok((resource["Type"].as_str().unwrap_or_default(), &resource["Properties"]))
     }
 
-    /// The name of a resource: given, or one like CloudFormation would make up.
+    /// The name of a resource, given or in the form that CloudFormation generates.
     fn name(&self, id: &str) -> Result<String, TemplateError> {
         let (kind, properties) = self.resource(id)?;
         let property = match kind {
@@ -210,23 +210,26 @@ impl Stack<'_> {
         Ok(given.as_ref().and_then(text_of).unwrap_or_else(|| format!("stack-{id}-1EXAMPLE")))
     }
 
-    /// What `Ref` gives of a resource.
+    /// The value of `Ref` for a resource.
     pub(super) fn reference_to(&self, id: &str) -> Result<String, TemplateError> {
         let (kind, _) = self.resource(id)?;
         let name = self.name(id)?;
         Ok(match kind {
             "AWS::SQS::Queue" => {
-                format!("https://sqs.{}.amazonaws.com/{}/{name}", self.place.region, self.place.account)
+                format!(
+                    "https://sqs.{}.amazonaws.com/{}/{name}",
+                    self.account_region.region, self.account_region.account
+                )
             }
             _ => name,
         })
     }
 
-    /// What `GetAtt` gives of a resource.
+    /// The value of `GetAtt` for a resource.
     pub(super) fn attribute(&self, id: &str, attribute: &str) -> Result<String, TemplateError> {
         let (kind, properties) = self.resource(id)?;
         let name = self.name(id)?;
-        let (account, region) = (&self.place.account, &self.place.region);
+        let (account, region) = (&self.account_region.account, &self.account_region.region);
         let regional = |service: &str, resource: &str| format!("arn:aws:{service}:{region}:{account}:{resource}");
         match (kind, attribute) {
             ("AWS::IAM::Role", "Arn") => Ok(format!("arn:aws:iam::{account}:role/{name}")),
@@ -250,7 +253,7 @@ impl Stack<'_> {
     }
 }
 
-/// A property that is not looked at may change what the resource means.
+/// Refuses unknown properties, because an ignored property could change what the resource means.
 fn only(properties: &Value, known: &[&str]) -> Result<(), TemplateError> {
     let mut names = properties.as_object().into_iter().flatten().map(|(name, _)| name);
     match names.find(|name| !known.contains(&name.as_str())) {

@@ -2,8 +2,8 @@ use serde_json::json;
 
 use super::*;
 
-fn place(account: &str, region: &str) -> Place {
-    Place { account: account.to_owned(), region: region.to_owned() }
+fn account_region(account: &str, region: &str) -> AccountRegion {
+    AccountRegion { account: account.to_owned(), region: region.to_owned() }
 }
 
 const TEMPLATE: &str = r#"
@@ -40,7 +40,7 @@ Resources:
 #[test]
 fn functions_conditions_and_parameters_give_what_cloudformation_gives() {
     let template = Template::parse(TEMPLATE).unwrap();
-    let stack = template.stack(place("111122223333", "eu-west-1"), &[("Name", "n".to_owned())]).unwrap();
+    let stack = template.stack(account_region("111122223333", "eu-west-1"), &[("Name", "n".to_owned())]).unwrap();
     let role = stack.roles().unwrap().remove(0);
     let queue = "arn:aws:sqs:eu-west-1:111122223333:n.fifo";
     let literal = format!("111122223333/b/{queue}/${{Literal}}");
@@ -54,7 +54,7 @@ fn functions_conditions_and_parameters_give_what_cloudformation_gives() {
 fn what_is_not_known_is_an_error_that_names_it() {
     let stack = |text: &str, given: &[(&str, String)]| {
         let template = Template::parse(text)?;
-        template.stack(place("111122223333", "eu-west-1"), given)?.roles()
+        template.stack(account_region("111122223333", "eu-west-1"), given)?.roles()
     };
     let role = |trust: &str| {
         format!("Resources: {{ R: {{ Type: AWS::IAM::Role, Properties: {{ AssumeRolePolicyDocument: {trust} }} }} }}")

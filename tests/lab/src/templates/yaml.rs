@@ -40,7 +40,7 @@ impl<'a> Reader<'a> {
                 let members = self.mapping()?;
                 tagged(tag.as_deref(), Value::Object(members))
             }
-            // CloudFormation knows no anchors.
+            // CloudFormation does not support anchors.
             other => Err(TemplateError::Yaml(format!("{other:?} is not expected"))),
         }
     }
@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Only plain scalars are anything but text (YAML 1.2, core schema, as far as templates need it).
+/// Only plain scalars can be other than text (YAML 1.2, core schema, as far as templates need it).
 fn scalar(text: &str, style: ScalarStyle) -> Value {
     if style != ScalarStyle::Plain {
         return json!(text);
