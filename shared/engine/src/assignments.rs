@@ -123,3 +123,6 @@ fn shard(destination: Destination) -> Shard {
     let Destination { name, target, role, policy } = destination;
     Shard { name, target, role, policy: PolicyState::read(policy.as_deref()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,15 +200,4 @@ impl Inbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_waits_longer_each_time_up_to_fifteen_minutes() {
-        let waits: Vec<u32> = (1..=8).map(|count| wait_seconds(count, false)).collect();
-        assert_eq!(waits, [30, 60, 120, 240, 480, 900, 900, 900]);
-        assert_eq!(wait_seconds(1, true), 10);
-        assert_eq!(wait_seconds(0, false), 30);
-        assert_eq!(wait_seconds(u32::MAX, false), 900);
-    }
-}
+mod tests;

@@ -43,3 +43,6 @@ impl Context {
         EventContext::from_settings(&self.settings)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,5 +26,7 @@ pub mod observe;
 pub mod outbox;
 pub mod ports;
 pub mod reconcile_error;
+#[cfg(test)]
+mod testing;
 
 pub use context::Context;

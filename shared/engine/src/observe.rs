@@ -71,3 +71,6 @@ impl Observer {
         Ok(self.ec2.enabled_regions(at.account).await?.contains(&at.region))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,3 +174,6 @@ impl Backfill {
         self.ctx.log.entry(&LogEntry::about(None, "backfill", &report.run_id, outcome, cause));
     }
 }
+
+#[cfg(test)]
+mod tests;

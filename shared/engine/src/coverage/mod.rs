@@ -99,3 +99,6 @@ impl Inspector {
         Ok((observed, plan))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -276,3 +276,6 @@ impl Enroller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,3 +204,6 @@ impl Granter {
         report
     }
 }
+
+#[cfg(test)]
+mod tests;

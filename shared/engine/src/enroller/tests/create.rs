@@ -1,0 +1,179 @@
+use enroller_core::observed::{FlowLog, Tags};
+
+use super::*;
+use crate::testing::{T0, at, flow_log_id};
+
+const CREATE: &str = "ec2:CreateFlowLogs";
+const DELETE: &str = "ec2:DeleteFlowLogs";
+
+/// VPCs 1, 3 and 4 in the home Region, with log group and filter and without flow logs.
+fn three_vpcs(changes: &[(&str, &str)]) -> World {
+    let world = World::enrolled(changes);
+    world.ec2.flow_logs.lock().unwrap().clear();
+    for number in [3, 4] {
+        world.add_vpc(&at(1, home()), number);
+    }
+    world
+}
+
+/// VPC 1 with a flow log of ours that differs and has the successor's traffic type, so that AWS takes no twin.
+fn outdated() -> World {
+    let world = World::enrolled(&[]);
+    world.ec2.flow_logs.lock().unwrap().get_mut(&at(1, home())).unwrap()[0].interval = 60;
+    world
+}
+
+#[tokio::test]
+async fn vpcs_with_the_same_wish_share_one_call() {
+    let world = three_vpcs(&[]);
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE]);
+    assert_eq!(vpcs(&report, [1, 3, 4]), vec![VpcResult::Enrolled; 3]);
+}
+
+#[tokio::test]
+async fn each_vpc_of_a_call_has_its_own_result() {
+    let world = three_vpcs(&[]);
+    world.ec2.refused.lock().unwrap().insert(vpc_id(3), "FlowLogsLimitExceeded");
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE]);
+    let failed = VpcResult::Failed(report.errors[0].clone());
+    assert_eq!(vpcs(&report, [1, 3, 4]), [VpcResult::Enrolled, failed, VpcResult::Enrolled]);
+    assert_eq!((codes(&report), report.changes), (vec![Code::Quota], 2));
+}
+
+#[tokio::test]
+async fn one_bad_id_makes_a_creation_one_call_each() {
+    for code in ["InvalidVpcId.NotFound", "FlowLogsLimitExceeded"] {
+        let world = three_vpcs(&[]);
+        world.ec2.poison.lock().unwrap().insert(vpc_id(3), code);
+        let report = reconcile_home(&world).await;
+        let asked: Vec<usize> = world.journal.about(CREATE).iter().map(|it| it.matches("vpc-").count()).collect();
+        assert_eq!(asked, [3, 1, 1, 1], "{code}");
+        assert_eq!(codes(&report), [Code::parse(code)]);
+        assert_eq!(vpcs(&report, [1, 4]), [VpcResult::Enrolled, VpcResult::Enrolled]);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_fails_for_another_reason_is_not_tried_one_by_one() {
+    for code in ["RequestLimitExceeded", "UnauthorizedOperation", "InvalidParameterValue"] {
+        let world = three_vpcs(&[]);
+        world.journal.fail(CREATE, 1, code);
+        let report = reconcile_home(&world).await;
+        assert_eq!(world.journal.count(CREATE), 1, "{code}");
+        assert_eq!(codes(&report), vec![Code::parse(code); 3]);
+    }
+}
+
+#[tokio::test]
+async fn a_single_vpc_is_not_asked_for_twice() {
+    let world = World::enrolled(&[]);
+    world.ec2.flow_logs.lock().unwrap().clear();
+    world.ec2.poison.lock().unwrap().insert(vpc_id(1), "InvalidVpcId.NotFound");
+    let report = reconcile_home(&world).await;
+    assert_eq!((world.journal.count(CREATE), codes(&report)), (1, vec![Code::VpcNotFound]));
+}
+
+#[tokio::test]
+async fn a_flow_log_of_others_that_aws_takes_no_twin_of_covers() {
+    let world = three_vpcs(&[]);
+    let at = at(1, home());
+    let theirs = FlowLog { tags: Tags::new(), interval: 60, ..world.flow_log(&at, 7, 3) };
+    world.ec2.add_flow_log(&at, theirs);
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE], "a second refusal is not provoked");
+    assert_eq!(world.journal.count("ec2:DescribeFlowLogs"), 2);
+    let results = [VpcResult::Enrolled, VpcResult::CoveredByOthers, VpcResult::Enrolled];
+    assert_eq!((vpcs(&report, [1, 3, 4]), report.errors.len()), (results.to_vec(), 0));
+}
+
+#[tokio::test]
+async fn where_aws_takes_no_twin_the_old_flow_log_goes_first() {
+    let world = outdated();
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE, DELETE, CREATE]);
+    assert_eq!((vpcs(&report, [1]), report.errors.len()), (vec![VpcResult::Repaired], 0));
+    assert!(report.decisions.iter().any(|it| it.cause == GAP), "{:?}", report.decisions);
+    let there = world.ec2.flow_logs_of(&at(1, home()));
+    assert_eq!((there.len(), there[0].interval), (1, world.settings.aggregation_interval));
+}
+
+#[tokio::test]
+async fn the_old_flow_log_stays_without_time_for_both_calls() {
+    for (left_ms, changes) in [(199_999, vec![CREATE]), (200_000, vec![CREATE, DELETE, CREATE])] {
+        let world = outdated();
+        let report = world.enroller().reconcile(&work(1, [home()]), T0 + left_ms).await;
+        assert_eq!(world.journal.changes(), changes);
+        let report = region_of(&report, &home());
+        let in_time = changes.len() == 3;
+        let late = VpcResult::Failed(ReconcileError::OutOfTime);
+        assert_eq!(vpcs(report, [1]), [if in_time { VpcResult::Repaired } else { late }]);
+        assert_eq!(report.needs_retry(), !in_time);
+        assert_eq!(world.ec2.flow_logs_of(&at(1, home()))[0].id == flow_log_id(1), !in_time);
+    }
+}
+
+#[tokio::test]
+async fn another_run_that_was_faster_in_the_gap_is_looked_at() {
+    let world = outdated();
+    let (ec2, successor) = (std::sync::Arc::clone(&world.ec2), world.flow_log(&at(1, home()), 9, 1));
+    world.journal.meanwhile(CREATE, || {});
+    world.journal.meanwhile(CREATE, move || ec2.add_flow_log(&at(1, home()), successor.clone()));
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE, DELETE, CREATE]);
+    assert_eq!(world.journal.count("ec2:DescribeFlowLogs"), 2);
+    assert_eq!((vpcs(&report, [1]), report.errors.len()), (vec![VpcResult::Covered], 0));
+}
+
+#[tokio::test]
+async fn a_successor_that_is_refused_in_the_gap_is_a_failure() {
+    let world = outdated();
+    world.journal.meanwhile(CREATE, || {});
+    world.journal.fail(CREATE, 1, "InternalError");
+    let report = reconcile_home(&world).await;
+    assert_eq!(codes(&report), [Code::Internal]);
+    assert_eq!(vpcs(&report, [1]), [VpcResult::Failed(report.errors[0].clone())]);
+    assert!(report.needs_retry());
+}
+
+#[tokio::test]
+async fn a_refused_delivery_role_is_mended_and_tried_again() {
+    let world = three_vpcs(&[("delivery_role_maker", "enroller")]);
+    let old = world.flow_log(&at(1, home()), 1, 1);
+    world.ec2.add_flow_log(&at(1, home()), old);
+    world.journal.fail(CREATE, 1, "InvalidParameterValue");
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE, "iam:CreateRole", "iam:PutRolePolicy", CREATE]);
+    assert_eq!((vpcs(&report, [3, 4]), report.errors.len()), (vec![VpcResult::Enrolled; 2], 0));
+}
+
+#[tokio::test]
+async fn a_refused_role_that_is_right_is_waited_for() {
+    let world = three_vpcs(&[("delivery_role_maker", "enroller")]);
+    world.journal.fail(CREATE, 1, "InvalidParameterValue");
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), ["iam:CreateRole", "iam:PutRolePolicy", CREATE], "made in this run");
+    assert_eq!((codes(&report), report.needs_retry()), (vec![Code::InvalidParameter; 3], true));
+}
+
+#[tokio::test]
+async fn the_member_stacks_role_is_not_touched() {
+    let world = three_vpcs(&[]);
+    world.journal.fail(CREATE, 1, "InvalidParameterValue");
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE]);
+    assert_eq!((world.journal.count("iam:GetRole"), report.needs_retry()), (0, true));
+}
+
+#[tokio::test]
+async fn a_role_that_cannot_be_mended_is_told_besides_the_refusals() {
+    let world = three_vpcs(&[("delivery_role_maker", "enroller")]);
+    let old = world.flow_log(&at(1, home()), 1, 1);
+    world.ec2.add_flow_log(&at(1, home()), old);
+    world.journal.fail(CREATE, 1, "InvalidParameterValue");
+    world.journal.fail("iam:GetRole", 1, "AccessDenied");
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE]);
+    assert_eq!(codes(&report), [Code::AccessDenied, Code::InvalidParameter, Code::InvalidParameter]);
+}

@@ -1,0 +1,213 @@
+use enroller_core::log::Outcome;
+use enroller_core::message::{BackfillContinuation, EnrollmentRequest, GrantRequest, Message, SyncRequest};
+use enroller_core::metrics::Metric;
+
+use super::*;
+use crate::batch::Record;
+use crate::testing::{ENROLLMENTS, GRANTS, T0, at, events, id, ids, record};
+
+fn request(number: u32, regions: impl IntoIterator<Item = Region>, requested_at_ms: Option<u64>) -> String {
+    let request = EnrollmentRequest {
+        account: id(number),
+        regions: regions.into_iter().collect(),
+        destinations: BTreeMap::new(),
+        reason: "test".to_owned(),
+        run_id: None,
+        requested_at_ms,
+    };
+    Message::Enrollment(request).to_json()
+}
+
+fn hidden(world: &World) -> Vec<u32> {
+    world.queues.hidden().into_iter().map(|(_, seconds)| seconds).collect()
+}
+
+#[tokio::test]
+async fn a_message_whose_work_is_done_leaves_the_queue() {
+    let world = World::fresh(&[]);
+    let report = world.enrollment_queue().batch(&[record("a", request(1, [home(), away()], None))], DEADLINE).await;
+    assert!(report.failed.is_empty());
+    assert_eq!(report.changes, 8);
+    assert_eq!(world.log.total(Metric::VpcsEnrolled), 2);
+    assert_eq!(world.log.entries(), report.decisions);
+    assert!(world.queues.hidden().is_empty());
+}
+
+#[tokio::test]
+async fn messages_about_one_account_are_one_piece_of_work() {
+    let world = World::fresh(&[]);
+    let records =
+        [record("a", request(1, [home()], None)), record("b", request(1, [away()], None)), record("c", "null")];
+    world.journal.fail_at("ec2:DescribeVpcs", at(1, home()), 1, "InternalError");
+    let report = world.enrollment_queue().batch(&records, DEADLINE).await;
+    assert_eq!(world.journal.count("sts:AssumeRole"), 1);
+    assert_eq!(report.failed, ["a", "b"], "they come back together");
+    assert_eq!(hidden(&world), [10, 10]);
+}
+
+#[tokio::test]
+async fn one_accounts_failure_does_not_keep_anothers_message() {
+    let world = World::granted(&[], [1, 2]);
+    world.journal.fail_at("sts:AssumeRole", id(1), 1, "AccessDenied");
+    let records = [record("a", request(1, [home()], None)), record("b", request(2, [home()], None))];
+    let report = world.enrollment_queue().batch(&records, DEADLINE).await;
+    assert_eq!(report.failed, ["a"]);
+    assert_eq!(hidden(&world), [30], "a role takes minutes");
+}
+
+#[tokio::test]
+async fn what_may_pass_in_seconds_comes_back_in_a_third_of_the_time() {
+    for (code, receives, seconds) in [
+        ("ThrottlingException", 1, 10),
+        ("ThrottlingException", 4, 80),
+        ("AuthFailure", 1, 30),
+        ("AuthFailure", 6, 900),
+    ] {
+        let world = World::fresh(&[]);
+        world.journal.fail("logs:DescribeLogGroups", 1, code);
+        let record = Record { receive_count: receives, ..record("a", request(1, [home()], None)) };
+        world.enrollment_queue().batch(&[record], DEADLINE).await;
+        assert_eq!(hidden(&world), [seconds], "{code}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_has_to_mend_does_not_come_back() {
+    let world = World::fresh(&[]);
+    world.journal.fail("logs:CreateLogGroup", 1, "AccessDeniedException");
+    let report = world.enrollment_queue().batch(&[record("a", request(1, [home()], None))], DEADLINE).await;
+    assert!(report.failed.is_empty());
+    assert_eq!(report.decisions.last().unwrap().outcome, Outcome::Failed);
+    assert_eq!(world.log.total(Metric::VpcsFailed), 1);
+    assert_eq!(world.log.total(Metric::StepsFailed), 1);
+}
+
+#[tokio::test]
+async fn a_vpc_that_is_not_shown_is_looked_for_three_times() {
+    for (receives, comes_back) in [(1, true), (3, true), (4, false)] {
+        let world = World::enrolled(&[]);
+        let event = events::vpc_created(&at(1, home()), 9);
+        let record = Record { receive_count: receives, ..record("a", event) };
+        let report = world.enrollment_queue().batch(&[record], DEADLINE).await;
+        assert_eq!(!report.failed.is_empty(), comes_back, "after {receives}");
+        let again = report.decisions.iter().filter(|it| it.outcome == Outcome::RetryLater).count();
+        assert_eq!(again, usize::from(comes_back));
+    }
+}
+
+#[tokio::test]
+async fn a_vpc_that_is_shown_is_done_with() {
+    let world = World::fresh(&[]);
+    let report = world.enrollment_queue().batch(&[record("a", events::vpc_created(&at(1, home()), 1))], DEADLINE).await;
+    assert!(report.failed.is_empty());
+    assert_eq!(world.log.total(Metric::VpcsEnrolled), 1);
+}
+
+#[tokio::test]
+async fn a_vpc_is_not_missed_where_nothing_could_be_seen() {
+    let world = World::fresh(&[]);
+    world.journal.fail("ec2:DescribeVpcs", 1, "UnauthorizedOperation");
+    let report = world.enrollment_queue().batch(&[record("a", events::vpc_created(&at(1, home()), 9))], DEADLINE).await;
+    assert!(report.failed.is_empty(), "only the failure itself counts, and that is for a person");
+}
+
+#[tokio::test]
+async fn a_grant_is_asked_for_once_in_twenty_seconds() {
+    let world = World::members(&[], [1]);
+    let queue = world.enrollment_queue();
+    for after_ms in [0, 0, 20_000] {
+        world.clock.advance(after_ms);
+        let report = queue.batch(&[record("a", request(1, [home(), away()], None))], DEADLINE).await;
+        assert_eq!(report.failed, ["a"]);
+    }
+    let asked = world.queues.messages(GRANTS);
+    assert!(asked.iter().all(|it| matches!(it, Message::Grant(grant) if grant.account == id(1))));
+    let fifo: Vec<_> = world.queues.sent_to(GRANTS).into_iter().map(|it| it.fifo.unwrap()).collect();
+    assert!(fifo.iter().all(|(group, _)| group == crate::outbox::GRANTS_GROUP));
+    assert_eq!(fifo.len(), 3);
+    assert!(fifo[0].1 == fifo[1].1 && fifo[1].1 != fifo[2].1, "SQS drops the second: {fifo:?}");
+    assert_eq!(hidden(&world), [30, 30, 30]);
+}
+
+#[tokio::test]
+async fn a_grant_that_cannot_be_asked_for_is_told_of() {
+    let world = World::members(&[], [1]);
+    world.journal.fail("sqs:SendMessage", 1, "AccessDenied");
+    let report = world.enrollment_queue().batch(&[record("a", request(1, [home()], None))], DEADLINE).await;
+    assert_eq!(report.failed, ["a"]);
+    assert!(report.decisions.iter().any(|it| it.action == "ask-onboarder"));
+}
+
+#[tokio::test]
+async fn what_is_the_onboarders_goes_to_its_queue() {
+    let world = World::members(&[], [1]);
+    let sync = SyncRequest { reason: "by hand".to_owned(), run_id: None, allow_mass_revocation: true };
+    let grant = GrantRequest { account: id(1), reason: "joined".to_owned() };
+    let records = [record("a", Message::Sync(sync.clone()).to_json()), record("b", Message::Grant(grant).to_json())];
+    let report = world.enrollment_queue().batch(&records, DEADLINE).await;
+    assert!(report.failed.is_empty());
+    let sent = world.queues.messages(GRANTS);
+    assert_eq!(sent[0], Message::Sync(sync));
+    assert!(matches!(&sent[1], Message::Sync(sync) if !sync.allow_mass_revocation));
+    let once: Vec<_> = world.queues.sent_to(GRANTS).into_iter().map(|it| it.fifo.unwrap().1).collect();
+    assert_eq!(once, ["a", "b"], "a message that is received twice is forwarded once");
+    assert!(world.queues.sent_to(ENROLLMENTS).is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_forwarded_comes_back_soon() {
+    let world = World::members(&[], [1]);
+    world.journal.fail("sqs:SendMessage", 1, "ServiceUnavailable");
+    let sync = SyncRequest { reason: String::new(), run_id: None, allow_mass_revocation: false };
+    let report = world.enrollment_queue().batch(&[record("a", Message::Sync(sync).to_json())], DEADLINE).await;
+    assert_eq!((report.failed.as_slice(), hidden(&world)), (&["a".to_owned()][..], vec![10]));
+}
+
+#[tokio::test]
+async fn a_backfills_continuation_is_refused_at_once() {
+    let world = World::members(&[], [1]);
+    let (request, run_id) = (enroller_core::backfill::BackfillRequest::default(), "run".to_owned());
+    let continuation = Message::Backfill(BackfillContinuation { request, run_id, after: id(1) });
+    let report = world.enrollment_queue().batch(&[record("a", continuation.to_json())], DEADLINE).await;
+    assert_eq!((report.failed.as_slice(), report.refused), (&["a".to_owned()][..], 1));
+    assert_eq!(hidden(&world), [0]);
+    assert_eq!(world.log.total(Metric::EventsRefused), 1);
+    assert_eq!(world.log.total(Metric::MessagesDeferred), 0);
+}
+
+#[tokio::test]
+async fn a_batch_that_hangs_is_handed_back() {
+    let world = World::granted(&[], [1, 2]);
+    world.journal.hang("sts:AssumeRole");
+    let records = [record("a", request(1, [home()], None)), record("b", request(2, [home()], None))];
+    let report = world.enrollment_queue().batch(&records, DEADLINE).await;
+    let mut failed = report.failed.clone();
+    failed.sort();
+    assert_eq!(failed.first().map(String::as_str), Some("a"));
+    assert!(report.needs_another_try());
+    assert!(world.queues.hidden().is_empty(), "the queue's own visibility timeout brings it back");
+}
+
+#[tokio::test]
+async fn time_to_enrollment_counts_from_the_earliest_message() {
+    let world = World::fresh(&[]);
+    let records = [
+        record("a", request(1, [home()], Some(T0 - 4_000))),
+        record("b", request(1, [home()], Some(T0 - 9_000))),
+        record("c", request(1, [home()], None)),
+    ];
+    world.enrollment_queue().batch(&records, DEADLINE).await;
+    assert_eq!(world.log.total(Metric::SecondsToEnrolled), 9);
+}
+
+#[tokio::test]
+async fn several_grants_and_vpcs_of_a_batch_do_not_mix() {
+    let world = World::members(&[], [1, 2]);
+    world.grant(&home(), 1, ids([2]));
+    world.add_vpc(&at(2, home()), 3);
+    let records = [record("a", request(1, [home()], None)), record("b", events::vpc_created(&at(2, home()), 3))];
+    let report = world.enrollment_queue().batch(&records, DEADLINE).await;
+    assert_eq!(report.failed, ["a"]);
+    assert_eq!(world.queues.messages(GRANTS).len(), 1);
+    assert_eq!(world.log.total(Metric::VpcsEnrolled), 1);
+}

@@ -1,0 +1,291 @@
+use std::sync::Arc;
+
+use enroller_core::ids::FlowLogId;
+use enroller_core::log::Outcome;
+use enroller_core::observed::{Delivery, FlowLog, LogGroup, LogGroupClass, Tags};
+use enroller_core::plan::Blocked;
+use enroller_core::scope::OutOfScope;
+
+use super::*;
+use crate::testing::{at, flow_log_id};
+
+const GROUP: &str = "logs:CreateLogGroup";
+const RETENTION: &str = "logs:PutRetentionPolicy";
+const FILTER: &str = "logs:PutSubscriptionFilter";
+const CREATE: &str = "ec2:CreateFlowLogs";
+const DELETE: &str = "ec2:DeleteFlowLogs";
+
+fn flow_logs(world: &World) -> Vec<FlowLogId> {
+    world.ec2.flow_logs_of(&at(1, home())).into_iter().map(|it| it.id).collect()
+}
+
+#[tokio::test]
+async fn log_group_then_filter_then_flow_log() {
+    let world = World::fresh(&[]);
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [GROUP, RETENTION, FILTER, CREATE]);
+    assert_eq!(vpcs(&report, [1]), [VpcResult::Enrolled]);
+    assert_eq!((report.changes, report.errors.len()), (4, 0));
+}
+
+#[tokio::test]
+async fn delivery_role_before_everything_else() {
+    let world = World::fresh(&[("delivery_role_maker", "enroller")]);
+    reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), ["iam:CreateRole", "iam:PutRolePolicy", GROUP, RETENTION, FILTER, CREATE]);
+}
+
+#[tokio::test]
+async fn what_is_as_it_should_be_costs_the_look_and_no_change() {
+    let world = World::enrolled(&[("delivery_role_maker", "enroller")]);
+    let report = reconcile(&world).await;
+    assert!(world.journal.changes().is_empty());
+    assert_eq!(world.journal.count("ec2:DescribeVpcs"), 2);
+    assert_eq!(report.changes(), 0);
+    let home = region_of(&report, &home());
+    assert_eq!(vpcs(home, [1]), [VpcResult::Covered]);
+    assert_eq!(home.decisions.iter().map(|it| it.outcome).collect::<Vec<_>>(), [Outcome::Unchanged]);
+}
+
+#[tokio::test]
+async fn a_second_run_changes_nothing_more() {
+    let world = World::fresh(&[("delivery_role_maker", "enroller")]);
+    reconcile(&world).await;
+    world.journal.clear();
+    let report = reconcile(&world).await;
+    assert!(world.journal.changes().is_empty());
+    assert_eq!(vpcs(region_of(&report, &away()), [2]), [VpcResult::Covered]);
+}
+
+#[tokio::test]
+async fn without_a_vpc_nothing_is_made() {
+    let world = World::granted(&[], [1]);
+    let report = reconcile_home(&world).await;
+    assert!(world.journal.changes().is_empty() && report.vpcs.is_empty());
+    assert!(report.looked_at && report.errors.is_empty());
+}
+
+#[tokio::test]
+async fn no_flow_log_without_its_filter() {
+    for (operation, code) in
+        [(GROUP, "AccessDeniedException"), (FILTER, "LimitExceededException"), (FILTER, "ThrottlingException")]
+    {
+        let world = World::fresh(&[]);
+        world.journal.fail(operation, 1, code);
+        let report = reconcile_home(&world).await;
+        assert_eq!(world.journal.count(CREATE), 0, "{operation} {code}");
+        assert_eq!(codes(&report), [Code::parse(code)]);
+        assert_eq!(vpcs(&report, [1]), [VpcResult::Failed(report.errors[0].clone())]);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_filter_is_put_and_its_vpcs_count_as_repaired() {
+    let world = World::enrolled(&[]);
+    world.logs.filters.lock().unwrap().clear();
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [FILTER]);
+    assert_eq!(vpcs(&report, [1]), [VpcResult::Repaired]);
+}
+
+#[tokio::test]
+async fn a_failed_repair_leaves_no_vpc_covered() {
+    let world = World::enrolled(&[]);
+    world.logs.filters.lock().unwrap().clear();
+    world.journal.fail(FILTER, 1, "InternalFailure");
+    let report = reconcile_home(&world).await;
+    assert_eq!(vpcs(&report, [1]), [VpcResult::Failed(report.errors[0].clone())]);
+}
+
+#[tokio::test]
+async fn a_failure_of_retention_or_key_does_not_keep_vpcs_from_being_covered() {
+    let world = World::fresh(&[("kms_key_arn", "arn:aws:kms:{region}:999999999999:key/k")]);
+    world.enroll(&at(1, home()), 1);
+    world.logs.groups.lock().unwrap().get_mut(&at(1, home())).unwrap().retention_days = Some(1);
+    world.ec2.flow_logs.lock().unwrap().clear();
+    world.journal.fail(RETENTION, 1, "AccessDeniedException");
+    world.journal.fail("logs:AssociateKmsKey", 1, "ThrottlingException");
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [RETENTION, "logs:AssociateKmsKey", CREATE]);
+    assert_eq!(codes(&report), [Code::AccessDenied, Code::Throttled]);
+    assert_eq!(vpcs(&report, [1]), [VpcResult::Enrolled]);
+}
+
+#[tokio::test]
+async fn a_group_that_goes_while_it_is_changed_is_made_again() {
+    let world = World::enrolled(&[]);
+    world.logs.groups.lock().unwrap().get_mut(&at(1, home())).unwrap().retention_days = Some(1);
+    let logs = Arc::clone(&world.logs);
+    world.journal.meanwhile(RETENTION, move || {
+        logs.groups.lock().unwrap().clear();
+        logs.filters.lock().unwrap().clear();
+    });
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [RETENTION, GROUP, RETENTION, FILTER]);
+    assert_eq!((vpcs(&report, [1]), report.errors.len()), (vec![VpcResult::Repaired], 0));
+}
+
+#[tokio::test]
+async fn a_group_that_comes_meanwhile_is_looked_at_and_not_changed() {
+    let world = World::fresh(&[]);
+    let logs = Arc::clone(&world.logs);
+    world.journal.meanwhile(GROUP, move || {
+        let class = LogGroupClass::Standard;
+        let theirs = LogGroup { retention_days: None, kms_key: None, class, tags: Some(Tags::new()) };
+        logs.groups.lock().unwrap().insert(at(1, home()), theirs);
+    });
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [GROUP, FILTER, CREATE]);
+    assert_eq!(world.journal.count("ec2:DescribeVpcs"), 2);
+    assert_eq!((vpcs(&report, [1]), report.errors.len()), (vec![VpcResult::Enrolled], 0));
+}
+
+#[tokio::test]
+async fn an_account_region_is_looked_at_four_times_at_most() {
+    let world = World::fresh(&[]);
+    world.journal.fail(GROUP, 100, "ResourceAlreadyExistsException");
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.count("ec2:DescribeVpcs"), 4);
+    assert_eq!(world.journal.changes(), [GROUP; 4]);
+    assert_eq!(report.errors, [ReconcileError::DidNotConverge]);
+    assert_eq!(vpcs(&report, [1]), [VpcResult::Failed(ReconcileError::DidNotConverge)]);
+}
+
+#[tokio::test]
+async fn three_surprises_are_survived() {
+    let world = World::fresh(&[]);
+    world.journal.fail(GROUP, 3, "ResourceAlreadyExistsException");
+    let report = reconcile_home(&world).await;
+    assert_eq!((vpcs(&report, [1]), report.errors.len()), (vec![VpcResult::Enrolled], 0));
+}
+
+#[tokio::test]
+async fn a_filter_that_is_not_taken_twice_has_no_destination() {
+    let world = World::fresh(&[]);
+    world.journal.fail(FILTER, 2, "ResourceNotFoundException");
+    let report = reconcile_home(&world).await;
+    assert!(matches!(report.errors.as_slice(), [ReconcileError::NoDestination(_)]), "{:?}", report.errors);
+    assert_eq!(world.journal.count(CREATE), 0);
+}
+
+#[tokio::test]
+async fn a_filter_that_is_not_taken_once_is_put_after_another_look() {
+    let world = World::fresh(&[]);
+    world.journal.fail(FILTER, 1, "ResourceNotFoundException");
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [GROUP, RETENTION, FILTER, FILTER, CREATE]);
+    assert!(report.errors.is_empty());
+}
+
+#[tokio::test]
+async fn a_log_group_of_a_class_without_filters_blocks() {
+    let world = World::enrolled(&[]);
+    let class = LogGroupClass::Other("DELIVERY".to_owned());
+    world.logs.groups.lock().unwrap().get_mut(&at(1, home())).unwrap().class = class;
+    let report = reconcile_home(&world).await;
+    let blocked = ReconcileError::Blocked(Blocked::LogGroupClass("DELIVERY".to_owned()));
+    assert_eq!(report.errors, [blocked]);
+    assert!(world.journal.changes().is_empty());
+}
+
+#[tokio::test]
+async fn a_vpc_whose_delivery_fails_is_told_of_and_not_covered() {
+    let world = World::enrolled(&[]);
+    let broken = Delivery::Failed("Unknown error".to_owned());
+    world.ec2.flow_logs.lock().unwrap().get_mut(&at(1, home())).unwrap()[0].delivery = broken;
+    let report = reconcile_home(&world).await;
+    assert_eq!(vpcs(&report, [1]), [VpcResult::Broken("Unknown error".to_owned())]);
+    assert_eq!(report.decisions.iter().map(|it| it.outcome).collect::<Vec<_>>(), [Outcome::Failed]);
+}
+
+#[tokio::test]
+async fn the_successor_is_made_before_the_old_flow_log_goes() {
+    let world = World::enrolled(&[]);
+    let at = at(1, home());
+    let all = Some(enroller_core::observed::TrafficType::Reject);
+    world.ec2.flow_logs.lock().unwrap().get_mut(&at).unwrap()[0].traffic_type = all;
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE, DELETE]);
+    assert_eq!(vpcs(&report, [1]), [VpcResult::Repaired]);
+    assert_eq!(flow_logs(&world).len(), 1);
+    assert_ne!(flow_logs(&world), [flow_log_id(1)]);
+}
+
+#[tokio::test]
+async fn an_old_flow_log_stays_where_its_successor_is_refused() {
+    let world = World::enrolled(&[]);
+    let at = at(1, home());
+    let reject = Some(enroller_core::observed::TrafficType::Reject);
+    world.ec2.flow_logs.lock().unwrap().get_mut(&at).unwrap()[0].traffic_type = reject;
+    world.ec2.refused.lock().unwrap().insert(vpc_id(1), "FlowLogsLimitExceeded");
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE]);
+    assert_eq!((flow_logs(&world), codes(&report)), (vec![flow_log_id(1)], vec![Code::Quota]));
+}
+
+/// Two flow logs of ours besides the right one.
+fn with_redundant_ones() -> World {
+    let world = World::enrolled(&[]);
+    for number in [5, 6] {
+        let redundant = world.flow_log(&at(1, home()), number, 1);
+        world.ec2.add_flow_log(&at(1, home()), redundant);
+    }
+    world
+}
+
+#[tokio::test]
+async fn redundant_flow_logs_of_ours_go_in_one_call() {
+    let world = with_redundant_ones();
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [DELETE]);
+    assert_eq!((flow_logs(&world), report.changes), (vec![flow_log_id(1)], 2));
+    assert_eq!(vpcs(&report, [1]), [VpcResult::Covered]);
+}
+
+#[tokio::test]
+async fn one_flow_log_that_is_gone_makes_a_deletion_one_call_each() {
+    let world = with_redundant_ones();
+    let ec2 = Arc::clone(&world.ec2);
+    let gone = |it: &FlowLog| it.id == flow_log_id(5);
+    world.journal.meanwhile(DELETE, move || {
+        ec2.flow_logs.lock().unwrap().get_mut(&at(1, home())).unwrap().retain(|it| !gone(it));
+    });
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.count(DELETE), 3);
+    assert_eq!((flow_logs(&world), report.changes, report.errors.len()), (vec![flow_log_id(1)], 1, 0));
+}
+
+#[tokio::test]
+async fn a_deletion_that_fails_for_another_reason_is_not_tried_one_by_one() {
+    let world = with_redundant_ones();
+    world.journal.fail(DELETE, 1, "UnauthorizedOperation");
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.count(DELETE), 1);
+    assert_eq!(codes(&report), [Code::AccessDenied, Code::AccessDenied]);
+    assert_eq!(vpcs(&report, [1]), [VpcResult::Covered]);
+}
+
+#[tokio::test]
+async fn flow_logs_and_groups_of_others_are_left_alone() {
+    let world = World::enrolled(&[]);
+    let at = at(1, home());
+    let mut theirs = FlowLog { tags: Tags::new(), ..world.flow_log(&at, 7, 1) };
+    theirs.traffic_type = Some(enroller_core::observed::TrafficType::Reject);
+    world.ec2.add_flow_log(&at, theirs);
+    let group = |group: &mut LogGroup| (group.retention_days, group.tags) = (Some(365), Some(Tags::new()));
+    group(world.logs.groups.lock().unwrap().get_mut(&at).unwrap());
+    let report = reconcile_home(&world).await;
+    assert!(world.journal.changes().is_empty());
+    assert_eq!(vpcs(&report, [1]), [VpcResult::Covered]);
+}
+
+#[tokio::test]
+async fn a_vpc_that_opts_out_is_left_alone() {
+    let world = World::fresh(&[]);
+    let tag = world.settings.opt_out_tag.clone();
+    let opted_out = OutOfScope::OptedOut(tag.to_string());
+    world.ec2.vpcs.lock().unwrap().get_mut(&at(1, home())).unwrap()[0].tags.insert(tag.key, tag.value);
+    let report = reconcile_home(&world).await;
+    assert!(world.journal.changes().is_empty());
+    assert_eq!(vpcs(&report, [1]), [VpcResult::OutOfScope(opted_out)]);
+}

@@ -1,0 +1,55 @@
+//! Events as EventBridge delivers them, as far as they are needed to get through the engine's door.
+
+use enroller_core::ids::AccountRegion;
+use serde_json::{Value, json};
+
+use super::vpc_id;
+
+/// Somebody made a VPC, at 2026-11-23 10:00 UTC.
+pub(crate) fn vpc_created(at: &AccountRegion, vpc: u32) -> Value {
+    let vpc = json!({"vpcId": vpc_id(vpc), "ownerId": at.account, "state": "pending", "tagSet": {}});
+    let mut event = call(at, "ec2", "CreateVpc");
+    event["detail"]["requestParameters"] = json!({"cidrBlock": "10.0.0.0/16"});
+    event["detail"]["responseElements"] = json!({"requestId": "r", "vpc": vpc});
+    event
+}
+
+/// The same call, refused by AWS: nothing to be done about it.
+pub(crate) fn vpc_not_created(at: &AccountRegion) -> Value {
+    let mut event = call(at, "ec2", "CreateVpc");
+    event["detail"]["errorCode"] = json!("VpcLimitExceeded");
+    event
+}
+
+fn call(at: &AccountRegion, service: &str, name: &str) -> Value {
+    let identity = json!({
+        "type": "AssumedRole",
+        "arn": format!("arn:aws:sts::{}:assumed-role/Admin/session", at.account),
+        "accountId": at.account,
+    });
+    json!({
+        "version": "0",
+        "id": "00000000-0000-4000-a000-000000000001",
+        "detail-type": "AWS API Call via CloudTrail",
+        "source": format!("aws.{service}"),
+        "account": at.account,
+        "time": "2026-11-23T10:00:00Z",
+        "region": at.region,
+        "resources": [],
+        "detail": {
+            "eventVersion": "1.11",
+            "eventTime": "2026-11-23T10:00:00Z",
+            "eventSource": format!("{service}.amazonaws.com"),
+            "eventName": name,
+            "awsRegion": at.region,
+            "eventID": "00000000-0000-4000-9000-000000000001",
+            "eventType": "AwsApiCall",
+            "managementEvent": true,
+            "readOnly": false,
+            "recipientAccountId": at.account,
+            "requestParameters": null,
+            "responseElements": null,
+            "userIdentity": identity,
+        },
+    })
+}

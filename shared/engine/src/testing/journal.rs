@@ -1,0 +1,127 @@
+//! What all fakes share: the calls made, in order, and what is armed to happen at one of them.
+
+use std::sync::{Arc, Mutex};
+
+use enroller_core::error::AwsError;
+
+use super::clock::FakeClock;
+use crate::ports::AwsResult;
+
+/// One call: the action as IAM names it, and what it was about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) operation: &'static str,
+    pub(crate) about: String,
+}
+
+#[derive(Clone)]
+enum Effect {
+    Fail(&'static str),
+    /// No answer ever: whoever waits with a deadline meets it.
+    Hang,
+    Takes(u64),
+    /// Somebody else acts just before the call.
+    Meanwhile(Arc<dyn Fn() + Send + Sync>),
+}
+
+struct Armed {
+    operation: &'static str,
+    /// Only calls about something that contains this.
+    about: String,
+    times: usize,
+    effect: Effect,
+}
+
+#[derive(Default)]
+struct State {
+    calls: Vec<Call>,
+    armed: Vec<Armed>,
+}
+
+pub(crate) struct Journal {
+    clock: Arc<FakeClock>,
+    state: Mutex<State>,
+}
+
+impl Journal {
+    pub(crate) fn new(clock: Arc<FakeClock>) -> Self {
+        Self { clock, state: Mutex::default() }
+    }
+
+    /// Makes a call: writes it down, then lets happen what is armed.
+    pub(crate) async fn call(&self, operation: &'static str, about: impl ToString) -> AwsResult<()> {
+        let about = about.to_string();
+        let due = {
+            let mut state = self.state.lock().unwrap();
+            state.calls.push(Call { operation, about: about.clone() });
+            let fits = |it: &Armed| it.operation == operation && it.times > 0 && about.contains(&it.about);
+            state.armed.iter_mut().find(|it| fits(it)).map(|armed| {
+                armed.times -= 1;
+                armed.effect.clone()
+            })
+        };
+        match due {
+            Some(Effect::Fail(code)) => return Err(AwsError::answered(operation, code, "as armed")),
+            Some(Effect::Hang) => std::future::pending().await,
+            Some(Effect::Takes(ms)) => self.clock.advance(ms),
+            Some(Effect::Meanwhile(act)) => act(),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn arm(&self, operation: &'static str, about: impl ToString, times: usize, effect: Effect) {
+        let armed = Armed { operation, about: about.to_string(), times, effect };
+        self.state.lock().unwrap().armed.push(armed);
+    }
+
+    /// The next so many calls fail with this code.
+    pub(crate) fn fail(&self, operation: &'static str, times: usize, code: &'static str) {
+        self.arm(operation, "", times, Effect::Fail(code));
+    }
+
+    /// The next so many calls about this fail with this code.
+    pub(crate) fn fail_at(&self, operation: &'static str, about: impl ToString, times: usize, code: &'static str) {
+        self.arm(operation, about, times, Effect::Fail(code));
+    }
+
+    /// The next call gets no answer.
+    pub(crate) fn hang(&self, operation: &'static str) {
+        self.arm(operation, "", 1, Effect::Hang);
+    }
+
+    /// Each of the next calls takes so many milliseconds.
+    pub(crate) fn takes(&self, operation: &'static str, times: usize, ms: u64) {
+        self.arm(operation, "", times, Effect::Takes(ms));
+    }
+
+    /// Somebody else acts just before the next call.
+    pub(crate) fn meanwhile(&self, operation: &'static str, act: impl Fn() + Send + Sync + 'static) {
+        self.arm(operation, "", 1, Effect::Meanwhile(Arc::new(act)));
+    }
+
+    /// Forgets the calls so far.
+    pub(crate) fn clear(&self) {
+        self.state.lock().unwrap().calls.clear();
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.state.lock().unwrap().calls.clone()
+    }
+
+    /// What the calls of one action were about.
+    pub(crate) fn about(&self, operation: &str) -> Vec<String> {
+        self.calls().into_iter().filter(|call| call.operation == operation).map(|call| call.about).collect()
+    }
+
+    pub(crate) fn count(&self, operation: &str) -> usize {
+        self.about(operation).len()
+    }
+
+    /// The actions that change something, in order.
+    pub(crate) fn changes(&self) -> Vec<&'static str> {
+        let reads = ["Describe", "List", "Get", "Assume"];
+        let reads = |operation: &str| reads.iter().any(|it| operation.split(':').nth(1).unwrap().starts_with(it));
+        self.calls().iter().map(|call| call.operation).filter(|operation| !reads(operation)).collect()
+    }
+}
