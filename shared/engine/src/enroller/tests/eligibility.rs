@@ -96,7 +96,7 @@ async fn a_request_that_names_destinations_is_believed() {
 }
 
 #[tokio::test]
-async fn no_answer_about_an_account_fails_every_region_and_is_not_remembered() {
+async fn no_answer_about_an_account_fails_all_regions_and_is_forgotten() {
     let world = World::fresh(&EXCLUDING);
     let enroller = world.enroller();
     world.journal.fail(ASK, 1, "TooManyRequestsException");

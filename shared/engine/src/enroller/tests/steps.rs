@@ -98,7 +98,7 @@ async fn a_failed_repair_leaves_no_vpc_covered() {
 }
 
 #[tokio::test]
-async fn a_failure_of_retention_or_key_does_not_keep_vpcs_from_being_covered() {
+async fn a_failure_of_retention_or_key_keeps_no_vpc_from_being_covered() {
     let world = World::fresh(&[("kms_key_arn", "arn:aws:kms:{region}:999999999999:key/k")]);
     world.enroll(&at(1, home()), 1);
     world.logs.groups.lock().unwrap().get_mut(&at(1, home())).unwrap().retention_days = Some(1);

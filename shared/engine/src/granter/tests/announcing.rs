@@ -1,0 +1,156 @@
+use enroller_core::message::{EnrollmentRequest, Message};
+
+use super::*;
+use crate::testing::T0;
+
+fn granter(world: &World) -> Granter {
+    world.granter().announcing(world.outbox())
+}
+
+/// The requests sent so far, with their delays.
+fn requests(world: &World) -> Vec<(EnrollmentRequest, u32)> {
+    let delays = world.queues.sent_to(ENROLLMENTS).into_iter().map(|it| it.delay_seconds);
+    let request = |it| match it {
+        Message::Enrollment(request) => request,
+        other => panic!("{other:?} is for another queue"),
+    };
+    world.queues.messages(ENROLLMENTS).into_iter().map(request).zip(delays).collect()
+}
+
+fn announced(world: &World) -> Vec<AccountId> {
+    requests(world).into_iter().map(|(request, _)| request.account).collect()
+}
+
+#[tokio::test]
+async fn accounts_are_announced_before_their_grant_is_written() {
+    let world = World::members(&[], [1, 2]);
+    let report = sync(&granter(&world), &sync_work()).await;
+    let operations: Vec<_> = world.journal.changes();
+    assert_eq!(operations[0], SEND);
+    assert_eq!(operations.iter().filter(|it| **it == SEND).count(), 1);
+    assert_eq!((report.announced, announced(&world)), (2, vec![id(1), id(2)]));
+}
+
+#[tokio::test]
+async fn a_request_names_every_region_and_where_the_account_will_be() {
+    let world = World::members(&[], [1]);
+    sync(&granter(&world), &joined([1])).await;
+    let (request, delay) = requests(&world).remove(0);
+    assert_eq!(delay, 5);
+    assert_eq!(request.regions, [home(), away()]);
+    assert_eq!(request.destinations, BTreeMap::from([(home(), world.shard(1)), (away(), world.shard(1))]));
+    assert_eq!((request.requested_at_ms, request.reason.as_str()), (Some(T0), "joined"));
+}
+
+#[tokio::test]
+async fn a_region_that_cannot_be_read_is_left_for_the_enroller_to_look_up() {
+    let world = World::members(&[], [1]);
+    world.journal.fail_at(READ, home(), 1, "ThrottlingException");
+    sync(&granter(&world), &joined([1])).await;
+    let (request, _) = requests(&world).remove(0);
+    assert_eq!(request.regions, [home(), away()]);
+    assert_eq!(request.destinations.into_keys().collect::<Vec<_>>(), [away()]);
+}
+
+#[tokio::test]
+async fn who_has_a_grant_is_announced_only_if_it_has_just_come() {
+    let world = World::granted(&[], [1, 2]);
+    let granter = granter(&world);
+    sync(&granter, &requested([1])).await;
+    sync(&granter, &sync_work()).await;
+    assert!(announced(&world).is_empty());
+    sync(&granter, &joined([2])).await;
+    assert_eq!(announced(&world), [id(2)]);
+}
+
+#[tokio::test]
+async fn an_account_out_of_scope_is_not_announced() {
+    let world = World::members(&[("excluded_accounts", "111111110002")], [1, 2]);
+    sync(&granter(&world), &joined([1, 2])).await;
+    assert_eq!(announced(&world), [id(1)]);
+}
+
+#[tokio::test]
+async fn an_account_that_nobody_knows_yet_is_tried_again_in_a_minute() {
+    let world = World::granted(&[], [1]);
+    let granter = granter(&world);
+    sync(&granter, &joined([7])).await;
+    let (request, delay) = requests(&world).remove(0);
+    assert_eq!((request.account, delay), (id(7), 60));
+    assert!(request.destinations.is_empty());
+    sync(&granter, &requested([8])).await;
+    assert_eq!(requests(&world).len(), 1, "a question's own message comes back by itself");
+}
+
+#[tokio::test]
+async fn who_was_announced_a_minute_ago_is_announced_again() {
+    let world = World::granted(&[], [1]);
+    let granter = granter(&world);
+    for (after_ms, sent) in [(0, 1), (59_999, 1), (1, 2)] {
+        world.clock.advance(after_ms);
+        sync(&granter, &joined([1])).await;
+        assert_eq!(announced(&world).len(), sent);
+    }
+}
+
+#[tokio::test]
+async fn who_was_granted_with_others_is_not_announced_by_its_own_message() {
+    let world = World::members(&[], [1, 2]);
+    let granter = granter(&world);
+    sync(&granter, &joined([1])).await;
+    sync(&granter, &joined([2])).await;
+    assert_eq!(announced(&world), [id(1), id(2)]);
+}
+
+#[tokio::test]
+async fn while_a_grant_cannot_be_written_questions_announce_nobody_for_1_h() {
+    let world = World::members(&ONE_REGION, [1]);
+    let granter = granter(&world);
+    world.journal.fail(PUT, 100, "AccessDeniedException");
+    for (after_ms, sent) in [(0, 1), (120_000, 1), (3_479_999, 1), (1, 2)] {
+        world.clock.advance(after_ms);
+        sync(&granter, &requested([1])).await;
+        assert_eq!(announced(&world).len(), sent, "after {after_ms}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_said_to_have_come_does_not_wait_that_hour() {
+    let world = World::members(&ONE_REGION, [1]);
+    let granter = granter(&world);
+    world.journal.fail(PUT, 100, "AccessDeniedException");
+    for (after_ms, sent) in [(0, 1), (59_999, 1), (1, 2)] {
+        world.clock.advance(after_ms);
+        sync(&granter, &joined([1])).await;
+        assert_eq!(announced(&world).len(), sent);
+    }
+}
+
+#[tokio::test]
+async fn requests_that_cannot_be_sent_fail_the_run_and_not_the_grants() {
+    let world = World::members(&[], [1]);
+    let granter = granter(&world);
+    world.journal.fail(SEND, 1, "ServiceUnavailable");
+    let report = sync(&granter, &joined([1])).await;
+    assert_eq!((codes(&report), report.announced), (vec![Code::Internal], 0));
+    assert_eq!(world.destinations.granted(&home()), ids([1]));
+    sync(&granter, &joined([1])).await;
+    assert_eq!(announced(&world), [id(1)], "what was not sent is not remembered as sent");
+}
+
+#[tokio::test]
+async fn an_account_on_several_shards_is_announced_to_put_its_filter_again() {
+    let world = World::granted(&ONE_REGION, [1]);
+    world.grant(&home(), 2, ids([1]));
+    sync(&granter(&world), &sync_work()).await;
+    let (request, _) = requests(&world).remove(0);
+    assert_eq!(request.destinations[&home()], world.shard(1));
+}
+
+#[tokio::test]
+async fn a_granter_without_an_outbox_announces_nobody() {
+    let world = World::members(&[], [1]);
+    let report = sync(&world.granter(), &joined([1])).await;
+    assert_eq!((report.announced, world.journal.count(SEND)), (0, 0));
+    assert_eq!(report.granted, ids([1]));
+}

@@ -1,0 +1,173 @@
+use enroller_core::log::Outcome;
+use enroller_core::observed::{Account, AccountState};
+
+use super::*;
+use crate::testing::account;
+
+#[tokio::test]
+async fn members_in_scope_are_granted_and_others_are_not() {
+    let world = World::members(&[("excluded_accounts", "111111110002")], [1, 2]);
+    world.organization.add(Account { state: AccountState::Suspended, ..account(3) });
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!(world.destinations.granted(&home()), ids([1]));
+    assert_eq!((report.granted, report.errors.len()), (ids([1]), 0));
+}
+
+#[tokio::test]
+async fn nothing_is_written_when_the_listing_fails() {
+    let world = World::members(&[], [1]);
+    world.journal.fail(LIST, 1, "TooManyRequestsException");
+    let report = sync(&world.granter().announcing(world.outbox()), &sync_work()).await;
+    assert_eq!(codes(&report), [Code::Throttled]);
+    assert!(report.needs_retry());
+    assert_eq!(world.journal.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_listing_is_used_again_for_a_minute() {
+    let world = World::granted(&[], [1]);
+    let granter = world.granter();
+    for (after_ms, listed) in [(0, 1), (59_999, 1), (1, 2)] {
+        world.clock.advance(after_ms);
+        sync(&granter, &joined([1])).await;
+        assert_eq!(world.journal.count(LIST), listed);
+    }
+}
+
+#[tokio::test]
+async fn a_sync_lists_anew() {
+    let world = World::granted(&[], [1]);
+    let granter = world.granter();
+    sync(&granter, &joined([1])).await;
+    sync(&granter, &sync_work()).await;
+    assert_eq!(world.journal.count(LIST), 2);
+    sync(&granter, &joined([1])).await;
+    assert_eq!(world.journal.count(LIST), 2, "its listing is as good as any");
+}
+
+#[tokio::test]
+async fn a_newcomer_that_the_listing_lacks_brings_its_companions() {
+    let world = World::granted(&[], [1]);
+    let granter = world.granter();
+    sync(&granter, &joined([1])).await;
+    for number in [2, 3] {
+        world.organization.add(account(number));
+    }
+    let report = sync(&granter, &joined([2])).await;
+    assert_eq!((world.journal.about(ASK), world.journal.count(LIST)), (vec![id(2).to_string()], 2));
+    assert_eq!(report.granted, ids([2, 3]), "account 3 has come too, though its message is still on the queue");
+}
+
+#[tokio::test]
+async fn a_newcomer_that_no_listing_shows_is_granted_on_the_word_about_it() {
+    let world = World::granted(&[], [1]);
+    world.organization.describe(account(2));
+    let report = sync(&world.granter(), &requested([2])).await;
+    assert_eq!(report.granted, ids([2]));
+    assert_eq!(world.destinations.granted(&away()), ids([1, 2]));
+}
+
+#[tokio::test]
+async fn an_account_that_nobody_knows_is_not_granted() {
+    let world = World::granted(&[], [1]);
+    let report = sync(&world.granter(), &joined([7])).await;
+    assert_eq!((report.unknown, report.errors.len()), (ids([7]), 0));
+    assert_eq!((world.journal.count(LIST), world.journal.count(PUT)), (1, 0));
+}
+
+#[tokio::test]
+async fn a_departure_that_is_not_confirmed_takes_no_grant() {
+    let world = World::granted(&[], [1, 2]);
+    let report = sync(&world.granter(), &departed([2])).await;
+    assert!(report.revoked.is_empty());
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2]));
+    let told: Vec<_> = report.decisions.iter().map(|it| (it.account, it.outcome)).collect();
+    assert_eq!(told, [(Some(id(2)), Outcome::Ignored)]);
+}
+
+#[tokio::test]
+async fn a_confirmed_departure_takes_the_grant_everywhere() {
+    let closed = |world: &World| world.organization.add(Account { state: AccountState::Closed, ..account(2) });
+    let left = |world: &World| world.organization.remove(id(2));
+    let lags = |world: &World| world.organization.depart(id(2));
+    for gone in [&closed as &dyn Fn(&World), &left, &lags] {
+        let world = World::granted(&[], [1, 2]);
+        gone(&world);
+        let report = sync(&world.granter(), &departed([2])).await;
+        assert_eq!(report.revoked, ids([2]));
+        for region in [home(), away()] {
+            assert_eq!(world.destinations.granted(&region), ids([1]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_left_is_not_granted_again_by_a_listing_that_lags() {
+    let world = World::granted(&[], [1, 2]);
+    world.organization.depart(id(2));
+    let granter = world.granter();
+    sync(&granter, &departed([2])).await;
+    for (after_ms, granted) in [(0, ids([1])), (899_999, ids([1])), (1, ids([1, 2]))] {
+        world.clock.advance(after_ms);
+        sync(&granter, &sync_work()).await;
+        assert_eq!(world.destinations.granted(&home()), granted);
+    }
+}
+
+#[tokio::test]
+async fn who_left_and_came_back_is_granted_on_the_word_about_it() {
+    let world = World::granted(&[], [1, 2]);
+    world.organization.depart(id(2));
+    let granter = world.granter();
+    sync(&granter, &departed([2])).await;
+    world.organization.describe(account(2));
+    let report = sync(&granter, &joined([2])).await;
+    assert_eq!(report.granted, ids([2]));
+    sync(&granter, &sync_work()).await;
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2]));
+}
+
+#[tokio::test]
+async fn missing_from_the_listing_is_no_evidence() {
+    let world = World::granted(&[], [1, 2]);
+    world.organization.listed.lock().unwrap().remove(&id(2));
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!(world.journal.about(ASK), vec![id(2).to_string(); 2], "asked about for each Region");
+    assert_eq!((report.revoked, world.destinations.granted(&home())), (ids([]), ids([1, 2])));
+}
+
+#[tokio::test]
+async fn a_sync_takes_grants_of_those_who_are_gone() {
+    let world = World::granted(&[], [1, 2]);
+    world.organization.remove(id(2));
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!((report.revoked, world.destinations.granted(&home())), (ids([2]), ids([1])));
+}
+
+#[tokio::test]
+async fn only_a_sync_suspects_accounts_that_nobody_named() {
+    let world = World::granted(&[], [1, 2]);
+    world.organization.remove(id(2));
+    let report = sync(&world.granter(), &joined([1])).await;
+    assert_eq!(world.journal.count(ASK), 0);
+    assert!(report.revoked.is_empty());
+}
+
+#[tokio::test]
+async fn no_answer_about_a_suspect_keeps_one_region() {
+    let world = World::granted(&[], [1, 2]);
+    world.organization.remove(id(2));
+    world.journal.fail(ASK, 1, "ServiceException");
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!(codes(&report), [Code::Internal]);
+    let left: Vec<_> = [home(), away()].iter().map(|region| world.destinations.granted(region)).collect();
+    assert_eq!(left, [ids([1, 2]), ids([1])]);
+}
+
+#[tokio::test]
+async fn out_of_scope_takes_no_grant() {
+    let world = World::granted(&[("excluded_accounts", "111111110002")], [1, 2]);
+    let report = sync(&world.granter(), &joined([2])).await;
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2]));
+    assert_eq!(report.decisions.iter().map(|it| it.outcome).collect::<Vec<_>>(), [Outcome::Ignored]);
+}

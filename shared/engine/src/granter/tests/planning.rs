@@ -1,0 +1,144 @@
+use enroller_core::log::Outcome;
+use serde_json::json;
+
+use super::*;
+use crate::testing::account;
+
+#[tokio::test]
+async fn more_revocations_than_the_limit_are_withheld() {
+    let world = World::granted(&[], 1..=10);
+    for number in 2..=4 {
+        world.organization.remove(id(number));
+    }
+    let granter = world.granter();
+    let mut metrics = Metrics::default();
+    let report = granter.sync(&sync_work(), &mut metrics).await;
+    assert_eq!((report.revoked, world.journal.count(PUT)), (ids([]), 0));
+    world.context().log.metrics(&metrics);
+    assert_eq!(world.log.total(Metric::RevocationsWithheld), 6, "three in each Region");
+    let report = sync(&granter, &GrantSync { allow_mass_revocation: true, ..sync_work() }).await;
+    assert_eq!(report.revoked, ids(2..=4));
+    assert_eq!(world.destinations.granted(&home()), ids([1, 5, 6, 7, 8, 9, 10]));
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_be_read_is_told_of_and_not_written() {
+    let world = World::granted(&ONE_REGION, [1]);
+    world.destinations.all.lock().unwrap().get_mut(&(home(), world.shard(1))).unwrap().policy = Some("[]".to_owned());
+    world.organization.add(account(2));
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert!(world.journal.about(PUT).iter().all(|it| it.ends_with("-2")), "{:?}", world.journal.about(PUT));
+    assert!(report.decisions.iter().any(|it| it.action == "plan-grants" && it.outcome == Outcome::Failed));
+}
+
+#[tokio::test]
+async fn only_the_regions_and_accounts_that_are_meant_are_worked_on() {
+    let world = World::members(&[], [1, 2]);
+    let only = BackfillRequest { accounts: ids([1]), regions: [away()].into(), ..BackfillRequest::default() };
+    let report = sync(&world.granter(), &GrantSync { only: Some(only), ..sync_work() }).await;
+    assert_eq!(report.granted, ids([1]));
+    assert!(world.journal.about(READ).iter().all(|it| it == "us-east-1"));
+    assert_eq!(world.destinations.granted(&away()), ids([1]));
+}
+
+#[tokio::test]
+async fn who_is_not_meant_keeps_its_grant() {
+    let world = World::granted(&[], [1, 2, 3]);
+    world.organization.remove(id(3));
+    let only = BackfillRequest { accounts: ids([1]), ..BackfillRequest::default() };
+    sync(&world.granter(), &GrantSync { only: Some(only), ..sync_work() }).await;
+    assert_eq!((world.journal.count(ASK), world.journal.count(PUT)), (0, 0));
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2, 3]));
+}
+
+#[tokio::test]
+async fn a_preview_shows_the_plans_and_changes_nothing() {
+    let world = World::granted(&[], [1]);
+    world.organization.add(account(2));
+    let preview = world.planner().preview(&sync_work()).await.unwrap();
+    assert!(world.journal.changes().is_empty());
+    assert_eq!(preview.accounts.len(), 2);
+    assert_eq!(preview.plans().keys().cloned().collect::<Vec<_>>(), [home(), away()]);
+    assert!(preview.plans().values().all(|plan| plan.granted == ids([2]) && plan.writes.len() == 1));
+    let granted_on = |number| preview.granted_on(id(number))[&home()].clone();
+    assert_eq!((granted_on(1).now, granted_on(1).planned), (Some(world.shard(1)), world.shard(1)));
+    assert_eq!((granted_on(2).now, granted_on(2).planned), (None, world.shard(1)));
+}
+
+#[tokio::test]
+async fn a_preview_names_the_region_that_cannot_be_read() {
+    let world = World::granted(&[], [1]);
+    world.journal.fail_at(READ, home(), 1, "AccessDeniedException");
+    let preview = world.planner().preview(&sync_work()).await.unwrap();
+    assert!(preview.regions[&home()].is_err());
+    assert_eq!(preview.plans().keys().cloned().collect::<Vec<_>>(), [away()]);
+    assert_eq!(preview.granted_on(id(1)).keys().cloned().collect::<Vec<_>>(), [away()]);
+}
+
+#[tokio::test]
+async fn a_preview_needs_the_whole_organization() {
+    let world = World::granted(&[], [1]);
+    world.journal.fail(LIST, 1, "TooManyRequestsException");
+    assert_eq!(world.planner().preview(&sync_work()).await.unwrap_err().code, Code::Throttled);
+}
+
+#[tokio::test]
+async fn the_switch_to_the_organization_waits_for_a_person() {
+    let world = World::granted(&[("grant_mode", "organization"), ONE_REGION[0]], [1]);
+    let granter = world.granter();
+    let report = sync(&granter, &sync_work()).await;
+    assert_eq!(world.journal.count(PUT), 0);
+    assert!(report.decisions.iter().any(|it| it.action == "switch-to-organization" && it.outcome == Outcome::Failed));
+    let report = sync(&granter, &GrantSync { allow_mass_revocation: true, ..sync_work() }).await;
+    assert!(world.journal.about(PUT)[0].ends_with("forced"));
+    assert!(report.decisions.iter().any(|it| it.action == "switch-to-organization" && it.outcome == Outcome::Done));
+}
+
+#[tokio::test]
+async fn in_organization_mode_a_first_destination_names_the_organization() {
+    let world = World::members(&[("grant_mode", "organization"), ONE_REGION[0]], [1]);
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!((report.writes, report.errors.len()), (1, 0));
+    let policy = world.destinations.all.lock().unwrap()[&(home(), world.shard(1))].policy.clone().unwrap();
+    assert!(policy.contains("aws:PrincipalOrgID"));
+    assert!(world.destinations.granted(&home()).is_empty());
+}
+
+#[tokio::test]
+#[ignore = "GrantReport::granted counts accounts that a statement lists, which are none in organization mode"]
+async fn whom_the_organizations_grant_lets_in_is_reported_as_granted() {
+    let world = World::members(&[("grant_mode", "organization"), ONE_REGION[0]], [1]);
+    let preview = world.planner().preview(&sync_work()).await.unwrap();
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!(report.granted, preview.regions[&home()].as_ref().unwrap().granted);
+}
+
+#[tokio::test]
+async fn usage_and_assignments_are_reported_by_region() {
+    let world = World::granted(&[], [1, 2]);
+    let mut metrics = Metrics::default();
+    let report = world.granter().sync(&sync_work(), &mut metrics).await;
+    assert_eq!(report.usage[&home()][0].accounts, 2);
+    assert_eq!(report.assignments[&away()].get(&id(2)), Some(&world.shard(1)));
+    world.context().log.metrics(&metrics);
+    assert!(world.log.total(Metric::PolicyBytes) > 0);
+}
+
+#[tokio::test]
+async fn statements_of_others_survive_a_write() {
+    let world = World::granted(&ONE_REGION, [1]);
+    let theirs = json!({"Sid": "partner", "Effect": "Allow", "Principal": {"AWS": ["222222220001"]},
+        "Action": "logs:PutSubscriptionFilter", "Resource": "*"});
+    let key = (home(), world.shard(1));
+    let policy = world.destinations.all.lock().unwrap()[&key].policy.clone().unwrap();
+    let mut policy: serde_json::Value = serde_json::from_str(&policy).unwrap();
+    policy["Statement"].as_array_mut().unwrap().push(theirs.clone());
+    world.destinations.all.lock().unwrap().get_mut(&key).unwrap().policy = Some(policy.to_string());
+    world.organization.add(account(2));
+    sync(&world.granter(), &sync_work()).await;
+    let policy = world.destinations.all.lock().unwrap()[&key].policy.clone().unwrap();
+    let policy: serde_json::Value = serde_json::from_str(&policy).unwrap();
+    assert!(policy["Statement"].as_array().unwrap().contains(&theirs));
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2]));
+    assert_eq!(world.journal.about(ASK), Vec::<String>::new(), "a partner is no suspect");
+}

@@ -1,0 +1,126 @@
+use enroller_core::message::{BackfillContinuation, EnrollmentRequest, GrantRequest, Message, SyncRequest};
+
+use super::*;
+use crate::testing::{DEADLINE, T0, at, events, record};
+
+fn grant_request(number: u32) -> String {
+    Message::Grant(GrantRequest { account: id(number), reason: "waits".to_owned() }).to_json()
+}
+
+fn sync_request(allow_mass_revocation: bool) -> String {
+    let reason = "by hand".to_owned();
+    Message::Sync(SyncRequest { reason, run_id: None, allow_mass_revocation }).to_json()
+}
+
+fn hidden(world: &World) -> Vec<u32> {
+    world.queues.hidden().into_iter().map(|(_, seconds)| seconds).collect()
+}
+
+#[tokio::test]
+async fn a_batch_is_one_piece_of_work() {
+    let world = World::members(&ONE_REGION, [1, 2]);
+    let records = [record("a", grant_request(1)), record("b", grant_request(2)), record("c", sync_request(false))];
+    let (report, granted) = world.grant_queue().batch(&records, DEADLINE).await;
+    assert!(report.failed.is_empty());
+    assert_eq!((world.journal.count(LIST), world.journal.count(PUT)), (1, 1));
+    assert_eq!((granted.granted, report.changes), (ids([1, 2]), 1));
+    assert_eq!(world.log.total(Metric::GrantsAdded), 2);
+}
+
+#[tokio::test]
+async fn a_batch_comes_back_as_a_whole_and_soon() {
+    let world = World::members(&ONE_REGION, [1, 2]);
+    world.journal.fail(PUT, 1, "OperationAbortedException");
+    let records = [record("a", grant_request(1)), record("b", sync_request(false))];
+    let (report, _) = world.grant_queue().batch(&records, DEADLINE).await;
+    assert_eq!(report.failed, ["a", "b"]);
+    assert_eq!(hidden(&world), [10, 10]);
+}
+
+#[tokio::test]
+async fn a_batch_that_runs_out_of_time_comes_back() {
+    let world = World::members(&ONE_REGION, [1]);
+    world.journal.hang(LIST);
+    let (report, granted) = world.grant_queue().batch(&[record("a", grant_request(1))], DEADLINE).await;
+    assert_eq!((report.failed.as_slice(), granted.errors.len()), (&["a".to_owned()][..], 0));
+    assert!(report.needs_another_try());
+    let (report, _) = world.grant_queue().batch(&[record("a", grant_request(1))], T0).await;
+    assert_eq!((report.failed.len(), world.journal.count(LIST)), (1, 1), "nothing is begun after the deadline");
+}
+
+#[tokio::test]
+async fn what_is_the_enrollers_goes_to_its_queue_and_starts_no_sync() {
+    let world = World::members(&[], [1]);
+    let event = events::vpc_created(&at(1, away()), 3);
+    let (report, _) = world.grant_queue().batch(&[record("a", event)], DEADLINE).await;
+    assert!(report.failed.is_empty());
+    assert_eq!(world.journal.count(LIST), 0);
+    let [Message::Enrollment(request)] = &world.queues.messages(ENROLLMENTS)[..] else { panic!("not forwarded") };
+    assert_eq!((request.account, request.regions.as_slice()), (id(1), &[away()][..]));
+    assert!(request.requested_at_ms.is_some() && request.destinations.is_empty());
+    assert_eq!(world.queues.sent_to(ENROLLMENTS)[0].delay_seconds, 0);
+}
+
+#[tokio::test]
+async fn an_enrollment_request_is_forwarded_as_it_is() {
+    let world = World::members(&[], [1]);
+    let request = EnrollmentRequest {
+        account: id(1),
+        regions: vec![home()],
+        destinations: BTreeMap::from([(home(), world.shard(3))]),
+        reason: "by hand".to_owned(),
+        run_id: Some("run".to_owned()),
+        requested_at_ms: Some(7),
+    };
+    let body = Message::Enrollment(request.clone()).to_json();
+    world.grant_queue().batch(&[record("a", body)], DEADLINE).await;
+    assert_eq!(world.queues.messages(ENROLLMENTS), [Message::Enrollment(request)]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_forwarded_comes_back_and_keeps_nobody() {
+    let world = World::granted(&[], [1]);
+    world.journal.fail(SEND, 1, "ServiceUnavailable");
+    let records = [record("a", events::vpc_created(&at(1, home()), 3)), record("b", sync_request(false))];
+    let (report, granted) = world.grant_queue().batch(&records, DEADLINE).await;
+    assert_eq!((report.failed.as_slice(), hidden(&world)), (&["a".to_owned()][..], vec![10]));
+    assert!(!granted.needs_retry());
+}
+
+#[tokio::test]
+async fn a_backfills_continuation_is_refused_at_once() {
+    let world = World::members(&[], [1]);
+    let (request, run_id) = (BackfillRequest::default(), "run".to_owned());
+    let body = Message::Backfill(BackfillContinuation { request, run_id, after: id(1) }).to_json();
+    let (report, _) = world.grant_queue().batch(&[record("a", body)], DEADLINE).await;
+    assert_eq!((report.failed.len(), report.refused, hidden(&world)), (1, 1, vec![0]));
+    assert_eq!(world.journal.count(LIST), 0);
+}
+
+#[tokio::test]
+async fn a_question_about_a_granted_account_sends_it_nothing() {
+    let world = World::granted(&[], [1]);
+    let (report, _) = world.grant_queue().batch(&[record("a", grant_request(1))], DEADLINE).await;
+    assert!(report.failed.is_empty());
+    assert!(world.queues.sent_to(ENROLLMENTS).is_empty());
+}
+
+#[tokio::test]
+async fn one_message_that_allows_mass_revocation_is_enough() {
+    let world = World::granted(&ONE_REGION, 1..=5);
+    for number in 1..=4 {
+        world.organization.remove(id(number));
+    }
+    let records = [record("a", sync_request(true)), record("b", sync_request(false))];
+    let (_, granted) = world.grant_queue().batch(&records, DEADLINE).await;
+    assert_eq!(granted.revoked, ids(1..=4));
+}
+
+#[tokio::test]
+async fn a_failed_event_about_an_account_is_kept_for_another_try() {
+    let world = World::members(&[], [1]);
+    world.journal.fail(LIST, 1, "AccessDeniedException");
+    let (report, granted) = world.grant_queue().batch(&[record("a", grant_request(1))], DEADLINE).await;
+    assert_eq!(codes(&granted), [Code::AccessDenied]);
+    assert_eq!(report.failed, ["a"], "no message about an account is dropped because something was wrong here");
+}

@@ -1,0 +1,207 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use enroller_core::log::Outcome;
+
+use super::*;
+use crate::testing::account;
+
+fn operations(world: &World) -> Vec<&'static str> {
+    world.journal.calls().into_iter().map(|call| call.operation).collect()
+}
+
+#[tokio::test]
+async fn a_new_destination_comes_before_its_policy_and_is_read_back() {
+    let world = World::members(&ONE_REGION, [1]);
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!(operations(&world), [LIST, READ, "logs:PutDestination", PUT, READ]);
+    assert_eq!((report.granted, report.writes), (ids([1]), 1));
+}
+
+#[tokio::test]
+async fn an_announcing_granter_reads_again_before_it_writes() {
+    let world = World::members(&ONE_REGION, [1]);
+    sync(&world.granter().announcing(world.outbox()), &sync_work()).await;
+    assert_eq!(operations(&world), [LIST, READ, SEND, READ, "logs:PutDestination", PUT, READ]);
+}
+
+#[tokio::test]
+async fn what_is_right_is_read_once_and_not_written() {
+    let world = World::granted(&ONE_REGION, [1]);
+    let report = sync(&world.granter().announcing(world.outbox()), &sync_work()).await;
+    assert_eq!(operations(&world), [LIST, READ]);
+    assert_eq!((report.writes, report.errors.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn what_another_wrote_while_accounts_were_announced_is_kept() {
+    let world = Arc::new(World::granted(&ONE_REGION, [1]));
+    world.organization.add(account(2));
+    let other = Arc::clone(&world);
+    world.journal.meanwhile(SEND, move || other.grant(&home(), 1, ids([1, 9])));
+    sync(&world.granter().announcing(world.outbox()), &requested([2])).await;
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2, 9]));
+}
+
+#[tokio::test]
+async fn a_write_that_another_undoes_is_planned_again() {
+    for lost in 1..=3 {
+        let world = World::granted(&ONE_REGION, [1]);
+        world.organization.add(account(2));
+        world.destinations.lost.store(lost, Ordering::SeqCst);
+        let mut metrics = Metrics::default();
+        let report = world.granter().sync(&sync_work(), &mut metrics).await;
+        assert_eq!((world.journal.count(PUT), report.errors.len()), (lost + 1, 0));
+        assert_eq!(world.destinations.granted(&home()), ids([1, 2]));
+        world.context().log.metrics(&metrics);
+        assert_eq!(world.log.total(Metric::PolicyConflicts), lost as u64);
+    }
+}
+
+#[tokio::test]
+async fn four_writes_that_another_undoes_are_the_most() {
+    let world = World::granted(&ONE_REGION, [1]);
+    world.organization.add(account(2));
+    world.destinations.lost.store(100, Ordering::SeqCst);
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!(world.journal.count(PUT), 4);
+    let contended = GranterError::Contended { account: world.settings.central_account, region: home() };
+    assert_eq!(report.errors, [contended]);
+    assert!(report.needs_retry());
+}
+
+#[tokio::test]
+async fn one_regions_failure_does_not_stop_another() {
+    for (operation, code) in
+        [(READ, "ThrottlingException"), ("logs:PutDestination", "InvalidParameterException"), (PUT, "AccessDenied")]
+    {
+        let world = World::members(&[], [1]);
+        world.journal.fail_at(operation, home(), 1, code);
+        let report = sync(&world.granter(), &sync_work()).await;
+        assert_eq!(codes(&report), [Code::parse(code)], "{operation}");
+        assert!(world.destinations.granted(&home()).is_empty());
+        assert_eq!((world.destinations.granted(&away()), report.granted), (ids([1]), ids([1])));
+    }
+}
+
+#[tokio::test]
+async fn a_failed_reading_back_tells_what_was_written_all_the_same() {
+    let world = World::granted(&ONE_REGION, [1]);
+    world.organization.add(account(2));
+    let journal = Arc::clone(&world.journal);
+    world.journal.meanwhile(PUT, move || journal.fail(READ, 1, "InternalFailure"));
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!(codes(&report), [Code::Internal]);
+    assert_eq!((report.granted, report.writes), (ids([2]), 1));
+    assert!(report.decisions.iter().any(|it| it.account == Some(id(2)) && it.outcome == Outcome::Done));
+}
+
+#[tokio::test]
+async fn an_account_that_aws_takes_in_no_policy_keeps_nobody_else_out() {
+    let world = World::members(&ONE_REGION, 1..=8);
+    world.grant(&home(), 1, ids([1]));
+    world.destinations.refused.lock().unwrap().extend([id(3), id(6)]);
+    let mut metrics = Metrics::default();
+    let report = world.granter().sync(&sync_work(), &mut metrics).await;
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2, 4, 5, 7, 8]));
+    assert_eq!(report.granted, ids([2, 4, 5, 7, 8]));
+    assert_eq!(codes(&report), [Code::InvalidParameter], "the batch comes back and tries the two again");
+    let failed = report.decisions.iter().filter(|it| it.action == "grant" && it.outcome == Outcome::Failed);
+    assert_eq!(failed.filter_map(|it| it.account).collect::<BTreeSet<_>>(), ids([3, 6]));
+    world.context().log.metrics(&metrics);
+    assert_eq!(world.log.total(Metric::GrantsAdded), 5);
+    assert_eq!(world.log.total(Metric::GrantsFailed), 3, "two accounts and the refusal itself");
+}
+
+#[tokio::test]
+async fn a_refusal_that_newcomers_are_no_cause_of_stands() {
+    let world = World::members(&ONE_REGION, [1, 2, 3]);
+    world.grant(&home(), 1, ids([1]));
+    world.destinations.refused.lock().unwrap().insert(id(1));
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!((codes(&report), world.journal.count(PUT)), (vec![Code::InvalidParameter], 2));
+    assert!(report.granted.is_empty());
+    assert_eq!(world.destinations.granted(&home()), ids([1]));
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_revocation_is_not_searched() {
+    let world = World::granted(&ONE_REGION, [1, 2]);
+    world.organization.remove(id(2));
+    world.destinations.refused.lock().unwrap().insert(id(1));
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!((codes(&report), world.journal.count(PUT)), (vec![Code::InvalidParameter], 1));
+}
+
+#[tokio::test]
+async fn a_search_that_breaks_off_tells_what_is_in_force() {
+    let world = World::members(&ONE_REGION, 1..=4);
+    world.grant(&home(), 1, ids([]));
+    world.destinations.refused.lock().unwrap().insert(id(4));
+    for _ in 0..3 {
+        world.journal.meanwhile(PUT, || {});
+    }
+    world.journal.fail(PUT, 1, "ServiceUnavailableException");
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!(codes(&report), [Code::Internal]);
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2]));
+    assert_eq!(report.granted, ids([1, 2]));
+}
+
+#[tokio::test]
+async fn a_write_beyond_the_approved_plan_is_not_made() {
+    let world = World::members(&[], [1]);
+    let planner = world.planner();
+    let approved = Some(planner.preview(&sync_work()).await.unwrap().plans());
+    world.organization.add(account(2));
+    let report = sync(&world.granter(), &GrantSync { approved, ..sync_work() }).await;
+    assert!(world.journal.changes().is_empty());
+    assert_eq!((report.granted, report.writes), (ids([]), 0));
+    let failed = report.decisions.iter().filter(|it| it.outcome == Outcome::Failed);
+    assert_eq!(failed.filter_map(|it| it.region.clone()).collect::<Vec<_>>(), [home(), away()]);
+}
+
+#[tokio::test]
+async fn an_approved_plan_is_written_and_other_regions_are_not() {
+    let world = World::members(&[], [1]);
+    let mut approved = world.planner().preview(&sync_work()).await.unwrap().plans();
+    approved.remove(&away());
+    sync(&world.granter(), &GrantSync { approved: Some(approved), ..sync_work() }).await;
+    assert_eq!(world.destinations.granted(&home()), ids([1]));
+    assert!(world.journal.about(PUT).iter().all(|it| it.starts_with("eu-west-1")));
+}
+
+#[tokio::test]
+async fn a_destination_that_aims_elsewhere_is_put_right() {
+    let world = World::granted(&ONE_REGION, [1]);
+    let key = (home(), world.shard(1));
+    let elsewhere = "arn:aws:firehose:eu-west-1:999999999999:deliverystream/Other".parse().unwrap();
+    world.destinations.all.lock().unwrap().get_mut(&key).unwrap().target = elsewhere;
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!(world.journal.changes(), ["logs:PutDestination"], "its policy is right");
+    assert_eq!(report.writes, 1);
+    let target = world.destinations.all.lock().unwrap()[&key].target.clone();
+    assert_eq!(Some(target), world.settings.destination_target_arn);
+    assert_eq!(world.destinations.granted(&home()), ids([1]));
+}
+
+#[tokio::test]
+async fn after_a_write_assignments_are_asked_for_again() {
+    let world = World::members(&ONE_REGION, [1]);
+    let granter = world.granter();
+    let assignments = granter.planner().assignments();
+    assert_eq!(assignments.destination_of(id(1), &home()).await, Ok(None));
+    sync(&granter, &sync_work()).await;
+    assert_eq!(assignments.destination_of(id(1), &home()).await, Ok(Some(world.shard(1))));
+}
+
+#[tokio::test]
+async fn without_a_write_assignments_are_kept() {
+    let world = World::granted(&ONE_REGION, [1]);
+    let granter = world.granter();
+    let assignments = granter.planner().assignments();
+    assignments.destination_of(id(1), &home()).await.unwrap();
+    sync(&granter, &sync_work()).await;
+    assignments.destination_of(id(1), &home()).await.unwrap();
+    assert_eq!(world.journal.count(READ), 2);
+}
