@@ -48,7 +48,8 @@ async fn an_account_that_aws_refuses_does_not_block_other_grants() {
     let puts = count(&calls_since(&lab, before), "PutDestinationPolicy");
     assert!(puts < 100, "{puts} puts");
     let reported = lab.recording.take().into_iter().any(|line| {
-        line.account.is_some_and(|id| id.to_string() == bad) && line.cause.contains("any policy that lists this account")
+        line.account.is_some_and(|id| id.to_string() == bad)
+            && line.cause.contains("any policy that lists this account")
     });
     assert!(reported, "no entry names {bad}");
 }
