@@ -126,3 +126,70 @@ fn keys_of_log_lines_and_metrics() {
     names.extend(Metric::ALL.iter().map(|metric| format!("metric {NAMESPACE} {}", metric.name())));
     agreed("logs-and-metrics.txt", names);
 }
+
+fn project(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// The rows of the table between `<!-- generated: NAME -->` and `<!-- /generated -->`, without its head.
+fn table(document: &str, name: &str) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(project(document)).unwrap();
+    let (_, after) = text.split_once(&format!("<!-- generated: {name} -->\n")).unwrap();
+    let (table, _) = after.split_once("<!-- /generated -->").unwrap();
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    table.lines().skip(2).map(cells).collect()
+}
+
+/// What the source says of each metric: its doc comment.
+fn documented_metrics() -> Vec<(String, String)> {
+    let source = std::fs::read_to_string(project("shared/core/src/metrics.rs")).unwrap();
+    let (_, body) = source.split_once("pub enum Metric {\n").unwrap();
+    let (body, _) = body.split_once("\n}\n").unwrap();
+    let (mut found, mut words) = (Vec::new(), Vec::new());
+    for line in body.lines().map(str::trim) {
+        match line.strip_prefix("/// ") {
+            Some(text) => words.push(text),
+            None => found.push((line.trim_end_matches(',').to_owned(), std::mem::take(&mut words).join(" "))),
+        }
+    }
+    found
+}
+
+#[test]
+fn the_table_of_metrics_says_what_the_code_says() {
+    let documented = documented_metrics();
+    let names: Vec<&str> = documented.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, Metric::ALL.map(Metric::name), "every metric is in ALL, under its name");
+    let rows = documented.iter().zip(Metric::ALL);
+    let expected: Vec<Vec<String>> =
+        rows.map(|((name, text), metric)| vec![format!("`{name}`"), metric.unit().to_owned(), text.clone()]).collect();
+    if std::env::var_os("WRITE_CONTRACT").is_some() {
+        let path = project("docs/metrics.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (before, after) = text.split_once("<!-- generated: metrics -->\n").unwrap();
+        let (_, after) = after.split_once("<!-- /generated -->").unwrap();
+        let lines: String = expected.iter().map(|cells| format!("| {} |\n", cells.join(" | "))).collect();
+        let head = "| Metric | Unit | What it shows |\n|---|---|---|\n";
+        let new = format!("{before}<!-- generated: metrics -->\n{head}{lines}<!-- /generated -->{after}");
+        std::fs::write(path, new).unwrap();
+    }
+    assert_eq!(table("docs/metrics.md", "metrics"), expected, "renew it with WRITE_CONTRACT=1");
+}
+
+#[test]
+fn the_table_of_settings_has_every_setting_with_its_default() {
+    let plain = |cell: &String| cell.replace('`', "");
+    let rows = table("docs/configuration.md", "settings");
+    let documented: Vec<(String, String)> = rows.iter().map(|row| (plain(&row[0]), plain(&row[1]))).collect();
+    let known: Vec<(String, String)> =
+        KEYS.iter().map(|(key, default, _)| ((*key).to_owned(), (*default).to_owned())).collect();
+    for ((name, default), (key, expected)) in documented.iter().zip(&known) {
+        assert_eq!(name, key);
+        assert!(
+            default == expected || (expected.is_empty() && !default.contains('=')),
+            "{key}: {default:?}, {expected:?}"
+        );
+    }
+    assert_eq!(documented.len(), known.len());
+    assert!(rows.iter().all(|row| row.len() == 4 && !row[3].is_empty()), "each has its meaning");
+}

@@ -92,7 +92,8 @@ impl Metric {
         }
     }
 
-    const fn unit(self) -> &'static str {
+    /// Its unit in CloudWatch.
+    pub const fn unit(self) -> &'static str {
         match self {
             Self::SecondsToEnrolled => "Seconds",
             Self::PolicyBytes => "Bytes",

@@ -2,7 +2,7 @@
 //!
 //! Only requested resources are evaluated. An unknown function, attribute or reference is an error, so that no part of
 //! a policy is ignored. Patterns of parameters, rules and deletion policies are not checked here.
-//! `tests/python/check_templates.py` and cfn-lint check them.
+//! `tests/python/templates/check_templates.py` and cfn-lint check them.
 
 mod evaluate;
 mod resources;
