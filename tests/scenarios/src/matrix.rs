@@ -256,9 +256,9 @@ fn violations(lab: &Lab) -> Vec<String> {
     lab.sim.with(|world| {
         for vpc in world.ec2.all_vpcs().filter(|vpc| due.contains(&vpc.id)) {
             let logs = world.ec2.flow_logs_of(&vpc.owner, &vpc.region, &vpc.id);
-            let ours = logs.filter(|log| own.is_on(&log.tags)).count();
-            if ours != 1 {
-                wrong.push(format!("{} of {} in {} has {ours} managed flow logs", vpc.id, vpc.owner, vpc.region));
+            let managed = logs.filter(|log| own.is_on(&log.tags)).count();
+            if managed != 1 {
+                wrong.push(format!("{} of {} in {} has {managed} managed flow logs", vpc.id, vpc.owner, vpc.region));
             }
         }
     });

@@ -284,11 +284,11 @@ async fn new_vpc(lab: &mut Lab) {
 
 async fn delete_flow_log(lab: &mut Lab) {
     let account = ordinary_member(lab);
-    let ours = lab.sim.with(|world| {
+    let managed = lab.sim.with(|world| {
         let mut logs = world.ec2.flow_logs(&account, IRELAND).filter(|log| log.log_group_name.is_some());
         logs.next().map(|log| log.id.clone())
     });
-    let id = ours.unwrap_or_else(|| fail("there is no flow log"));
+    let id = managed.unwrap_or_else(|| fail("there is no flow log"));
     Person::of(&lab.sim, &account, IRELAND).delete_flow_log(&id).await.unwrap_or_else(|error| fail(error));
 }
 

@@ -174,8 +174,8 @@ async fn a_destination_with_another_role_is_reported() {
     let target = lab.settings.destination_target_arn.as_ref().unwrap().to_string();
     // The other role works just as well, so only a comparison with the settings finds it.
     lab.sim.with(|world| {
-        let ours = world.iam.role(&central, "VPCFlowLogsDestinationRole").unwrap().clone();
-        world.put_role(&central, "Other", ours.trust.clone(), ours.policies().clone());
+        let role = world.iam.role(&central, "VPCFlowLogsDestinationRole").unwrap().clone();
+        world.put_role(&central, "Other", role.trust.clone(), role.policies().clone());
     });
     let role = format!("arn:aws:iam::{central}:role/Other");
     let input = json!({ "destinationName": name.as_str(), "targetArn": target, "roleArn": role });

@@ -269,7 +269,7 @@ async fn the_member_role_cannot_touch_unmanaged_resources() {
     };
     let flow_logs = |input: &Value| installation.by_member(Service::Ec2, "CreateFlowLogs", input);
     assert_denied(flow_logs(&create(json!({}), DELIVERY_ROLE)), "ec2:CreateFlowLogs");
-    assert_denied(flow_logs(&create(tag("somebody-else"), DELIVERY_ROLE)), "ec2:CreateFlowLogs");
+    assert_denied(flow_logs(&create(tag("another-tool"), DELIVERY_ROLE)), "ec2:CreateFlowLogs");
     assert_denied(flow_logs(&create(tag("vpc-flow-logs-enroller"), MEMBER_ROLE)), "iam:PassRole");
     // An unmanaged flow log in the account.
     let theirs = json!({ "ResourceType": "VPC", "ResourceId.1": vpc, "TrafficType": "ALL", "LogDestinationType": "s3",
@@ -287,8 +287,8 @@ async fn the_member_role_cannot_touch_unmanaged_resources() {
     assert_denied(installation.by_member(Service::Logs, "CreateLogGroup", &group), "logs:CreateLogGroup");
     let retention = json!({ "logGroupName": "vpc-flow-logs-2", "retentionInDays": 1 });
     assert_denied(installation.by_member(Service::Logs, "PutRetentionPolicy", &retention), "logs:PutRetentionPolicy");
-    let ours = json!({ "logGroupName": "vpc-flow-logs" });
-    assert_denied(installation.by_member(Service::Logs, "DeleteLogGroup", &ours), "logs:DeleteLogGroup");
+    let managed = json!({ "logGroupName": "vpc-flow-logs" });
+    assert_denied(installation.by_member(Service::Logs, "DeleteLogGroup", &managed), "logs:DeleteLogGroup");
     let elsewhere = json!({ "logGroupName": "vpc-flow-logs", "filterName": "f", "filterPattern": "",
         "destinationArn": format!("arn:aws:logs:{IRELAND}:999999999999:destination:VPCFlowLogsDestination") });
     assert_denied(

@@ -1,4 +1,4 @@
-//! Test support: a small organization with everything in place that carries a record from a VPC to S3.
+//! Test support: a small organization with every link that a record needs to get from a VPC to S3.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -165,17 +165,13 @@ fn odd_others(account: &str, other: &str, stack_name: &str) -> Vec<Case> {
     let like_ours = of(account, &format!("stack/{stack_name}-2"));
     vec![
         ("another group", group("vpc-flow-logs-of-theirs".to_owned()), End::Dropped("not the managed one")),
-        (
-            "a group that is a path",
-            group("vpc-flow-logs/../vpc-flow-logs".to_owned()),
-            End::Dropped("not the managed one"),
-        ),
-        ("our group in another account", group(elsewhere), End::Dropped("not the managed one")),
+        ("a group that is a path", group("vpc-flow-logs/../vpc-flow-logs".to_owned()), End::Dropped("not the managed one")),
+        ("the managed group in another account", group(elsewhere), End::Dropped("not the managed one")),
         ("a flow log that is a command", flow_logs(json!("fl-0; halt")), End::Refused("is not a flow log id")),
         ("a flow log that is a VPC", flow_logs(json!({"content": VPC})), End::Refused("is not a flow log id")),
         ("no flow log", flow_logs(json!([])), End::Refused("names no flow log")),
         ("another account's stack", of(other, &format!("stack/{stack_name}")), End::Refused("is not in")),
-        ("a stack with a name like ours", like_ours, End::Dropped("is not the member stack")),
+        ("a stack with a name like the member stack", like_ours, End::Dropped("is not the member stack")),
         ("a stack that is none", stack("arn:aws:cloudformation::".to_owned()), End::Refused("is not an ARN")),
         ("a change set", of(account, &format!("changeSet/{stack_name}")), End::Refused("is not a stack")),
     ]

@@ -57,7 +57,7 @@ const ODD_BUT_LEGAL: &[(&str, &str)] = &[
         "{ \"\\u0053tatement\" :\n\t[ { \"Sid\":\"\\u0041\", \"Effect\":\"All\\u006fw\", \"Principal\":{ \"AWS\":\"77778888\\u0039999\" }, \"Action\":\"logs:\\u002a\", \"Resource\":\"\\u002A\" } ] }",
     ),
     (
-        "somebody denied",
+        "an unmanaged deny",
         r#"{"Statement":[{"Sid":"Not","Effect":"Deny","Principal":{"AWS":"777788889999"},"Action":"logs:*","Resource":"*"}]}"#,
     ),
     (
@@ -65,15 +65,15 @@ const ODD_BUT_LEGAL: &[(&str, &str)] = &[
         r#"{"Statement":[{"Effect":"Allow","Principal":{"AWS":"777788889999"},"Action":"logs:PutAccountPolicy","Resource":"ARN"}]}"#,
     ),
     (
-        "a member named by somebody else",
+        "a member in an unmanaged statement",
         r#"{"Statement":[{"Sid":"VpcEnroller2","Effect":"Allow","Principal":{"AWS":"MEMBER"},"Action":"logs:PutSubscriptionFilter","Resource":"ARN"}]}"#,
     ),
     (
-        "our Sid in another case",
+        "the managed Sid in another case",
         r#"{"Statement":[{"Sid":"vpcenroller","Effect":"Allow","Principal":{"AWS":"777788889999"},"Action":"logs:PutSubscriptionFilter","Resource":"ARN"}]}"#,
     ),
     (
-        "a Sid that begins with ours",
+        "a Sid that begins like the managed one",
         r#"{"Statement":[{"Sid":"VpcEnrollerOrganizations","Effect":"Allow","Principal":{"AWS":"777788889999"},"Action":"logs:PutSubscriptionFilter","Resource":"ARN"}]}"#,
     ),
 ];

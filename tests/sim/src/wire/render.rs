@@ -115,7 +115,7 @@ fn response(status: u16, content_type: &str, id_header: &str, request_id: &str, 
         .header("content-type", content_type)
         .header(id_header, request_id)
         .body(Bytes::from(body));
-    // The parts are ours and valid; a status outside 100 to 999 in an armed fault is the one way to get here.
+    // All parts are generated here and valid, except a status outside 100 to 999 in an armed fault.
     built.unwrap_or_else(|error| {
         let mut response = Response::new(Bytes::from(format!("the simulated AWS made a bad answer: {error}")));
         *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
