@@ -65,7 +65,7 @@ async fn what_is_done_leaves_the_queue_without_a_call() {
     let report = BatchReport { decisions: vec![line()], ..BatchReport::default() };
     let report = inbox(&world).answer(&[received("a", 1)], DEADLINE, report, Metrics::default()).await;
     assert!(report.failed.is_empty() && !report.needs_another_try());
-    assert!(world.journal.calls().is_empty());
+    assert!(world.journal.calls().is_empty() && !world.log.measured());
     assert_eq!(world.log.entries(), [line()]);
 }
 
@@ -116,8 +116,8 @@ async fn an_event_of_no_concern_is_ignored_and_one_that_is_no_json_refused() {
     assert!(inbox.read(&record("b", "{"), &mut report, &mut metrics).is_none());
     assert!(inbox.read(&record("c", events::vpc_created(&at, 1)), &mut report, &mut metrics).is_some());
     assert_eq!((report.failed.as_slice(), report.refused), (&["b".to_owned()][..], 1));
-    let told: Vec<_> = report.decisions.iter().map(|it| (it.outcome, it.account)).collect();
-    assert_eq!(told, [(Outcome::Ignored, Some(at.account)), (Outcome::Refused, None)]);
+    let told: Vec<_> = report.decisions.iter().map(|it| (it.outcome, it.account, it.region.clone())).collect();
+    assert_eq!(told, [(Outcome::Ignored, Some(at.account), Some(at.region)), (Outcome::Refused, None, None)]);
     world.context().log.metrics(&metrics);
     assert_eq!((world.log.total(Metric::EventsIgnored), world.log.total(Metric::EventsRefused)), (1, 1));
 }

@@ -45,3 +45,6 @@ impl GranterError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! Events as EventBridge delivers them, as far as they are needed to get through the engine's door.
 
-use enroller_core::ids::AccountRegion;
+use enroller_core::ids::{AccountId, AccountRegion};
 use serde_json::{Value, json};
 
-use super::vpc_id;
+use super::{MANAGEMENT, away, vpc_id};
 
 /// Somebody made a VPC, at 2026-11-23 10:00 UTC.
 pub(crate) fn vpc_created(at: &AccountRegion, vpc: u32) -> Value {
@@ -18,6 +18,27 @@ pub(crate) fn vpc_created(at: &AccountRegion, vpc: u32) -> Value {
 pub(crate) fn vpc_not_created(at: &AccountRegion) -> Value {
     let mut event = call(at, "ec2", "CreateVpc");
     event["detail"]["errorCode"] = json!("VpcLimitExceeded");
+    event
+}
+
+/// Organizations tells that an account was made.
+pub(crate) fn account_created(account: AccountId) -> Value {
+    let details = json!({"createAccountStatus": {"state": "SUCCEEDED", "accountId": account}});
+    of_organizations("CreateAccountResult", details)
+}
+
+/// Organizations tells that an account has left.
+pub(crate) fn account_departed(account: AccountId) -> Value {
+    of_organizations("AccountDepartedOrganization", json!({"accountId": account}))
+}
+
+fn of_organizations(name: &str, details: Value) -> Value {
+    let management = AccountRegion { account: MANAGEMENT.parse().unwrap(), region: away() };
+    let mut event = call(&management, "organizations", name);
+    event["detail-type"] = json!("AWS Service Event via CloudTrail");
+    event["detail"]["eventType"] = json!("AwsServiceEvent");
+    event["detail"]["serviceEventDetails"] = details;
+    event["detail"]["userIdentity"] = json!({"accountId": management.account, "invokedBy": "AWS Internal"});
     event
 }
 

@@ -18,6 +18,11 @@ impl FakeLog {
         self.entries.lock().unwrap().clone()
     }
 
+    /// Whether anything was measured, be it zero.
+    pub(crate) fn measured(&self) -> bool {
+        !self.metrics.lock().unwrap().to_emf("function", 0).is_empty()
+    }
+
     /// The sum of a metric, as a whole number.
     pub(crate) fn total(&self, metric: Metric) -> u64 {
         self.metrics.lock().unwrap().total(metric) as u64

@@ -1,3 +1,4 @@
+use enroller_core::log::Outcome;
 use enroller_core::observed::{FlowLog, Tags};
 
 use super::*;
@@ -84,6 +85,8 @@ async fn a_flow_log_of_others_that_aws_takes_no_twin_of_covers() {
     let report = reconcile_home(&world).await;
     assert_eq!(world.journal.changes(), [CREATE], "a second refusal is not provoked");
     assert_eq!(world.journal.count("ec2:DescribeFlowLogs"), 2);
+    let told = report.decisions.iter().filter(|it| it.outcome == Outcome::Unchanged);
+    assert_eq!(told.map(|it| it.resource.as_str()).collect::<Vec<_>>(), [vpc_id(3).as_str()]);
     let results = [VpcResult::Enrolled, VpcResult::CoveredByOthers, VpcResult::Enrolled];
     assert_eq!((vpcs(&report, [1, 3, 4]), report.errors.len()), (results.to_vec(), 0));
 }

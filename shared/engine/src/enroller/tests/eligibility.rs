@@ -83,6 +83,17 @@ async fn a_member_is_remembered_for_five_minutes() {
 }
 
 #[tokio::test]
+async fn asking_about_one_account_forgets_no_other() {
+    let world = World::granted(&EXCLUDING, [1, 2]);
+    let enroller = world.enroller();
+    for (number, asked) in [(1, 1), (2, 2), (1, 2), (2, 2)] {
+        enroller.reconcile(&work(number, [home()]), DEADLINE).await;
+        assert_eq!(world.journal.count(ASK), asked);
+        world.clock.advance(1);
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_names_destinations_is_believed() {
     let world = World::fresh(&EXCLUDING);
     let named = |region: Region| (region, world.shard(1));

@@ -52,6 +52,29 @@ async fn a_call_that_hangs_ends_at_the_deadline_in_every_region() {
 }
 
 #[tokio::test]
+#[ignore = "a Region that hangs takes the others' results along: what was done there is neither told nor counted"]
+async fn what_was_done_before_time_ran_out_is_told() {
+    let world = World::fresh(&[]);
+    let journal = std::sync::Arc::clone(&world.journal);
+    world.journal.meanwhile("ec2:DescribeVpcs", move || journal.hang("ec2:DescribeVpcs"));
+    let report = world.enroller().reconcile_until(&work(1, [home(), away()]), DEADLINE).await;
+    assert!(!world.ec2.flow_logs_of(&at(1, home())).is_empty());
+    assert_eq!(report.changes(), 4);
+}
+
+#[tokio::test]
+#[ignore = "calls for one VPC each are begun after the deadline, unless whoever calls drops the work then"]
+async fn no_call_for_one_vpc_is_begun_after_the_deadline() {
+    let world = World::enrolled(&[]);
+    world.ec2.flow_logs.lock().unwrap().clear();
+    world.add_vpc(&at(1, home()), 3);
+    world.ec2.poison.lock().unwrap().insert(vpc_id(1), "InvalidVpcId.NotFound");
+    world.journal.takes(CREATE, 1, 1_000);
+    world.enroller().reconcile(&work(1, [home()]), T0 + 1_000).await;
+    assert_eq!(world.journal.count(CREATE), 1);
+}
+
+#[tokio::test]
 async fn nothing_is_asked_when_time_is_up_before_the_work() {
     let world = World::fresh(&[]);
     let report = world.enroller().reconcile_until(&work(1, [home()]), T0).await;

@@ -115,6 +115,16 @@ async fn who_left_is_not_granted_again_by_a_listing_that_lags() {
 }
 
 #[tokio::test]
+async fn who_was_closed_is_not_granted_again_by_a_listing_that_lags() {
+    let world = World::granted(&[], [1, 2]);
+    world.organization.describe(Account { state: AccountState::Closed, ..account(2) });
+    let granter = world.granter();
+    sync(&granter, &departed([2])).await;
+    sync(&granter, &sync_work()).await;
+    assert_eq!(world.destinations.granted(&home()), ids([1]));
+}
+
+#[tokio::test]
 async fn who_left_and_came_back_is_granted_on_the_word_about_it() {
     let world = World::granted(&[], [1, 2]);
     world.organization.depart(id(2));

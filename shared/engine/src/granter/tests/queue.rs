@@ -49,6 +49,17 @@ async fn a_batch_that_runs_out_of_time_comes_back() {
 }
 
 #[tokio::test]
+#[ignore = "a sync that is cut off takes along what it has written: no log entry, no count"]
+async fn what_was_written_before_time_ran_out_is_told() {
+    let world = World::members(&ONE_REGION, [1]);
+    let journal = std::sync::Arc::clone(&world.journal);
+    world.journal.meanwhile(PUT, move || journal.hang(READ));
+    let (report, _) = world.grant_queue().batch(&[record("a", sync_request(false))], DEADLINE).await;
+    assert_eq!(world.destinations.granted(&home()), ids([1]));
+    assert!(report.decisions.iter().any(|it| it.account == Some(id(1)) && it.action == "grant"));
+}
+
+#[tokio::test]
 async fn what_is_the_enrollers_goes_to_its_queue_and_starts_no_sync() {
     let world = World::members(&[], [1]);
     let event = events::vpc_created(&at(1, away()), 3);
@@ -103,6 +114,35 @@ async fn a_question_about_a_granted_account_sends_it_nothing() {
     let (report, _) = world.grant_queue().batch(&[record("a", grant_request(1))], DEADLINE).await;
     assert!(report.failed.is_empty());
     assert!(world.queues.sent_to(ENROLLMENTS).is_empty());
+}
+
+#[tokio::test]
+async fn an_account_that_has_just_come_is_announced_though_it_is_granted() {
+    let world = World::granted(&[], [1]);
+    let (report, _) = world.grant_queue().batch(&[record("a", events::account_created(id(1)))], DEADLINE).await;
+    assert!(report.failed.is_empty());
+    let announced = world.queues.messages(ENROLLMENTS);
+    assert!(matches!(&announced[..], [Message::Enrollment(request)] if request.account == id(1)));
+}
+
+#[tokio::test]
+async fn an_account_that_has_left_loses_its_grant() {
+    let world = World::granted(&[], [1, 2]);
+    world.organization.depart(id(2));
+    let records = [record("a", events::account_departed(id(2)))];
+    let (report, granted) = world.grant_queue().batch(&records, DEADLINE).await;
+    assert!(report.failed.is_empty());
+    assert_eq!((granted.revoked, world.journal.about(ASK)), (ids([2]), vec![id(2).to_string()]));
+}
+
+#[tokio::test]
+async fn an_enrollers_message_about_an_account_that_left_becomes_a_sync() {
+    let world = World::granted(&[], [1]);
+    let records = [record("a", events::account_departed(id(1))), record("b", events::account_created(id(2)))];
+    let report = world.enrollment_queue().batch(&records, DEADLINE).await;
+    assert!(report.failed.is_empty() && world.journal.count("sts:AssumeRole") == 0);
+    let sent = world.queues.messages(crate::testing::GRANTS);
+    assert!(sent.len() == 2 && sent.iter().all(|it| matches!(it, Message::Sync(_))));
 }
 
 #[tokio::test]

@@ -68,6 +68,10 @@ async fn four_writes_that_another_undoes_are_the_most() {
     let contended = GranterError::Contended { account: world.settings.central_account, region: home() };
     assert_eq!(report.errors, [contended]);
     assert!(report.needs_retry());
+    let told = report.decisions.last().unwrap();
+    assert_eq!((told.account, &told.region), (Some(world.settings.central_account), &Some(home())));
+    assert_eq!((told.outcome, told.next_step.is_some()), (Outcome::RetryLater, true));
+    assert!(report.decisions.iter().all(|it| it.region == Some(home())));
 }
 
 #[tokio::test]
