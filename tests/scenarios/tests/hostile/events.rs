@@ -165,7 +165,11 @@ fn odd_others(account: &str, other: &str, stack_name: &str) -> Vec<Case> {
     let like_ours = of(account, &format!("stack/{stack_name}-2"));
     vec![
         ("another group", group("vpc-flow-logs-of-theirs".to_owned()), End::Dropped("not the managed one")),
-        ("a group that is a path", group("vpc-flow-logs/../vpc-flow-logs".to_owned()), End::Dropped("not the managed one")),
+        (
+            "a group that is a path",
+            group("vpc-flow-logs/../vpc-flow-logs".to_owned()),
+            End::Dropped("not the managed one"),
+        ),
         ("the managed group in another account", group(elsewhere), End::Dropped("not the managed one")),
         ("a flow log that is a command", flow_logs(json!("fl-0; halt")), End::Refused("is not a flow log id")),
         ("a flow log that is a VPC", flow_logs(json!({"content": VPC})), End::Refused("is not a flow log id")),
