@@ -107,6 +107,13 @@ async fn three_broken_accounts_are_explained_and_the_other_47_enrolled() {
     });
     let done = served.run(&["backfill", "--yes"]).await;
     assert_eq!(done.status.code(), Some(1));
+    let figure = |name: &str| {
+        let shown = text(&done.stdout);
+        let line = shown.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name}: {shown}"));
+        line.trim_matches(['│', ' ']).trim_start_matches(name).trim().to_owned()
+    };
+    assert_eq!(figure("VPCs failed"), "unknown", "nobody could see the VPCs of an account without its role");
+    assert_eq!(figure("account-Regions not inspected"), "2");
     assert_eq!(served.uncovered(), 3 * 2 * 2, "two VPCs in two Regions of each broken account");
     let shown = text(&done.stdout);
     for account in &broken {

@@ -87,10 +87,23 @@ impl Outcomes {
         counts
     }
 
+    /// Account-Regions of which not even the VPCs are known.
+    fn not_inspected(&self) -> usize {
+        let regions = self.accounts.values().flat_map(|report| &report.account_regions);
+        regions.filter(|at| !at.looked_at && at.decisions.iter().any(is_failure)).count()
+    }
+
     pub(super) fn print<W: Write>(&self, out: &mut Output<W>, interrupted: bool) -> Result<(), OutputError> {
         let counts = self.counts();
         let mut table = Table::new();
         table.load_style(UTF8_BORDERS_ONLY);
+        let not_inspected = self.not_inspected();
+        // VPCs that nobody could see have failed too, and cannot be counted.
+        let failed = match (counts.failed, not_inspected) {
+            (failed, 0) => failed.to_string(),
+            (0, _) => "unknown".to_owned(),
+            (failed, _) => format!("at least {failed}"),
+        };
         for (what, count) in [
             ("accounts done", self.accounts.len()),
             ("accounts left alone", self.left_out.len()),
@@ -101,11 +114,12 @@ impl Outcomes {
             ("VPCs already covered", counts.covered),
             ("VPCs left alone", counts.left_alone),
             ("VPCs broken", counts.broken),
-            ("VPCs failed", counts.failed),
-            ("changes made", self.changes),
         ] {
             table.add_row([what.to_owned(), count.to_string()]);
         }
+        table.add_row(["VPCs failed", &failed]);
+        table.add_row(["account-Regions not inspected", &not_inspected.to_string()]);
+        table.add_row(["changes made", &self.changes.to_string()]);
         if let Some(column) = table.column_mut(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }

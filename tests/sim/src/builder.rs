@@ -6,6 +6,16 @@ use crate::sim::Sim;
 use crate::world::World;
 
 /// What to build. The initial resources emit no events.
+///
+/// ```
+/// use enroller_sim::SimBuilder;
+///
+/// let sim = SimBuilder { accounts: 5, vpcs: 2, ..SimBuilder::default() }.build();
+/// assert_eq!(sim.members().len(), 5);
+/// let account = sim.members()[3].clone();
+/// // Two VPCs beside the default VPC.
+/// assert_eq!(sim.with(|world| world.ec2.vpcs(&account, "eu-west-1").count()), 3);
+/// ```
 #[derive(Clone, Debug)]
 pub struct SimBuilder {
     /// Number of accounts, the management and the central account included; at least 2.
