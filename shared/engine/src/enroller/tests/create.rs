@@ -161,6 +161,16 @@ async fn a_refused_role_that_is_right_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_is_not_about_the_role_leaves_it_alone() {
+    let world = three_vpcs(&[("delivery_role_maker", "enroller")]);
+    let old = world.flow_log(&at(1, home()), 1, 1);
+    world.ec2.add_flow_log(&at(1, home()), old);
+    world.ec2.refused.lock().unwrap().insert(vpc_id(3), "FlowLogsLimitExceeded");
+    let report = reconcile_home(&world).await;
+    assert_eq!((world.journal.count("iam:GetRole"), codes(&report)), (0, vec![Code::Quota]));
+}
+
+#[tokio::test]
 async fn the_member_stacks_role_is_not_touched() {
     let world = three_vpcs(&[]);
     world.journal.fail(CREATE, 1, "InvalidParameterValue");

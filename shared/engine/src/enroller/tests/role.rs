@@ -104,6 +104,7 @@ async fn a_role_that_cannot_be_made_fails_every_region_after_one_try() {
     world.journal.fail("iam:CreateRole", 100, "AccessDenied");
     let report = reconcile(&world).await;
     assert_eq!(world.journal.changes(), ["iam:CreateRole"]);
+    assert_eq!(world.journal.count("iam:GetRole"), 1);
     assert!(report.account_regions.iter().all(|it| codes(it) == [Code::AccessDenied]));
     assert_eq!(report.account_regions.len(), 2);
 }

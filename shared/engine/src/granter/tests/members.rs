@@ -10,7 +10,8 @@ async fn members_in_scope_are_granted_and_others_are_not() {
     world.organization.add(Account { state: AccountState::Suspended, ..account(3) });
     let report = sync(&world.granter(), &sync_work()).await;
     assert_eq!(world.destinations.granted(&home()), ids([1]));
-    assert_eq!((report.granted, report.errors.len()), (ids([1]), 0));
+    assert_eq!((&report.granted, report.errors.len()), (&ids([1]), 0));
+    assert!(report.decisions.iter().all(|it| it.outcome == Outcome::Done), "a sweep does not name all it leaves out");
 }
 
 #[tokio::test]
@@ -73,6 +74,15 @@ async fn an_account_that_nobody_knows_is_not_granted() {
     let report = sync(&world.granter(), &joined([7])).await;
     assert_eq!((report.unknown, report.errors.len()), (ids([7]), 0));
     assert_eq!((world.journal.count(LIST), world.journal.count(PUT)), (1, 0));
+}
+
+#[tokio::test]
+async fn an_account_that_nobody_knew_is_granted_as_soon_as_it_is_listed() {
+    let world = World::granted(&[], [1]);
+    let granter = world.granter();
+    sync(&granter, &joined([7])).await;
+    world.organization.add(account(7));
+    assert_eq!(sync(&granter, &sync_work()).await.granted, ids([7]));
 }
 
 #[tokio::test]

@@ -105,6 +105,23 @@ async fn in_organization_mode_a_first_destination_names_the_organization() {
 }
 
 #[tokio::test]
+async fn a_policy_that_lists_nobody_is_switched_without_a_person() {
+    let world = World::members(&[("grant_mode", "organization"), ONE_REGION[0]], [1]);
+    world.grant(&home(), 1, ids([]));
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!((report.writes, report.errors.len()), (1, 0));
+    let policy = world.destinations.all.lock().unwrap()[&(home(), world.shard(1))].policy.clone().unwrap();
+    assert!(policy.contains("aws:PrincipalOrgID"));
+}
+
+#[tokio::test]
+async fn where_nothing_is_done_nothing_is_measured() {
+    let (world, mut metrics) = (World::with(&[]), Metrics::default());
+    world.granter().sync(&sync_work(), &mut metrics).await;
+    assert!(metrics.to_emf("function", 0).is_empty());
+}
+
+#[tokio::test]
 #[ignore = "GrantReport::granted counts accounts that a statement lists, which are none in organization mode"]
 async fn whom_the_organizations_grant_lets_in_is_reported_as_granted() {
     let world = World::members(&[("grant_mode", "organization"), ONE_REGION[0]], [1]);

@@ -1,3 +1,4 @@
+use enroller_core::log::Outcome;
 use enroller_core::message::{BackfillContinuation, EnrollmentRequest, GrantRequest, Message, SyncRequest};
 
 use super::*;
@@ -24,6 +25,7 @@ async fn a_batch_is_one_piece_of_work() {
     assert!(report.failed.is_empty());
     assert_eq!((world.journal.count(LIST), world.journal.count(PUT)), (1, 1));
     assert_eq!((granted.granted, report.changes), (ids([1, 2]), 1));
+    assert!(report.decisions.iter().all(|it| it.outcome == Outcome::Done));
     assert_eq!(world.log.total(Metric::GrantsAdded), 2);
 }
 
@@ -44,6 +46,7 @@ async fn a_batch_that_runs_out_of_time_comes_back() {
     let (report, granted) = world.grant_queue().batch(&[record("a", grant_request(1))], DEADLINE).await;
     assert_eq!((report.failed.as_slice(), granted.errors.len()), (&["a".to_owned()][..], 0));
     assert!(report.needs_another_try());
+    assert_eq!(report.decisions.iter().map(|it| it.outcome).collect::<Vec<_>>(), [Outcome::RetryLater]);
     let (report, _) = world.grant_queue().batch(&[record("a", grant_request(1))], T0).await;
     assert_eq!((report.failed.len(), world.journal.count(LIST)), (1, 1), "nothing is begun after the deadline");
 }
