@@ -277,6 +277,7 @@ async fn flow_logs_and_groups_of_others_are_left_alone() {
     let report = reconcile_home(&world).await;
     assert!(world.journal.changes().is_empty());
     assert_eq!(vpcs(&report, [1]), [VpcResult::Covered]);
+    assert_eq!(report.decisions.iter().map(|it| it.action.as_str()).collect::<Vec<_>>(), ["note"]);
 }
 
 #[tokio::test]

@@ -119,6 +119,10 @@ async fn where_nothing_is_done_nothing_is_measured() {
     let (world, mut metrics) = (World::with(&[]), Metrics::default());
     world.granter().sync(&sync_work(), &mut metrics).await;
     assert!(metrics.to_emf("function", 0).is_empty());
+    let world = World::granted(&ONE_REGION, [1]);
+    world.granter().sync(&sync_work(), &mut metrics).await;
+    let [bytes] = &metrics.to_emf("function", 0)[..] else { panic!("more than the policy's bytes") };
+    assert!(bytes.contains(Metric::PolicyBytes.name()));
 }
 
 #[tokio::test]

@@ -26,6 +26,9 @@ async fn a_batch_is_one_piece_of_work() {
     assert_eq!((world.journal.count(LIST), world.journal.count(PUT)), (1, 1));
     assert_eq!((granted.granted, report.changes), (ids([1, 2]), 1));
     assert!(report.decisions.iter().all(|it| it.outcome == Outcome::Done));
+    let [Message::Enrollment(request), _] = &world.queues.messages(ENROLLMENTS)[..] else { panic!("not announced") };
+    assert_eq!(request.reason.split("; ").filter(|reason| !reason.is_empty()).count(), 3);
+    assert_eq!(request.reason.matches("; ").count(), 2);
     assert_eq!(world.log.total(Metric::GrantsAdded), 2);
 }
 
