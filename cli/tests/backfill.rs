@@ -273,6 +273,14 @@ async fn a_file_that_is_not_a_plan_or_of_another_organization_is_refused() {
     let refused = served.run(&["backfill", "--yes", "--plan", &file]).await;
     assert!(text(&refused.stderr).contains("is not a plan"), "{}", text(&refused.stderr));
     assert!(served.run(&["plan", "--out", &file]).await.status.code() == Some(2));
+    let made = std::fs::read_to_string(&file).unwrap();
+    assert!(made.contains("\"dry_run\": false"));
+    std::fs::write(&file, made.replace("\"dry_run\": false", "\"dry_run\": true")).unwrap();
+    let before = served.calls();
+    let dry = served.run(&["backfill", "--yes", "--plan", &file]).await;
+    assert!(text(&dry.stderr).contains("dry run"), "{}", text(&dry.stderr));
+    assert_eq!(served.calls(), before);
+    std::fs::write(&file, made).unwrap();
     let simulated = other.run(&["backfill", "--sim", "--yes", "--plan", &file]).await;
     assert!(text(&simulated.stderr).contains("a real organization"), "{}", text(&simulated.stderr));
     assert_eq!(other.calls(), 0);

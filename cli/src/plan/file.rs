@@ -1,6 +1,8 @@
 //! A plan in a file, which `enroller plan --out` writes and `enroller backfill --plan` carries out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
@@ -12,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::OrganizationSnapshot;
 use crate::session::Session;
+
+/// A longer file is cut off, and then refused, before it fills the memory.
+const LONGEST_BYTES: u64 = 1 << 30;
 
 /// The version of the file format. A file with another version is refused.
 const VERSION: u32 = 1;
@@ -84,10 +89,13 @@ impl PlanFile {
     }
 
     pub(crate) fn read(file: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let mut text = String::new();
+        let read = File::open(file).and_then(|file| file.take(LONGEST_BYTES).read_to_string(&mut text));
+        read.with_context(|| format!("cannot read {}", file.display()))?;
         let what = || format!("{} is not a plan written by this version of enroller", file.display());
         let plan: Self = serde_json::from_str(&text).with_context(what)?;
         anyhow::ensure!(plan.plan_file_version == VERSION, what());
+        anyhow::ensure!(!plan.selection.dry_run, "{} asks for a dry run, which a plan does not", file.display());
         Ok(plan)
     }
 

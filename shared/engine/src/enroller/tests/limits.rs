@@ -52,7 +52,7 @@ async fn a_call_that_hangs_ends_at_the_deadline_in_every_region() {
 }
 
 #[tokio::test]
-#[ignore = "a Region that hangs takes the others' results along: what was done there is neither told nor counted"]
+#[ignore = "a Region that hangs takes the others' results along: what was done there is neither logged nor counted"]
 async fn what_was_done_before_time_ran_out_is_told() {
     let world = World::fresh(&[]);
     let journal = std::sync::Arc::clone(&world.journal);
