@@ -47,12 +47,13 @@ impl Granter {
             if plan.writes.is_empty() {
                 return Ok(());
             }
+            // All or none: what is written in a round is read back in the same round.
+            if !plan.writes.iter().all(|write| approved(sync, work, write)) {
+                return Ok(());
+            }
             let mut written = Vec::new();
             let mut refusal = None;
             for write in &plan.writes {
-                if !approved(sync, work, write) {
-                    return Ok(());
-                }
                 let (write, refused) = self.write(sync, write).await?;
                 record_write(sync, &plan, &write);
                 written.push(write);
