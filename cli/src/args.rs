@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use enroller_core::backfill::{BackfillRequest, Exclusion};
 use enroller_core::ids::{AccountId, ParentId, Region};
 
-use crate::configuration::Assignment;
+use crate::configuration::{Assignment, SettingsArgs};
 
 /// VPC Flow Logs for a whole AWS organization: plan, enroll, audit and diagnose
 #[derive(Debug, Parser)]
@@ -435,17 +435,6 @@ pub(crate) struct SettingsCommandArgs {
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
-}
-
-/// Where settings come from. Every command that needs settings takes these flags.
-#[derive(Debug, Args)]
-pub(crate) struct SettingsArgs {
-    /// TOML file with settings; the environment (ENROLLER_…) and --set take precedence
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// One setting (repeatable); takes precedence over the environment and the file; an empty value restores the default
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<Assignment>,
 }
 
 /// Print a completion script for a shell

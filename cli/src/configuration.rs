@@ -12,11 +12,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use clap::Args;
 use enroller_core::event::EventContext;
 use enroller_core::settings::{KEYS, SettingProblem, Settings, SettingsError, environment_name};
 use toml::Value;
 
-use crate::args::SettingsArgs;
 use crate::output::count;
 
 /// Settings with several values, which a file may give as an array.
@@ -28,6 +28,17 @@ const OF_EVENTS: [&str; 5] =
 
 /// The least similarity of a name that is suggested for an unknown one. Measure and limit are those of clap.
 const ALIKE: f64 = 0.7;
+
+/// Where settings come from. Every command that needs settings takes these flags.
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArgs {
+    /// TOML file with settings; the environment (ENROLLER_…) and --set take precedence
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// One setting (repeatable); takes precedence over the environment and the file; an empty value restores the default
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<Assignment>,
+}
 
 /// One `--set KEY=VALUE`.
 #[derive(Debug, Clone, PartialEq, Eq)]

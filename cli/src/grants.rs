@@ -12,8 +12,7 @@ use enroller_engine::granter::{GrantPreview, GrantSync};
 use serde::Serialize;
 
 use crate::args::{GrantsAction, GrantsArgs, PlanFormat};
-use crate::coverage::table::printable;
-use crate::output::{Output, ask, count};
+use crate::output::{Output, ask, count, printable};
 use crate::session::Session;
 
 /// A destination with its granted accounts. Sizes are in bytes.

@@ -123,6 +123,13 @@ pub(crate) fn print_clap_answer(answer: &clap::Error) -> ExitCode {
     }
 }
 
+/// Untrusted text, safe to print on a terminal. Control characters and characters that change the text direction are
+/// replaced, because a tag or an account name must not move the cursor, colour the screen or reverse the text after it.
+pub(crate) fn printable(text: &str) -> String {
+    let turns = |letter: char| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
+    text.chars().map(|letter| if letter.is_control() || turns(letter) { '\u{fffd}' } else { letter }).collect()
+}
+
 /// A number with its noun: "1 VPC", "2 VPCs". The noun must form its plural with an s.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })

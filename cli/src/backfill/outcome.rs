@@ -13,8 +13,7 @@ use enroller_engine::enroller::{AccountReport, GAP, VpcResult};
 use enroller_engine::granter::GrantReport;
 use owo_colors::Style;
 
-use crate::coverage::table::printable;
-use crate::output::{Output, OutputError};
+use crate::output::{Output, OutputError, printable};
 
 /// The latest report on every account, and the result of the sync of the grants.
 pub(super) struct Outcomes {

@@ -11,7 +11,7 @@ use enroller_core::coverage::{CoverageReport, CoverageRow, Status, Totals};
 use enroller_core::ids::{AccountId, Region};
 use owo_colors::Style;
 
-use crate::output::{Output, OutputError, count};
+use crate::output::{Output, OutputError, count, printable};
 
 /// Where the fourth column begins, in characters.
 const INDENT: usize = 37;
@@ -283,13 +283,6 @@ fn several_kinds(rows: &[&CoverageRow]) -> String {
             format!("{}, {}", count(vpcs, "VPC"), count(account_regions, "account-Region"))
         }
     }
-}
-
-/// Untrusted text, safe to print on a terminal. Control characters and characters that change the text direction are
-/// replaced, because a tag or an account name must not move the cursor, colour the screen or reverse the text after it.
-pub(crate) fn printable(text: &str) -> String {
-    let turns = |letter: char| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
-    text.chars().map(|letter| if letter.is_control() || turns(letter) { '\u{fffd}' } else { letter }).collect()
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use enroller_core::doctor::{Check, CheckId, Group, Status, Summary};
 use owo_colors::Style;
 
 use super::Report;
-use crate::coverage::table::printable;
-use crate::output::{Output, OutputError};
+use crate::output::{Output, OutputError, printable};
 
 /// Most problems listed for one kind of check. The others are counted.
 const LISTED: usize = 10;

@@ -6,8 +6,7 @@ use std::io::Write;
 use owo_colors::Style;
 
 use super::report::{AccountPlan, Failure, GrantChange, PlanReport, RegionPlan, StepPlan};
-use crate::coverage::table::printable;
-use crate::output::{Output, OutputError, count};
+use crate::output::{Output, OutputError, count, printable};
 
 /// Most VPC ids or account ids shown in one line.
 const SHOWN: usize = 6;

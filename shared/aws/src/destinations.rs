@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::types::Destination as SdkDestination;
 use enroller_core::arn::Arn;
-use enroller_core::error::{AwsError, Code};
+use enroller_core::error::AwsError;
 use enroller_core::ids::{AccountRegion, Invalid, Region};
 use enroller_core::names::DestinationName;
 use enroller_engine::granter::{DestinationWriter, WriterPermit};
@@ -54,8 +54,7 @@ fn destination(at: &AccountRegion, found: &SdkDestination) -> Option<AwsResult<D
 fn read(at: &AccountRegion, name: DestinationName, found: &SdkDestination) -> AwsResult<Destination> {
     let arn = |text: Option<&str>| {
         let unparsable = |invalid: Invalid| {
-            AwsError::without_answer(DESCRIBE_DESTINATIONS.operation, Code::Unparsable, invalid.to_string())
-                .at(at.account, &at.region)
+            AwsError::unparsable(DESCRIBE_DESTINATIONS.operation, invalid.to_string()).at(at.account, &at.region)
         };
         text.unwrap_or_default().parse::<Arn>().map_err(unparsable)
     };

@@ -92,8 +92,7 @@ impl Identity for Callers {
         let settings = self.organizations.settings();
         let operation = DESCRIBE_ORGANIZATION.operation;
         let region = settings.partition().organizations_region().parse();
-        let region = region
-            .map_err(|invalid: Invalid| AwsError::without_answer(operation, Code::Unparsable, invalid.to_string()))?;
+        let region = region.map_err(|invalid: Invalid| AwsError::unparsable(operation, invalid.to_string()))?;
         let at = AccountRegion { account: settings.central_account, region };
         let request = |client: Organizations| client.describe_organization().send();
         let answer = self.organizations.call(DESCRIBE_ORGANIZATION, &at, request).await?;

@@ -6,7 +6,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
-use enroller_core::error::{AwsError, Code};
+use enroller_core::error::AwsError;
 use enroller_core::ids::AccountRegion;
 
 #[cfg(test)]
@@ -22,10 +22,10 @@ where
         SdkError::ServiceError(context) => answered(operation, context.err(), context.raw()),
         // The response's head arrived but its body broke off, so whether the call took effect is unknown.
         SdkError::ResponseError(_) | SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => {
-            AwsError::without_answer(operation, Code::NoAnswer, chain(&error))
+            AwsError::unanswered(operation, chain(&error))
         }
         SdkError::ConstructionFailure(_) => AwsError::answered(operation, "RequestNotSent", chain(&error)),
-        other => AwsError::without_answer(operation, Code::NoAnswer, chain(other)),
+        other => AwsError::unanswered(operation, chain(other)),
     };
     found.request_id = request_id;
     found.at(at.account, &at.region)
@@ -41,18 +41,18 @@ where
         // Load balancers and gateways respond without a code, in HTML.
         None if status.is_server_error() => AwsError {
             code_text: format!("HTTP {}", status.as_u16()),
-            ..AwsError::without_answer(operation, Code::Internal, chain(error))
+            ..AwsError::answered(operation, "InternalError", chain(error))
         },
         None => {
             let message = format!("HTTP {}: {}", status.as_u16(), chain(error));
-            AwsError::without_answer(operation, Code::Unparsable, message)
+            AwsError::unparsable(operation, message)
         }
     }
 }
 
 /// A response that lacks a value or has an unknown one; `message` names it.
 pub(crate) fn unparsable(operation: &'static str, at: &AccountRegion, message: impl Into<String>) -> AwsError {
-    AwsError::without_answer(operation, Code::Unparsable, message).at(at.account, &at.region)
+    AwsError::unparsable(operation, message).at(at.account, &at.region)
 }
 
 /// The error's text with those of all its causes. Unlike the SDK's `DisplayErrorContext`, it leaves out the debug form,

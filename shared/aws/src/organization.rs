@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_organizations::Client;
 use aws_sdk_organizations::types::{Account as SdkAccount, AccountStatus, Parent};
-use enroller_core::error::{AwsError, Code};
+use enroller_core::error::AwsError;
 use enroller_core::ids::{AccountId, AccountRegion, Invalid, OrganizationId, ParentId};
 use enroller_core::observed::{Account, AccountState};
 use enroller_engine::ports::{AwsResult, Organization};
@@ -36,9 +36,11 @@ impl Organizations {
 
     fn at(&self) -> AwsResult<AccountRegion> {
         let settings = self.0.settings();
-        let region = settings.partition().organizations_region().parse().map_err(|invalid: Invalid| {
-            AwsError::without_answer(LIST_ACCOUNTS.operation, Code::Unparsable, invalid.to_string())
-        })?;
+        let region = settings
+            .partition()
+            .organizations_region()
+            .parse()
+            .map_err(|invalid: Invalid| AwsError::unparsable(LIST_ACCOUNTS.operation, invalid.to_string()))?;
         Ok(AccountRegion { account: settings.central_account, region })
     }
 

@@ -31,7 +31,7 @@ impl Iam {
 
     fn at(&self, account: AccountId) -> AwsResult<AccountRegion> {
         let region = iam_region(self.0.settings().partition())
-            .map_err(|invalid| AwsError::without_answer(GET_ROLE.operation, Code::Unparsable, invalid.to_string()))?;
+            .map_err(|invalid| AwsError::unparsable(GET_ROLE.operation, invalid.to_string()))?;
         Ok(AccountRegion { account, region })
     }
 }

@@ -229,10 +229,16 @@ impl AwsError {
         }
     }
 
-    /// A call that got no response, or an unparsable one; `code` is [`Code::NoAnswer`] or [`Code::Unparsable`].
-    pub fn without_answer(operation: &'static str, code: Code, message: impl Into<String>) -> Self {
-        let code_text = code.to_string();
-        Self { operation, code, code_text, message: message.into(), request_id: None, account: None, region: None }
+    /// A call that got no response: it may or may not have taken effect.
+    pub fn unanswered(operation: &'static str, message: impl Into<String>) -> Self {
+        let code_text = Code::NoAnswer.to_string();
+        Self { code: Code::NoAnswer, code_text, ..Self::answered(operation, "", message) }
+    }
+
+    /// A response that lacks a value or has one that this version cannot read; `message` names it.
+    pub fn unparsable(operation: &'static str, message: impl Into<String>) -> Self {
+        let code_text = Code::Unparsable.to_string();
+        Self { code: Code::Unparsable, code_text, ..Self::answered(operation, "", message) }
     }
 
     /// Adds the account and the Region the call was made in.
@@ -400,7 +406,7 @@ mod tests {
     fn a_code_is_shown_by_its_name_or_as_aws_sent_it() {
         assert_eq!(format!("{:>10}", Code::NoAnswer), "  NoAnswer");
         assert_eq!(Code::parse("SomethingNew").to_string(), "SomethingNew");
-        let unanswered = AwsError::without_answer("ec2:DescribeVpcs", Code::NoAnswer, "timed out");
+        let unanswered = AwsError::unanswered("ec2:DescribeVpcs", "timed out");
         assert_eq!(unanswered.to_string(), "ec2:DescribeVpcs failed with NoAnswer: timed out");
         assert_eq!(unanswered.disposition(), Disposition::RetrySoon);
     }

@@ -113,7 +113,6 @@ pub const fn outcome_of(disposition: Disposition) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Code;
 
     #[test]
     fn an_entry_has_account_region_action_cause_and_next_step() {
@@ -129,7 +128,7 @@ mod tests {
           "cause": "it has none"
         }
         "#);
-        let mut error = AwsError::without_answer("ec2:CreateFlowLogs", Code::Throttled, "slow down");
+        let mut error = AwsError::answered("ec2:CreateFlowLogs", "Throttling", "slow down");
         error.request_id = Some("1a2b".to_owned());
         let failed = line.clone().failed_with(&error);
         assert_eq!((failed.outcome, failed.request_id.as_deref()), (Outcome::RetryLater, Some("1a2b")));

@@ -1,6 +1,6 @@
 use aws_sdk_ec2::operation::describe_vpcs::DescribeVpcsError;
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use enroller_core::error::Disposition;
+use enroller_core::error::{Code, Disposition};
 
 use super::*;
 use crate::testing::{FakeAws, at, ec2_error, json_error, query_error};

@@ -1,5 +1,7 @@
 use serde_json::{Value, json};
 
+use enroller_core::error::Code;
+
 use super::*;
 use crate::testing::{FakeAws, MEMBER, json_error};
 

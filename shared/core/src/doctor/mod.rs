@@ -318,7 +318,7 @@ mod tests {
             "User is not authorized to perform: events:ListRules with an explicit deny in a service control policy";
         let by_policy = AwsError::answered("events:ListRules", "AccessDeniedException", denied);
         assert_eq!(CheckResult::could_not_look(&by_policy).remedy, by_policy.disposition().next_step());
-        let unanswered = AwsError::without_answer("events:ListRules", Code::NoAnswer, "connection refused");
+        let unanswered = AwsError::unanswered("events:ListRules", "connection refused");
         assert!(CheckResult::could_not_look(&unanswered).remedy.contains("AWS_ENDPOINT_URL"));
     }
 }
