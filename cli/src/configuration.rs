@@ -40,7 +40,7 @@ pub(crate) struct SettingsArgs {
     pub(crate) set: Vec<Assignment>,
 }
 
-/// One `--set KEY=VALUE`.
+/// What a flag `--set KEY=VALUE` sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Assignment {
     key: String,
@@ -215,7 +215,7 @@ impl Configuration {
         self.given(key).map(|(value, _)| value.to_owned())
     }
 
-    /// All settings, checked.
+    /// All settings, or every problem with them.
     pub(crate) fn settings(&self) -> Result<Settings, ConfigurationError> {
         self.checked(Settings::from_lookup(|key| self.value(key)))
     }

@@ -62,7 +62,7 @@ impl<W: Write> Output<W> {
         self.line(&text)
     }
 
-    /// Prints bytes unchanged.
+    /// Prints bytes unchanged, without a line break.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
         Ok(self.writer.write_all(bytes)?)
     }

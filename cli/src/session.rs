@@ -74,7 +74,6 @@ impl Session {
         &self.context.settings
     }
 
-    /// Reconciles accounts.
     pub(crate) fn enroller(&self) -> Enroller {
         Enroller::new(self.context.clone(), &self.ports)
     }
@@ -84,7 +83,6 @@ impl Session {
         Inspector::new(self.context.clone(), &self.ports)
     }
 
-    /// Checks the installation.
     pub(crate) fn doctor(&self) -> Doctor {
         Doctor::new(self.context.clone(), &self.ports, self.doctor_ports.clone())
     }

@@ -201,7 +201,7 @@ impl Disposition {
 pub struct AwsError {
     /// The action as IAM names it: `ec2:CreateFlowLogs`.
     pub operation: &'static str,
-    /// The parsed code.
+    /// Parsed from `code_text`; the [disposition](Self::disposition) follows from it.
     pub code: Code,
     /// The code as AWS sent it.
     pub code_text: String,

@@ -108,11 +108,11 @@ impl From<AccountId> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Partition {
-    /// The commercial Regions.
+    /// `aws`: the commercial Regions.
     Aws,
     /// The Regions in China.
     AwsCn,
-    /// AWS GovCloud (US).
+    /// `aws-us-gov`: AWS GovCloud (US).
     AwsUsGov,
 }
 
@@ -285,10 +285,9 @@ impl FromStr for ParentId {
 
 /// An account in a Region: the unit of enrollment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the fields are what the type's name says")]
 pub struct AccountRegion {
-    /// The member account.
     pub account: AccountId,
-    /// The Region.
     pub region: Region,
 }
 

@@ -36,7 +36,7 @@ pub struct LogEntry {
     pub resource: String,
     /// What was to be done.
     pub action: String,
-    /// How it ended.
+    /// How it ended, in kebab-case: `retry-later`.
     pub outcome: Outcome,
     /// Why it was done, or why it failed.
     pub cause: String,

@@ -25,7 +25,7 @@ const BACKFILL: &str = "backfill-request";
 /// "Reconcile this account in these Regions": what `account-onboarder` and `backfill` ask of `vpc-enroller`.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct EnrollmentRequest {
-    /// The member account.
+    /// The account to reconcile.
     pub account: AccountId,
     /// The Regions to reconcile it in; never empty.
     pub regions: Vec<Region>,
@@ -74,7 +74,7 @@ pub struct BackfillContinuation {
     /// The run's request. Unlike the message's own fields, an unknown field in it is refused: ignoring a selector of a
     /// later release would select more accounts than intended.
     pub request: BackfillRequest,
-    /// The run's id.
+    /// The run's id, which is in every message that the run queues.
     pub run_id: String,
     /// The account queued last; accounts are queued in the order of their ids.
     pub after: AccountId,
@@ -82,14 +82,11 @@ pub struct BackfillContinuation {
 
 /// A message of the product.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is described at its content")]
 pub enum Message {
-    /// See [`EnrollmentRequest`].
     Enrollment(EnrollmentRequest),
-    /// See [`GrantRequest`].
     Grant(GrantRequest),
-    /// See [`SyncRequest`].
     Sync(SyncRequest),
-    /// See [`BackfillContinuation`].
     Backfill(BackfillContinuation),
 }
 
@@ -102,7 +99,7 @@ pub enum MessageError {
     /// The `version` is missing or belongs to another release.
     #[error("a {kind} of version {version} cannot be read: this release reads version {VERSION}")]
     UnknownVersion {
-        /// The message's kind.
+        /// The `kind` of the message.
         kind: String,
         /// The version in the message, as JSON.
         version: String,
@@ -110,9 +107,9 @@ pub enum MessageError {
     /// A field is missing or has an invalid value.
     #[error("the {kind} is malformed")]
     Malformed {
-        /// The message's kind.
+        /// The `kind` of the message.
         kind: String,
-        /// What is wrong.
+        /// The first problem that serde found.
         #[source]
         source: serde_json::Error,
     },

@@ -52,7 +52,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// All of them.
+    /// Every metric, in the order in which the metrics are documented.
     pub const ALL: [Self; 15] = [
         Self::VpcsEnrolled,
         Self::VpcsRepaired,

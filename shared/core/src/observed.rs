@@ -12,12 +12,11 @@ pub type Tags = BTreeMap<String, String>;
 /// The traffic that a flow log records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
+#[expect(missing_docs, reason = "the variants are AWS's own")]
 pub enum TrafficType {
     /// Accepted and rejected traffic.
     All,
-    /// Accepted traffic only.
     Accept,
-    /// Rejected traffic only.
     Reject,
 }
 
@@ -50,8 +49,8 @@ impl std::str::FromStr for TrafficType {
 
 /// A VPC as DescribeVpcs returns it to the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`id` is described by its type")]
 pub struct Vpc {
-    /// Its id.
     pub id: VpcId,
     /// The account that owns it. VPCs shared by other accounts are visible, too, but only their owner can log them.
     pub owner: AccountId,
@@ -84,14 +83,13 @@ pub enum Delivery {
 
 /// A flow log as DescribeFlowLogs returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`id`, `target` and `tags` are described by their types")]
 pub struct FlowLog {
-    /// Its id.
     pub id: FlowLogId,
     /// What it records: a VPC, subnet, network interface or transit gateway.
     pub resource: String,
     /// The traffic it records; absent for transit gateways.
     pub traffic_type: Option<TrafficType>,
-    /// Where it delivers.
     pub target: FlowLogTarget,
     /// The ARN of the role it delivers with.
     pub delivery_role: Option<String>,
@@ -101,14 +99,13 @@ pub struct FlowLog {
     pub format: Option<String>,
     /// The result of its last delivery.
     pub delivery: Delivery,
-    /// Its tags.
     pub tags: Tags,
 }
 
 /// A log group's class. Only STANDARD supports subscription filters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogGroupClass {
-    /// STANDARD.
+    /// STANDARD, or no class in AWS's answer.
     Standard,
     /// INFREQUENT_ACCESS, DELIVERY or one this version does not know.
     Other(String),
@@ -186,12 +183,11 @@ impl std::fmt::Display for AccountState {
 
 /// A member account as Organizations returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`id` and `state` are described by their types")]
 pub struct Account {
-    /// Its id.
     pub id: AccountId,
     /// The account's name, as shown to operators.
     pub name: String,
-    /// The account's state.
     pub state: AccountState,
     /// The roots and organizational units above it, outermost first; empty if unknown.
     pub parents: Vec<ParentId>,

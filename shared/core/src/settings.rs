@@ -33,7 +33,7 @@ pub const DEFAULT_FORMAT: &str = "${version} ${account-id} ${vpc-id} ${subnet-id
 /// Fields that a format must have, because nothing downstream can add them.
 const REQUIRED_FIELDS: [&str; 3] = ["account-id", "vpc-id", "region"];
 
-/// A resource tag.
+/// A tag with which the enroller marks its resources, or with which people opt VPCs out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
     /// 1 to 128 characters, not starting with `aws:`.

@@ -5,7 +5,7 @@ use enroller_core::log::LogEntry;
 use enroller_engine::batch::{BatchReport, Record};
 use serde_json::{Value, json};
 
-/// A parsed invocation.
+/// A payload, as a batch or as a single body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
     /// A batch from a queue. The response says which messages return to it.

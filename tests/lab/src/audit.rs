@@ -21,12 +21,10 @@ pub struct DestinationState {
 
 /// One account in one Region.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "`account` and `region` are described above, and `vpcs` is their number")]
 pub struct Coverage {
-    /// The account.
     pub account: String,
-    /// The Region.
     pub region: String,
-    /// Number of VPCs.
     pub vpcs: usize,
     /// Number of VPCs with a flow log.
     pub with_flow_log: usize,
@@ -38,7 +36,7 @@ pub struct Coverage {
     pub granted_on: Vec<String>,
 }
 
-/// The whole organization.
+/// Coverage and grants of the whole organization.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Audit {
     /// Each member account in each Region.

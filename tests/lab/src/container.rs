@@ -38,7 +38,7 @@ pub const LITTLE_MS: u64 = 4_000;
 /// A payload that Lambda could not have sent: a record of a queue whose body is not a string.
 pub const NO_BATCH: &str = r#"{"Records":[{"eventSource":"aws:sqs","body":1}]}"#;
 
-/// A function's binary.
+/// A function, and its binary as Cargo built it.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
     /// Name of the function.
@@ -50,10 +50,10 @@ pub struct Program {
 /// A failure of a process or of its environment.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
-    /// The installation failed.
+    /// The simulated installation could not be built, or one of its functions failed.
     #[error("the simulated installation failed")]
     Lab(#[from] LabError),
-    /// A queue failed.
+    /// A queue of the simulated installation does not exist, or refused a receipt handle.
     #[error("a queue of the simulated installation failed")]
     Queue(#[from] QueueError),
     /// The operating system refused something.

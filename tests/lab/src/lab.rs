@@ -31,7 +31,7 @@ use crate::withheld::Withheld;
 /// The installation to build.
 #[derive(Clone, Debug, Default)]
 pub struct LabOptions {
-    /// The organization.
+    /// Accounts, Regions and VPCs to begin with.
     pub organization: SimBuilder,
     /// Settings that differ from the defaults.
     pub settings: Vec<(&'static str, String)>,
@@ -39,13 +39,13 @@ pub struct LabOptions {
 
 /// An installation on a simulated AWS.
 pub struct Lab {
-    /// The simulated AWS.
+    /// The AWS that everything here calls.
     pub sim: Sim,
     /// The settings of all functions.
     pub settings: Settings,
     /// The enrolled Regions, the home Region first.
     pub regions: Vec<String>,
-    /// The stacks.
+    /// What deploys the templates to accounts and Regions.
     pub stacks: Installation,
     /// Log entries and metrics of all functions.
     pub recording: Arc<RecordingLog>,
@@ -357,6 +357,7 @@ pub struct Operator {
     pub doctor_ports: DoctorPorts,
 }
 
+#[expect(missing_docs, reason = "`enroller`, `inspector` and `doctor` are described by the types that they return")]
 impl Operator {
     /// The ports of a connection.
     pub fn new(context: Context, connection: &Connection) -> Self {
@@ -364,17 +365,14 @@ impl Operator {
         Self { context, ports, writer, doctor_ports: connection.doctor_ports() }
     }
 
-    /// Reconciles accounts.
     pub fn enroller(&self) -> Enroller {
         Enroller::new(self.context.clone(), &self.ports)
     }
 
-    /// Inspects accounts.
     pub fn inspector(&self) -> Inspector {
         Inspector::new(self.context.clone(), &self.ports)
     }
 
-    /// Checks the installation.
     pub fn doctor(&self) -> Doctor {
         Doctor::new(self.context.clone(), &self.ports, self.doctor_ports.clone())
     }

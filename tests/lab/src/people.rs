@@ -68,7 +68,7 @@ impl Person {
         self.logs.delete_log_group().log_group_name(name).send().await.map(|_| ()).map_err(refused)
     }
 
-    /// Deletes a VPC.
+    /// Deletes a VPC and, with it, its flow logs.
     pub async fn delete_vpc(&self, id: &str) -> Result<(), Refused> {
         self.ec2.delete_vpc().vpc_id(id).send().await.map(|_| ()).map_err(refused)
     }

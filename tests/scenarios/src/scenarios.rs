@@ -19,7 +19,7 @@ pub const VIRGINIA: &str = "us-east-1";
 /// `Sid` of the unmanaged statement on the first destination.
 const FOREIGN_SID: &str = "SomebodyElse";
 
-/// All scenarios.
+/// The scenarios of the fault matrix, each with a name of its own.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "fresh account",

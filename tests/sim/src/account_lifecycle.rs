@@ -34,7 +34,7 @@ pub enum LifecycleError {
 /// Properties of a new account.
 #[derive(Clone, Debug, Default)]
 pub struct NewAccount {
-    /// Name.
+    /// Name; several accounts may have the same.
     pub name: String,
     /// OU or root under which it is created; the root when `None`.
     pub parent: Option<String>,

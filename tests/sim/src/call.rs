@@ -50,7 +50,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// All services.
+    /// Every service that is simulated.
     pub const ALL: [Self; 8] =
         [Self::Ec2, Self::Logs, Self::Sts, Self::Iam, Self::Organizations, Self::Sqs, Self::Events, Self::CloudTrail];
 
@@ -84,7 +84,7 @@ impl fmt::Display for Service {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{status} {code}: {message}")]
 pub struct ApiError {
-    /// HTTP status.
+    /// HTTP status. The SDK retries 500, 502, 503 and 504, whatever the code.
     pub status: u16,
     /// AWS's error code, as the SDK's `ProvideErrorMetadata::code` shows it.
     pub code: String,

@@ -15,13 +15,12 @@ use crate::{authorization, cloudtrail, ec2, events, iam, logs, organizations, pr
 /// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// An HTTP response.
     Response(Response<Bytes>),
     /// No response, by a fault.
     Failure(Failure),
 }
 
-/// Answers one request.
+/// Authenticates, authorizes, performs and records the call of a request.
 pub(crate) fn answer(world: &mut World, parts: &Parts, body: &[u8]) -> Answer {
     if world.is_real_time() {
         events::deliver_due(world);

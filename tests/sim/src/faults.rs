@@ -10,7 +10,7 @@ use crate::world::World;
 /// Code of a test that runs inside a call, such as a change by another principal at the worst moment.
 pub type Hook = Arc<dyn Fn(&mut World, &Call) + Send + Sync>;
 
-/// What goes wrong.
+/// What a fault does to the call that it hits.
 #[derive(Clone)]
 pub enum FaultKind {
     /// Nothing is changed, and this refusal is the answer.
@@ -65,7 +65,7 @@ impl fmt::Debug for FaultKind {
 /// Which of the calls that match a rule it hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// Every matching call.
+    /// Every matching call, until the rules are cleared.
     Always,
     /// The first matching calls, this many.
     First(u64),
@@ -79,8 +79,8 @@ pub enum When {
 
 /// Which calls a fault hits. A part that is `None` matches every call.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "`service` and `kind` are described by their types")]
 pub struct FaultRule {
-    /// Service.
     pub service: Option<Service>,
     /// Operation, such as `CreateFlowLogs`.
     pub operation: Option<String>,
@@ -90,7 +90,6 @@ pub struct FaultRule {
     pub region: Option<String>,
     /// Which of the matching calls.
     pub when: When,
-    /// What goes wrong.
     pub kind: FaultKind,
 }
 
@@ -152,7 +151,7 @@ impl Faults {
         self.rules.push((rule, 0));
     }
 
-    /// Disarms all rules.
+    /// Disarms all rules, and forgets that a call hung.
     pub fn clear(&mut self) {
         self.rules.clear();
         self.hanging = false;

@@ -70,7 +70,6 @@ pub(crate) fn ec2(world: &mut World, account: &str, operation: &str, form: &str)
     outcome
 }
 
-/// Calls IAM.
 pub(crate) fn iam(world: &mut World, account: &str, operation: &str, parameters: &[(&str, &str)]) {
     let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
     let call = call(account, "us-east-1", Service::Iam, operation);

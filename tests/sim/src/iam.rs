@@ -14,8 +14,9 @@ use self::identity_policy::{IdentityPolicy, Ledger};
 use crate::policy_language::Context;
 use crate::world::World;
 
-/// A role.
+/// A role with inline policies; managed ones are not simulated.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "`trust`, `tags` and `description` are IAM's own")]
 pub struct Role {
     /// Name, unique in its account.
     pub name: String,
@@ -25,14 +26,11 @@ pub struct Role {
     pub path: String,
     /// `AROA…`, new for every created role, even under a reused name.
     pub id: String,
-    /// Trust policy.
     pub trust: Value,
     /// Inline policies by name. Always changed together with `identity`, their parsed form.
     policies: BTreeMap<String, Value>,
     identity: IdentityPolicy,
-    /// Tags.
     pub tags: BTreeMap<String, String>,
-    /// Description, if any.
     pub description: Option<String>,
     /// Longest session in seconds, 3,600 unless set.
     pub max_session_seconds: u32,

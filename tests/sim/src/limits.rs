@@ -8,19 +8,19 @@ use crate::call::{ApiError, Call, Service};
 /// Which clock refills the buckets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LimitClock {
-    /// Nothing is limited.
+    /// Nothing is limited; the default.
     #[default]
     Off,
     /// Virtual time: a bucket refills only when the test moves the clock.
     Virtual,
-    /// Real time.
+    /// Real time, for a simulated AWS that serves real programs.
     Real,
 }
 
-/// The buckets.
+/// The token buckets of all accounts, Regions and operations.
 #[derive(Debug)]
 pub struct Limits {
-    /// Which clock refills.
+    /// Clock that refills the buckets; [`LimitClock::Off`] lifts all limits.
     pub clock: LimitClock,
     buckets: HashMap<BucketKey, Bucket>,
     started: Instant,

@@ -11,9 +11,9 @@ pub(crate) use api::handle;
 pub enum AccountState {
     /// Created but not usable yet.
     PendingActivation,
-    /// Usable.
+    /// In use, and not being closed.
     Active,
-    /// Restricted by AWS.
+    /// Restricted by AWS: its principals can do nothing.
     Suspended,
     /// Being closed; still works.
     PendingClosure,
@@ -22,7 +22,7 @@ pub enum AccountState {
 }
 
 impl AccountState {
-    /// AWS's name.
+    /// Name in AWS's answers, such as `PENDING_ACTIVATION`.
     pub fn name(self) -> &'static str {
         match self {
             Self::PendingActivation => "PENDING_ACTIVATION",
@@ -39,12 +39,12 @@ impl AccountState {
 pub enum JoinedMethod {
     /// Created in the organization.
     Created,
-    /// Accepted an invitation.
+    /// Existed before, and accepted an invitation.
     Invited,
 }
 
 impl JoinedMethod {
-    /// AWS's name.
+    /// Name in AWS's answers, such as `INVITED`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Created => "CREATED",
@@ -53,14 +53,13 @@ impl JoinedMethod {
     }
 }
 
-/// A member account.
+/// A listed account, the management account and closed ones included.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "`state` and `joined` are described by their types")]
 pub struct Member {
     /// Id of its OU or of the root.
     pub parent: String,
-    /// State.
     pub state: AccountState,
-    /// How it joined.
     pub joined: JoinedMethod,
     /// When it joined, in epoch milliseconds.
     pub joined_ms: u64,
@@ -68,16 +67,16 @@ pub struct Member {
     path: String,
 }
 
-/// An organizational unit.
+/// An organizational unit (OU).
 #[derive(Clone, Debug)]
 pub struct Unit {
-    /// Name.
+    /// Name, as DescribeOrganizationalUnit returns it.
     pub name: String,
     /// Id of the OU above or of the root.
     pub parent: String,
 }
 
-/// The organization.
+/// Units and listed accounts, and every change of an account.
 #[derive(Debug, Default)]
 pub struct OrganizationState {
     id: String,
@@ -116,7 +115,7 @@ impl OrganizationState {
         &self.root
     }
 
-    /// The management account.
+    /// Id of the management account.
     pub fn management(&self) -> &str {
         &self.management
     }
@@ -131,7 +130,7 @@ impl OrganizationState {
         self.members.get(account).map(|member| member.state)
     }
 
-    /// A listed account.
+    /// The account with this id, if it is listed.
     pub fn member(&self, account: &str) -> Option<&Member> {
         self.members.get(account)
     }

@@ -13,7 +13,7 @@ pub enum TwinRule {
     SameDestination,
 }
 
-/// Switches and delays.
+/// Switches and delays, which a test may change at any time.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// What counts as a twin of a flow log.

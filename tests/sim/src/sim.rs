@@ -17,10 +17,9 @@ use crate::world::World;
 
 /// Credentials for a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the keys are the SDK's own")]
 pub struct Credentials {
-    /// Access key id.
     pub access_key_id: String,
-    /// Secret access key.
     pub secret_access_key: String,
     /// Session token, for a session only.
     pub session_token: Option<String>,
@@ -74,7 +73,7 @@ impl Sim {
         Some(Credentials { access_key_id, secret_access_key: session.secret, session_token })
     }
 
-    /// The management account.
+    /// Id of the management account.
     pub fn management(&self) -> String {
         self.with(|world| world.organization.management().to_owned())
     }
@@ -107,7 +106,7 @@ impl Sim {
         self.with(|world| world.stats.log().cloned().collect())
     }
 
-    /// Arms a fault.
+    /// Arms a fault. Where several match the same call, the one armed first applies.
     pub fn arm(&self, rule: FaultRule) {
         self.with(|world| world.faults.arm(rule));
     }

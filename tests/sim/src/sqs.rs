@@ -26,7 +26,7 @@ pub enum QueueError {
     Settings {
         /// Name of the queue.
         name: String,
-        /// What is wrong.
+        /// What SQS would refuse, as a phrase.
         reason: &'static str,
     },
     /// The receipt handle is not one of this queue, or has expired.
@@ -34,7 +34,7 @@ pub enum QueueError {
     Handle(String),
 }
 
-/// State of SQS.
+/// Queues of all accounts and Regions.
 #[derive(Debug, Default)]
 pub struct SqsState {
     queues: BTreeMap<QueueId, Queue>,

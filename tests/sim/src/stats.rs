@@ -11,12 +11,12 @@ const LOG_LIMIT: usize = 1_000_000;
 
 /// One call, answered or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`service` is described by its type")]
 pub struct CallRecord {
     /// Position in the order of all calls, from 1.
     pub sequence: u64,
-    /// Service.
     pub service: Service,
-    /// Operation.
+    /// Operation, such as `CreateFlowLogs`; empty where the request could not be read.
     pub operation: String,
     /// Account of the caller; empty when the credentials were refused.
     pub account: String,
@@ -31,7 +31,7 @@ pub struct CallRecord {
     pub time_ms: u64,
 }
 
-/// Counters and log.
+/// Counters of all calls, and a log of the newest ones.
 #[derive(Debug, Default)]
 pub struct Stats {
     sequence: u64,
@@ -49,7 +49,7 @@ impl Stats {
         self.sequence
     }
 
-    /// Counts a call.
+    /// Counts and logs a call. `outcome` is its error code or fault, if any.
     pub(crate) fn record(&mut self, call: &Call, outcome: Option<&str>, time_ms: u64) {
         let mutating = is_mutating(call.service, &call.operation);
         self.total += 1;

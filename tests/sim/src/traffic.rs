@@ -78,12 +78,11 @@ impl fmt::Display for Loss {
 /// Delivery of one VPC's records. Each record is counted in exactly one of `delivered`, `filtered_out`,
 /// `not_logged_before_enrollment` and `lost_after_enrollment`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`region` and `vpc_id` are AWS's own")]
 pub struct VpcTraffic {
-    /// Owner.
+    /// Account that owns the VPC.
     pub account: String,
-    /// Region.
     pub region: String,
-    /// Id.
     pub vpc_id: String,
     /// Records produced while the owner was a member of the organization.
     pub sent: u64,

@@ -21,6 +21,7 @@ pub const START_MS: u64 = 1_795_428_000_000;
 
 /// All accounts and services.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "each field without a description has one at its type")]
 pub struct World {
     /// Generator of all ids.
     pub ids: Ids,
@@ -28,21 +29,15 @@ pub struct World {
     pub regions: BTreeSet<String>,
     /// Accounts that exist, members of the organization or not, by id.
     pub accounts: BTreeMap<String, Account>,
-    /// The one organization.
     pub organization: OrganizationState,
-    /// Sessions.
     pub sts: StsState,
     /// VPCs and flow logs.
     pub ec2: Ec2State,
-    /// Roles.
     pub iam: IamState,
     /// Log groups, filters, destinations.
     pub logs: LogsState,
-    /// Queues.
     pub sqs: SqsState,
-    /// Buses and rules.
     pub events: EventsState,
-    /// The data plane.
     pub traffic: TrafficState,
     /// Calls counted and logged.
     pub stats: Stats,
@@ -115,9 +110,9 @@ impl World {
 pub struct Account {
     /// Name given at its creation.
     pub name: String,
-    /// Root e-mail address.
+    /// E-mail address of the root user.
     pub email: String,
-    /// Enabled Regions.
+    /// Regions that it has enabled; in others it can do nothing.
     pub regions: BTreeSet<String>,
     /// Time in epoch milliseconds before which its services answer that the account is not subscribed yet.
     pub ready_at_ms: u64,

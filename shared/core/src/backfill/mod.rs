@@ -24,7 +24,7 @@ pub const MAX_REASON: usize = 500;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct BackfillRequest {
-    /// Only these accounts.
+    /// Only these accounts. Those not in the organization are reported as left out.
     pub accounts: BTreeSet<AccountId>,
     /// Only accounts below these roots or OUs. With `accounts` given too, accounts in either are selected.
     pub organizational_units: BTreeSet<ParentId>,
@@ -86,7 +86,7 @@ impl TryFrom<Value> for BackfillRequest {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
 pub enum Exclusion {
-    /// An account.
+    /// This account, wherever it is in the organization.
     Account(AccountId),
     /// A root or OU with everything below it.
     Unit(ParentId),
@@ -113,7 +113,7 @@ impl fmt::Display for Exclusion {
 /// A problem with one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestProblem {
-    /// The field.
+    /// The field's name, cut to 80 characters.
     pub field: String,
     /// Its value as JSON, cut to 80 characters.
     pub value: String,

@@ -11,10 +11,10 @@ use crate::settings::Settings;
 
 /// A selected account that is not enrolled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "`account` is what the type's description says")]
 pub struct LeftOut {
-    /// The account.
     pub account: AccountId,
-    /// Why not.
+    /// Why it is not enrolled, as a phrase: `excluded by the request`.
     pub reason: String,
 }
 

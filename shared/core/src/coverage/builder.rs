@@ -46,9 +46,9 @@ pub struct InspectionFailure {
 /// The result of inspecting one account-Region.
 #[derive(Debug, Clone)]
 pub struct InspectedRegion<'a> {
-    /// The account.
+    /// The inspected account, as Organizations returns it.
     pub account: &'a Account,
-    /// The account-Region.
+    /// The account's id, with the Region that was inspected.
     pub at: AccountRegion,
     /// The destination of the Region on which the account is granted, if any.
     pub granted_on: Option<DestinationName>,

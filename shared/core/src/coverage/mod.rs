@@ -120,9 +120,9 @@ impl Status {
 /// A VPC, or an account-Region or account whose VPCs could not or should not be inspected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CoverageRow {
-    /// The account.
+    /// The account that sees the VPC. Another account may own it and share it.
     pub account: AccountId,
-    /// The account's name.
+    /// The account's name in Organizations.
     pub account_name: String,
     /// The roots and organizational units above the account, outermost first; empty if unknown.
     #[serde(rename = "organizational_units")]
@@ -149,11 +149,11 @@ pub struct CoverageRow {
 /// Which VPCs of an organization are covered, and which are not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoverageReport {
-    /// The organization.
+    /// The organization named in the settings.
     pub organization: OrganizationId,
     /// When the report was generated, as RFC 3339 text in UTC.
     pub generated_at: String,
-    /// The enrolled Regions.
+    /// The Regions enrolled by the settings, with or without rows.
     pub regions: BTreeSet<Region>,
     /// Names of roots and organizational units, as far as they were fetched. A unit may be missing.
     pub unit_names: BTreeMap<ParentId, String>,
@@ -189,7 +189,7 @@ impl CoverageReport {
         self.grouped(|row| row.units.clone())
     }
 
-    /// See [`Totals::coverage_percent`].
+    /// [`Totals::coverage_percent`] of all rows.
     pub fn coverage_percent(&self) -> Option<f64> {
         self.totals().coverage_percent()
     }

@@ -6,20 +6,16 @@ use super::{CoverageRow, Status};
 
 /// The number of rows with each status. A row is a VPC, or an account-Region or account without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[expect(missing_docs, reason = "each field is named after its status")]
 pub struct Totals {
-    /// [`Status::Covered`].
     pub covered: usize,
-    /// [`Status::Broken`].
     pub broken: usize,
-    /// [`Status::NotCovered`].
     pub not_covered: usize,
-    /// [`Status::ForeignOnly`].
     pub foreign_only: usize,
     /// [`Status::Unknown`]; each row is an account-Region.
     pub unknown: usize,
     /// [`Status::Skipped`]; each row is an account-Region.
     pub skipped: usize,
-    /// [`Status::Excluded`].
     pub excluded: usize,
 }
 

@@ -6,7 +6,7 @@ use crate::ids::{AccountId, OrganizationId};
 /// The principal of the credentials in use, as GetCallerIdentity returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerIdentity {
-    /// The principal's account.
+    /// The account of the principal, which should be the central account.
     pub account: AccountId,
     /// The principal's ARN, as AWS returned it.
     pub arn: String,
@@ -14,8 +14,8 @@ pub struct CallerIdentity {
 
 /// The organization of the caller's account, as DescribeOrganization returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`id` is described by its type")]
 pub struct OrganizationFacts {
-    /// The organization's id.
     pub id: OrganizationId,
     /// The organization's management account.
     pub management_account: AccountId,

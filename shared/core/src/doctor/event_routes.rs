@@ -12,7 +12,7 @@ use crate::settings::Settings;
 /// A rule of a bus, as ListRules and ListTargetsByRule return it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleFacts {
-    /// The rule's name.
+    /// The rule's name, which only findings mention.
     pub name: String,
     /// Whether the rule is enabled, with or without read-only management events.
     pub enabled: bool,
@@ -35,8 +35,8 @@ pub struct TargetFacts {
 
 /// A bus as DescribeEventBus returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`arn` is AWS's own field")]
 pub struct BusFacts {
-    /// The bus's ARN.
     pub arn: String,
     /// The resource policy, verbatim; `None` authorizes only the owner.
     pub policy: Option<String>,

@@ -19,10 +19,9 @@ const FLOW_LOGS: usize = 250;
 
 /// A trail as DescribeTrails returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are AWS's own")]
 pub struct TrailFacts {
-    /// The trail's name.
     pub name: String,
-    /// The trail's ARN.
     pub arn: String,
 }
 
@@ -33,7 +32,7 @@ pub struct ServiceRole<'a> {
     pub service: &'a str,
     /// The desired trust policy.
     pub trust: &'a Value,
-    /// The desired permissions.
+    /// The desired document of its inline policy.
     pub permissions: &'a Value,
     /// The name of the inline policy with the permissions.
     pub policy_name: &'a str,

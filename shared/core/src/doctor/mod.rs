@@ -31,7 +31,7 @@ use crate::ids::{AccountId, AccountRegion, Region};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It works.
+    /// It works, and nothing needs attention.
     Ok,
     /// It works, but needs attention before it stops working.
     Warning,
@@ -58,8 +58,8 @@ impl Status {
 
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`status` is described by its type")]
 pub struct CheckResult {
-    /// The check's status.
     pub status: Status,
     /// What was found: one sentence without a full stop.
     pub finding: String,
@@ -114,7 +114,7 @@ pub struct Check {
     pub region: Option<Region>,
     /// The destination, queue or role that was checked; empty where there is only one.
     pub resource: String,
-    /// The result.
+    /// What was found, and how to fix it.
     pub verdict: CheckResult,
     /// AWS's request id, if a call failed.
     pub request_id: Option<String>,
@@ -155,7 +155,7 @@ impl Check {
         Self { resource: resource.into(), ..self }
     }
 
-    /// The check's status.
+    /// The status in [`Self::verdict`].
     pub fn status(&self) -> Status {
         self.verdict.status
     }
@@ -188,14 +188,11 @@ impl Serialize for Check {
 
 /// The number of checks with each status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[expect(missing_docs, reason = "each field is named after its status")]
 pub struct Summary {
-    /// Checks with [`Status::Ok`].
     pub ok: usize,
-    /// Checks with [`Status::Warning`].
     pub warning: usize,
-    /// Checks with [`Status::Unknown`].
     pub unknown: usize,
-    /// Checks with [`Status::Failed`].
     pub failed: usize,
 }
 
@@ -223,7 +220,7 @@ pub struct DoctorReport {
 }
 
 impl DoctorReport {
-    /// Sorts the checks.
+    /// Sorts the checks by kind, account, Region and resource.
     pub fn new(mut checks: Vec<Check>) -> Self {
         checks
             .sort_by(|a, b| (a.id, a.account, &a.region, &a.resource).cmp(&(b.id, b.account, &b.region, &b.resource)));

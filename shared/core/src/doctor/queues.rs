@@ -6,8 +6,8 @@ use crate::ids::Region;
 
 /// A queue as GetQueueAttributes returns it. The numbers are approximate.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`arn` is AWS's own field")]
 pub struct QueueFacts {
-    /// The queue's ARN.
     pub arn: String,
     /// Messages that can be received.
     pub visible: u64,

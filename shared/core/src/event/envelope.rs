@@ -42,7 +42,7 @@ pub fn wrap_cloudtrail(record: Value) -> Value {
     })
 }
 
-/// An EventBridge event.
+/// An EventBridge event that has at least a source.
 pub(super) struct Envelope<'a> {
     root: &'a Value,
     /// EventBridge guarantees it: only AWS can send a source that begins with `aws.`.

@@ -84,21 +84,19 @@ impl EventContext {
 
 /// Where to look, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`account` is the account to look at, and `what` is described by its type")]
 pub enum Trigger {
     /// A VPC was created, or an account became ready in a Region.
     Enroll {
-        /// The member account.
         account: AccountId,
         /// The Region of the event.
         region: Region,
-        /// What became ready.
         what: Enrolled,
         /// What happened, as a sentence.
         cause: String,
     },
     /// Part of an enrollment was undone.
     Repair {
-        /// The member account.
         account: AccountId,
         /// The Region of the event.
         region: Region,
@@ -111,7 +109,6 @@ pub enum Trigger {
     Request(EnrollmentRequest),
     /// An account joined the organization, or is to be granted for another reason.
     Grant {
-        /// The account.
         account: AccountId,
         /// Whether the enroller requests it. The account's enrollment then waits for the grant and comes back by itself.
         requested: bool,
@@ -120,7 +117,6 @@ pub enum Trigger {
     },
     /// An account may have left the organization or been closed. This must be confirmed before its grant is removed.
     Revoke {
-        /// The account.
         account: AccountId,
         /// What happened, as a sentence.
         cause: String,
@@ -136,7 +132,7 @@ pub enum Trigger {
         /// The sweep it belongs to, if any.
         run_id: Option<String>,
     },
-    /// A backfill continues.
+    /// A backfill that ran out of time continues.
     Backfill(BackfillContinuation),
 }
 
@@ -225,7 +221,7 @@ pub struct Refused {
 /// The decision about a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Classified {
-    /// It triggers work.
+    /// It can be trusted and triggers work.
     Act(Box<Decoded>),
     /// It needs no action.
     Ignore(Ignored),

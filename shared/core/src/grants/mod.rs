@@ -48,14 +48,13 @@ pub use verify::{Mismatch, verify};
 
 /// A destination that is one of the Region's shards, as DescribeDestinations returns it.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "`name` and `policy` are described by their types")]
 pub struct Shard {
-    /// Its name.
     pub name: DestinationName,
     /// The stream it delivers to.
     pub target: Arn,
     /// The role CloudWatch Logs writes to the stream with.
     pub role: Arn,
-    /// Its access policy.
     pub policy: PolicyState,
 }
 
@@ -64,7 +63,7 @@ pub struct Shard {
 pub enum PolicyState {
     /// The destination has no policy yet, so no account may subscribe.
     Absent,
-    /// It was parsed.
+    /// It is in force, and nothing is lost when it is written back.
     Parsed(DestinationPolicy),
     /// It is in force at AWS but could not be parsed. It must not be replaced.
     Unreadable {
@@ -91,7 +90,7 @@ impl PolicyState {
 /// The planner's inputs for one Region.
 #[derive(Debug, Clone)]
 pub struct GrantInputs<'a> {
-    /// The existing destinations.
+    /// The Region's shards, as last read.
     pub observed: &'a RegionGrants,
     /// In organization mode, the organization that the first shard's policy should name. `None` lists accounts.
     ///
@@ -172,10 +171,10 @@ impl GrantPlan {
 /// A destination to write: with PutDestination if `create` or `repoint` is set, then with PutDestinationPolicy if
 /// `policy` is.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "`name` is described by its type")]
 pub struct ShardWrite {
-    /// Its name.
     pub name: DestinationName,
-    /// Its ARN.
+    /// Its ARN, which the statements of its policy name as their resource.
     pub arn: Arn,
     /// The stream it should deliver to.
     pub target: Arn,
@@ -215,8 +214,8 @@ impl ShardWrite {
 
 /// How full a shard is.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`name` is described by its type")]
 pub struct ShardUsage {
-    /// Its name.
     pub name: DestinationName,
     /// The number of accounts in the managed statement.
     pub accounts: usize,
@@ -230,11 +229,11 @@ pub struct ShardUsage {
 
 /// A problem with a Region's grants that the planner does not resolve by itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "`shard` and `account` are what each variant's description is about")]
 pub enum GrantProblem {
     /// The policy is in force but cannot be parsed. The shard is not written.
     #[error("{shard} is not changed: its policy cannot be parsed; fix it by hand")]
     UnreadablePolicy {
-        /// The shard.
         shard: DestinationName,
         /// Why it cannot be parsed.
         #[source]
@@ -243,31 +242,21 @@ pub enum GrantProblem {
     /// The document to put is longer than AWS accepts. The shard is not written.
     #[error("{shard} is not changed: its policy would have {bytes} bytes; shorten its unmanaged statements")]
     PolicyTooLong {
-        /// The shard.
         shard: DestinationName,
         /// The length the document would have.
         bytes: usize,
     },
     /// An unmanaged statement names a departed account.
     #[error("account {account} departed, but an unmanaged statement on {shard} still names it; remove it there")]
-    DepartedNamedByOthers {
-        /// The account.
-        account: AccountId,
-        /// The shard.
-        shard: DestinationName,
-    },
+    DepartedNamedByOthers { account: AccountId, shard: DestinationName },
     /// Accounts should be listed, but this policy names an organization, so that every filter on it needs a role.
     #[error("no account is added to {shard}: its policy names an organization, so filters on it need a role")]
-    DemandsFilterRoles {
-        /// The shard.
-        shard: DestinationName,
-    },
+    DemandsFilterRoles { shard: DestinationName },
     /// The managed statement names another organization than the settings. Replacing it would cut that one off.
     #[error(
         "{shard} is not changed: its policy names organization {found}; if that is outdated, allow the mass revocation"
     )]
     OtherOrganization {
-        /// The shard.
         shard: DestinationName,
         /// The organization its policy names.
         found: OrganizationId,

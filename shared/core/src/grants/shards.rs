@@ -83,7 +83,7 @@ impl RegionGrants {
         Self { region, central, naming, shards }
     }
 
-    /// The Region.
+    /// The Region whose shards these are.
     pub fn region(&self) -> &Region {
         &self.region
     }

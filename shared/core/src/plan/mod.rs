@@ -109,7 +109,7 @@ impl<'a> Desired<'a> {
     }
 }
 
-/// A change.
+/// A change to make in an account-Region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Create or repair the delivery role. IAM is global, so this is done once per account.
@@ -131,7 +131,7 @@ pub enum Action {
     },
     /// Create or replace the managed subscription filter.
     PutFilter {
-        /// The desired filter.
+        /// The filter as it should be; a put replaces all of it.
         filter: SubscriptionFilter,
     },
     /// Create flow logs, in one call.
@@ -168,8 +168,8 @@ impl Action {
 
 /// A change with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`action` is described by its type")]
 pub struct Step {
-    /// The change.
     pub action: Action,
     /// The reason, as shown to operators.
     pub why: String,
@@ -182,9 +182,9 @@ pub enum VpcPlan {
     Covered(FlowLogId),
     /// It has a correct flow log, managed or not, but AWS reports that its delivery fails.
     Broken {
-        /// The flow log.
+        /// The flow log that does not deliver.
         flow_log: FlowLogId,
-        /// AWS's error message.
+        /// `DeliverLogsErrorMessage`, such as `Access error`.
         message: String,
     },
     /// An unmanaged flow log with the same properties delivers to the log group. AWS would reject a duplicate.

@@ -85,7 +85,7 @@ pub enum PolicyError {
     /// A statement with a managed Sid has content that the enroller never writes: another principal edited it.
     #[error("statement {sid} of the access policy was edited: {found}")]
     Edited {
-        /// The statement's Sid.
+        /// A `Sid` that only the enroller should write.
         sid: String,
         /// What is wrong with it.
         found: &'static str,

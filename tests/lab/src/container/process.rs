@@ -16,7 +16,7 @@ use crate::runtime_api::{Invocation, RuntimeApi, Said};
 /// Time after which waiting ends with an error, longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Interval of polling.
+/// Interval between two looks at whether a call hangs.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A function's process. It is killed when this is dropped.
@@ -34,12 +34,11 @@ pub struct Container {
 
 /// A process that has ended.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "`status` and `stderr` are the operating system's own")]
 pub struct Ended {
-    /// Exit status.
     pub status: ExitStatus,
     /// The lines of its standard output.
     pub lines: Vec<Value>,
-    /// Its standard error.
     pub stderr: String,
 }
 

@@ -32,14 +32,11 @@ static MANAGEMENT: Read = LazyLock::new(|| Template::parse(include_str!("../../.
 
 /// One of the shipped templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is named after its file: `infra/central.yaml`")]
 pub enum Part {
-    /// `central.yaml`
     Central,
-    /// `regional.yaml`
     Regional,
-    /// `member.yaml`
     Member,
-    /// `management.yaml`
     Management,
 }
 
@@ -86,7 +83,7 @@ pub enum TemplateError {
     Attribute {
         /// Type of the resource.
         kind: String,
-        /// The attribute.
+        /// Argument of `Fn::GetAtt`, or "its name".
         attribute: String,
     },
     /// A part of the template has the wrong form.

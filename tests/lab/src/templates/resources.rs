@@ -7,12 +7,12 @@ use serde_json::Value;
 use super::evaluate::text_of;
 use super::{Stack, TemplateError};
 
-/// `AWS::IAM::Role`
+/// `AWS::IAM::Role` with its inline policies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoleResource {
     /// Name, given or in the form that CloudFormation generates.
     pub name: String,
-    /// Trust policy.
+    /// `AssumeRolePolicyDocument`, with its functions evaluated.
     pub trust: Value,
     /// Inline policies by name.
     pub policies: BTreeMap<String, Value>,
@@ -25,7 +25,7 @@ pub struct PatternRule {
     pub name: String,
     /// Name of its bus.
     pub bus: String,
-    /// Event pattern.
+    /// `EventPattern`, with its functions evaluated.
     pub pattern: Value,
     /// Buses and queues to which it sends.
     pub targets: Vec<RuleTarget>,
@@ -42,7 +42,7 @@ pub struct RuleTarget {
     pub message_group_id: Option<String>,
 }
 
-/// `AWS::Events::EventBusPolicy`, one statement.
+/// `AWS::Events::EventBusPolicy` with its one statement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BusPolicy {
     /// Name of the bus.
@@ -51,7 +51,7 @@ pub struct BusPolicy {
     pub statement: Value,
 }
 
-/// `AWS::SQS::Queue`
+/// `AWS::SQS::Queue` with its redrive policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueResource {
     /// Name of the queue.

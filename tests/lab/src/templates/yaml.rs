@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::TemplateError;
 
-/// Reads one document.
+/// Reads a template, which is the first document of the text.
 pub(super) fn parse(text: &str) -> Result<Value, TemplateError> {
     let mut reader = Reader { events: Parser::new_from_str(text) };
     loop {

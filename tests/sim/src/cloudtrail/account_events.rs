@@ -14,53 +14,44 @@ use crate::world::World;
 
 /// What happens to an account, one variant per event name.
 #[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "`account` and `name` are those of the account that the event is about")]
 pub enum OrganizationEvent<'a> {
     /// The API call that asks for an account; it has no id yet.
     CreateAccount {
         /// Id of the request, `car-…`.
         request_id: &'a str,
     },
-    /// The account exists.
+    /// The account exists and has an id.
     CreateAccountSucceeded {
         /// Id of the request, `car-…`.
         request_id: &'a str,
-        /// The new account.
         account: &'a str,
     },
     /// The account could not be created.
     CreateAccountFailed {
         /// Id of the request, `car-…`.
         request_id: &'a str,
-        /// Such as `EMAIL_ALREADY_EXISTS`.
+        /// `failureReason`, such as `EMAIL_ALREADY_EXISTS`.
         reason: &'a str,
     },
     /// An account is a member now. Field names are those of the API model; the record's shape is UNVERIFIED.
     AccountJoinedOrganization {
-        /// The account.
         account: &'a str,
-        /// `Created` or `INVITED`.
+        /// `joinedMethod`: `Created` or `INVITED`.
         method: &'a str,
     },
     /// An account is no longer a member. Shape UNVERIFIED, as above.
     AccountDepartedOrganization {
-        /// The account.
         account: &'a str,
         /// `LEFT`, `REMOVED` or `CLEANED`.
         method: &'a str,
     },
     /// The management account removes an account.
-    RemoveAccountFromOrganization {
-        /// The account.
-        account: &'a str,
-    },
+    RemoveAccountFromOrganization { account: &'a str },
     /// A member leaves: recorded in that member, not in the management account.
-    LeaveOrganization {
-        /// The account.
-        account: &'a str,
-    },
+    LeaveOrganization { account: &'a str },
     /// An account gets another parent.
     MoveAccount {
-        /// The account.
         account: &'a str,
         /// Root or OU before.
         from: &'a str,
@@ -68,20 +59,12 @@ pub enum OrganizationEvent<'a> {
         to: &'a str,
     },
     /// The API call that asks for an account to be closed.
-    CloseAccount {
-        /// The account.
-        account: &'a str,
-    },
+    CloseAccount { account: &'a str },
     /// The account is closed.
-    CloseAccountSucceeded {
-        /// The account.
-        account: &'a str,
-    },
+    CloseAccountSucceeded { account: &'a str },
     /// Control Tower has set up an account.
     CreateManagedAccount {
-        /// The account.
         account: &'a str,
-        /// Its name.
         name: &'a str,
         /// Id of its OU.
         organizational_unit: &'a str,
@@ -271,7 +254,7 @@ pub struct StackStatus<'a> {
     pub region: &'a str,
     /// Name of the stack; a stack set's instances are `StackSet-NAME-UUID`.
     pub stack_name: &'a str,
-    /// Such as `CREATE_COMPLETE`.
+    /// `status-details.status`, such as `CREATE_COMPLETE`.
     pub status: &'a str,
 }
 

@@ -87,7 +87,6 @@ impl Page {
     }
 }
 
-/// `tagSet`.
 pub(super) fn tag_set(tags: &BTreeMap<String, String>) -> Element {
     let item = |(key, value): (&String, &String)| {
         vec![Element::text("key", key.as_str()), Element::text("value", value.as_str())]

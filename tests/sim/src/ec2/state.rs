@@ -6,16 +6,14 @@ use serde_json::Value;
 
 use crate::world::World;
 
-/// A VPC.
+/// A VPC, which its owner may share with other accounts.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "`owner`, `region` and `cidr` are EC2's own")]
 pub struct Vpc {
     /// `vpc-` and 17 hex digits.
     pub id: String,
-    /// Owning account.
     pub owner: String,
-    /// Region.
     pub region: String,
-    /// IPv4 range.
     pub cidr: String,
     /// Whether it is the default VPC of the Region.
     pub is_default: bool,
@@ -31,8 +29,8 @@ pub struct Vpc {
 
 /// Result of the last delivery of a flow log.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are EC2's own")]
 pub enum DeliverStatus {
-    /// `SUCCESS`.
     Success,
     /// `FAILED`, with `DeliverLogsErrorMessage`.
     Failed(String),
@@ -40,6 +38,7 @@ pub enum DeliverStatus {
 
 /// A flow log subscription.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "`tags` are EC2's own")]
 pub struct FlowLog {
     /// `fl-` and 17 hex digits.
     pub id: String,
@@ -59,7 +58,6 @@ pub struct FlowLog {
     pub max_aggregation_interval: u32,
     /// Fields of a record.
     pub log_format: String,
-    /// Tags.
     pub tags: BTreeMap<String, String>,
     /// Creation, in epoch milliseconds.
     pub created_ms: u64,

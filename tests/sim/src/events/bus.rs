@@ -58,7 +58,7 @@ impl fmt::Display for BusId {
 /// Where a rule sends an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// Another event bus.
+    /// Another event bus, in any account and Region.
     Bus {
         /// ARN of the bus.
         arn: String,
@@ -80,7 +80,7 @@ pub enum Target {
 pub struct RuleSettings {
     /// Name, unique on its bus; an existing rule of the name is replaced.
     pub name: String,
-    /// Event pattern.
+    /// Event pattern, checked when the rule is put.
     pub pattern: Value,
     /// At most [`MAX_TARGETS`].
     pub targets: Vec<Target>,
@@ -130,7 +130,7 @@ pub enum RuleError {
     /// The envelope of an event lacks its account or Region.
     #[error("the event has no text field {0}")]
     NoAddress(&'static str),
-    /// No such bus.
+    /// A custom bus that does not exist.
     #[error("event bus {0} does not exist")]
     NoSuchBus(BusId),
 }

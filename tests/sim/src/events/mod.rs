@@ -54,9 +54,9 @@ pub struct EventCounts {
     pub queued: u64,
     /// Deliveries to another bus.
     pub forwarded: u64,
-    /// Refused as THIRD_ACCOUNT_HOP_DETECTED.
+    /// Deliveries refused as THIRD_ACCOUNT_HOP_DETECTED.
     pub third_account_hops: u64,
-    /// Refused as THIRD_REGION_HOP_DETECTED.
+    /// Deliveries refused as THIRD_REGION_HOP_DETECTED.
     pub third_region_hops: u64,
     /// Stopped because the event came back to a bus it had been on. AWS would forward it forever.
     pub loops: u64,
@@ -67,7 +67,7 @@ pub struct EventCounts {
     pub queue_refused: u64,
 }
 
-/// State of EventBridge.
+/// Buses with their rules, and events on their way.
 #[derive(Debug)]
 pub struct EventsState {
     buses: BTreeMap<BusId, Bus>,

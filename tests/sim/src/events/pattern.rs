@@ -9,6 +9,7 @@ use thiserror::Error;
 
 /// Why EventBridge would refuse an event pattern. `path` is the dotted path of the field in the pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "`path` is described above")]
 pub enum PatternError {
     /// The pattern, or a nested pattern, is not a JSON object with at least one field.
     #[error("event pattern is not valid: \"{path}\" must be an object with at least one field")]
@@ -18,16 +19,10 @@ pub enum PatternError {
     },
     /// A field holds a bare value; EventBridge wants an object or an array.
     #[error("event pattern is not valid: \"{path}\" must be an object or an array")]
-    BareValue {
-        /// Field path.
-        path: String,
-    },
+    BareValue { path: String },
     /// An array of matchers has no element: it could never match.
     #[error("event pattern is not valid: empty arrays are not allowed at \"{path}\"")]
-    EmptyArray {
-        /// Field path.
-        path: String,
-    },
+    EmptyArray { path: String },
     /// `$or` is not an array of at least two objects.
     #[error("event pattern is not valid: \"$or\" at \"{path}\" must be an array of at least two objects")]
     Or {
@@ -37,7 +32,6 @@ pub enum PatternError {
     /// The matcher is unknown to EventBridge, or known and not simulated (`numeric`, `cidr`).
     #[error("event pattern is not valid: unrecognized match type {matcher} at \"{path}\"")]
     UnknownMatcher {
-        /// Field path.
         path: String,
         /// Name of the matcher.
         matcher: String,
@@ -45,7 +39,6 @@ pub enum PatternError {
     /// The matcher is known and its argument has the wrong type or form.
     #[error("event pattern is not valid: {matcher} at \"{path}\" has a wrong argument")]
     WrongArgument {
-        /// Field path.
         path: String,
         /// Name of the matcher.
         matcher: String,

@@ -45,10 +45,10 @@ struct AccountRegion {
     destinations: BTreeMap<String, Destination>,
 }
 
-/// A log group.
+/// A log group with its subscription filters.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "`name` and `tags` are CloudWatch Logs' own")]
 pub struct LogGroup {
-    /// Name.
     pub name: String,
     /// ARN without the trailing `:*`.
     pub arn: String,
@@ -58,7 +58,6 @@ pub struct LogGroup {
     pub retention_days: Option<u64>,
     /// ARN of the key that encrypts it.
     pub kms_key_id: Option<String>,
-    /// Tags.
     pub tags: BTreeMap<String, String>,
     /// Whether DeleteLogGroup is refused.
     pub deletion_protected: bool,
@@ -71,9 +70,9 @@ pub struct LogGroup {
 /// Class of a log group, which cannot be changed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogGroupClass {
-    /// All features.
+    /// All features, subscription filters included.
     Standard,
-    /// No subscription filters.
+    /// Cheaper, and without subscription filters.
     InfrequentAccess,
     /// No subscription filters.
     Delivery,
@@ -91,7 +90,7 @@ impl LogGroupClass {
     }
 }
 
-/// A subscription filter.
+/// A subscription filter: it sends the events of its log group to a destination.
 #[derive(Debug, Clone)]
 pub struct SubscriptionFilter {
     /// Name, unique in its log group.
@@ -109,12 +108,11 @@ pub struct SubscriptionFilter {
     distribution: String,
 }
 
-/// A destination.
+/// A destination: it lets other accounts send log events to a stream.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "`name`, `arn` and `tags` are CloudWatch Logs' own")]
 pub struct Destination {
-    /// Name.
     pub name: String,
-    /// ARN.
     pub arn: String,
     /// ARN of the stream behind it.
     pub target_arn: String,
@@ -122,7 +120,6 @@ pub struct Destination {
     pub role_arn: String,
     /// Access policy as it was put, byte for byte. Without one, no account may subscribe.
     pub access_policy: Option<String>,
-    /// Tags.
     pub tags: BTreeMap<String, String>,
     /// Creation, in epoch milliseconds.
     pub created_ms: u64,
@@ -154,7 +151,7 @@ impl LogsState {
         &self.invalid_principals
     }
 
-    /// Removes a stream.
+    /// Removes a stream, so that its destinations lose what they get.
     pub fn remove_stream(&mut self, arn: &str) {
         self.streams.remove(arn);
     }
@@ -164,7 +161,7 @@ impl LogsState {
         self.streams.contains(arn)
     }
 
-    /// A log group.
+    /// The log group of this name, if it exists.
     pub fn group(&self, account: &str, region: &str, name: &str) -> Option<&LogGroup> {
         self.account_region(account, region)?.groups.get(name)
     }

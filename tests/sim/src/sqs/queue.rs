@@ -21,7 +21,7 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 1_048_576;
 /// processing").
 const DEDUPLICATION_MS: u64 = 5 * 60 * 1_000;
 
-/// What CreateQueue sets.
+/// Attributes that CreateQueue sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSettings {
     /// FIFO queue; its name ends in `.fifo`.
@@ -65,7 +65,7 @@ pub struct ReceivedMessage {
     pub message_id: String,
     /// Handle of this receive; an older one still deletes from a standard queue.
     pub receipt_handle: String,
-    /// Body.
+    /// Body, as it was sent.
     pub body: String,
     /// Receives so far, this one included.
     pub receive_count: u32,
@@ -73,7 +73,7 @@ pub struct ReceivedMessage {
     pub sent_ms: u64,
     /// When it was first received, in epoch milliseconds.
     pub first_received_ms: u64,
-    /// FIFO message group.
+    /// Message group, which every message of a FIFO queue has.
     pub group_id: Option<String>,
 }
 
@@ -116,7 +116,6 @@ pub(crate) struct Message {
     pub(crate) group_id: Option<String>,
 }
 
-/// One queue.
 #[derive(Debug)]
 pub(crate) struct Queue {
     settings: QueueSettings,

@@ -19,7 +19,7 @@ pub(super) enum Delivery {
     Delivered(u64),
     /// No flow log of the VPC captures this action, though there is one for the other.
     NotWanted,
-    /// None reaches S3.
+    /// No copy reaches S3, for this reason.
     Lost(Loss),
 }
 

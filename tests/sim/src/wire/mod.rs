@@ -22,7 +22,6 @@ pub(crate) type QueryAnswer = Result<(Vec<xml::Element>, Value), ApiError>;
 pub(crate) enum Output {
     /// Members of an XML answer.
     Xml(Vec<xml::Element>),
-    /// A JSON answer.
     Json(Value),
 }
 
@@ -38,9 +37,9 @@ pub(crate) enum Input {
 /// How a service wants requests and answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// EC2 Query.
+    /// EC2 Query: like AWS Query, with lists and errors of its own.
     Ec2,
-    /// AWS Query.
+    /// AWS Query, of STS and IAM.
     Query,
     /// AWS JSON, with its version and the member that holds an error's message.
     Json {
@@ -70,13 +69,12 @@ impl Protocol {
 /// The parts of a signature that say who calls what where. The signature itself is not verified.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
-    /// Access key id.
     pub(crate) access_key_id: String,
     /// Region that the request is signed for.
     pub(crate) region: String,
     /// Service that the request is signed for.
     pub(crate) service: Service,
-    /// `X-Amz-Security-Token`, if any.
+    /// From `X-Amz-Security-Token`; absent for long-term credentials.
     pub(crate) session_token: Option<String>,
 }
 

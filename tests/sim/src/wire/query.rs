@@ -22,7 +22,6 @@ impl Params {
         self.0.remove(name)
     }
 
-    /// One parameter.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }

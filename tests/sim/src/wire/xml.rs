@@ -43,7 +43,7 @@ impl Element {
         self
     }
 
-    /// The whole document.
+    /// The element as a document with an XML declaration.
     pub(crate) fn render(&self) -> String {
         let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         self.write(&mut out);
