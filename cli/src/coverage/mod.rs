@@ -70,6 +70,7 @@ fn failure(errors: &ReconcileError) -> InspectionFailure {
     let disposition = errors.disposition();
     let class = match disposition {
         Disposition::Skip(_) => FailureClass::Skipped,
+        Disposition::RetryLater(wait) if wait.tries().is_some() => FailureClass::Failed,
         Disposition::RetrySoon | Disposition::RetryLater(_) => FailureClass::Later,
         Disposition::AlreadyThere | Disposition::Absent | Disposition::Terminal(_) => FailureClass::Failed,
     };

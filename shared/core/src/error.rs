@@ -113,6 +113,51 @@ pub enum Wait {
     RolePropagation,
     /// The VPC is gone or not visible yet; the next observation shows which.
     Vpc,
+    /// IAM denies the call. Policies take effect with a delay, and the stack that makes the role may be updated a moment
+    /// later than the one that relies on it.
+    Permission,
+    /// An explicit deny of the account: of an identity policy, a permissions boundary, a session policy or a resource.
+    ExplicitDeny,
+    /// A service control policy or a resource control policy denies a change.
+    OrganizationPolicy,
+    /// Organizations denies the central account a call, so its delegation is missing or was changed.
+    Delegation,
+    /// STS is switched off for a Region in the account.
+    SessionRegion,
+    /// AWS rejects the central account's credentials in one Region, which it has probably not enabled.
+    CentralRegion,
+    /// The Region has failed to answer for several accounts, and is not asked for a while.
+    Region,
+    /// A code or an answer that this version does not know.
+    Unknown,
+}
+
+/// How often a message comes back for an error that time seldom cures, before it is left to a person and to the next
+/// sweep. With the growing delays between the tries, that is a quarter of an hour.
+const TRIES_BEFORE_A_PERSON: u32 = 5;
+
+impl Wait {
+    /// How often a message is received for this reason before a person has to act. `None` if the queue alone decides,
+    /// which moves a message to the dead-letter queue after its last receive.
+    pub const fn tries(self) -> Option<u32> {
+        match self {
+            Self::Permission
+            | Self::ExplicitDeny
+            | Self::OrganizationPolicy
+            | Self::Delegation
+            | Self::SessionRegion
+            | Self::CentralRegion
+            | Self::Unknown => Some(TRIES_BEFORE_A_PERSON),
+            Self::MemberRole
+            | Self::Account
+            | Self::Credentials
+            | Self::Clock
+            | Self::Grant
+            | Self::RolePropagation
+            | Self::Vpc
+            | Self::Region => None,
+        }
+    }
 }
 
 /// Why the enroller deliberately does nothing.
@@ -120,7 +165,8 @@ pub enum Wait {
 pub enum Skip {
     /// The account has not enabled the Region.
     RegionDisabled,
-    /// A service control policy denies the call, which is the organization's decision.
+    /// A policy of the organization denies the call that looks, which may be the organization's decision. A denied
+    /// change is [`Wait::OrganizationPolicy`].
     OrganizationPolicy,
 }
 
@@ -154,6 +200,29 @@ impl Disposition {
         }
     }
 
+    /// What to do if the call was needed: the same, except that a resource which is unexpectedly absent, or already
+    /// there, is looked at again. AWS's reads lag behind its writes.
+    #[must_use]
+    pub const fn of_failure(self) -> Self {
+        match self {
+            Self::AlreadyThere | Self::Absent => Self::RetrySoon,
+            Self::RetrySoon | Self::RetryLater(_) | Self::Skip(_) | Self::Terminal(_) => self,
+        }
+    }
+
+    /// Whether a message that was received `receive_count` times should return to the queue once more.
+    pub const fn returns_after(self, receive_count: u32) -> bool {
+        match self {
+            Self::RetryLater(wait) => match wait.tries() {
+                Some(tries) => receive_count < tries,
+                None => true,
+            },
+            Self::RetrySoon | Self::AlreadyThere | Self::Absent | Self::Skip(_) | Self::Terminal(_) => {
+                self.is_retryable()
+            }
+        }
+    }
+
     /// Whether the message should return to the queue, because the same request may succeed later.
     pub const fn is_retryable(self) -> bool {
         match self {
@@ -168,7 +237,7 @@ impl Disposition {
             Self::AlreadyThere | Self::Absent => "no action needed",
             Self::RetrySoon => "no action needed: retried within seconds",
             Self::RetryLater(Wait::MemberRole) => {
-                "deploy the member stack to this account (StackSet); retried until the message expires"
+                "deploy the member stack to this account (StackSet); the enroller tries again by itself"
             }
             Self::RetryLater(Wait::Account) => "wait until AWS has activated the account; retried automatically",
             Self::RetryLater(Wait::Credentials) => {
@@ -184,6 +253,28 @@ impl Disposition {
                 "check that the role exists and trusts the service named in the message; retried automatically"
             }
             Self::RetryLater(Wait::Vpc) => "no action needed: the VPC is checked again",
+            Self::RetryLater(Wait::Permission) => {
+                "allow this action in the role that made the call: in a member account, update the member stack; in the central account, the central stack"
+            }
+            Self::RetryLater(Wait::ExplicitDeny) => {
+                "remove the explicit deny that the message names: it overrides what the stacks allow"
+            }
+            Self::RetryLater(Wait::OrganizationPolicy) => {
+                "exempt the member role in the service control or resource control policy that denies this change"
+            }
+            Self::RetryLater(Wait::Delegation) => {
+                "make the central account a delegated administrator (docs/deploy.md, \"Trusted access and delegated administration\"), or check its delegation policy"
+            }
+            Self::RetryLater(Wait::SessionRegion) => {
+                "activate STS in the Region that the message names, in the account's IAM settings"
+            }
+            Self::RetryLater(Wait::CentralRegion) => {
+                "enable the Region in the central account, or remove it from the setting `regions`"
+            }
+            Self::RetryLater(Wait::Region) => "no action needed: the Region is asked again in a minute",
+            Self::RetryLater(Wait::Unknown) => {
+                "look the code up in AWS's documentation of the call, and report it as unknown to the enroller"
+            }
             Self::Skip(Skip::RegionDisabled) => {
                 "no action needed; to stop checking the Region, remove it from the setting `regions`"
             }
@@ -258,9 +349,10 @@ impl AwsError {
             }
             Code::AccessDenied => self.denied(),
             Code::AccountNotReady => RetryLater(Wait::Account),
+            Code::CredentialsRejected if self.is_of_destinations() => RetryLater(Wait::CentralRegion),
             Code::CredentialsRejected => RetryLater(Wait::Credentials),
             Code::SignatureRefused => RetryLater(Wait::Clock),
-            Code::RegionDisabled => Disposition::Skip(Skip::RegionDisabled),
+            Code::RegionDisabled => RetryLater(Wait::SessionRegion),
             Code::VpcNotFound => RetryLater(Wait::Vpc),
             Code::FlowLogExists | Code::Exists => AlreadyThere,
             Code::NotFound => Absent,
@@ -269,31 +361,45 @@ impl AwsError {
             Code::InvalidParameter | Code::Validation => self.invalid(),
             Code::BadPolicy => Terminal("this is a bug: report it with the message, which quotes the rejected policy"),
             Code::NoOrganization => Terminal("run the enroller in an account that belongs to an organization"),
-            Code::Unparsable => Terminal("check AWS_ENDPOINT_URL: the response did not come from AWS"),
-            Code::Other(_) => Terminal(
-                "look the code up in AWS's documentation of the call, and report it as unknown to the enroller",
-            ),
+            // A proxy or a captive portal in between may answer for a while, and AWS adds codes without notice.
+            Code::Unparsable | Code::Other(_) => RetryLater(Wait::Unknown),
         }
     }
 
+    /// Whether the call is one about destinations. Only the central account makes them.
+    fn is_of_destinations(&self) -> bool {
+        matches!(self.operation, "logs:DescribeDestinations" | "logs:PutDestination" | "logs:PutDestinationPolicy")
+    }
+
+    /// Whether the call only reads.
+    fn reads(&self) -> bool {
+        let name = self.operation.split_once(':').map_or("", |(_, name)| name);
+        ["Describe", "Get", "List"].iter().any(|verb| name.starts_with(verb))
+    }
+
     fn denied(&self) -> Disposition {
-        match self.operation {
+        Disposition::RetryLater(match self.operation {
             // From outside, a missing role looks the same as one that does not trust the caller.
-            "sts:AssumeRole" => Disposition::RetryLater(Wait::MemberRole),
-            _ if is_organization_policy(&self.message) => Disposition::Skip(Skip::OrganizationPolicy),
+            "sts:AssumeRole" => Wait::MemberRole,
+            _ if is_organization_policy(&self.message) && self.reads() => {
+                return Disposition::Skip(Skip::OrganizationPolicy);
+            }
+            _ if is_organization_policy(&self.message) => Wait::OrganizationPolicy,
+            _ if self.message.contains("explicit deny") => Wait::ExplicitDeny,
             // AWS sends this where the destination's policy does not list the account (CloudWatch Logs, cross-account
             // subscriptions). Right after a grant it resolves by itself.
-            "logs:PutSubscriptionFilter" => Disposition::RetryLater(Wait::Grant),
-            _ => Disposition::Terminal("allow this action in the role that made the call (see its template)"),
-        }
+            "logs:PutSubscriptionFilter" => Wait::Grant,
+            operation if operation.starts_with("organizations:") => Wait::Delegation,
+            _ => Wait::Permission,
+        })
     }
 
     fn quota(&self) -> Disposition {
         Disposition::Terminal(match self.operation {
             "logs:PutSubscriptionFilter" => {
-                "the log group has reached its quota of subscription filters (5, not adjustable): remove one, or set another log_group_name"
+                "the log group has reached its quota of subscription filters (5, not adjustable): delete one of the others from it"
             }
-            "ec2:CreateFlowLogs" => "the VPC has reached its quota of flow logs: remove some",
+            "ec2:CreateFlowLogs" => "the VPC has reached its quota of flow logs: delete those that nobody needs",
             _ => "request a higher quota from AWS",
         })
     }
@@ -306,17 +412,20 @@ impl AwsError {
             "ec2:CreateFlowLogs" | "logs:PutDestination" | "logs:PutSubscriptionFilter" => {
                 Disposition::RetryLater(Wait::RolePropagation)
             }
+            "logs:CreateLogGroup" | "logs:AssociateKmsKey" => Disposition::Terminal(
+                "check that the KMS key exists in this Region, is enabled, and that its policy allows CloudWatch Logs to use it for this log group",
+            ),
             _ => Disposition::Terminal("check the settings behind this call; AWS's message names the parameter"),
         }
     }
 }
 
-/// Whether a denial comes from a service control policy.
+/// Whether a denial comes from a policy of the organization.
 ///
 /// AWS sends `UnauthorizedOperation` or `AccessDeniedException` as for any denial. Only the message differs: "…with an
-/// explicit deny in a service control policy".
+/// explicit deny in a service control policy" (IAM user guide, "Troubleshoot access denied error messages").
 pub fn is_organization_policy(message: &str) -> bool {
-    message.contains("service control policy")
+    message.contains("service control policy") || message.contains("resource control policy")
 }
 
 #[cfg(test)]
@@ -331,7 +440,14 @@ mod tests {
     fn the_same_code_means_different_things_to_different_calls() {
         assert_eq!(of("sts:AssumeRole", "AccessDenied"), Disposition::RetryLater(Wait::MemberRole));
         assert_eq!(of("logs:PutSubscriptionFilter", "AccessDeniedException"), Disposition::RetryLater(Wait::Grant));
-        assert!(matches!(of("logs:CreateLogGroup", "AccessDeniedException"), Disposition::Terminal(_)));
+        assert_eq!(of("logs:CreateLogGroup", "AccessDeniedException"), Disposition::RetryLater(Wait::Permission));
+        assert_eq!(
+            of("organizations:ListAccounts", "AccessDeniedException"),
+            Disposition::RetryLater(Wait::Delegation)
+        );
+        assert_eq!(of("ec2:DescribeVpcs", "AuthFailure"), Disposition::RetryLater(Wait::Credentials));
+        let central = of("logs:DescribeDestinations", "UnrecognizedClientException");
+        assert_eq!(central, Disposition::RetryLater(Wait::CentralRegion));
         assert_eq!(of("ec2:CreateFlowLogs", "InvalidParameter"), Disposition::RetryLater(Wait::RolePropagation));
         assert!(matches!(of("logs:PutRetentionPolicy", "InvalidParameterException"), Disposition::Terminal(_)));
     }
@@ -355,11 +471,48 @@ mod tests {
     }
 
     #[test]
-    fn a_service_control_policy_is_a_decision_not_a_failure() {
-        let message =
-            "You are not authorized to perform this operation with an explicit deny in a service control policy";
-        let error = AwsError::answered("ec2:DescribeVpcs", "UnauthorizedOperation", message);
-        assert_eq!(error.disposition(), Disposition::Skip(Skip::OrganizationPolicy));
+    fn a_policy_of_the_organization_may_hide_an_account_but_a_denied_change_is_a_failure() {
+        for policy in ["service", "resource"] {
+            let message = format!("You are not authorized, with an explicit deny in a {policy} control policy");
+            let of = |operation| AwsError::answered(operation, "UnauthorizedOperation", message.clone()).disposition();
+            for look in ["ec2:DescribeVpcs", "logs:ListTagsForResource", "iam:GetRole"] {
+                assert_eq!(of(look), Disposition::Skip(Skip::OrganizationPolicy), "{look}");
+            }
+            for change in ["ec2:CreateFlowLogs", "ec2:DeleteFlowLogs", "logs:PutSubscriptionFilter", "iam:CreateRole"] {
+                assert_eq!(of(change), Disposition::RetryLater(Wait::OrganizationPolicy), "{change}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_explicit_deny_is_not_taken_for_a_missing_grant_or_permission() {
+        for operation in ["logs:PutSubscriptionFilter", "ec2:CreateFlowLogs", "logs:DescribeLogGroups"] {
+            let message = "User: x is not authorized to perform this, with an explicit deny in a permissions boundary";
+            let error = AwsError::answered(operation, "AccessDeniedException", message);
+            assert_eq!(error.disposition(), Disposition::RetryLater(Wait::ExplicitDeny), "{operation}");
+        }
+    }
+
+    #[test]
+    fn a_denial_comes_back_some_times_and_is_then_for_a_person() {
+        let denied = of("ec2:CreateFlowLogs", "UnauthorizedOperation");
+        let comes_back: Vec<bool> = (1..=6).map(|receives| denied.returns_after(receives)).collect();
+        assert_eq!(comes_back, [true, true, true, true, false, false]);
+        assert!(of("ec2:CreateFlowLogs", "InternalError").returns_after(100), "the queue decides");
+        assert!(of("sts:AssumeRole", "AccessDenied").returns_after(100), "the member stack may take hours");
+        assert!(!of("ec2:CreateFlowLogs", "FlowLogsLimitExceeded").returns_after(1));
+    }
+
+    #[test]
+    fn what_was_needed_and_is_absent_or_in_the_way_is_looked_at_again() {
+        for (operation, code) in
+            [("logs:ListTagsForResource", "ResourceNotFoundException"), ("iam:CreateRole", "EntityAlreadyExists")]
+        {
+            assert!(!of(operation, code).is_retryable());
+            assert_eq!(of(operation, code).of_failure(), Disposition::RetrySoon);
+        }
+        let terminal = of("ec2:CreateFlowLogs", "FlowLogsLimitExceeded");
+        assert_eq!(terminal.of_failure(), terminal);
     }
 
     #[test]
@@ -368,7 +521,7 @@ mod tests {
             assert!(!matches!(Code::parse(text), Code::Other(_)), "{text}");
             assert!(!of("logs:CreateLogGroup", text).next_step().is_empty(), "{text}");
         }
-        assert!(matches!(of("ec2:DescribeVpcs", "SomethingNew"), Disposition::Terminal(_)));
+        assert_eq!(of("ec2:DescribeVpcs", "SomethingNew"), Disposition::RetryLater(Wait::Unknown));
     }
 
     #[test]
@@ -384,7 +537,12 @@ mod tests {
             ("logs:PutSubscriptionFilter", "AccessDeniedException", "retry-later", true, "grant is pending"),
             ("logs:PutDestination", "InvalidParameterException", "retry-later", true, "check that the role exists"),
             ("ec2:CreateFlowLogs", "InvalidVpcId.NotFound", "retry-later", true, "the VPC is checked again"),
-            ("sts:AssumeRole", "RegionDisabledException", "skipped", false, "remove it from the setting"),
+            ("sts:AssumeRole", "RegionDisabledException", "retry-later", true, "activate STS"),
+            ("logs:PutDestination", "AuthFailure", "retry-later", true, "in the central account"),
+            ("ec2:CreateFlowLogs", "UnauthorizedOperation", "retry-later", true, "update the member stack"),
+            ("organizations:ListAccounts", "AccessDeniedException", "retry-later", true, "delegated administrator"),
+            ("logs:CreateLogGroup", "InvalidParameterException", "terminal", false, "KMS key"),
+            ("ec2:DescribeVpcs", "SomethingNew", "retry-later", true, "report it as unknown"),
             ("sqs:SendMessage", "QueueDoesNotExist", "terminal", false, "check the queue URLs"),
             (
                 "logs:PutSubscriptionFilter",

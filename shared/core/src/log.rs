@@ -84,7 +84,7 @@ impl LogEntry {
     /// Turns the entry into that of a failed call: outcome, cause, request id and next step follow from the error.
     #[must_use]
     pub fn failed_with(mut self, error: &AwsError) -> Self {
-        let disposition = error.disposition();
+        let disposition = error.disposition().of_failure();
         self.outcome = outcome_of(disposition);
         self.cause = format!("{} failed with {}: {}", error.operation, error.code_text, error.message);
         self.request_id.clone_from(&error.request_id);

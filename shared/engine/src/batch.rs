@@ -6,7 +6,9 @@
 //!   response and come back after a delay that grows with each receive. Refused records come back at once, with no AWS
 //!   call except the visibility change, until the queue moves them to its dead-letter queue.
 //! - Records about the same account are processed once, together.
-//! - Unfinished work is returned to the queue before the deadline.
+//! - What was decided is logged and counted before anything else is tried, so that an invocation which is killed
+//!   hides as little as possible.
+//! - Unfinished work is returned to the queue as soon as its own outcome is known, even if the time for work is up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -90,6 +92,15 @@ impl BatchReport {
         }
     }
 
+    /// Adds the result of another part of the same batch.
+    pub(crate) fn merge(&mut self, part: Self) {
+        self.failed.extend(part.failed);
+        self.refused += part.refused;
+        self.decisions.extend(part.decisions);
+        self.changes += part.changes;
+        self.delays.extend(part.delays);
+    }
+
     fn fail(&mut self, record: &Record, seconds: u32) {
         self.failed.push(record.id.clone());
         self.delays.insert(record.id.clone(), seconds);
@@ -108,6 +119,10 @@ pub(crate) enum Route<M> {
 
 /// The longest delay before the next try of a message, in seconds.
 pub const LONGEST_WAIT_SECONDS: u32 = 900;
+
+/// How long answering a batch may take after the time for its work is up, in milliseconds. Whoever sets the deadline of
+/// the work leaves at least this much time after it.
+pub const ANSWER_MS: u64 = 8_000;
 
 /// Visibility changes made at the same time.
 const CALLS_AT_ONCE: usize = 16;
@@ -151,7 +166,8 @@ impl Inbox {
         None
     }
 
-    /// Answers a batch: returns unfinished records to the queue, and writes the log entries and metrics.
+    /// Answers a batch, or a part of one: writes the log entries and metrics, then returns unfinished records to the
+    /// queue. The time for work ends at `deadline_ms`, and the answer may take [`ANSWER_MS`] longer.
     pub(crate) async fn answer(
         &self,
         records: &[Record],
@@ -159,43 +175,49 @@ impl Inbox {
         mut report: BatchReport,
         mut metrics: Metrics,
     ) -> BatchReport {
-        self.return_to_queue(records, deadline_ms, &mut report, &mut metrics).await;
-        for entry in &report.decisions {
-            self.ctx.log.entry(entry);
-        }
-        self.ctx.log.metrics(&metrics);
-        report
-    }
-
-    /// Changes the visibility of the messages that must come back, so that each reappears at its next try. If that
-    /// fails, or time runs out, the queue's own visibility timeout brings them back.
-    async fn return_to_queue(
-        &self,
-        records: &[Record],
-        deadline_ms: u64,
-        report: &mut BatchReport,
-        metrics: &mut Metrics,
-    ) {
         let count = report.failed.len().saturating_sub(report.refused);
         if count > 0 {
             #[expect(clippy::cast_precision_loss, reason = "a batch has at most ten thousand messages")]
             metrics.add(Metric::MessagesDeferred, count as f64);
         }
+        for entry in &report.decisions {
+            self.ctx.log.entry(entry);
+        }
+        self.ctx.log.metrics(&metrics);
+        let failures = self.return_to_queue(records, deadline_ms.saturating_add(ANSWER_MS), &report.delays).await;
+        for entry in &failures {
+            self.ctx.log.entry(entry);
+        }
+        report.decisions.extend(failures);
+        report
+    }
+
+    /// Changes the visibility of the messages that must come back, so that each reappears at its next try. If that
+    /// fails, or is not done by `answer_by_ms`, the queue's own visibility timeout brings the message back, which is
+    /// logged.
+    async fn return_to_queue(
+        &self,
+        records: &[Record],
+        answer_by_ms: u64,
+        delays: &BTreeMap<String, u32>,
+    ) -> Vec<LogEntry> {
         let deferred = records.iter().filter_map(|record| {
             let (queue, receipt) = record.source.as_ref()?;
-            Some((record, queue, receipt, *report.delays.get(&record.id)?))
+            Some((record, queue, receipt, *delays.get(&record.id)?))
         });
         let calls = iter(deferred).map(|(record, queue, receipt, seconds)| async move {
-            if self.ctx.clock.now_ms() >= deadline_ms {
-                return None;
-            }
-            let error = self.queues.change_visibility(queue, receipt, seconds).await.err()?;
             let line = LogEntry::about(None, "defer-message", record.id.clone(), Outcome::Failed, "");
-            Some(line.failed_with(&error))
+            match self.ctx.within(answer_by_ms, self.queues.change_visibility(queue, receipt, seconds)).await {
+                Some(Ok(())) => None,
+                Some(Err(error)) => Some(line.failed_with(&error)),
+                None => Some(LogEntry {
+                    outcome: Outcome::RetryLater,
+                    cause: "time ran out before the queue was asked to hide the message for less time".to_owned(),
+                    ..line.next("no action needed: it comes back after the queue's own visibility timeout")
+                }),
+            }
         });
-        let failures: Vec<LogEntry> =
-            calls.buffer_unordered(CALLS_AT_ONCE).filter_map(std::future::ready).collect().await;
-        report.decisions.extend(failures);
+        calls.buffer_unordered(CALLS_AT_ONCE).filter_map(std::future::ready).collect().await
     }
 }
 

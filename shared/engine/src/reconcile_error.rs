@@ -1,7 +1,7 @@
 //! The errors that keep an account-Region or a VPC from being covered.
 
 use enroller_core::error::{AwsError, Disposition, Skip, Wait};
-use enroller_core::ids::{AccountRegion, VpcId};
+use enroller_core::ids::{AccountRegion, Region, VpcId};
 use enroller_core::log::{LogEntry, Outcome, outcome_of};
 use enroller_core::plan::Blocked;
 
@@ -35,6 +35,9 @@ pub enum ReconcileError {
     /// AWS's answers still contradicted the observed state in the last round.
     #[error("the account-Region kept changing while it was being reconciled")]
     DidNotConverge,
+    /// The Region did not answer for several accounts, and is not asked for a while.
+    #[error("{0} has not answered for several accounts, so it is not asked for a minute")]
+    RegionDown(Region),
     /// The deadline passed before the account-Region was done.
     #[error("time ran out; unfinished work is returned to the queue")]
     OutOfTime,
@@ -44,13 +47,15 @@ impl ReconcileError {
     /// How to react to it: retry, wait, skip or leave it to a person.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Aws(error) => error.disposition(),
+            // What was wanted absent, or already there, never becomes an error.
+            Self::Aws(error) => error.disposition().of_failure(),
             Self::NotGranted | Self::NoDestination(_) => Disposition::RetryLater(Wait::Grant),
             Self::NotAMember => Disposition::RetryLater(Wait::Account),
             Self::NotVisible(_) => Disposition::RetryLater(Wait::Vpc),
             Self::Blocked(_) => Disposition::Terminal("set another log group name, or remove that log group"),
             Self::Skipped(skip) => Disposition::Skip(*skip),
             Self::NotApproved(_) => Disposition::Terminal("run the command again to see the current plan"),
+            Self::RegionDown(_) => Disposition::RetryLater(Wait::Region),
             Self::DidNotConverge | Self::OutOfTime => Disposition::RetrySoon,
         }
     }
@@ -67,6 +72,7 @@ impl ReconcileError {
             | Self::Skipped(_)
             | Self::NotApproved(_)
             | Self::DidNotConverge
+            | Self::RegionDown(_)
             | Self::OutOfTime => None,
         }
     }
@@ -85,6 +91,6 @@ impl ReconcileError {
 const fn skipped(skip: Skip) -> &'static str {
     match skip {
         Skip::RegionDisabled => "the account has not enabled this Region",
-        Skip::OrganizationPolicy => "a service control policy denies it",
+        Skip::OrganizationPolicy => "a policy of the organization denies the look",
     }
 }

@@ -70,14 +70,44 @@ async fn what_is_done_leaves_the_queue_without_a_call() {
 }
 
 #[tokio::test]
-async fn nothing_is_hidden_when_time_is_up() {
+async fn messages_are_hidden_for_their_delay_even_when_the_time_for_work_is_up() {
     let world = World::with(&[]);
     let records = [received("a", 1)];
     let mut report = BatchReport::default();
     report.defer(records.iter(), false);
     let report = inbox(&world).answer(&records, T0, report, Metrics::default()).await;
-    assert_eq!(report.failed, ["a"], "it comes back all the same");
-    assert!(world.journal.calls().is_empty());
+    assert_eq!(report.failed, ["a"]);
+    assert_eq!(world.queues.hidden(), [("receipt of a".to_owned(), 30)]);
+}
+
+#[tokio::test]
+async fn a_queue_that_does_not_answer_holds_an_answer_up_no_longer_than_allowed() {
+    let world = World::with(&[]);
+    let records = [received("a", 1), received("b", 1)];
+    let mut report = BatchReport::default();
+    report.defer(records.iter(), false);
+    world.journal.hang("sqs:ChangeMessageVisibility");
+    let report = inbox(&world).answer(&records, T0, report, Metrics::default()).await;
+    assert_eq!(world.context().clock.now_ms(), T0 + ANSWER_MS);
+    assert_eq!(report.failed, ["a", "b"]);
+    let told: Vec<_> = world.log.entries().iter().map(|it| (it.action.clone(), it.outcome)).collect();
+    assert!(told.contains(&("defer-message".to_owned(), Outcome::RetryLater)), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_was_decided_is_logged_before_the_queue_is_asked() {
+    let world = World::with(&[]);
+    let records = [received("a", 1)];
+    let mut report = BatchReport { decisions: vec![line()], ..BatchReport::default() };
+    report.defer(records.iter(), false);
+    let log = Arc::clone(&world.log);
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    world.journal.meanwhile("sqs:ChangeMessageVisibility", move || {
+        noted.lock().unwrap().push((log.entries().len(), log.total(Metric::MessagesDeferred)));
+    });
+    inbox(&world).answer(&records, DEADLINE, report, Metrics::default()).await;
+    assert_eq!(*seen.lock().unwrap(), [(1, 1)]);
 }
 
 #[tokio::test]

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use enroller_core::error::Disposition;
+use enroller_core::error::{AwsError, Disposition};
 use enroller_core::event::{Decoded, Enrolled, Trigger};
-use enroller_core::ids::{AccountId, Region, VpcId};
+use enroller_core::ids::{AccountId, AccountRegion, Region, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
-use enroller_core::message::{GrantRequest, Message, SyncRequest};
-use enroller_core::metrics::Metrics;
+use enroller_core::message::{EnrollmentRequest, GrantRequest, Message, SyncRequest};
+use enroller_core::metrics::{Metric, Metrics};
 use futures::stream::{StreamExt, iter};
 
 use super::{AccountReport, AccountWork, Enroller};
-use crate::batch::{BatchReport, Inbox, Record, Route};
+use crate::batch::{ANSWER_MS, BatchReport, Inbox, Record, Route, wait_seconds};
 use crate::context::Context;
 use crate::outbox::Outbox;
 use crate::ports::{AwsResult, Queues, RegionDestinations};
@@ -21,27 +21,29 @@ use crate::reconcile_error::ReconcileError;
 /// Requests for the same account's grant within this many milliseconds count as one.
 const GRANT_REQUEST_WINDOW_MS: u64 = 20_000;
 
+/// The class of a failure that only a person can fix, as [`Disposition::label`] names it. The alarm fires on it.
+const TERMINAL: &str = "terminal";
+
 /// How often a message about a VPC that EC2 does not list comes back before the VPC counts as deleted. EC2 is
 /// eventually consistent within seconds.
 const VPC_LOOKUPS: u32 = 3;
 
+/// One record of a batch, and what it asks for.
+struct Asked {
+    index: usize,
+    regions: BTreeSet<Region>,
+    /// The message, if it is a request. An event is about one Region, and comes back as a whole.
+    request: Option<EnrollmentRequest>,
+}
+
 /// The records of a batch about one account, as one unit of work.
 struct Unit {
     work: AccountWork,
-    records: Vec<usize>,
+    records: Vec<Asked>,
     /// VPCs that were just created, each with the index of the record that names it.
     expected: Vec<(usize, Region, VpcId)>,
     /// When the first of the events happened, in epoch milliseconds.
     since_ms: Option<u64>,
-}
-
-impl Enroller {
-    /// Reconciles until `deadline_ms`, in epoch milliseconds. No change is started after that. A call that is still
-    /// pending is dropped. That is safe, because the next run observes the current state.
-    pub async fn reconcile_until(&self, work: &AccountWork, deadline_ms: u64) -> AccountReport {
-        let report = self.ctx.within(deadline_ms, self.reconcile(work, deadline_ms)).await;
-        report.unwrap_or_else(|| AccountReport::out_of_time(work))
-    }
 }
 
 /// Processes the messages of the `enrollments` queue.
@@ -88,50 +90,99 @@ impl EnrollmentQueue {
             }
         }
         for (record, message) in for_other_queue {
-            let sent = self.outbox.grant(message.to_json(), record.id.clone()).await;
-            report.forwarded(record, "ask-onboarder", sent);
+            let sent = self.outbox.grant(message.to_json(), record.id.clone());
+            report.forwarded(record, "ask-onboarder", self.in_time(deadline_ms, sent).await);
         }
-        let work = iter(units.into_values()).map(|unit| async {
-            let account_report = self.enroller.reconcile_until(&unit.work, deadline_ms).await;
-            (unit, account_report)
+        let mut report = self.inbox.answer(records, deadline_ms, report, metrics).await;
+        let units = iter(units.into_values()).map(|unit| async {
+            let account = self.enroller.reconcile(&unit.work, deadline_ms).await;
+            self.answer_unit(records, unit, account, deadline_ms).await
         });
-        let done: Vec<_> = work.buffer_unordered(self.ctx.settings.max_concurrency).collect().await;
-        for (unit, account_report) in done {
-            self.answer_unit(records, &unit, account_report, &mut report, &mut metrics).await;
+        let mut units = units.buffer_unordered(self.ctx.settings.max_concurrency);
+        while let Some(part) = units.next().await {
+            report.merge(part);
         }
-        self.inbox.answer(records, deadline_ms, report, metrics).await
+        report
     }
 
+    /// Answers the records of one account, as soon as its own work is done.
     async fn answer_unit(
         &self,
         records: &[Record],
-        unit: &Unit,
+        unit: Unit,
         mut account: AccountReport,
-        report: &mut BatchReport,
-        metrics: &mut Metrics,
-    ) {
+        deadline_ms: u64,
+    ) -> BatchReport {
+        let (mut report, mut metrics) = (BatchReport::default(), Metrics::default());
         let unseen = account.unseen(&unit.expected);
         for (index, at, vpc) in unseen {
             if records[index].receive_count <= VPC_LOOKUPS {
                 account.add(&at, ReconcileError::NotVisible(vpc));
             }
         }
-        account.measure(unit.since_ms, self.ctx.clock.now_ms(), metrics);
-        report.changes += account.changes();
+        account.measure(unit.since_ms, self.ctx.clock.now_ms(), &mut metrics);
+        report.changes = account.changes();
+        let answer_by_ms = deadline_ms.saturating_add(ANSWER_MS);
         if account.needs_grant()
-            && let Err(error) = self.request_grant(unit.work.account).await
+            && let Err(error) = self.in_time(answer_by_ms, self.request_grant(unit.work.account)).await
         {
             let line = LogEntry::about(None, "ask-onboarder", "grants queue", Outcome::Failed, "");
             report.decisions.push(line.failed_with(&error));
         }
-        let errors = || account.account_regions.iter().flat_map(|report| &report.errors);
-        let retry = errors().any(|error| error.disposition().is_retryable());
-        let later = errors().any(|error| matches!(error.disposition(), Disposition::RetryLater(_)));
-        if retry {
-            let indices = unit.records.iter();
-            report.defer(indices.map(|index| &records[*index]), !later);
+        for asked in unit.records {
+            self.answer_record(&records[asked.index], asked, &account, answer_by_ms, &mut report, &mut metrics).await;
         }
-        report.decisions.extend(account.account_regions.into_iter().flat_map(|report| report.decisions));
+        report.decisions.splice(0..0, account.account_regions.into_iter().flat_map(|report| report.decisions));
+        self.inbox.answer(records, deadline_ms, report, metrics).await
+    }
+
+    /// Decides what becomes of one record. What is done is done: if only some of a request's Regions failed, each of
+    /// them goes on by itself, with its own count and delay.
+    async fn answer_record(
+        &self,
+        record: &Record,
+        asked: Asked,
+        account: &AccountReport,
+        answer_by_ms: u64,
+        report: &mut BatchReport,
+        metrics: &mut Metrics,
+    ) {
+        let mut unfinished: BTreeMap<Region, bool> = BTreeMap::new();
+        for region in account.account_regions.iter().filter(|it| asked.regions.contains(&it.at.region)) {
+            let (returning, given_up): (Vec<_>, Vec<_>) = region
+                .errors
+                .iter()
+                .filter(|error| error.disposition().is_retryable())
+                .partition(|error| error.disposition().returns_after(record.receive_count));
+            for error in &given_up {
+                report.decisions.push(given_up_on(&region.at, error, record.receive_count));
+                metrics.add_with(Metric::VpcsFailed, vec![("Class", TERMINAL.to_owned())], 1.0);
+            }
+            if !returning.is_empty() {
+                let soon = returning.iter().all(|error| error.disposition() == Disposition::RetrySoon);
+                unfinished.insert(region.at.region.clone(), soon);
+            }
+        }
+        let some_are_finished = unfinished.len() < asked.regions.len();
+        match asked.request.filter(|_| some_are_finished && !unfinished.is_empty()) {
+            Some(request) => {
+                let rest = unfinished.iter().map(|(region, soon)| (only_in(&request, region), wait_seconds(1, *soon)));
+                if let Err(error) = self.in_time(answer_by_ms, self.outbox.enroll(rest)).await {
+                    let resource = record.id.clone();
+                    let line = LogEntry::about(error.account, "request-enrollment", resource, Outcome::Failed, "");
+                    report.decisions.push(line.failed_with(&error));
+                    report.defer(std::iter::once(record), true);
+                }
+            }
+            None if unfinished.is_empty() => {}
+            None => report.defer(std::iter::once(record), unfinished.values().all(|soon| *soon)),
+        }
+    }
+
+    /// The outcome of sending messages, or an error if the queue has not answered in time.
+    async fn in_time<T>(&self, by_ms: u64, sending: impl Future<Output = AwsResult<T>>) -> AwsResult<T> {
+        let answer = self.ctx.within(by_ms, sending).await;
+        answer.unwrap_or_else(|| Err(AwsError::unanswered("sqs:SendMessage", "time ran out before the queue answered")))
     }
 
     /// Sends the granter a request for an account's grant.
@@ -146,7 +197,7 @@ impl EnrollmentQueue {
 
 /// Adds a record to its account's unit, or returns the message to forward to the granter.
 fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -> Route<Message> {
-    let mut expected = None;
+    let (mut expected, mut asked_by) = (None, None);
     let (account, regions, destinations, since_ms) = match decoded.trigger {
         Trigger::Enroll { account, region, what, .. } => {
             expected = match what {
@@ -158,7 +209,10 @@ fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) 
         Trigger::Repair { account, region, .. } => {
             (account, vec![region], RegionDestinations::new(), decoded.occurred_at_ms)
         }
-        Trigger::Request(request) => (request.account, request.regions, request.destinations, request.requested_at_ms),
+        Trigger::Request(request) => {
+            asked_by = Some(request.clone());
+            (request.account, request.regions, request.destinations, request.requested_at_ms)
+        }
         Trigger::Grant { account, cause, .. } | Trigger::Revoke { account, cause } => {
             // One comparison with Organizations finds both the accounts that joined and those that left.
             let reason = format!("{cause} (account {account})");
@@ -184,10 +238,29 @@ fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) 
         expected: Vec::new(),
         since_ms: None,
     });
-    unit.work.regions.extend(regions);
+    let regions: BTreeSet<Region> = regions.into_iter().collect();
+    unit.work.regions.extend(regions.iter().cloned());
     unit.work.destinations.extend(destinations);
-    unit.records.push(index);
+    unit.records.push(Asked { index, regions, request: asked_by });
     unit.expected.extend(expected);
     unit.since_ms = [unit.since_ms, since_ms].into_iter().flatten().min();
     Route::Here
+}
+
+/// The rest of a request: one Region of it.
+fn only_in(request: &EnrollmentRequest, region: &Region) -> EnrollmentRequest {
+    let destinations = request.destinations.get(region).map(|name| (region.clone(), name.clone()));
+    EnrollmentRequest {
+        regions: vec![region.clone()],
+        destinations: destinations.into_iter().collect(),
+        ..request.clone()
+    }
+}
+
+/// Logs that a message does not come back for an error, although time might have cured it.
+fn given_up_on(at: &AccountRegion, error: &ReconcileError, receives: u32) -> LogEntry {
+    let cause = format!("given up after {receives} tries: {error}");
+    let request_id = error.aws_error().and_then(|error| error.request_id.clone());
+    let line = LogEntry::at(at, "reconcile", at.to_string(), Outcome::Failed, cause);
+    LogEntry { request_id, ..line }.next(error.disposition().next_step())
 }

@@ -12,6 +12,7 @@ mod apply;
 pub mod batch;
 mod create;
 mod eligibility;
+mod region_health;
 mod report;
 mod role;
 
@@ -36,10 +37,14 @@ pub use report::{AccountRegionReport, AccountReport, VpcResult};
 
 use apply::{AccountRegionRun, Flow};
 use eligibility::{Eligibility, EligibilityCache};
+use region_health::RegionHealth;
 use role::RoleOnce;
 
 /// The destination that an account is granted on in one Region, or why that could not be read.
 type Assigned = AwsResult<Option<DestinationName>>;
+
+/// An account-Region to reconcile, with the destination that the account is granted on there.
+type Granted = (AccountRegion, DestinationName);
 
 /// How often an account-Region is observed at most, when AWS's answers contradict the state observed just before.
 const MAX_ROUNDS: usize = 4;
@@ -101,6 +106,7 @@ pub struct Enroller {
     observer: Observer,
     assignments: Assignments,
     eligibility: EligibilityCache,
+    regions: RegionHealth,
 }
 
 impl Enroller {
@@ -115,6 +121,7 @@ impl Enroller {
             observer: Observer::new(ports),
             assignments: Assignments::new(ctx.clone(), ports),
             eligibility: EligibilityCache::default(),
+            regions: RegionHealth::default(),
             ctx,
         }
     }
@@ -125,73 +132,89 @@ impl Enroller {
     }
 
     /// Brings an account to its desired state in the given Regions and returns the result. No change is started after
-    /// `deadline_ms`, in epoch milliseconds.
+    /// `deadline_ms`, in epoch milliseconds. A call that is still pending then is dropped, in this Region only. That is
+    /// safe, because the next run observes the current state.
     pub async fn reconcile(&self, work: &AccountWork, deadline_ms: u64) -> AccountReport {
         if let Some(reason) = self.ctx.settings.account_listed_out(work.account) {
             return AccountReport::left_alone(work, &reason);
         }
-        let (enrolled, not_enrolled): (BTreeSet<_>, BTreeSet<_>) =
-            work.regions.iter().cloned().partition(|region| self.ctx.settings.region_in_scope(region).is_ok());
         let mut report = AccountReport::default();
-        for region in not_enrolled {
-            let at = AccountRegion { account: work.account, region };
-            report.account_regions.push(AccountRegionReport::left_alone(at, OutOfScope::Region));
-        }
-        let at = |region: &Region| AccountRegion { account: work.account, region: region.clone() };
-        let same_for_all =
-            |make: &dyn Fn(AccountRegion) -> AccountRegionReport| enrolled.iter().map(at).map(make).collect::<Vec<_>>();
-        let assigned = self.assign_all(work, &enrolled).await;
-        // This comes before any call in the account: an event names an account, but does not prove that it is a member.
-        match self.eligibility(work, &assigned).await {
-            Ok(Eligibility::Member) => {}
-            Ok(Eligibility::OutOfScope(reason)) => {
-                report.account_regions.extend(same_for_all(&|at| AccountRegionReport::left_alone(at, reason.clone())));
-                return report;
-            }
-            Ok(Eligibility::Unknown) => {
-                report
-                    .account_regions
-                    .extend(same_for_all(&|at| AccountRegionReport::failed(at, ReconcileError::NotAMember)));
-                return report;
-            }
-            Err(error) => {
-                report
-                    .account_regions
-                    .extend(same_for_all(&|at| AccountRegionReport::failed(at, ReconcileError::Aws(error.clone()))));
-                return report;
+        let mut enrolled = BTreeSet::new();
+        for region in &work.regions {
+            let at = AccountRegion { account: work.account, region: region.clone() };
+            if self.ctx.settings.region_in_scope(region).is_err() {
+                report.account_regions.push(AccountRegionReport::left_alone(at, OutOfScope::Region));
+            } else if self.regions.is_down(region, self.ctx.clock.now_ms()) {
+                let error = ReconcileError::RegionDown(region.clone());
+                report.account_regions.push(AccountRegionReport::failed(at, error));
+            } else {
+                enrolled.insert(region.clone());
             }
         }
-        let mut destinations = Vec::new();
-        for (region, assigned) in assigned {
-            match assigned {
-                Ok(Some(name)) => destinations.push((at(&region), name)),
-                Ok(None) => {
-                    report.account_regions.push(AccountRegionReport::failed(at(&region), ReconcileError::NotGranted));
-                }
-                Err(error) => {
-                    report.account_regions.push(AccountRegionReport::failed(at(&region), ReconcileError::Aws(error)));
-                }
-            }
+        if enrolled.is_empty() {
+            return report;
         }
-        if !destinations.is_empty() {
-            report.account_regions.extend(self.reconcile_granted(work, destinations, deadline_ms).await);
+        let (ready, mut reports) = match self.ctx.within(deadline_ms, self.prepare(work, &enrolled)).await {
+            Some(prepared) => prepared,
+            None => (Vec::new(), failed_in(work, &enrolled, &ReconcileError::OutOfTime)),
+        };
+        if !ready.is_empty() {
+            reports.extend(self.reconcile_granted(work, ready, deadline_ms).await);
         }
+        let now_ms = self.ctx.clock.now_ms();
+        for region_report in &reports {
+            self.regions.record(&region_report.at.region, region_report, now_ms);
+        }
+        report.account_regions.extend(reports);
         report
     }
 
-    /// Assumes the member role once for all Regions, and reconciles the Regions in which the account is granted.
+    /// Finds out whether the account may be changed, and the destination of each Region, and assumes the member role
+    /// once for all Regions. Returns the account-Regions to reconcile, and the reports of all others.
+    async fn prepare(
+        &self,
+        work: &AccountWork,
+        regions: &BTreeSet<Region>,
+    ) -> (Vec<Granted>, Vec<AccountRegionReport>) {
+        let assigned = self.assign_all(work, regions).await;
+        // This comes before any call in the account: an event names an account, but does not prove that it is a member.
+        let error = match self.eligibility(work, &assigned).await {
+            Ok(Eligibility::Member) => None,
+            Ok(Eligibility::OutOfScope(reason)) => {
+                let left_alone = |at| AccountRegionReport::left_alone(at, reason.clone());
+                return (Vec::new(), account_regions(work, regions).map(left_alone).collect());
+            }
+            Ok(Eligibility::Unknown) => Some(ReconcileError::NotAMember),
+            Err(error) => Some(ReconcileError::Aws(error)),
+        };
+        if let Some(error) = error {
+            return (Vec::new(), failed_in(work, regions, &error));
+        }
+        let (mut granted, mut reports) = (Vec::new(), Vec::new());
+        for (region, assigned) in assigned {
+            let at = AccountRegion { account: work.account, region };
+            match assigned {
+                Ok(Some(name)) => granted.push((at, name)),
+                Ok(None) => reports.push(AccountRegionReport::failed(at, ReconcileError::NotGranted)),
+                Err(error) => reports.push(AccountRegionReport::failed(at, ReconcileError::Aws(error))),
+            }
+        }
+        if !granted.is_empty()
+            && let Err(error) = self.sessions.assume(work.account).await
+        {
+            let failed = |(at, _)| AccountRegionReport::failed(at, ReconcileError::Aws(error.clone()));
+            reports.extend(granted.drain(..).map(failed));
+        }
+        (granted, reports)
+    }
+
+    /// Reconciles the Regions in which the account is granted.
     async fn reconcile_granted(
         &self,
         work: &AccountWork,
-        destinations: Vec<(AccountRegion, DestinationName)>,
+        destinations: Vec<Granted>,
         deadline_ms: u64,
     ) -> Vec<AccountRegionReport> {
-        if let Err(error) = self.sessions.assume(work.account).await {
-            let account_regions = destinations.into_iter().map(|(at, _)| at);
-            return account_regions
-                .map(|at| AccountRegionReport::failed(at, ReconcileError::Aws(error.clone())))
-                .collect();
-        }
         let role = RoleOnce::default();
         let account_regions = destinations.into_iter().map(|(at, name)| {
             let limits = Limits { approved: Approved::of(work, &at.region), deadline_ms };
@@ -235,7 +258,9 @@ impl Enroller {
             return report;
         }
         self.assignments.forget_assignment(&at.region, begun_ms).await;
-        match self.assignments.destination_of(at.account, &at.region).await {
+        let current = self.assignments.destination_of(at.account, &at.region);
+        let Some(current) = self.ctx.within(limits.deadline_ms, current).await else { return report };
+        match current {
             Ok(Some(current)) if current != name => self.rounds(&at, &current, role, limits).await.after(report),
             // The policy grants the account, but AWS rejects the filter: a new grant takes a moment to become
             // effective.
@@ -253,18 +278,19 @@ impl Enroller {
         limits: Limits<'_>,
     ) -> AccountRegionReport {
         let mut run = AccountRegionRun::new(self, Desired::new(&self.ctx.settings, at, name), role, limits);
+        // The run outlives the work on it, so that what was done before a deadline is reported.
+        let ended = self.ctx.within(limits.deadline_ms, self.until_settled(&mut run)).await;
+        run.finish(ended.unwrap_or(Err(ReconcileError::OutOfTime)).err())
+    }
+
+    async fn until_settled(&self, run: &mut AccountRegionRun<'_>) -> Result<(), ReconcileError> {
         for _ in 0..MAX_ROUNDS {
-            let plan = match self.observe_and_plan(&run.desired).await {
-                Ok(plan) => plan,
-                Err(error) => return run.finish(Some(error)),
-            };
-            match run.apply(&plan).await {
-                Ok(Flow::Settled) => return run.finish(None),
-                Ok(Flow::ObserveAgain) => {}
-                Err(error) => return run.finish(Some(error)),
+            let plan = self.observe_and_plan(&run.desired).await?;
+            if run.apply(&plan).await? == Flow::Settled {
+                return Ok(());
             }
         }
-        run.finish(Some(ReconcileError::DidNotConverge))
+        Err(ReconcileError::DidNotConverge)
     }
 
     /// Observes an account-Region and plans for it, without changing anything.
@@ -275,6 +301,18 @@ impl Enroller {
             None => Ok(plan),
         }
     }
+}
+
+fn account_regions<'a>(
+    work: &AccountWork,
+    regions: &'a BTreeSet<Region>,
+) -> impl Iterator<Item = AccountRegion> + use<'a> {
+    let account = work.account;
+    regions.iter().map(move |region| AccountRegion { account, region: region.clone() })
+}
+
+fn failed_in(work: &AccountWork, regions: &BTreeSet<Region>, error: &ReconcileError) -> Vec<AccountRegionReport> {
+    account_regions(work, regions).map(|at| AccountRegionReport::failed(at, error.clone())).collect()
 }
 
 #[cfg(test)]

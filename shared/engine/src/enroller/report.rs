@@ -95,17 +95,6 @@ impl AccountReport {
         }
     }
 
-    /// The report of an account whose work was cut off or never started.
-    pub fn out_of_time(work: &AccountWork) -> Self {
-        let account_regions =
-            work.regions.iter().map(|region| AccountRegion { account: work.account, region: region.clone() });
-        Self {
-            account_regions: account_regions
-                .map(|at| AccountRegionReport::failed(at, ReconcileError::OutOfTime))
-                .collect(),
-        }
-    }
-
     /// The expected VPCs that EC2 did not list, in account-Regions that were observed.
     pub(crate) fn unseen(&self, expected: &[(usize, Region, VpcId)]) -> Vec<(usize, AccountRegion, VpcId)> {
         let mut unseen = Vec::new();

@@ -5,6 +5,7 @@ mod limits;
 mod queue;
 mod regions;
 mod role;
+mod silence;
 mod steps;
 
 use enroller_core::error::Code;

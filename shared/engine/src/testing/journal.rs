@@ -61,7 +61,7 @@ impl Journal {
             })
         };
         match due {
-            Some(Effect::Fail(code)) => return Err(AwsError::answered(operation, code, "as armed")),
+            Some(Effect::Fail(code)) => return Err(failure(operation, &about, code)),
             Some(Effect::Hang) => std::future::pending().await,
             Some(Effect::Takes(ms)) => self.clock.advance(ms),
             Some(Effect::Meanwhile(act)) => act(),
@@ -124,4 +124,12 @@ impl Journal {
         let reads = |operation: &str| reads.iter().any(|it| operation.split(':').nth(1).unwrap().starts_with(it));
         self.calls().iter().map(|call| call.operation).filter(|operation| !reads(operation)).collect()
     }
+}
+
+/// An error that names the account and Region, if the call was about them.
+fn failure(operation: &'static str, about: &str, code: &str) -> AwsError {
+    let mut error = AwsError::answered(operation, code, "as armed");
+    error.account = about.split_whitespace().find_map(|word| word.parse().ok());
+    error.region = about.split_whitespace().find_map(|word| word.parse().ok());
+    error
 }

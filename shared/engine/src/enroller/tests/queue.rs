@@ -1,6 +1,7 @@
 use enroller_core::log::Outcome;
 use enroller_core::message::{BackfillContinuation, EnrollmentRequest, GrantRequest, Message, SyncRequest};
 use enroller_core::metrics::Metric;
+use enroller_core::observed::{LogGroup, LogGroupClass, Tags};
 
 use super::*;
 use crate::batch::Record;
@@ -41,8 +42,8 @@ async fn messages_about_one_account_are_one_piece_of_work() {
     world.journal.fail_at("ec2:DescribeVpcs", at(1, home()), 1, "InternalError");
     let report = world.enrollment_queue().batch(&records, DEADLINE).await;
     assert_eq!(world.journal.count("sts:AssumeRole"), 1);
-    assert_eq!(report.failed, ["a", "b"], "they come back together");
-    assert_eq!(hidden(&world), [10, 10]);
+    assert_eq!(report.failed, ["a"], "the other one's Region is done");
+    assert_eq!(hidden(&world), [10]);
 }
 
 #[tokio::test]
@@ -74,12 +75,76 @@ async fn what_may_pass_in_seconds_comes_back_in_a_third_of_the_time() {
 #[tokio::test]
 async fn what_a_person_has_to_mend_does_not_come_back() {
     let world = World::fresh(&[]);
-    world.journal.fail("logs:CreateLogGroup", 1, "AccessDeniedException");
+    world.journal.fail("ec2:CreateFlowLogs", 1, "FlowLogsLimitExceeded");
     let report = world.enrollment_queue().batch(&[record("a", request(1, [home()], None))], DEADLINE).await;
     assert!(report.failed.is_empty());
     assert_eq!(report.decisions.last().unwrap().outcome, Outcome::Failed);
     assert_eq!(world.log.total(Metric::VpcsFailed), 1);
     assert_eq!(world.log.total(Metric::StepsFailed), 1);
+}
+
+#[tokio::test]
+async fn a_denial_comes_back_four_times_and_is_then_left_to_a_person() {
+    for (receives, comes_back) in [(1, true), (4, true), (5, false), (11, false)] {
+        let world = World::fresh(&[]);
+        world.journal.fail("logs:CreateLogGroup", 1, "AccessDeniedException");
+        let record = Record { receive_count: receives, ..record("a", request(1, [home()], None)) };
+        let report = world.enrollment_queue().batch(&[record], DEADLINE).await;
+        assert_eq!(!report.failed.is_empty(), comes_back, "after {receives}");
+        let given_up = report.decisions.iter().find(|it| it.cause.starts_with("given up"));
+        assert_eq!(given_up.is_some(), !comes_back);
+        assert!(given_up.is_none_or(|it| it.outcome == Outcome::Failed && it.region == Some(home())));
+        assert_eq!(world.log.total_of(Metric::VpcsFailed, "terminal"), u64::from(!comes_back));
+    }
+}
+
+#[tokio::test]
+async fn a_region_that_failed_goes_on_by_itself() {
+    let world = World::fresh(&[]);
+    world.journal.fail_at("ec2:DescribeVpcs", at(1, away()), 1, "InternalError");
+    let late = Record { receive_count: 7, ..record("a", request(1, [home(), away()], Some(T0))) };
+    let report = world.enrollment_queue().batch(&[late], DEADLINE).await;
+    assert!(report.failed.is_empty(), "what is done is done");
+    let sent = world.queues.sent_to(ENROLLMENTS);
+    assert_eq!(sent.iter().map(|it| it.delay_seconds).collect::<Vec<_>>(), [10], "with its own count");
+    let messages = world.queues.messages(ENROLLMENTS);
+    let [Message::Enrollment(rest)] = messages.as_slice() else { panic!("{messages:?}") };
+    assert_eq!((rest.account, rest.regions.clone(), rest.requested_at_ms), (id(1), vec![away()], Some(T0)));
+    let report = world.enrollment_queue().batch(&[record("b", &sent[0].body)], DEADLINE).await;
+    assert!(report.failed.is_empty());
+    assert_eq!(world.log.total(Metric::VpcsEnrolled), 2);
+}
+
+#[tokio::test]
+async fn a_request_comes_back_whole_if_its_rest_cannot_be_sent_or_nothing_is_done() {
+    let world = World::fresh(&[]);
+    world.journal.fail_at("ec2:DescribeVpcs", at(1, away()), 1, "InternalError");
+    world.journal.fail("sqs:SendMessage", 1, "ServiceUnavailable");
+    let report = world.enrollment_queue().batch(&[record("a", request(1, [home(), away()], None))], DEADLINE).await;
+    assert_eq!((report.failed, hidden(&world)), (vec!["a".to_owned()], vec![10]));
+    let world = World::fresh(&[]);
+    world.journal.fail("ec2:DescribeVpcs", 2, "InternalError");
+    let report = world.enrollment_queue().batch(&[record("a", request(1, [home(), away()], None))], DEADLINE).await;
+    assert_eq!(report.failed, ["a"]);
+    assert!(world.queues.sent_to(ENROLLMENTS).is_empty());
+}
+
+#[tokio::test]
+async fn a_needed_call_that_finds_nothing_or_too_much_is_another_look() {
+    for (operation, code) in [
+        ("logs:ListTagsForResource", "ResourceNotFoundException"),
+        ("iam:PutRolePolicy", "NoSuchEntity"),
+        ("iam:CreateRole", "EntityAlreadyExists"),
+    ] {
+        let world = World::fresh(&[("delivery_role_maker", "enroller")]);
+        let (class, tags) = (LogGroupClass::Standard, Some(Tags::new()));
+        let group = LogGroup { retention_days: Some(1), kms_key: None, class, tags };
+        world.logs.groups.lock().unwrap().insert(at(1, home()), group);
+        world.journal.fail(operation, 1, code);
+        let report = world.enrollment_queue().batch(&[record("a", request(1, [home()], None))], DEADLINE).await;
+        assert!(world.journal.count(operation) > 0, "{operation} was asked");
+        assert_eq!((report.failed, hidden(&world)), (vec!["a".to_owned()], vec![10]), "{operation}");
+    }
 }
 
 #[tokio::test]
@@ -108,7 +173,8 @@ async fn a_vpc_is_not_missed_where_nothing_could_be_seen() {
     let world = World::fresh(&[]);
     world.journal.fail("ec2:DescribeVpcs", 1, "UnauthorizedOperation");
     let report = world.enrollment_queue().batch(&[record("a", events::vpc_created(&at(1, home()), 9))], DEADLINE).await;
-    assert!(report.failed.is_empty(), "only the failure itself counts, and that is for a person");
+    assert_eq!(report.failed, ["a"]);
+    assert!(!report.decisions.iter().any(|it| it.cause.contains("does not list")), "only the failure itself counts");
 }
 
 #[tokio::test]
@@ -185,7 +251,7 @@ async fn a_batch_that_hangs_is_handed_back() {
     failed.sort();
     assert_eq!(failed.first().map(String::as_str), Some("a"));
     assert!(report.needs_another_try());
-    assert!(world.queues.hidden().is_empty(), "the queue's own visibility timeout brings it back");
+    assert!(hidden(&world).contains(&10), "the queue's own visibility timeout is half an hour");
 }
 
 #[tokio::test]
