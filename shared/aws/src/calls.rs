@@ -9,11 +9,12 @@ use aws_sdk_sts::config::IdentityCache;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
-use enroller_core::error::Code;
 use enroller_core::ids::AccountRegion;
 use enroller_core::settings::Settings;
 use enroller_engine::ports::AwsResult;
+use tokio::sync::Semaphore;
 
 use crate::credentials::{Session, Sessions};
 use crate::errors::{aws_error, unparsable};
@@ -23,6 +24,10 @@ use crate::limits::{Api, Limits};
 /// takes some tens of kilobytes, too much to keep one for each of ten thousand accounts.
 const MAX_CLIENTS: usize = 512;
 
+/// The calls that may be in progress at once, each with a connection of its own. Accounts, Regions and the calls in each
+/// of them multiply.
+pub(crate) const MAX_CALLS_IN_PROGRESS: usize = 384;
+
 /// What the clients of all services share.
 pub(crate) struct Link {
     pub(crate) settings: Arc<Settings>,
@@ -31,6 +36,10 @@ pub(crate) struct Link {
     pub(crate) config: SdkConfig,
     pub(crate) sessions: Sessions,
     pub(crate) limits: Arc<Limits>,
+    /// The timeouts of calls that only read, if they differ from those in `config`.
+    pub(crate) read_timeouts: Option<TimeoutConfig>,
+    /// A permit for each call that may be in progress, see [`MAX_CALLS_IN_PROGRESS`].
+    pub(crate) in_progress: Semaphore,
 }
 
 /// Whose credentials a service is called with.
@@ -50,7 +59,8 @@ pub(crate) struct Calls<C> {
     link: Arc<Link>,
     identity: Identity,
     make: fn(&SdkConfig) -> C,
-    clients: Mutex<HashMap<AccountRegion, Kept<C>>>,
+    /// By account and Region, and by whether it only reads: then it waits less long for an answer.
+    clients: Mutex<HashMap<(AccountRegion, bool), Kept<C>>>,
 }
 
 impl<C: Clone + Send> Calls<C> {
@@ -65,12 +75,13 @@ impl<C: Clone + Send> Calls<C> {
     /// Makes one request, once the rate limit allows it.
     ///
     /// The role is assumed here, and the client gets plain credentials instead of a provider that it would call in the
-    /// middle of the request: a denied AssumeRole would then look like a failed connection.
+    /// middle of the request: a denied AssumeRole would then look like a failed connection. If AWS rejects a session
+    /// that may be older than the role behind it, the request is made once more with a new one.
     pub(crate) async fn call<T, E, Answer>(
         &self,
         api: Api,
         at: &AccountRegion,
-        request: impl FnOnce(C) -> Answer + Send,
+        request: impl Fn(C) -> Answer + Send + Sync,
     ) -> AwsResult<T>
     where
         Answer: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
@@ -81,21 +92,43 @@ impl<C: Clone + Send> Calls<C> {
             Identity::Member => Some(self.link.sessions.of(at.account).await?),
             Identity::Central => None,
         };
-        self.link.limits.ready(api, at.account, &at.region).await;
-        let client = self.client(at, session.as_ref());
-        let error = match request(client).await {
+        let error = match self.send(api, at, &request, session.as_ref()).await {
+            Err(error) => error,
             Ok(answer) => return Ok(answer),
-            Err(error) => aws_error(api.operation, at, error),
         };
-        if let (Code::CredentialsExpired, Some(session)) = (&error.code, &session) {
-            self.link.sessions.forget(at.account, session).await;
+        match &session {
+            Some(session) if self.link.sessions.may_be_stale(session, &error) => {
+                self.link.sessions.forget(at.account, session).await;
+                let renewed = self.link.sessions.of(at.account).await?;
+                self.send(api, at, &request, Some(&renewed)).await
+            }
+            Some(_) | None => Err(error),
         }
-        Err(error)
     }
 
-    fn client(&self, at: &AccountRegion, session: Option<&Arc<Session>>) -> C {
+    async fn send<T, E, Answer>(
+        &self,
+        api: Api,
+        at: &AccountRegion,
+        request: &(impl Fn(C) -> Answer + Send + Sync),
+        session: Option<&Arc<Session>>,
+    ) -> AwsResult<T>
+    where
+        Answer: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+        E: Error + ProvideErrorMetadata + Send + 'static,
+        T: Send,
+    {
+        self.link.limits.ready(api, at.account, &at.region).await;
+        // The semaphore is never closed, and a call without a permit would only be one call too many.
+        let _permit = self.link.in_progress.acquire().await.ok();
+        let client = self.client(api, at, session);
+        request(client).await.map_err(|error| aws_error(api.operation, at, error))
+    }
+
+    fn client(&self, api: Api, at: &AccountRegion, session: Option<&Arc<Session>>) -> C {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((made_for, client)) = clients.get(at)
+        let key = (at.clone(), api.reads());
+        if let Some((made_for, client)) = clients.get(&key)
             && made_for.as_ref().map(Arc::as_ptr) == session.map(Arc::as_ptr)
         {
             return client.clone();
@@ -108,11 +141,14 @@ impl<C: Clone + Send> Calls<C> {
                 .credentials_provider(SharedCredentialsProvider::new(session.credentials.clone()))
                 .identity_cache(IdentityCache::no_cache());
         }
+        if let (true, Some(timeouts)) = (api.reads(), &self.link.read_timeouts) {
+            config = config.timeout_config(timeouts.clone());
+        }
         let client = (self.make)(&config.build());
         if clients.len() >= MAX_CLIENTS {
             clients.clear();
         }
-        clients.insert(at.clone(), (session.cloned(), client.clone()));
+        clients.insert(key, (session.cloned(), client.clone()));
         client
     }
 }

@@ -17,8 +17,9 @@ use enroller_core::settings::Settings;
 use enroller_engine::doctor::ports::DoctorPorts;
 use enroller_engine::granter::DestinationWriter;
 use enroller_engine::ports::{AwsResult, MemberSessions, Ports};
+use tokio::sync::Semaphore;
 
-use crate::calls::Link;
+use crate::calls::{Link, MAX_CALLS_IN_PROGRESS};
 use crate::clock::Time;
 use crate::credentials::Sessions;
 use crate::destinations::CentralDestinations;
@@ -46,6 +47,13 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// 3.1 seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(100);
 
+/// The timeout of one attempt of a call that only reads. AWS answers within a second, even with a thousand flow logs.
+const READ_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// The timeout of a call that only reads, with all its attempts. A Region that does not answer must not hold up a batch
+/// of other accounts and Regions, and what is not read now is read when the message comes back.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Everything needed to call AWS. Cloning is cheap, and clones share credentials and rate limits.
 #[derive(Clone)]
 pub struct Connection(pub(crate) Arc<Link>);
@@ -57,16 +65,12 @@ impl Connection {
     pub async fn connect(settings: Arc<Settings>) -> Self {
         // Pinned, so that an update of the SDK does not change how it retries.
         let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http_client())
+            .http_client(http_client(idle_per_host(settings.regions.len())))
             .region(Region::new(settings.home_region.as_str().to_owned()))
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                    .operation_timeout(CALL_TIMEOUT)
-                    .build(),
-            );
-        Self::build(settings, loader.load().await, RateLimits::Documented, Time::monotonic())
+            .timeout_config(timeouts(ATTEMPT_TIMEOUT, CALL_TIMEOUT));
+        let read_timeouts = timeouts(READ_ATTEMPT_TIMEOUT, READ_TIMEOUT);
+        Self::build(settings, loader.load().await, RateLimits::Documented, Time::monotonic(), Some(read_timeouts))
     }
 
     /// Connects with a given configuration: the HTTP client, the credentials of the central functions, endpoints,
@@ -78,16 +82,25 @@ impl Connection {
     /// credentials. Otherwise it ends before any response arrives, and advances the time.
     pub fn from_config(settings: Arc<Settings>, config: SdkConfig, limits: RateLimits) -> Self {
         let time = time_of(&config);
-        Self::build(settings, config, limits, time)
+        Self::build(settings, config, limits, time, None)
     }
 
-    fn build(settings: Arc<Settings>, config: SdkConfig, limits: RateLimits, limits_time: Time) -> Self {
+    fn build(
+        settings: Arc<Settings>,
+        config: SdkConfig,
+        limits: RateLimits,
+        limits_time: Time,
+        read_timeouts: Option<TimeoutConfig>,
+    ) -> Self {
         let home = Region::new(settings.home_region.as_str().to_owned());
         let config = config.into_builder().region(home).build();
         let limits = Arc::new(Limits::new(limits, limits_time));
-        let sts = aws_sdk_sts::Client::new(&config);
-        let sessions = Sessions::new(Arc::clone(&settings), sts, time_of(&config), Arc::clone(&limits));
-        Self(Arc::new(Link { settings, config, sessions, limits }))
+        // Assuming a role changes nothing, so it is given up as early as a call that reads.
+        let mut sts = config.to_builder();
+        sts.set_timeout_config(read_timeouts.clone().or_else(|| config.timeout_config().cloned()));
+        let sessions = Sessions::new(Arc::clone(&settings), &sts.build(), time_of(&config), Arc::clone(&limits));
+        let in_progress = Semaphore::new(MAX_CALLS_IN_PROGRESS);
+        Self(Arc::new(Link { settings, config, sessions, limits, read_timeouts, in_progress }))
     }
 
     /// The ports that workers share. Each call makes new ones with clients of their own: call it once.
@@ -120,10 +133,32 @@ impl Connection {
     }
 }
 
+fn timeouts(attempt: Duration, call: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(attempt).operation_timeout(call).build()
+}
+
 /// The HTTP client, whose connections all accounts and Regions share. The SDK would otherwise create one for each
 /// client, and it cannot here, because its default TLS is left out of the build.
-fn http_client() -> SharedHttpClient {
-    HttpClientBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+fn http_client(idle_per_host: usize) -> SharedHttpClient {
+    let client = HttpClientBuilder::new().pool_max_idle_per_host(idle_per_host);
+    client.tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}
+
+/// The number of open files, connections included, that Lambda allows a function (Lambda developer guide, "Lambda
+/// quotas").
+const MAX_FILES: usize = 1_024;
+
+/// Files that are not connections to AWS: standard streams, the runtime API, the binary.
+const OTHER_FILES: usize = 64;
+
+/// The hosts of the home Region: IAM, STS, SQS and Organizations, and STS of other Regions.
+const HOME_HOSTS: usize = 8;
+
+/// How many idle connections are kept to each host. EC2 and CloudWatch Logs have one host in each Region. With the calls
+/// in progress, all of them together stay below the number of open files.
+fn idle_per_host(regions: usize) -> usize {
+    let hosts = 2 * regions + HOME_HOSTS;
+    ((MAX_FILES - OTHER_FILES - MAX_CALLS_IN_PROGRESS) / hosts).clamp(1, 64)
 }
 
 fn time_of(config: &SdkConfig) -> Time {

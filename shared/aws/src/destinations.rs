@@ -69,7 +69,7 @@ impl DestinationReader for CentralDestinations {
         all_pages(DESCRIBE_DESTINATIONS, at, async |token| {
             let request = |client: Client| {
                 let page = client.describe_destinations().destination_name_prefix(prefix.as_str());
-                page.limit(PAGE).set_next_token(token).send()
+                page.limit(PAGE).set_next_token(token.clone()).send()
             };
             let page = self.0.call(DESCRIBE_DESTINATIONS, at, request).await?;
             let found = page.destinations().iter().filter_map(|found| destination(at, found));

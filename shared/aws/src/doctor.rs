@@ -112,7 +112,7 @@ impl Buses {
     async fn targets(&self, at: &AccountRegion, bus: &str, rule: &str) -> AwsResult<Vec<TargetFacts>> {
         all_pages(LIST_TARGETS, at, async |token| {
             let request = |client: EventBridge| {
-                client.list_targets_by_rule().event_bus_name(bus).rule(rule).set_next_token(token).send()
+                client.list_targets_by_rule().event_bus_name(bus).rule(rule).set_next_token(token.clone()).send()
             };
             let page = self.0.of(at).call(LIST_TARGETS, at, request).await?;
             Ok((page.targets().iter().map(target).collect(), page.next_token))
@@ -158,7 +158,12 @@ impl EventBuses for Buses {
     async fn rules_towards(&self, at: &AccountRegion, bus: &str, target: &str) -> AwsResult<Vec<RuleFacts>> {
         let names: Vec<String> = all_pages(LIST_RULE_NAMES, at, async |token| {
             let request = |client: EventBridge| {
-                client.list_rule_names_by_target().event_bus_name(bus).target_arn(target).set_next_token(token).send()
+                client
+                    .list_rule_names_by_target()
+                    .event_bus_name(bus)
+                    .target_arn(target)
+                    .set_next_token(token.clone())
+                    .send()
             };
             let page = self.0.of(at).call(LIST_RULE_NAMES, at, request).await?;
             Ok((page.rule_names().to_vec(), page.next_token))

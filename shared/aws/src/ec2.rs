@@ -75,7 +75,7 @@ impl ports::Ec2 for Ec2 {
         let owned = Filter::builder().name("owner-id").values(at.account.to_string()).build();
         all_pages(DESCRIBE_VPCS, at, async |token| {
             let request = |client: Client| {
-                client.describe_vpcs().filters(owned.clone()).max_results(PAGE).set_next_token(token).send()
+                client.describe_vpcs().filters(owned.clone()).max_results(PAGE).set_next_token(token.clone()).send()
             };
             vpc_page(at, self.0.call(DESCRIBE_VPCS, at, request).await?)
         })
@@ -85,7 +85,8 @@ impl ports::Ec2 for Ec2 {
     async fn flow_logs(&self, at: &AccountRegion) -> AwsResult<Vec<FlowLog>> {
         let ownership = &self.0.settings().ownership_tag;
         all_pages(DESCRIBE_FLOW_LOGS, at, async |token| {
-            let request = |client: Client| client.describe_flow_logs().max_results(PAGE).set_next_token(token).send();
+            let request =
+                |client: Client| client.describe_flow_logs().max_results(PAGE).set_next_token(token.clone()).send();
             let page = self.0.call(DESCRIBE_FLOW_LOGS, at, request).await?;
             Ok((read::flow_logs(at, ownership, page.flow_logs())?, page.next_token))
         })

@@ -58,7 +58,13 @@ impl Deployed {
             .build();
         let patience = aws_sdk_lambda::Config::builder().timeout_config(timeouts).retry_config(RetryConfig::disabled());
         let request = |client: aws_sdk_lambda::Client| {
-            client.invoke().function_name(function).payload(payload).customize().config_override(patience).send()
+            client
+                .invoke()
+                .function_name(function)
+                .payload(payload.clone())
+                .customize()
+                .config_override(patience.clone())
+                .send()
         };
         let answer = self.lambda.call(INVOKE, &at, request).await?;
         let body = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned()).unwrap_or_default();
@@ -83,7 +89,7 @@ impl Deployed {
         ];
         let wanted = Some(names.to_vec());
         let request = |client: aws_sdk_sqs::Client| {
-            client.get_queue_attributes().queue_url(queue_url).set_attribute_names(wanted).send()
+            client.get_queue_attributes().queue_url(queue_url).set_attribute_names(wanted.clone()).send()
         };
         let answer = self.sqs.call(GET_QUEUE, &at, request).await?;
         let mut depth = 0;

@@ -31,6 +31,14 @@ pub(crate) struct Api {
     quota: Option<Quota>,
 }
 
+impl Api {
+    /// Whether calls only read.
+    pub(crate) fn reads(self) -> bool {
+        let name = self.operation.split_once(':').map_or("", |(_, name)| name);
+        ["Describe", "Get", "List"].iter().any(|verb| name.starts_with(verb))
+    }
+}
+
 const fn at_least_one(number: u32) -> NonZeroU32 {
     match NonZeroU32::new(number) {
         Some(number) => number,

@@ -79,7 +79,7 @@ impl Logs for LogGroups {
                     .describe_log_groups()
                     .log_group_name_prefix(name.as_str())
                     .limit(PAGE)
-                    .set_next_token(token)
+                    .set_next_token(token.clone())
                     .send()
             };
             let page = self.0.call(DESCRIBE_LOG_GROUPS, at, request).await?;
@@ -94,7 +94,7 @@ impl Logs for LogGroups {
 
     async fn log_group_tags(&self, at: &AccountRegion, name: &LogGroupName) -> AwsResult<Tags> {
         let arn = Arn::log_group(&at.region, at.account, name).to_string();
-        let request = |client: Client| client.list_tags_for_resource().resource_arn(arn).send();
+        let request = |client: Client| client.list_tags_for_resource().resource_arn(arn.clone()).send();
         Ok(self.0.call(LIST_TAGS, at, request).await?.tags.unwrap_or_default().into_iter().collect())
     }
 
@@ -106,7 +106,7 @@ impl Logs for LogGroups {
         let filters = all_pages(DESCRIBE_FILTERS, at, async |token| {
             let request = |client: Client| {
                 let page = client.describe_subscription_filters().log_group_name(group.as_str());
-                page.limit(PAGE).set_next_token(token).send()
+                page.limit(PAGE).set_next_token(token.clone()).send()
             };
             let page = self.0.call(DESCRIBE_FILTERS, at, request).await?;
             Ok((page.subscription_filters().iter().map(subscription_filter).collect(), page.next_token))

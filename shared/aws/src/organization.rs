@@ -75,7 +75,7 @@ impl Organizations {
 
     async fn parent(&self, at: &AccountRegion, child: String) -> AwsResult<ParentId> {
         let parents: Vec<Parent> = all_pages(LIST_PARENTS, at, async |token| {
-            let request = |client: Client| client.list_parents().child_id(&child).set_next_token(token).send();
+            let request = |client: Client| client.list_parents().child_id(&child).set_next_token(token.clone()).send();
             let page = self.0.call(LIST_PARENTS, at, request).await?;
             Ok((page.parents.unwrap_or_default(), page.next_token))
         })
@@ -131,7 +131,8 @@ impl Organization for Organizations {
     async fn accounts(&self) -> AwsResult<Vec<Account>> {
         let at = &self.at()?;
         let found = all_pages(LIST_ACCOUNTS, at, async |token| {
-            let request = |client: Client| client.list_accounts().max_results(PAGE).set_next_token(token).send();
+            let request =
+                |client: Client| client.list_accounts().max_results(PAGE).set_next_token(token.clone()).send();
             let page = self.0.call(LIST_ACCOUNTS, at, request).await?;
             Ok((page.accounts.unwrap_or_default(), page.next_token))
         })

@@ -36,7 +36,7 @@ impl Sqs {
         // Only id and body are required, and both are set.
         let entries = entries.map_err(|error| unparsable(SEND_MESSAGE.operation, at, error.to_string()))?;
         let request =
-            |client: Client| client.send_message_batch().queue_url(queue_url).set_entries(Some(entries)).send();
+            |client: Client| client.send_message_batch().queue_url(queue_url).set_entries(Some(entries.clone())).send();
         let answer = self.0.call(SEND_MESSAGE, at, request).await?;
         // Sending a message twice is harmless, and losing one is not. So each message that is not named as sent is sent
         // again.
@@ -50,7 +50,7 @@ impl Sqs {
 
     async fn send_one(&self, queue_url: &str, at: &AccountRegion, message: &Outgoing) -> AwsResult<()> {
         let request = |client: Client| {
-            let (group, deduplication) = message.fifo.clone().unzip();
+            let (group, deduplication) = group(message);
             let send = client.send_message().queue_url(queue_url).message_body(&message.body);
             send.set_delay_seconds(delay(message))
                 .set_message_group_id(group)
@@ -65,7 +65,7 @@ fn entry(
     index: usize,
     message: &Outgoing,
 ) -> Result<SendMessageBatchRequestEntry, aws_smithy_types::error::operation::BuildError> {
-    let (group, deduplication) = message.fifo.clone().unzip();
+    let (group, deduplication) = group(message);
     SendMessageBatchRequestEntry::builder()
         .id(index.to_string())
         .message_body(&message.body)
@@ -73,6 +73,12 @@ fn entry(
         .set_message_group_id(group)
         .set_message_deduplication_id(deduplication)
         .build()
+}
+
+/// The message group id and the deduplication id.
+fn group(message: &Outgoing) -> (Option<String>, Option<String>) {
+    let (group, deduplication) = message.fifo.clone().unzip();
+    (group.or_else(|| message.sender.map(str::to_owned)), deduplication)
 }
 
 /// The delay of a message. FIFO queues reject one of a single message.

@@ -95,7 +95,7 @@ impl Roles for Iam {
         // Only key and value are required, and both are set.
         let tag = tag.map_err(|error| unparsable(CREATE_ROLE.operation, &at, error.to_string()))?;
         let request = |client: Client| {
-            let role = client.create_role().role_name(name.as_str()).tags(tag);
+            let role = client.create_role().role_name(name.as_str()).tags(tag.clone());
             role.assume_role_policy_document(trust.to_string()).send()
         };
         self.0.call(CREATE_ROLE, &at, request).await.map(drop)

@@ -10,6 +10,9 @@ use crate::ports::{AwsResult, Outgoing, Queues};
 /// The message group of the grants queue. There is only one, so that grants have only one writer at a time.
 pub const GRANTS_GROUP: &str = "grants";
 
+/// The message group of all requests of backfills in the enrollments queue. Events have none.
+pub const BACKFILL_GROUP: &str = "backfill";
+
 /// Sends messages to the functions.
 #[derive(Clone)]
 pub struct Outbox {
@@ -29,9 +32,11 @@ impl Outbox {
     ///
     /// SQS did not accept all of them.
     pub async fn enroll(&self, requests: impl IntoIterator<Item = (EnrollmentRequest, u32)>) -> AwsResult<usize> {
-        let outgoing = |(request, delay_seconds)| {
+        let outgoing = |(request, delay_seconds): (EnrollmentRequest, u32)| {
+            // A request of a run over ten thousand accounts must not stand before the event of a new VPC.
+            let sender = request.run_id.is_some().then_some(BACKFILL_GROUP);
             let body = Message::Enrollment(request).to_json();
-            Outgoing { body, delay_seconds, fifo: None }
+            Outgoing { body, delay_seconds, fifo: None, sender }
         };
         self.queues.send(&self.urls.enrollments, requests.into_iter().map(outgoing).collect()).await
     }
@@ -42,7 +47,7 @@ impl Outbox {
     ///
     /// SQS did not accept it.
     pub async fn enroll_again(&self, body: String, delay_seconds: u32) -> AwsResult<()> {
-        let outgoing = Outgoing { body, delay_seconds, fifo: None };
+        let outgoing = Outgoing { body, delay_seconds, fifo: None, sender: None };
         self.queues.send(&self.urls.enrollments, vec![outgoing]).await.map(drop)
     }
 
@@ -54,6 +59,9 @@ impl Outbox {
     /// SQS did not accept it.
     pub async fn grant(&self, body: String, deduplication_id: String) -> AwsResult<()> {
         let fifo = Some((GRANTS_GROUP.to_owned(), deduplication_id));
-        self.queues.send(&self.urls.grants, vec![Outgoing { body, delay_seconds: 0, fifo }]).await.map(drop)
+        self.queues
+            .send(&self.urls.grants, vec![Outgoing { body, delay_seconds: 0, fifo, sender: None }])
+            .await
+            .map(drop)
     }
 }

@@ -171,6 +171,9 @@ pub struct Outgoing {
     pub delay_seconds: u32,
     /// For FIFO queues: the message group id and the deduplication id.
     pub fifo: Option<(String, String)>,
+    /// For standard queues: the message group id of a sender of many messages. Messages of other senders, such as
+    /// events, are then received before the rest of them (Amazon SQS developer guide, "Amazon SQS fair queues").
+    pub sender: Option<&'static str>,
 }
 
 /// Queues (SQS).

@@ -329,7 +329,7 @@ impl Lab {
     /// The queue refuses it.
     pub async fn send(&self, queue: &str, body: &str) -> AwsResult<()> {
         let fifo = (queue == GRANTS).then(|| (GRANTS_GROUP.to_owned(), self.sim.with(|world| world.ids.uuid())));
-        let message = Outgoing { body: body.to_owned(), delay_seconds: 0, fifo };
+        let message = Outgoing { body: body.to_owned(), delay_seconds: 0, fifo, sender: None };
         self.operator(self.recording.clone()).ports.queues.send(&self.url(queue), vec![message]).await.map(|_| ())
     }
 

@@ -79,6 +79,8 @@ def installation(say: Sentences, aws: DeployedAws, infra: Infra) -> None:
         infra.deploy(aws.management, "management")
         equal(stacks(aws, aws.management, HOME), [MEMBER_STACK])
         equal(stacks(aws, aws.management, GLOBAL), [MANAGEMENT_STACK, MEMBER_STACK])
+    with say.check("infra/deploy backfill queues a backfill of all accounts"):
+        assert '"MessageId"' in infra.deploy(aws.central, "backfill")
     with say.check("infra/deploy rejects the credentials of another account"):
         done = infra.run("deploy", aws.management, "central")
         assert done.returncode != 0 and aws.central in done.stderr, done.stderr

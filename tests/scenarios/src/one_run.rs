@@ -78,7 +78,7 @@ pub async fn enroll(lab: &Lab, account: &str) -> Value {
 ///
 /// The queue refuses the message.
 pub async fn request_enrollment(lab: &Lab, account: &str) {
-    let message = Outgoing { body: request(lab, account).to_string(), delay_seconds: 0, fifo: None };
+    let message = Outgoing { body: request(lab, account).to_string(), delay_seconds: 0, fifo: None, sender: None };
     let queues = lab.operator(lab.recording.clone()).ports.queues;
     queues.send(&lab.url("enrollments"), vec![message]).await.unwrap();
 }

@@ -1,7 +1,10 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use enroller_core::ids::AccountRegion;
 
 use super::*;
+use crate::calls::Calls;
 use crate::testing::{CENTRAL, FakeAws, MEMBER, Request, at, settings};
 
 fn empty(_: &Request) -> (u16, String) {
@@ -60,4 +63,38 @@ async fn connecting_as_the_environment_says_finds_its_http_client_and_the_home_r
     // The SDK panics here where a client has no HTTP client.
     let aws = connection.ports();
     assert_eq!(aws.queues.send("https://sqs.eu-west-1.amazonaws.com/111122223333/q", Vec::new()).await, Ok(0));
+}
+
+#[test]
+fn connections_stay_below_lambdas_open_files_in_any_number_of_regions() {
+    for regions in 1..=64 {
+        let idle = idle_per_host(regions);
+        assert!(idle >= 1, "{regions}");
+        assert!(MAX_CALLS_IN_PROGRESS + idle * (2 * regions + HOME_HOSTS) < MAX_FILES, "{regions} Regions");
+    }
+    assert_eq!((idle_per_host(1), idle_per_host(32)), (57, 8));
+}
+
+#[tokio::test]
+async fn calls_beyond_the_limit_wait_for_one_that_ends() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let connection =
+        FakeAws::answering(|_| (200, "<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>".to_owned())).connection();
+    let ec2 = Calls::new(&connection.0, crate::calls::Identity::Central, aws_sdk_ec2::Client::new);
+    let calls = (0..1_000).map(|_| {
+        let (now, most, ec2) = (&now, &most, &ec2);
+        async move {
+            let request = |client: aws_sdk_ec2::Client| async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                let answer = client.describe_vpcs().send().await;
+                now.fetch_sub(1, Ordering::SeqCst);
+                answer
+            };
+            ec2.call(crate::limits::DESCRIBE_VPCS, &at(), request).await.map(drop)
+        }
+    });
+    let answers = futures::future::join_all(calls).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(most.load(Ordering::SeqCst), MAX_CALLS_IN_PROGRESS);
 }

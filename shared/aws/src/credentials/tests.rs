@@ -108,3 +108,81 @@ async fn where_our_clock_is_hours_fast_sessions_that_seem_to_have_ended_are_used
     assert_eq!(fake.asked("DescribeVpcs").len(), 3);
     assert_eq!(fake.asked("AssumeRole").len(), 3, "one for each call, and no circle of renewals");
 }
+
+/// A fake that rejects the calls of the first session in us-east-1.
+fn denying_first_session(code: &'static str) -> FakeAws {
+    let first = std::sync::Mutex::new(None::<String>);
+    FakeAws::answering(move |request| {
+        if request.operation == "AssumeRole" {
+            return empty(request);
+        }
+        let mut first = first.lock().unwrap();
+        let stale = first.get_or_insert_with(|| request.access_key.clone()) == &request.access_key;
+        if stale && request.region == "us-east-1" { ec2_error(403, code, "not authorized") } else { empty(request) }
+    })
+}
+
+#[tokio::test]
+async fn a_session_older_than_its_role_is_replaced_and_the_call_made_again() {
+    for code in ["UnauthorizedOperation", "AuthFailure", "RequestExpired"] {
+        let fake = denying_first_session(code);
+        let aws = fake.ports();
+        let ireland = AccountRegion { account: member(), region: "eu-west-1".parse().unwrap() };
+        aws.ec2.vpcs(&ireland).await.unwrap();
+        fake.time.advance(Duration::from_secs(600));
+        aws.ec2.vpcs(&at()).await.unwrap();
+        assert_eq!(fake.asked("AssumeRole").len(), 2, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_session_that_is_denied_is_not_replaced() {
+    let denied = FakeAws::answering(|request| match request.operation.as_str() {
+        "AssumeRole" => empty(request),
+        _ => ec2_error(403, "UnauthorizedOperation", "not authorized"),
+    });
+    let aws = denied.ports();
+    aws.ec2.vpcs(&at()).await.unwrap_err();
+    assert_eq!((denied.asked("AssumeRole").len(), denied.asked("DescribeVpcs").len()), (1, 1));
+    denied.time.advance(Duration::from_secs(600));
+    for _ in 0..3 {
+        aws.ec2.vpcs(&at()).await.unwrap_err();
+    }
+    assert_eq!(denied.asked("AssumeRole").len(), 2, "one more for the three");
+    assert_eq!(denied.asked("DescribeVpcs").len(), 5);
+}
+
+#[tokio::test]
+async fn a_policy_of_the_organization_is_not_blamed_on_the_session() {
+    let text = "not authorized, with an explicit deny in a service control policy";
+    let fake = FakeAws::answering(move |request| match request.operation.as_str() {
+        "AssumeRole" => empty(request),
+        _ => ec2_error(403, "UnauthorizedOperation", text),
+    });
+    let aws = fake.ports();
+    for _ in 0..2 {
+        aws.ec2.vpcs(&at()).await.unwrap_err();
+        fake.time.advance(Duration::from_secs(600));
+    }
+    assert_eq!(fake.asked("AssumeRole").len(), 1);
+}
+
+#[tokio::test]
+async fn where_sts_is_switched_off_in_the_home_region_another_region_is_asked() {
+    let fake = FakeAws::answering(|request| match (request.operation.as_str(), request.region.as_str()) {
+        ("AssumeRole", "eu-west-1") => query_error(403, "RegionDisabledException", "STS is not activated"),
+        _ => empty(request),
+    });
+    fake.ports().ec2.vpcs(&at()).await.unwrap();
+    let regions: Vec<_> = fake.asked("AssumeRole").into_iter().map(|request| request.region).collect();
+    assert_eq!(regions, ["eu-west-1", "us-east-1"]);
+}
+
+#[tokio::test]
+async fn where_sts_is_switched_off_everywhere_the_first_answer_is_the_error() {
+    let fake = FakeAws::answering(|_| query_error(403, "RegionDisabledException", "STS is not activated"));
+    let error = fake.ports().ec2.vpcs(&at()).await.unwrap_err();
+    assert_eq!((error.code, error.region.unwrap().as_str()), (Code::RegionDisabled, "eu-west-1"));
+    let asked = fake.asked("AssumeRole").len();
+    assert!((2..=4).contains(&asked), "{asked}");
+}

@@ -7,7 +7,9 @@ use crate::testing::{FakeAws, Request, json_error};
 const QUEUE: &str = "https://sqs.eu-west-1.amazonaws.com/111122223333/enrollments";
 
 fn messages(count: usize) -> Vec<Outgoing> {
-    (0..count).map(|number| Outgoing { body: format!("message {number}"), delay_seconds: 30, fifo: None }).collect()
+    (0..count)
+        .map(|number| Outgoing { body: format!("message {number}"), delay_seconds: 30, fifo: None, sender: None })
+        .collect()
 }
 
 /// Accepts every entry except the one whose id is `1`.
@@ -62,11 +64,28 @@ async fn a_fifo_message_has_its_group_and_no_delay() {
         )
     });
     let fifo = Some(("grants".to_owned(), "grant-1".to_owned()));
-    let message = Outgoing { body: "b".to_owned(), delay_seconds: 30, fifo };
+    let message = Outgoing { body: "b".to_owned(), delay_seconds: 30, fifo, sender: None };
     fake.ports().queues.send(&format!("{QUEUE}.fifo"), vec![message]).await.unwrap();
     let entry = &fake.asked("SendMessageBatch")[0].member("Entries")[0];
     assert_eq!((&entry["MessageGroupId"], &entry["MessageDeduplicationId"]), (&json!("grants"), &json!("grant-1")));
     assert!(entry["DelaySeconds"].is_null());
+}
+
+#[tokio::test]
+async fn a_message_of_a_standard_queue_names_a_sender_of_many_and_keeps_its_delay() {
+    let fake = FakeAws::answering(|_| (200, json!({ "Successful": [], "Failed": [] }).to_string()));
+    let sender = Some("backfill");
+    let message = Outgoing { body: "b".to_owned(), delay_seconds: 30, fifo: None, sender };
+    fake.ports().queues.send(QUEUE, vec![message]).await.unwrap();
+    let entry = &fake.asked("SendMessageBatch")[0].member("Entries")[0];
+    let once = &fake.asked("SendMessage")[0];
+    for (group, delay) in [
+        (entry["MessageGroupId"].clone(), entry["DelaySeconds"].clone()),
+        (once.member("MessageGroupId"), once.member("DelaySeconds")),
+    ] {
+        assert_eq!((group, delay), (json!("backfill"), json!(30)));
+    }
+    assert!(entry["MessageDeduplicationId"].is_null());
 }
 
 #[tokio::test]

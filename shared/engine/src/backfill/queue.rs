@@ -81,7 +81,8 @@ impl Backfill {
             (Some(after), false) => {
                 let (request, run_id, after) = (request.clone(), run_id.to_owned(), *after);
                 let continuation = Message::Backfill(BackfillContinuation { request, run_id, after });
-                let continuation = Outgoing { body: continuation.to_json(), delay_seconds: 0, fifo: None };
+                let continuation =
+                    Outgoing { body: continuation.to_json(), delay_seconds: 0, fifo: None, sender: None };
                 self.queues.send(&self.continuations, vec![continuation]).await?;
                 Some(after)
             }

@@ -248,7 +248,8 @@ async fn slow_backfill(lab: &mut Lab) -> Outcome {
 /// A request on the queue fails once and succeeds within ten minutes.
 async fn throttled_backfill(lab: &mut Lab) -> Outcome {
     lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(When::First(4)));
-    let message = Outgoing { body: json!({ "reason": "test" }).to_string(), delay_seconds: 0, fifo: None };
+    let message =
+        Outgoing { body: json!({ "reason": "test" }).to_string(), delay_seconds: 0, fifo: None, sender: None };
     let sent = lab.ports_of("backfill").0.queues.send(&lab.url("backfill"), vec![message]).await;
     lab.settle(10 * MINUTE_MS).await?;
     Ok(vec![format!("sent: {}", sent.is_ok())])

@@ -38,6 +38,8 @@ async fn a_request_names_run_regions_and_destinations() {
     world.backfill().run(&everything(), DEADLINE).await.unwrap();
     let request = requests(&world).remove(0);
     assert_eq!((request.run_id.as_deref(), request.requested_at_ms), (Some(RUN), None));
+    let sender = world.queues.sent_to(ENROLLMENTS)[0].sender;
+    assert_eq!(sender, Some(crate::outbox::BACKFILL_GROUP), "events are received before the rest of a backfill");
     assert_eq!(request.regions, [home(), away()]);
     assert_eq!(request.destinations.into_iter().collect::<Vec<_>>(), [(home(), world.shard(1))]);
     assert_eq!(world.queues.sent_to(ENROLLMENTS)[0].delay_seconds, 0);

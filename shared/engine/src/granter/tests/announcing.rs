@@ -29,6 +29,7 @@ async fn accounts_are_announced_before_their_grant_is_written() {
     assert_eq!(operations[0], SEND);
     assert_eq!(operations.iter().filter(|it| **it == SEND).count(), 1);
     assert_eq!((report.announced, announced(&world)), (2, vec![id(1), id(2)]));
+    assert!(world.queues.sent_to(ENROLLMENTS).iter().all(|it| it.sender.is_none()));
 }
 
 #[tokio::test]
