@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use enroller_core::event::{Decoded, Trigger};
-use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::message::EnrollmentRequest;
 use enroller_core::metrics::Metrics;
 
@@ -65,16 +64,10 @@ impl GrantQueue {
         }
         let mut granted = GrantReport::default();
         if !part_of_work.is_empty() {
-            let synced = self.ctx.within(deadline_ms, self.granter.sync(&work, &mut metrics)).await;
-            let in_time = synced.is_some();
-            granted = synced.unwrap_or_default();
+            granted = self.granter.sync_until(&work, Some(deadline_ms), &mut metrics).await;
             report.changes += granted.writes;
             report.decisions.append(&mut granted.decisions);
-            if !in_time {
-                let cause = "time ran out; the batch is returned to the queue";
-                report.decisions.push(LogEntry::about(None, "sync-grants", "grants", Outcome::RetryLater, cause));
-            }
-            if granted.needs_retry() || !in_time {
+            if granted.needs_retry() {
                 report.defer(part_of_work.into_iter(), true);
             }
         }

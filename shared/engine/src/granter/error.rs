@@ -10,6 +10,20 @@ pub enum GranterError {
     /// An AWS call failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
+    /// Organizations gave no usable answer about an account. Its grant stays as it is.
+    #[error("it is not known whether the account is a member, so its grant stays as it is: {source}")]
+    NotAnswered {
+        /// The account asked about.
+        account: AccountId,
+        /// Why there is no answer.
+        source: AwsError,
+    },
+    /// Organizations reports a state of an account that this version does not know. Its grant stays as it is.
+    #[error("the account's state in Organizations is unknown to this version, so its grant stays as it is")]
+    UnknownState {
+        /// The account.
+        account: AccountId,
+    },
     /// Each time a policy was read back, another principal had changed it.
     #[error("another principal keeps changing the destinations' policies")]
     Contended {
@@ -24,7 +38,10 @@ impl GranterError {
     /// How to react to it.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Aws(error) => error.disposition(),
+            Self::Aws(error) | Self::NotAnswered { source: error, .. } => error.disposition(),
+            Self::UnknownState { .. } => Disposition::Terminal(
+                "update the enroller to a release that knows the state; until then grant such accounts by hand",
+            ),
             Self::Contended { .. } => Disposition::RetrySoon,
         }
     }
@@ -35,6 +52,15 @@ impl GranterError {
         match self {
             Self::Aws(error) => {
                 LogEntry { account: error.account, region: error.region.clone(), ..line }.failed_with(error)
+            }
+            Self::NotAnswered { account, source } => {
+                let line = LogEntry { account: Some(*account), region: None, ..line }.failed_with(source);
+                LogEntry { cause: self.to_string(), ..line }
+            }
+            Self::UnknownState { account } => {
+                let disposition = self.disposition();
+                let line = LogEntry { account: Some(*account), outcome: outcome_of(disposition), ..line };
+                line.next(disposition.next_step())
             }
             Self::Contended { account, region } => {
                 let (account, region) = (Some(*account), Some(region.clone()));

@@ -7,7 +7,8 @@ use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::observed::{Account, AccountState};
 use futures::lock::Mutex;
 
-use super::{GrantPlanner, GrantReport, GrantSync};
+use super::questions::is_gone;
+use super::{GrantPlanner, GrantReport, GrantSync, GranterError};
 use crate::ports::AwsResult;
 
 /// How long a listing of the organization is reused, in milliseconds. Accounts that join together cause one message
@@ -35,10 +36,32 @@ pub struct Membership {
     pub listed: BTreeSet<AccountId>,
     /// Accounts that Organizations itself reported as closed or not a member.
     pub departed: BTreeSet<AccountId>,
+    /// Granted accounts that the listing lacks and that were not asked about yet.
+    pub undecided: BTreeSet<AccountId>,
+    /// Accounts about which Organizations gave no usable answer.
+    pub doubtful: BTreeSet<AccountId>,
+}
+
+impl Membership {
+    /// Notes that there is no usable answer about an account that a message names.
+    fn doubt(&mut self, id: AccountId, doubt: GranterError, work: &GrantSync, report: &mut GrantReport) {
+        self.doubtful.insert(id);
+        if work.departed.contains(&id) && doubt.disposition().is_retryable() {
+            // Nothing but this message tells of the departure before the next sweep.
+            report.fail("revoke", &id.to_string(), doubt);
+            return;
+        }
+        report.doubt(if work.departed.contains(&id) { "revoke" } else { "grant" }, doubt);
+        if work.joined.contains(&id) {
+            // The enroller asks again, on a queue whose messages do not wait for each other.
+            report.unknown.insert(id);
+        }
+    }
 }
 
 impl GrantPlanner {
-    /// Lists the organization, and looks up each account that a message names and the listing lacks.
+    /// Lists the organization, and looks up each account that a message names and the listing lacks. An account about
+    /// which there is no answer stops nobody else.
     pub(super) async fn membership(&self, work: &GrantSync, report: &mut GrantReport) -> AwsResult<Membership> {
         let mut accounts = self.listing(work.sync).await?;
         let named = work.joined.iter().chain(&work.requested);
@@ -46,30 +69,35 @@ impl GrantPlanner {
         let gone: BTreeSet<AccountId> = self.cache.gone.lock().await.keys().copied().collect();
         let unsure = |id: &&AccountId| !accounts.contains_key(id) || gone.contains(id);
         let missing: BTreeSet<AccountId> = named.filter(unsure).copied().collect();
-        let arrivals = self.describe(&missing).await?;
+        let arrivals = self.ask_all(missing, None).await;
         // The listing is older than these accounts, and accounts seldom join alone. A new listing also finds those
         // whose messages are still on the queue, so that one write grants them all.
-        if arrivals.iter().any(|(id, account)| account.is_some() && !accounts.contains_key(id)) {
+        if arrivals.iter().any(|(id, answer)| matches!(answer, Ok(Some(_))) && !accounts.contains_key(id)) {
             accounts = self.listing(true).await?;
         }
-        let described: BTreeMap<_, _> = arrivals.into_iter().chain(self.describe(&work.departed).await?).collect();
-        self.correct_listing(&mut accounts, &described, &work.departed).await;
+        let departures = self.ask_all(work.departed.iter().copied(), None).await;
+        let mut described = BTreeMap::new();
         let mut membership = Membership::default();
+        for (id, answer) in arrivals.into_iter().chain(departures) {
+            match answer {
+                Ok(account) => {
+                    described.insert(id, account);
+                }
+                Err(doubt) => membership.doubt(id, doubt, work, report),
+            }
+        }
+        self.correct_listing(&mut accounts, &described, &work.departed).await;
         for (id, account) in described {
-            match account {
-                Some(account) if account.state != AccountState::Closed => {
-                    if work.departed.contains(&id) {
-                        let cause = format!("not confirmed: the account's state in Organizations is {}", account.state);
-                        let line = LogEntry::about(Some(id), "revoke", id.to_string(), Outcome::Ignored, cause);
-                        report.decisions.push(line.next("no action needed: the next sweep compares again"));
-                    }
+            if !is_gone(account.as_ref()) {
+                if let Some(account) = account.filter(|_| work.departed.contains(&id)) {
+                    let cause = format!("not confirmed: the account's state in Organizations is {}", account.state);
+                    let line = LogEntry::about(Some(id), "revoke", id.to_string(), Outcome::Ignored, cause);
+                    report.decisions.push(line.next("no action needed: the next sweep compares again"));
                 }
-                None if !work.departed.contains(&id) => {
-                    report.unknown.insert(id);
-                }
-                Some(_) | None => {
-                    membership.departed.insert(id);
-                }
+            } else if account.is_some() || work.departed.contains(&id) {
+                membership.departed.insert(id);
+            } else {
+                report.unknown.insert(id);
             }
         }
         for account in accounts.values() {
@@ -130,25 +158,6 @@ impl GrantPlanner {
         if let Some((_, remembered)) = &mut *self.cache.listing.lock().await {
             remembered.clone_from(accounts);
         }
-    }
-
-    /// Looks up each account. A listing may be a minute old, or lag behind an account that has just joined.
-    async fn describe(&self, ids: &BTreeSet<AccountId>) -> AwsResult<BTreeMap<AccountId, Option<Account>>> {
-        let mut described = BTreeMap::new();
-        for id in ids {
-            described.insert(*id, self.organization.account(*id).await?);
-        }
-        Ok(described)
-    }
-
-    /// Returns those of `suspects`, accounts that are granted but not listed, that Organizations reports as closed or
-    /// not a member.
-    ///
-    /// A listing alone is not evidence. The answer about the very account is.
-    pub(super) async fn confirm_departed(&self, suspects: BTreeSet<AccountId>) -> AwsResult<BTreeSet<AccountId>> {
-        let described = self.describe(&suspects).await?;
-        let gone = |account: &Option<Account>| account.as_ref().is_none_or(|it| it.state == AccountState::Closed);
-        Ok(described.into_iter().filter(|(_, account)| gone(account)).map(|(id, _)| id).collect())
     }
 
     /// The accounts of the organization by id. Without `refresh`, a listing of the last minute is reused.

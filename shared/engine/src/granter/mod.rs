@@ -16,6 +16,7 @@
 //! - An account is announced to the enroller *before* its grant is written, with a short delay. In the other order, a
 //!   crash in between would leave a granted account that is never enrolled. In this order, AWS rejects the enroller's
 //!   filter, and the enroller asks for the grant again.
+//! - An account about which Organizations gives no usable answer keeps its grant, and keeps nobody else from one.
 //! - A failure in one Region never stops another.
 //! - A change that another principal makes in between is noticed when the policy is read back, and planned for again.
 //!
@@ -30,7 +31,9 @@ mod error;
 mod members;
 mod planner;
 mod preview;
+mod questions;
 mod regions;
+mod report;
 mod write;
 mod writer;
 
@@ -38,10 +41,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use enroller_core::backfill::BackfillRequest;
-use enroller_core::grants::{GrantPlan, ShardAssignments, ShardUsage};
+use enroller_core::grants::GrantPlan;
 use enroller_core::ids::{AccountId, Region};
-use enroller_core::log::LogEntry;
-use enroller_core::metrics::{Metric, Metrics};
+use enroller_core::message::{Message, SyncRequest};
+use enroller_core::metrics::Metrics;
 use enroller_core::settings::Settings;
 use futures::future::join_all;
 
@@ -52,9 +55,11 @@ pub use error::GranterError;
 pub use members::Membership;
 pub use planner::GrantPlanner;
 pub use preview::GrantPreview;
+pub use report::GrantReport;
 pub use writer::{DestinationWriter, WriterPermit};
 
 use announce::AnnouncementCache;
+use regions::RegionSync;
 
 /// The work that a batch of messages asks for.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -91,64 +96,6 @@ impl GrantSync {
     }
 }
 
-/// The result of a sync.
-#[derive(Debug, Default)]
-pub struct GrantReport {
-    /// Accounts granted in at least one Region.
-    pub granted: BTreeSet<AccountId>,
-    /// Accounts whose grant was removed in at least one Region.
-    pub revoked: BTreeSet<AccountId>,
-    /// Policies and destinations written.
-    pub writes: usize,
-    /// How full the shards are, by Region.
-    pub usage: BTreeMap<Region, Vec<ShardUsage>>,
-    /// The planned shard assignments of each Region that could be read.
-    pub assignments: BTreeMap<Region, ShardAssignments>,
-    /// Accounts that messages name and that Organizations does not report as members (yet).
-    pub unknown: BTreeSet<AccountId>,
-    /// Enrollment requests sent.
-    pub announced: usize,
-    /// The errors. With any error the batch comes back, and in the end goes to the dead-letter queue: no message about
-    /// an account is dropped because of an error here.
-    pub errors: Vec<GranterError>,
-    /// One log entry for each change, failure and note.
-    pub decisions: Vec<LogEntry>,
-}
-
-impl GrantReport {
-    /// Whether the batch has to come back.
-    pub fn needs_retry(&self) -> bool {
-        !self.errors.is_empty()
-    }
-
-    fn fail(&mut self, action: &str, resource: &str, error: GranterError) {
-        self.decisions.push(error.entry(action, resource));
-        self.errors.push(error);
-    }
-
-    /// Counts the results.
-    pub fn measure(&self, metrics: &mut Metrics) {
-        #[expect(clippy::cast_precision_loss, reason = "numbers of accounts and bytes are far below 2^52")]
-        let number = |count: usize| count as f64;
-        for (metric, count) in [(Metric::GrantsAdded, self.granted.len()), (Metric::GrantsRevoked, self.revoked.len())]
-        {
-            if count > 0 {
-                metrics.add(metric, number(count));
-            }
-        }
-        for error in &self.errors {
-            let class = error.disposition().label().to_owned();
-            metrics.add_with(Metric::GrantsFailed, vec![("Class", class)], 1.0);
-        }
-        for (region, shards) in &self.usage {
-            for shard in shards {
-                let dimensions = vec![("Region", region.to_string()), ("Shard", shard.name.to_string())];
-                metrics.add_with(Metric::PolicyBytes, dimensions, number(shard.bytes));
-            }
-        }
-    }
-}
-
 /// Writes destinations and their policies, as the only writer.
 pub struct Granter {
     planner: GrantPlanner,
@@ -181,27 +128,73 @@ impl Granter {
 
     /// Syncs the grants of every enrolled Region with the organization, and announces granted accounts to the enroller.
     pub async fn sync(&self, work: &GrantSync, metrics: &mut Metrics) -> GrantReport {
-        let mut report = GrantReport::default();
-        let membership = match self.planner.membership(work, &mut report).await {
-            Ok(membership) => membership,
-            Err(error) => {
-                report.fail("list-accounts", "organization", error.into());
-                report.measure(metrics);
-                return report;
+        self.sync_until(work, None, metrics).await
+    }
+
+    /// The same until `deadline_ms`, in epoch milliseconds. What was done by then is in the report.
+    pub async fn sync_until(&self, work: &GrantSync, deadline_ms: Option<u64>, metrics: &mut Metrics) -> GrantReport {
+        let (mut report, mut regions) = (GrantReport::default(), Vec::new());
+        let run = self.run(work, &mut report, &mut regions);
+        let in_time = match deadline_ms {
+            Some(deadline_ms) => self.context().within(deadline_ms, run).await.is_some(),
+            None => {
+                run.await;
+                true
             }
         };
-        let regions = work.regions(&self.context().settings).iter();
-        let planned = join_all(regions.map(|region| self.planner.plan_region(region, &membership, work))).await;
-        if let Some(outbox) = &self.outbox {
-            self.announce(outbox, work, &membership, &planned, &mut report).await;
-        }
-        let written = join_all(planned.into_iter().map(|region| self.write_region(region, &membership, work))).await;
-        self.announced.settle_grants(&written);
-        for region in written {
+        self.announced.settle_grants(&regions);
+        for region in regions {
+            if region.writes > 0 {
+                self.planner.assignments.forget_assignments(&region.region).await;
+            }
             region.add_to(&mut report, metrics);
+        }
+        if !in_time {
+            report.out_of_time();
+        }
+        if !report.needs_retry() {
+            self.go_on(work, &mut report).await;
         }
         report.measure(metrics);
         report
+    }
+
+    /// The sync itself. It may be dropped at any time, so what it does goes to `report` and `regions` at once.
+    async fn run(&self, work: &GrantSync, report: &mut GrantReport, regions: &mut Vec<RegionSync>) {
+        let mut members = match self.planner.membership(work, report).await {
+            Ok(members) => members,
+            Err(error) => {
+                report.fail("list-accounts", "organization", error.into());
+                report.nothing_planned = true;
+                return;
+            }
+        };
+        *regions = self.planner.read_regions(work).await;
+        self.planner.confirm_departed(&mut members, regions, work, report).await;
+        for region in &mut *regions {
+            self.planner.plan_for(region, &members, work);
+        }
+        if let Some(outbox) = &self.outbox {
+            self.announce(outbox, work, &members, regions, report).await;
+        }
+        join_all(regions.iter_mut().map(|region| self.write_region(region, &members, work))).await;
+    }
+
+    /// Asks for another sync if this one could not ask about every suspect. It does so only after some were asked
+    /// about, so that this ends.
+    async fn go_on(&self, work: &GrantSync, report: &mut GrantReport) {
+        let Some(outbox) = self.outbox.as_ref().filter(|_| report.not_asked > 0 && report.suspects_asked > 0) else {
+            return;
+        };
+        let request = SyncRequest {
+            reason: format!("{} more accounts may have departed", report.not_asked),
+            run_id: None,
+            allow_mass_revocation: work.allow_mass_revocation,
+        };
+        let deduplication_id = format!("suspects-{}", self.context().clock.now_ms());
+        if let Err(error) = outbox.grant(Message::Sync(request).to_json(), deduplication_id).await {
+            report.fail("request-sync", "grants queue", error.into());
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use enroller_core::arn::Arn;
 use enroller_core::settings::DestinationParts;
 
 use super::members::MembershipCache;
+use super::questions::VerdictCache;
 use crate::assignments::Assignments;
 use crate::context::Context;
 use crate::ports::{Organization, Ports};
@@ -16,6 +17,7 @@ pub struct GrantPlanner {
     pub(super) organization: Arc<dyn Organization>,
     pub(super) assignments: Assignments,
     pub(super) cache: MembershipCache,
+    pub(super) verdicts: VerdictCache,
     /// The stream that every destination delivers to.
     pub(super) target: Arn,
     /// The role that every destination delivers with.
@@ -27,8 +29,8 @@ impl GrantPlanner {
     pub fn new(ctx: Context, ports: &Ports, parts: DestinationParts) -> Self {
         let DestinationParts { target, role } = parts;
         let assignments = Assignments::new(ctx.clone(), ports);
-        let cache = MembershipCache::default();
-        Self { organization: Arc::clone(&ports.organization), assignments, cache, target, role, ctx }
+        let (cache, verdicts) = Default::default();
+        Self { organization: Arc::clone(&ports.organization), assignments, cache, verdicts, target, role, ctx }
     }
 
     /// The context that it shares with the other workers.

@@ -6,7 +6,6 @@ use enroller_core::grants::GrantPlan;
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::log::LogEntry;
 use enroller_core::observed::Account;
-use futures::future::join_all;
 
 use super::{GrantPlanner, GrantReport, GrantSync, GranterError};
 use crate::assignments::GrantedOn;
@@ -64,11 +63,14 @@ impl GrantPlanner {
     /// The organization could not be listed completely.
     pub async fn preview(&self, work: &GrantSync) -> AwsResult<GrantPreview> {
         let mut report = GrantReport::default();
-        let members = self.membership(work, &mut report).await?;
-        let regions = work.regions(&self.ctx.settings).iter();
-        let planned = regions.map(|region| self.plan_region(region, &members, work));
+        let mut members = self.membership(work, &mut report).await?;
+        let mut regions = self.read_regions(work).await;
+        self.confirm_departed(&mut members, &regions, work, &mut report).await;
+        for region in &mut regions {
+            self.plan_for(region, &members, work);
+        }
         let mut preview = GrantPreview { accounts: Vec::new(), regions: BTreeMap::new(), decisions: report.decisions };
-        for region in join_all(planned).await {
+        for region in regions {
             preview.decisions.extend(region.decisions);
             let plan = match (region.plan, region.error) {
                 (_, Some(error)) => Err(error),

@@ -10,15 +10,15 @@ use enroller_core::ids::{AccountId, OrganizationId, Region};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::metrics::{Metric, Metrics};
 use enroller_core::settings::GrantMode;
+use futures::future::join_all;
 
 use super::{GrantPlanner, GrantReport, GrantSync, GranterError, Membership};
-use crate::ports::AwsResult;
 
 /// The sync of one Region: its plan, then its result.
 pub(super) struct RegionSync {
     pub(super) region: Region,
-    /// Accounts that Organizations reported as closed or not a member.
-    pub(super) departed: BTreeSet<AccountId>,
+    /// The shards as last read, if they could be.
+    pub(super) grants: Option<RegionGrants>,
     /// The current plan, if the Region could be read.
     pub(super) plan: Option<GrantPlan>,
     pub(super) granted: BTreeSet<AccountId>,
@@ -37,7 +37,7 @@ impl RegionSync {
     fn new(region: &Region) -> Self {
         Self {
             region: region.clone(),
-            departed: BTreeSet::new(),
+            grants: None,
             plan: None,
             granted: BTreeSet::new(),
             revoked: BTreeSet::new(),
@@ -104,37 +104,30 @@ impl RegionSync {
 }
 
 impl GrantPlanner {
-    /// Reads a Region's shards and plans their changes.
-    pub(super) async fn plan_region(&self, region: &Region, members: &Membership, work: &GrantSync) -> RegionSync {
-        let mut sync = RegionSync::new(region);
-        if let Err(error) = self.read_and_plan(&mut sync, members, work).await {
-            sync.error = Some(error.into());
-        }
-        sync
-    }
-
-    async fn read_and_plan(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) -> AwsResult<()> {
-        let grants = self.assignments.region_grants(&sync.region).await?;
-        sync.departed = self.departed(&grants, members, work).await?;
-        self.plan_for(sync, &grants, members, work);
-        Ok(())
+    /// Reads the shards of every Region of the work.
+    pub(super) async fn read_regions(&self, work: &GrantSync) -> Vec<RegionSync> {
+        let regions = work.regions(&self.ctx.settings).iter();
+        join_all(regions.map(async |region| {
+            let mut sync = RegionSync::new(region);
+            match self.assignments.region_grants(region).await {
+                Ok(grants) => sync.grants = Some(grants),
+                Err(error) => sync.error = Some(error.into()),
+            }
+            sync
+        }))
+        .await
     }
 
     /// Replaces the plan with one for the shards just read. What a person has to decide or fix is logged with the first
     /// plan only.
-    pub(super) fn plan_for(
-        &self,
-        sync: &mut RegionSync,
-        grants: &RegionGrants,
-        members: &Membership,
-        work: &GrantSync,
-    ) {
-        let organization = self.organization_to_grant(sync, grants, work);
+    pub(super) fn plan_for(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) {
+        let Some(grants) = sync.grants.clone() else { return };
+        let organization = self.organization_to_grant(sync, &grants, work);
         let plan = plan_grants(&GrantInputs {
-            observed: grants,
+            observed: &grants,
             organization,
             wanted: &members.wanted,
-            departed: &sync.departed,
+            departed: &members.departed,
             target: &self.target,
             role: &self.role,
             guard: RevocationGuard {
@@ -192,25 +185,5 @@ impl GrantPlanner {
             return None;
         }
         Some(organization)
-    }
-
-    async fn departed(
-        &self,
-        grants: &RegionGrants,
-        members: &Membership,
-        work: &GrantSync,
-    ) -> AwsResult<BTreeSet<AccountId>> {
-        let mut departed = members.departed.clone();
-        // Only a requested sync has a fresh listing, so only then are granted accounts checked that no message names.
-        if work.sync && work.means_every_account() {
-            // Accounts that only unmanaged statements name may be partners that never were members.
-            let listed = grants.shards().values().filter_map(|shard| match &shard.policy {
-                PolicyState::Parsed(policy) => Some(policy.accounts()),
-                PolicyState::Absent | PolicyState::Unreadable { .. } => None,
-            });
-            let unlisted = listed.flatten().filter(|id| !members.listed.contains(id)).copied();
-            departed.extend(self.confirm_departed(unlisted.collect()).await?);
-        }
-        Ok(departed)
     }
 }

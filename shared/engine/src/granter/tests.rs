@@ -1,10 +1,12 @@
 mod announcing;
+mod doubts;
 mod members;
 mod planning;
 mod queue;
 mod writing;
 
 use enroller_core::error::Code;
+use enroller_core::metrics::Metric;
 
 use super::*;
 use crate::testing::{ENROLLMENTS, World, away, home, id, ids};
@@ -39,8 +41,8 @@ async fn sync(granter: &Granter, work: &GrantSync) -> GrantReport {
 
 fn codes(report: &GrantReport) -> Vec<Code> {
     let code = |error: &GranterError| match error {
-        GranterError::Aws(error) => Some(error.code.clone()),
-        GranterError::Contended { .. } => None,
+        GranterError::Aws(error) | GranterError::NotAnswered { source: error, .. } => Some(error.code.clone()),
+        GranterError::Contended { .. } | GranterError::UnknownState { .. } => None,
     };
     report.errors.iter().filter_map(code).collect()
 }

@@ -15,19 +15,10 @@ const MAX_ROUNDS: usize = 4;
 
 impl Granter {
     /// Applies a Region's plan until the destinations read back agree with it.
-    pub(super) async fn write_region(
-        &self,
-        mut sync: RegionSync,
-        members: &Membership,
-        work: &GrantSync,
-    ) -> RegionSync {
-        if let Err(error) = self.write_rounds(&mut sync, members, work).await {
+    pub(super) async fn write_region(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) {
+        if let Err(error) = self.write_rounds(sync, members, work).await {
             sync.error = Some(error);
         }
-        if sync.writes > 0 {
-            self.planner.assignments.forget_assignments(&sync.region).await;
-        }
-        sync
     }
 
     async fn write_rounds(
@@ -39,8 +30,8 @@ impl Granter {
         // Announcing accounts, perhaps thousands, took time since the plan was made. AWS has no conditional put, so a
         // change that another principal made meanwhile would be overwritten without notice.
         if self.outbox.is_some() && sync.plan.as_ref().is_some_and(|plan| !plan.writes.is_empty()) {
-            let grants = self.planner.assignments.region_grants(&sync.region).await?;
-            self.planner.plan_for(sync, &grants, members, work);
+            sync.grants = Some(self.planner.assignments.region_grants(&sync.region).await?);
+            self.planner.plan_for(sync, members, work);
         }
         for _ in 0..MAX_ROUNDS {
             let Some(plan) = sync.plan.clone() else { return Ok(()) };
@@ -68,7 +59,8 @@ impl Granter {
             sync.conflicts += 1;
             let cause = format!("the destination read back differs from what was written: {mismatch}");
             sync.record(None, "verify-grants", write.name.as_str(), Outcome::RetryLater, &cause);
-            self.planner.plan_for(sync, &grants, members, work);
+            sync.grants = Some(grants);
+            self.planner.plan_for(sync, members, work);
         }
         let account = self.context().settings.central_account;
         Err(GranterError::Contended { account, region: sync.region.clone() })

@@ -1,0 +1,166 @@
+//! Asking Organizations about single accounts, whose answer counts more than any listing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use enroller_core::grants::PolicyState;
+use enroller_core::ids::AccountId;
+use enroller_core::log::{LogEntry, Outcome};
+use enroller_core::observed::{Account, AccountState};
+use futures::stream::{StreamExt, iter};
+
+use super::regions::RegionSync;
+use super::{GrantPlanner, GrantReport, GrantSync, GranterError, Membership};
+
+/// The most suspects that one sync asks about. DescribeAccount allows 20 calls a second for an account and 24 for the
+/// whole organization (Organizations user guide, "Quotas"), so this takes half a minute of the function's five. The
+/// listing of ten thousand accounts takes another one.
+const SUSPECTS_PER_SYNC: usize = 600;
+
+/// How long one sync goes on asking about suspects, in milliseconds, if answers are slow. The writes need the rest.
+const ASKING_MS: u64 = 60_000;
+
+/// Questions asked at the same time.
+const ASKED_AT_ONCE: usize = 8;
+
+/// How long the answer about a suspect is remembered, in milliseconds. A sync that could not ask about all is followed
+/// by another one, which must not ask about the same ones. An account that came back since is listed again, and then it
+/// is no suspect.
+const ANSWERED_MS: u64 = 3_600_000;
+
+/// What Organizations said of an account: `None` if it is not a member.
+pub(super) type Answer = Result<Option<Account>, GranterError>;
+
+/// The last answer about a suspect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It is closed or not a member.
+    Departed,
+    /// It is a member, though the listing lacks it.
+    Member,
+    /// There was no usable answer, so it is asked about again, after the others.
+    Doubtful,
+}
+
+/// The last answers about suspects, each with its time in epoch milliseconds.
+#[derive(Default)]
+pub(super) struct VerdictCache(Mutex<BTreeMap<AccountId, (u64, Verdict)>>);
+
+impl VerdictCache {
+    fn fresh(&self, now_ms: u64) -> BTreeMap<AccountId, Verdict> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (at_ms, _)| now_ms.saturating_sub(*at_ms) < ANSWERED_MS);
+        known.iter().map(|(id, (_, verdict))| (*id, *verdict)).collect()
+    }
+
+    fn remember(&self, id: AccountId, at_ms: u64, verdict: Verdict) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (at_ms, verdict));
+    }
+}
+
+/// Whether an answer is evidence that the account has departed.
+pub(super) fn is_gone(account: Option<&Account>) -> bool {
+    account.is_none_or(|it| it.state == AccountState::Closed)
+}
+
+impl GrantPlanner {
+    async fn ask(&self, id: AccountId) -> Answer {
+        let answer = self.organization.account(id).await;
+        let account = answer.map_err(|source| GranterError::NotAnswered { account: id, source })?;
+        match account {
+            Some(account) if account.state == AccountState::Unknown => Err(GranterError::UnknownState { account: id }),
+            account => Ok(account),
+        }
+    }
+
+    /// Asks about each account, several at once. Those that `deadline_ms` cuts off are missing in the result.
+    pub(super) async fn ask_all(
+        &self,
+        ids: impl IntoIterator<Item = AccountId>,
+        deadline_ms: Option<u64>,
+    ) -> BTreeMap<AccountId, Answer> {
+        let answers = Mutex::new(BTreeMap::new());
+        let ask = async |id: AccountId| {
+            let answer = self.ask(id).await;
+            answers.lock().unwrap_or_else(PoisonError::into_inner).insert(id, answer);
+        };
+        let asking = iter(ids).map(ask).buffer_unordered(ASKED_AT_ONCE).collect::<()>();
+        match deadline_ms {
+            Some(deadline_ms) => drop(self.ctx.within(deadline_ms, asking).await),
+            None => asking.await,
+        }
+        answers.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds out which granted accounts that the listing lacks have departed. Each is asked about once, for all Regions
+    /// together, and never more than [`SUSPECTS_PER_SYNC`] in one sync.
+    ///
+    /// A listing alone is not evidence. The answer about the very account is. Without one the account keeps its grant.
+    pub(super) async fn confirm_departed(
+        &self,
+        members: &mut Membership,
+        regions: &[RegionSync],
+        work: &GrantSync,
+        report: &mut GrantReport,
+    ) {
+        // Only a requested sync has a fresh listing, so only then are granted accounts checked that no message names.
+        if !work.sync || !work.means_every_account() {
+            return;
+        }
+        let now_ms = self.ctx.clock.now_ms();
+        let known = self.verdicts.fresh(now_ms);
+        let suspects = suspects(regions, members);
+        let answered = |id: &AccountId, verdict| known.get(id) == Some(&verdict);
+        let (settled, mut open): (Vec<AccountId>, Vec<AccountId>) =
+            suspects.into_iter().partition(|id| answered(id, Verdict::Departed) || answered(id, Verdict::Member));
+        members.departed.extend(settled.into_iter().filter(|id| answered(id, Verdict::Departed)));
+        open.sort_by_key(|id| answered(id, Verdict::Doubtful));
+        let left = open.split_off(open.len().min(SUSPECTS_PER_SYNC));
+        members.undecided.extend(left);
+        let mut answers = self.ask_all(open.iter().copied(), Some(now_ms.saturating_add(ASKING_MS))).await;
+        report.suspects_asked = answers.len();
+        for id in open {
+            let verdict = match answers.remove(&id) {
+                Some(Ok(account)) if is_gone(account.as_ref()) => {
+                    members.departed.insert(id);
+                    Verdict::Departed
+                }
+                Some(Ok(_)) => Verdict::Member,
+                Some(Err(doubt)) => {
+                    members.doubtful.insert(id);
+                    report.doubt("revoke", doubt);
+                    Verdict::Doubtful
+                }
+                None => {
+                    members.undecided.insert(id);
+                    Verdict::Doubtful
+                }
+            };
+            self.verdicts.remember(id, now_ms, verdict);
+        }
+        report.not_asked = members.undecided.len();
+        if report.not_asked > 0 {
+            report.decisions.push(not_asked(report.not_asked));
+        }
+    }
+}
+
+/// The accounts that a managed statement lists and the listing lacks. Accounts that only unmanaged statements name may
+/// be partners that never were members.
+fn suspects(regions: &[RegionSync], members: &Membership) -> BTreeSet<AccountId> {
+    let shards = regions.iter().filter_map(|region| region.grants.as_ref()).flat_map(|grants| grants.shards().values());
+    let listed = shards.filter_map(|shard| match &shard.policy {
+        PolicyState::Parsed(policy) => Some(policy.accounts()),
+        PolicyState::Absent | PolicyState::Unreadable { .. } => None,
+    });
+    let suspected = |id: &&AccountId| !members.listed.contains(id) && !members.departed.contains(id);
+    listed.flatten().filter(suspected).copied().collect()
+}
+
+fn not_asked(count: usize) -> LogEntry {
+    let cause = format!(
+        "granted accounts that the listing lacks: {count} could not be asked about in this sync, and keep their grant"
+    );
+    LogEntry::about(None, "revoke", "accounts", Outcome::RetryLater, cause)
+        .next("no action needed: another sync or the next sweep asks about them")
+}

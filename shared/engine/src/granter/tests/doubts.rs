@@ -1,0 +1,179 @@
+//! Accounts of which Organizations says nothing usable, or too many to ask about at once.
+
+use enroller_core::log::Outcome;
+use enroller_core::message::Message;
+
+use super::*;
+use crate::testing::{GRANTS, account};
+
+/// Many accounts, granted in both Regions, of which all but the first have left.
+fn left(changes: &[(&str, &str)], granted: std::ops::RangeInclusive<u32>) -> World {
+    let world = World::members(changes, [1]);
+    for region in [home(), away()] {
+        for (index, shard) in granted.clone().collect::<Vec<_>>().chunks(300).zip(1..) {
+            world.grant(&region, shard, ids(index.iter().copied()));
+        }
+    }
+    world
+}
+
+const NO_LIMIT: [(&str, &str); 1] = [("revocation_limit_percent", "100")];
+
+#[tokio::test]
+async fn a_suspect_is_asked_about_once_for_all_regions() {
+    let world = left(&NO_LIMIT, 1..=21);
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!((world.journal.count(ASK), report.revoked), (20, ids(2..=21)));
+    assert_eq!(world.destinations.granted(&away()), ids([1]));
+}
+
+#[tokio::test]
+async fn the_answer_about_a_suspect_is_remembered_for_an_hour() {
+    let world = left(&[], 1..=21);
+    let granter = world.granter();
+    for (after_ms, asked) in [(0, 20), (3_599_999, 20), (1, 40)] {
+        world.clock.advance(after_ms);
+        let report = sync(&granter, &sync_work()).await;
+        assert!(report.revoked.is_empty(), "the guard withholds them, so they stay suspects");
+        assert_eq!(world.journal.count(ASK), asked);
+    }
+}
+
+#[tokio::test]
+async fn a_suspect_that_is_listed_again_is_a_member_whatever_was_said() {
+    let world = left(&[], 1..=21);
+    let granter = world.granter();
+    sync(&granter, &sync_work()).await;
+    for number in 2..=20 {
+        world.organization.add(account(number));
+    }
+    let report = sync(&granter, &sync_work()).await;
+    assert_eq!((report.revoked, world.destinations.granted(&home())), (ids([21]), ids(1..=20)));
+}
+
+#[tokio::test]
+async fn more_suspects_than_a_sync_asks_about_are_asked_about_by_the_next() {
+    let world = left(&NO_LIMIT, 1..=1_301);
+    let granter = world.granter().announcing(world.outbox());
+    let mut metrics = Metrics::default();
+    let report = granter.sync(&GrantSync { allow_mass_revocation: true, ..sync_work() }, &mut metrics).await;
+    assert_eq!((world.journal.count(ASK), report.revoked.len(), report.not_asked), (600, 600, 700));
+    let told = report.decisions.iter().find(|it| it.cause.contains("700")).unwrap();
+    assert_eq!((told.outcome, told.next_step.is_some()), (Outcome::RetryLater, true));
+    world.context().log.metrics(&metrics);
+    assert_eq!(world.log.total(Metric::GrantsFailed), 700);
+    let [Message::Sync(more)] = &world.queues.messages(GRANTS)[..] else { panic!("nothing goes on") };
+    assert!(more.allow_mass_revocation, "what a person allowed holds for the rest, too");
+    for (revoked, asked, messages) in [(600, 1_200, 2), (100, 1_300, 2), (0, 1_300, 2)] {
+        world.clock.advance(90_000);
+        let report = sync(&granter, &sync_work()).await;
+        assert_eq!((report.revoked.len(), world.journal.count(ASK)), (revoked, asked));
+        assert_eq!(world.queues.messages(GRANTS).len(), messages);
+    }
+    assert_eq!(world.destinations.granted(&away()), ids([1]));
+}
+
+#[tokio::test]
+async fn slow_answers_end_the_asking_after_a_minute_and_not_the_sync() {
+    let world = left(&NO_LIMIT, 1..=21);
+    world.organization.add(account(50));
+    world.journal.takes(ASK, 10, 1_000);
+    world.journal.hang(ASK);
+    let granter = world.granter().announcing(world.outbox());
+    let report = sync(&granter, &sync_work()).await;
+    assert!(report.not_asked > 0 && report.granted == ids([50]) && !report.needs_retry());
+    assert_eq!(world.queues.messages(GRANTS).len(), 1);
+    let report = sync(&granter, &sync_work()).await;
+    assert_eq!((report.not_asked, world.destinations.granted(&home())), (0, ids([1, 50])));
+}
+
+#[tokio::test]
+async fn without_any_answer_no_further_sync_is_asked_for() {
+    let world = left(&NO_LIMIT, 1..=1_301);
+    for _ in 0..8 {
+        world.journal.hang(ASK);
+    }
+    let report = sync(&world.granter().announcing(world.outbox()), &sync_work()).await;
+    assert_eq!((report.not_asked, world.queues.messages(GRANTS).len()), (1_300, 0));
+}
+
+#[tokio::test]
+async fn a_sync_that_comes_back_by_itself_asks_for_no_other() {
+    let world = left(&NO_LIMIT, 1..=1_301);
+    world.journal.fail(PUT, 1, "OperationAbortedException");
+    let report = sync(&world.granter().announcing(world.outbox()), &sync_work()).await;
+    assert!(report.needs_retry());
+    assert_eq!((report.not_asked, world.queues.messages(GRANTS).len()), (700, 0));
+}
+
+#[tokio::test]
+async fn a_follow_up_that_cannot_be_sent_makes_the_batch_come_back() {
+    let world = left(&NO_LIMIT, 1..=1_301);
+    world.journal.fail(SEND, 1, "ServiceUnavailable");
+    let report = sync(&world.granter().announcing(world.outbox()), &sync_work()).await;
+    assert!(report.needs_retry());
+}
+
+#[tokio::test]
+async fn an_account_that_cannot_be_asked_about_keeps_its_grant_and_nobody_else_from_theirs() {
+    for (code, class) in [
+        ("AccessDeniedException", Outcome::Failed),
+        ("TooManyRequestsException", Outcome::RetryLater),
+        ("ServiceException", Outcome::RetryLater),
+        ("Unparsable", Outcome::Failed),
+    ] {
+        let world = World::granted(&NO_LIMIT, [1, 2, 3]);
+        world.organization.remove(id(2));
+        world.organization.remove(id(3));
+        world.organization.add(account(4));
+        world.journal.fail_at(ASK, id(2), 1, code);
+        let mut metrics = Metrics::default();
+        let report = world.granter().sync(&sync_work(), &mut metrics).await;
+        assert_eq!((&report.granted, &report.revoked), (&ids([4]), &ids([3])), "{code}");
+        assert_eq!(world.destinations.granted(&away()), ids([1, 2, 4]));
+        assert!(!report.needs_retry(), "the sweep asks again, and meanwhile nobody waits behind it");
+        let told: Vec<_> = report.decisions.iter().filter(|it| it.account == Some(id(2))).collect();
+        let [told] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((told.outcome, told.action.as_str()), (class, "revoke"));
+        assert!(told.next_step.is_some() && told.cause.contains(code), "{}", told.cause);
+        world.context().log.metrics(&metrics);
+        assert_eq!(world.log.total(Metric::GrantsFailed), 1);
+    }
+}
+
+#[tokio::test]
+async fn who_was_not_answered_about_is_asked_about_last() {
+    let world = left(&[], 1..=1_301);
+    let granter = world.granter();
+    world.journal.fail(ASK, 600, "AccessDeniedException");
+    sync(&granter, &sync_work()).await;
+    world.journal.clear();
+    sync(&granter, &sync_work()).await;
+    assert_eq!(world.journal.about(ASK)[0], id(602).to_string());
+}
+
+#[tokio::test]
+async fn a_newcomer_that_cannot_be_asked_about_stops_nobody_and_is_tried_again() {
+    let world = World::members(&ONE_REGION, [1]);
+    world.organization.describe(account(2));
+    world.journal.fail_at(ASK, id(2), 1, "AccessDeniedException");
+    let granter = world.granter().announcing(world.outbox());
+    let report = sync(&granter, &joined([1, 2])).await;
+    assert_eq!((&report.granted, report.needs_retry()), (&ids([1]), false));
+    assert_eq!(report.doubts.len(), 1);
+    let delays: Vec<u32> = world.queues.sent_to(ENROLLMENTS).iter().map(|it| it.delay_seconds).collect();
+    assert_eq!(delays, [5, 60], "the enroller asks again in a minute");
+}
+
+#[tokio::test]
+async fn a_departure_that_cannot_be_asked_about_comes_back_only_if_that_may_help() {
+    for (code, comes_back) in [("ServiceException", true), ("AccessDeniedException", false)] {
+        let world = World::granted(&ONE_REGION, [1, 2]);
+        world.organization.add(account(3));
+        world.organization.depart(id(2));
+        world.journal.fail_at(ASK, id(2), 1, code);
+        let report = sync(&world.granter(), &departed([2])).await;
+        assert_eq!((report.needs_retry(), world.destinations.granted(&home())), (comes_back, ids([1, 2, 3])), "{code}");
+        assert!(report.decisions.iter().any(|it| it.account == Some(id(2)) && it.next_step.is_some()));
+    }
+}
