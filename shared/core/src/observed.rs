@@ -156,7 +156,7 @@ pub struct Observed {
 pub enum AccountState {
     /// AWS is setting it up.
     PendingActivation,
-    /// It is in use. Accounts are enrolled in this state only.
+    /// It is in use.
     Active,
     /// AWS has restricted it. Its grant is kept.
     Suspended,
@@ -164,7 +164,8 @@ pub enum AccountState {
     PendingClosure,
     /// It is closed, and listed for some 90 days more. Its grant is removed.
     Closed,
-    /// A state that this version does not know. The account is neither enrolled nor revoked.
+    /// A state that this version does not know. That is a failure, and neither an exclusion nor a departure. The account
+    /// is reconciled like an active one, it keeps its grant and gets no new one, and each sync of the grants reports it.
     Unknown,
 }
 

@@ -45,17 +45,19 @@ impl Settings {
     }
 
     /// Whether an account should be granted and enrolled; the error is the reason why not.
+    ///
+    /// An account whose state is unknown to this version is a member, and stays in scope. If AWS renames its states, the
+    /// other way round would switch everything off without a word.
     pub fn account_in_scope(&self, account: &Account) -> Result<(), OutOfScope> {
         if let Some(reason) = self.account_listed_out(account.id) {
             return Err(reason);
         }
         match account.state {
-            AccountState::Active => {}
+            AccountState::Active | AccountState::Unknown => {}
             AccountState::PendingActivation
             | AccountState::Suspended
             | AccountState::PendingClosure
-            | AccountState::Closed
-            | AccountState::Unknown => return Err(OutOfScope::State(account.state)),
+            | AccountState::Closed => return Err(OutOfScope::State(account.state)),
         }
         let excluded = account.parents.iter().find(|unit| self.excluded_organizational_units.contains(*unit));
         excluded.map_or(Ok(()), |unit| Err(OutOfScope::UnitExcluded(unit.clone())))
@@ -120,13 +122,20 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_this_version_does_not_know_excludes_nobody() {
+        let settings = with(&EXCLUDED).unwrap();
+        assert_eq!(settings.account_in_scope(&account(AccountState::Unknown, &["r-ab12"])), Ok(()));
+        let excluded = account(AccountState::Unknown, &["r-ab12", "ou-ab12-sandbox1"]);
+        assert!(settings.account_in_scope(&excluded).is_err());
+    }
+
+    #[test]
     fn an_account_that_is_not_active_is_out_of_scope_with_its_state() {
         for (state, text) in [
             (AccountState::PendingActivation, "the account's state is PENDING_ACTIVATION"),
             (AccountState::Suspended, "the account's state is SUSPENDED"),
             (AccountState::PendingClosure, "the account's state is PENDING_CLOSURE"),
             (AccountState::Closed, "the account's state is CLOSED"),
-            (AccountState::Unknown, "the account's state is unknown to this version"),
         ] {
             let reason = with(&[]).unwrap().account_in_scope(&account(state, &[])).unwrap_err();
             assert_eq!(reason, OutOfScope::State(state));

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{BackfillRequest, Exclusion};
 use crate::ids::{AccountId, ParentId};
-use crate::observed::Account;
+use crate::observed::{Account, AccountState};
 use crate::settings::Settings;
 
 /// A selected account that is not enrolled.
@@ -25,7 +25,8 @@ pub struct Selection {
     pub chosen: Vec<Account>,
     /// Accounts that the request selects but that are not enrolled, by id.
     pub left_out: Vec<LeftOut>,
-    /// Roots, OUs and exclusions of the request that match no account. They may be misspelt.
+    /// Roots, OUs and exclusions of the request that match no account and may be misspelt, and accounts that are
+    /// selected though their state is unknown to this version.
     pub notes: Vec<String>,
 }
 
@@ -46,6 +47,7 @@ impl BackfillRequest {
             }
         }
         selection.left_out.sort_by_key(|left_out| left_out.account);
+        selection.notes.extend(unknown_states(&selection.chosen));
         selection
     }
 
@@ -82,6 +84,17 @@ impl BackfillRequest {
             .chain(idle.map(|exclusion| format!("exclude: {exclusion} matches no account of the organization")))
             .collect()
     }
+}
+
+/// A note about the accounts whose state is unknown to this version. They are enrolled all the same.
+fn unknown_states(chosen: &[Account]) -> Option<String> {
+    let unknown = chosen.iter().filter(|account| account.state == AccountState::Unknown);
+    let first = unknown.clone().next()?;
+    let others = match unknown.count() {
+        1 => String::new(),
+        count => format!(" and {} others", count - 1),
+    };
+    Some(format!("the state of {}{others} in Organizations is unknown to this version: update the enroller", first.id))
 }
 
 impl Exclusion {

@@ -162,3 +162,15 @@ fn a_request_is_read_back_as_it_was_written() {
     assert_eq!(written, request);
     assert_eq!(serde_json::from_value::<BackfillRequest>(written).unwrap(), read);
 }
+
+#[test]
+fn an_account_in_a_state_that_nobody_knows_is_selected_with_a_note() {
+    let listed = [
+        account("111111111111", AccountState::Unknown, "ou-ab12-workload"),
+        account("222222222222", AccountState::Active, "ou-ab12-workload"),
+    ];
+    let selected = BackfillRequest::default().select(&with(&[]).unwrap(), listed);
+    assert_eq!((selected.chosen.len(), selected.left_out.len()), (2, 0));
+    let [note] = &selected.notes[..] else { panic!("{:?}", selected.notes) };
+    assert!(note.contains("111111111111") && note.contains("unknown to this version"), "{note}");
+}

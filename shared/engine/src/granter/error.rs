@@ -46,6 +46,14 @@ impl GranterError {
         }
     }
 
+    /// The account that it is about, if it is about one.
+    pub fn account(&self) -> Option<AccountId> {
+        match self {
+            Self::Aws(_) | Self::Contended { .. } => None,
+            Self::NotAnswered { account, .. } | Self::UnknownState { account } => Some(*account),
+        }
+    }
+
     /// A log entry with its cause, outcome and next step.
     pub fn entry(&self, action: &str, resource: &str) -> LogEntry {
         let line = LogEntry::about(None, action, resource, Outcome::Failed, self.to_string());

@@ -118,6 +118,14 @@ impl GrantPlanner {
         }
         let named = work.joined.contains(&account.id) || work.requested.contains(&account.id);
         match self.ctx.settings.account_in_scope(account) {
+            // A listed account keeps its grant, and only a sync names all of them: every batch would be too often.
+            Ok(()) if account.state == AccountState::Unknown => {
+                membership.doubtful.insert(account.id);
+                let told = report.doubts.iter().any(|it| it.account() == Some(account.id));
+                if (named || work.sync) && !told {
+                    report.doubt("grant", GranterError::UnknownState { account: account.id });
+                }
+            }
             Ok(()) => {
                 membership.wanted.insert(account.id);
             }

@@ -46,6 +46,14 @@ async fn an_account_that_is_not_active_is_not_entered() {
 }
 
 #[tokio::test]
+async fn an_account_in_a_state_that_nobody_knows_is_reconciled() {
+    let world = World::fresh(&EXCLUDING);
+    world.organization.add(Account { state: AccountState::Unknown, ..account(1) });
+    let report = reconcile(&world).await;
+    assert!(entered(&world) && report.account_regions.iter().all(|it| it.vpcs.len() == 1 && it.errors.is_empty()));
+}
+
+#[tokio::test]
 async fn whom_only_others_let_in_is_asked_about() {
     let world = World::with(&[]);
     let named = serde_json::json!({"Version": "2012-10-17", "Statement": [{"Sid": "partner", "Effect": "Allow",

@@ -2,6 +2,7 @@
 
 use enroller_core::log::Outcome;
 use enroller_core::message::Message;
+use enroller_core::observed::{Account, AccountState};
 
 use super::*;
 use crate::testing::{GRANTS, account};
@@ -176,4 +177,53 @@ async fn a_departure_that_cannot_be_asked_about_comes_back_only_if_that_may_help
         assert_eq!((report.needs_retry(), world.destinations.granted(&home())), (comes_back, ids([1, 2, 3])), "{code}");
         assert!(report.decisions.iter().any(|it| it.account == Some(id(2)) && it.next_step.is_some()));
     }
+}
+
+fn unknown(number: u32) -> Account {
+    Account { state: AccountState::Unknown, ..account(number) }
+}
+
+#[tokio::test]
+async fn a_state_that_nobody_knows_takes_no_grant_gives_none_and_is_told() {
+    let world = World::granted(&ONE_REGION, [1, 2]);
+    for number in [2, 3] {
+        world.organization.add(unknown(number));
+    }
+    world.organization.add(account(4));
+    let mut metrics = Metrics::default();
+    let report = world.granter().sync(&sync_work(), &mut metrics).await;
+    assert_eq!((&report.granted, world.destinations.granted(&home())), (&ids([4]), ids([1, 2, 4])));
+    let told = report.decisions.iter().filter(|it| it.outcome == Outcome::Failed && it.next_step.is_some());
+    assert_eq!(told.filter_map(|it| it.account).collect::<BTreeSet<_>>(), ids([2, 3]));
+    assert!(!report.needs_retry());
+    world.context().log.metrics(&metrics);
+    assert_eq!(world.log.total(Metric::GrantsFailed), 2);
+}
+
+#[tokio::test]
+async fn only_a_sync_or_its_own_message_tells_of_a_state_that_nobody_knows() {
+    let world = World::granted(&ONE_REGION, [1, 2]);
+    world.organization.add(unknown(2));
+    let granter = world.granter();
+    assert!(sync(&granter, &requested([1])).await.doubts.is_empty());
+    assert_eq!(sync(&granter, &requested([2])).await.doubts.len(), 1);
+}
+
+#[tokio::test]
+async fn a_suspect_or_newcomer_in_a_state_that_nobody_knows_is_told_of_once() {
+    let world = World::granted(&ONE_REGION, [1, 2]);
+    world.organization.remove(id(2));
+    world.organization.describe(unknown(2));
+    world.organization.describe(unknown(3));
+    let work = GrantSync { joined: ids([3]), ..sync_work() };
+    let report = sync(&world.granter(), &work).await;
+    assert_eq!(report.doubts.iter().filter_map(GranterError::account).collect::<Vec<_>>(), [id(3), id(2)]);
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2]));
+}
+
+#[tokio::test]
+async fn an_excluded_account_in_a_state_that_nobody_knows_is_no_failure() {
+    let world = World::granted(&[("excluded_accounts", "111111110002")], [1]);
+    world.organization.add(unknown(2));
+    assert!(sync(&world.granter(), &sync_work()).await.doubts.is_empty());
 }
