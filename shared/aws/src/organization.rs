@@ -21,6 +21,11 @@ mod tests;
 /// The largest page of ListAccounts (API reference).
 const PAGE: i32 = 20;
 
+/// The attempts of one page of a listing, where calls are retried at all. A listing of ten thousand accounts has 500
+/// pages, other tools share the organization's rate, and one page that is given up loses all of them. The SDK waits at
+/// most 20 seconds between two attempts, so that these fit into the timeout of a call.
+const PAGE_ATTEMPTS: u32 = 8;
+
 /// More than the root and the five levels of OUs below it that an organization can have (Organizations quotas).
 const MAX_DEPTH: usize = 10;
 
@@ -85,6 +90,15 @@ impl Organizations {
     }
 }
 
+/// What a page of a listing overrides in the client's configuration.
+fn patient(client: &Client) -> aws_sdk_organizations::config::Builder {
+    let builder = aws_sdk_organizations::Config::builder();
+    match client.config().retry_config() {
+        Some(retries) if retries.has_retry() => builder.retry_config(retries.clone().with_max_attempts(PAGE_ATTEMPTS)),
+        Some(_) | None => builder,
+    }
+}
+
 fn is_root(parent: &ParentId) -> bool {
     parent.as_str().starts_with("r-")
 }
@@ -131,8 +145,11 @@ impl Organization for Organizations {
     async fn accounts(&self) -> AwsResult<Vec<Account>> {
         let at = &self.at()?;
         let found = all_pages(LIST_ACCOUNTS, at, async |token| {
-            let request =
-                |client: Client| client.list_accounts().max_results(PAGE).set_next_token(token.clone()).send();
+            let request = |client: Client| {
+                let patience = patient(&client);
+                let page = client.list_accounts().max_results(PAGE).set_next_token(token.clone());
+                page.customize().config_override(patience).send()
+            };
             let page = self.0.call(LIST_ACCOUNTS, at, request).await?;
             Ok((page.accounts.unwrap_or_default(), page.next_token))
         })

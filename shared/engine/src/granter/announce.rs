@@ -47,9 +47,11 @@ impl Granter {
         let plans = || planned.iter().filter_map(|region| Some((region, region.plan.as_ref()?)));
         let granted = plans().flat_map(|(_, plan)| plan.granted.iter().chain(&plan.on_several_shards));
         let wanted = |id: &AccountId| members.wanted.contains(id) || report.unknown.contains(id);
-        let due: BTreeSet<AccountId> = granted.chain(&work.joined).filter(|id| wanted(id)).copied().collect();
+        let due: BTreeSet<AccountId> =
+            granted.chain(&work.joined).chain(&work.moved).filter(|id| wanted(id)).copied().collect();
         let now_ms = self.context().clock.now_ms();
-        let due = self.announced.not_announced(due, &work.joined, now_ms);
+        let arrived: BTreeSet<AccountId> = work.joined.union(&work.moved).copied().collect();
+        let due = self.announced.not_announced(due, &arrived, now_ms);
         if due.is_empty() {
             return;
         }

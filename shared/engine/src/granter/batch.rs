@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use enroller_core::event::{Decoded, Trigger};
+use enroller_core::ids::AccountId;
 use enroller_core::message::EnrollmentRequest;
 use enroller_core::metrics::Metrics;
 
@@ -96,9 +97,13 @@ fn add(work: &mut GrantSync, decoded: Decoded) -> Route<Box<EnrollmentRequest>> 
             add_reason(&cause);
             work.departed.insert(account);
         }
-        Trigger::Sync { cause, allow_mass_revocation, .. } => {
+        Trigger::Sync { cause, resource, allow_mass_revocation, .. } => {
             add_reason(&cause);
-            work.sync = true;
+            // An event that names an account (MoveAccount, for example) is answered by asking about that account.
+            match resource.as_deref().map(str::parse::<AccountId>) {
+                Some(Ok(account)) => drop(work.moved.insert(account)),
+                Some(Err(_)) | None => work.sync = true,
+            }
             work.allow_mass_revocation |= allow_mass_revocation;
         }
         Trigger::Request(request) => return Route::OtherQueue(Box::new(request)),

@@ -7,13 +7,23 @@ use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::observed::{Account, AccountState};
 use futures::lock::Mutex;
 
-use super::questions::is_gone;
+use super::questions::{Answer, is_gone};
 use super::{GrantPlanner, GrantReport, GrantSync, GranterError};
 use crate::ports::AwsResult;
 
-/// How long a listing of the organization is reused, in milliseconds. Accounts that join together cause one message
-/// each, and listing ten thousand accounts uses a minute of Organizations' request rate.
+/// How long a listing of the organization is reused at least, in milliseconds. Accounts that join together cause one
+/// message each.
 const LISTING_FRESH_MS: u64 = 60_000;
+
+/// A listing is reused for this many times as long as it took, so that listings use at most a sixth of the time and of
+/// Organizations' request rate. Ten thousand accounts take a minute.
+const LISTING_FRESH_FACTOR: u64 = 5;
+
+/// How long a listing is reused at most, in milliseconds, however slow it was.
+const LISTING_FRESH_MOST_MS: u64 = 600_000;
+
+/// A listing that takes longer than this, in milliseconds, is not repeated for one account that it lacks.
+const QUICK_LISTING_MS: u64 = 5_000;
 
 /// How long the answer that a departed account is gone overrides a listing, in milliseconds.
 const GONE_MS: u64 = 900_000;
@@ -21,10 +31,31 @@ const GONE_MS: u64 = 900_000;
 /// What a warm granter remembers about the organization.
 #[derive(Default)]
 pub(super) struct MembershipCache {
-    /// The last listing, with its time in epoch milliseconds.
-    listing: Mutex<Option<(u64, BTreeMap<AccountId, Account>)>>,
+    listing: Mutex<Option<Listing>>,
     /// When Organizations reported a departed account as closed or not a member, in epoch milliseconds.
     gone: Mutex<BTreeMap<AccountId, u64>>,
+}
+
+/// The last listing of the organization.
+struct Listing {
+    /// When it was complete, in epoch milliseconds.
+    at_ms: u64,
+    /// How long it took, in milliseconds.
+    took_ms: u64,
+    accounts: BTreeMap<AccountId, Account>,
+}
+
+impl Listing {
+    fn is_fresh(&self, now_ms: u64) -> bool {
+        let lasts_ms = self.took_ms.saturating_mul(LISTING_FRESH_FACTOR);
+        now_ms.saturating_sub(self.at_ms) < lasts_ms.clamp(LISTING_FRESH_MS, LISTING_FRESH_MOST_MS)
+    }
+
+    /// Applies a fresh answer about an account, or takes an account out that is gone.
+    fn correct(accounts: &mut BTreeMap<AccountId, Account>, members: &[Account], gone: &BTreeMap<AccountId, u64>) {
+        accounts.extend(members.iter().map(|account| (account.id, account.clone())));
+        accounts.retain(|id, _| !gone.contains_key(id));
+    }
 }
 
 /// The accounts of the organization, as far as grants depend on them.
@@ -52,7 +83,7 @@ impl Membership {
             return;
         }
         report.doubt(if work.departed.contains(&id) { "revoke" } else { "grant" }, doubt);
-        if work.joined.contains(&id) {
+        if work.joined.contains(&id) || work.moved.contains(&id) {
             // The enroller asks again, on a queue whose messages do not wait for each other.
             report.unknown.insert(id);
         }
@@ -63,16 +94,18 @@ impl GrantPlanner {
     /// Lists the organization, and looks up each account that a message names and the listing lacks. An account about
     /// which there is no answer stops nobody else.
     pub(super) async fn membership(&self, work: &GrantSync, report: &mut GrantReport) -> AwsResult<Membership> {
-        let mut accounts = self.listing(work.sync).await?;
+        let mut accounts = self.accounts_for(work).await?;
         let named = work.joined.iter().chain(&work.requested);
         // An account that left and came back is looked up too: only a new answer overrides the remembered one.
         let gone: BTreeSet<AccountId> = self.cache.gone.lock().await.keys().copied().collect();
         let unsure = |id: &&AccountId| !accounts.contains_key(id) || gone.contains(id);
-        let missing: BTreeSet<AccountId> = named.filter(unsure).copied().collect();
+        let missing: BTreeSet<AccountId> = named.filter(unsure).chain(&work.moved).copied().collect();
         let arrivals = self.ask_all(missing, None).await;
         // The listing is older than these accounts, and accounts seldom join alone. A new listing also finds those
         // whose messages are still on the queue, so that one write grants them all.
-        if arrivals.iter().any(|(id, answer)| matches!(answer, Ok(Some(_))) && !accounts.contains_key(id)) {
+        let newcomer =
+            |(id, answer): (&AccountId, &Answer)| matches!(answer, Ok(Some(_))) && !accounts.contains_key(id);
+        if !work.needs_no_listing() && arrivals.iter().any(newcomer) && self.lists_quickly().await {
             accounts = self.listing(true).await?;
         }
         let departures = self.ask_all(work.departed.iter().copied(), None).await;
@@ -116,7 +149,7 @@ impl GrantPlanner {
         if account.state == AccountState::Closed {
             membership.departed.insert(account.id);
         }
-        let named = work.joined.contains(&account.id) || work.requested.contains(&account.id);
+        let named = [&work.joined, &work.requested, &work.moved].iter().any(|named| named.contains(&account.id));
         match self.ctx.settings.account_in_scope(account) {
             // A listed account keeps its grant, and only a sync names all of them: every batch would be too often.
             Ok(()) if account.state == AccountState::Unknown => {
@@ -149,11 +182,12 @@ impl GrantPlanner {
         let now_ms = self.ctx.clock.now_ms();
         let mut gone = self.cache.gone.lock().await;
         gone.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < GONE_MS);
+        let mut members = Vec::new();
         for (id, account) in described {
             match account {
                 Some(account) if account.state != AccountState::Closed => {
                     gone.remove(id);
-                    accounts.insert(*id, account.clone());
+                    members.push(account.clone());
                 }
                 Some(_) | None if departed.contains(id) => {
                     gone.insert(*id, now_ms);
@@ -162,26 +196,40 @@ impl GrantPlanner {
                 Some(_) | None => {}
             }
         }
-        accounts.retain(|id, _| !gone.contains_key(id));
-        if let Some((_, remembered)) = &mut *self.cache.listing.lock().await {
-            remembered.clone_from(accounts);
+        Listing::correct(accounts, &members, &gone);
+        if let Some(remembered) = &mut *self.cache.listing.lock().await {
+            Listing::correct(&mut remembered.accounts, &members, &gone);
         }
     }
 
-    /// The accounts of the organization by id. Without `refresh`, a listing of the last minute is reused.
+    /// The accounts of the organization by id. Without `refresh`, a fresh listing is reused.
     pub(super) async fn listing(&self, refresh: bool) -> AwsResult<BTreeMap<AccountId, Account>> {
         let mut listing = self.cache.listing.lock().await;
-        let now_ms = self.ctx.clock.now_ms();
-        if let Some((at_ms, accounts)) = &*listing
-            && !refresh
-            && now_ms.saturating_sub(*at_ms) < LISTING_FRESH_MS
-        {
-            return Ok(accounts.clone());
+        let begun_ms = self.ctx.clock.now_ms();
+        if let Some(known) = listing.as_ref().filter(|known| !refresh && known.is_fresh(begun_ms)) {
+            return Ok(known.accounts.clone());
         }
         let accounts = self.organization.accounts().await?;
         let accounts: BTreeMap<AccountId, Account> =
             accounts.into_iter().map(|account| (account.id, account)).collect();
-        *listing = Some((now_ms, accounts.clone()));
+        let at_ms = self.ctx.clock.now_ms();
+        let took_ms = at_ms.saturating_sub(begun_ms);
+        *listing = Some(Listing { at_ms, took_ms, accounts: accounts.clone() });
         Ok(accounts)
+    }
+
+    /// The accounts that a sync begins with. If the messages name all the accounts that they are about, nothing more is
+    /// needed than the answers about these.
+    async fn accounts_for(&self, work: &GrantSync) -> AwsResult<BTreeMap<AccountId, Account>> {
+        if !work.needs_no_listing() {
+            return self.listing(work.sync).await;
+        }
+        let listing = self.cache.listing.lock().await;
+        let known = listing.as_ref().filter(|known| known.is_fresh(self.ctx.clock.now_ms()));
+        Ok(known.map(|known| known.accounts.clone()).unwrap_or_default())
+    }
+
+    async fn lists_quickly(&self) -> bool {
+        self.cache.listing.lock().await.as_ref().is_none_or(|known| known.took_ms <= QUICK_LISTING_MS)
     }
 }

@@ -68,9 +68,12 @@ pub struct GrantSync {
     pub joined: BTreeSet<AccountId>,
     /// Accounts whose enrollment waits for the grant. The waiting message comes back to the enroller by itself.
     pub requested: BTreeSet<AccountId>,
+    /// Accounts that moved to another parent or state according to an event, so that they may be in scope now. Each is
+    /// asked about, and announced to the enroller if it is in scope, whether granted before or not.
+    pub moved: BTreeSet<AccountId>,
     /// Accounts that left or were closed according to an event, which Organizations has to confirm.
     pub departed: BTreeSet<AccountId>,
-    /// List the organization again instead of using a listing of the last minute.
+    /// Compare all accounts, with a new listing of the organization.
     pub sync: bool,
     /// A person allows what the guards would hold back: more revocations than the limit, and the switch of a policy
     /// from accounts to the organization.
@@ -88,6 +91,12 @@ impl GrantSync {
     /// The Regions to sync.
     fn regions<'a>(&'a self, settings: &'a Settings) -> &'a BTreeSet<Region> {
         self.only.as_ref().map_or(&settings.regions, |only| only.regions(settings))
+    }
+
+    /// Whether the answers about the accounts that are named are enough.
+    fn needs_no_listing(&self) -> bool {
+        let others = [&self.joined, &self.requested, &self.departed];
+        !self.sync && self.only.is_none() && others.iter().all(|named| named.is_empty())
     }
 
     /// Whether the sync is about every account, so that granted accounts missing from the listing are checked too.

@@ -35,6 +35,10 @@ fn departed(numbers: impl IntoIterator<Item = u32>) -> GrantSync {
     GrantSync { departed: ids(numbers), reason: "left".to_owned(), ..GrantSync::default() }
 }
 
+fn moved(numbers: impl IntoIterator<Item = u32>) -> GrantSync {
+    GrantSync { moved: ids(numbers), reason: "moved".to_owned(), ..GrantSync::default() }
+}
+
 async fn sync(granter: &Granter, work: &GrantSync) -> GrantReport {
     granter.sync(work, &mut Metrics::default()).await
 }

@@ -27,6 +27,16 @@ pub(crate) fn account_created(account: AccountId) -> Value {
     of_organizations("CreateAccountResult", details)
 }
 
+/// Somebody moved an account to another parent.
+pub(crate) fn account_moved(account: AccountId) -> Value {
+    let management = AccountRegion { account: MANAGEMENT.parse().unwrap(), region: away() };
+    let mut event = call(&management, "organizations", "MoveAccount");
+    let parents = ("r-ab12", "ou-ab12-workload");
+    event["detail"]["requestParameters"] =
+        json!({"accountId": account, "sourceParentId": parents.0, "destinationParentId": parents.1});
+    event
+}
+
 /// Organizations tells that an account has left.
 pub(crate) fn account_departed(account: AccountId) -> Value {
     of_organizations("AccountDepartedOrganization", json!({"accountId": account}))

@@ -65,6 +65,15 @@ async fn who_has_a_grant_is_announced_only_if_it_has_just_come() {
 }
 
 #[tokio::test]
+async fn an_account_that_moved_back_into_scope_is_announced_though_it_is_granted() {
+    let world = World::granted(&[("excluded_organizational_units", "ou-ab12-sandbox1")], [1, 2]);
+    let parents = vec!["r-ab12".parse().unwrap(), "ou-ab12-sandbox1".parse().unwrap()];
+    world.organization.add(enroller_core::observed::Account { parents, ..crate::testing::account(1) });
+    sync(&granter(&world), &moved([1, 2])).await;
+    assert_eq!((announced(&world), world.journal.count(PUT)), (vec![id(2)], 0));
+}
+
+#[tokio::test]
 async fn an_account_out_of_scope_is_not_announced() {
     let world = World::members(&[("excluded_accounts", "111111110002")], [1, 2]);
     sync(&granter(&world), &joined([1, 2])).await;

@@ -36,6 +36,62 @@ async fn a_listing_is_used_again_for_a_minute() {
 }
 
 #[tokio::test]
+async fn a_listing_is_as_old_as_its_end_and_lasts_five_times_as_long_as_it_took() {
+    for (took_ms, lasts_ms) in [(1_000, 60_000), (61_000, 305_000), (300_000, 600_000)] {
+        let world = World::granted(&[], [1]);
+        let granter = world.granter();
+        world.journal.takes(LIST, 1, took_ms);
+        for (after_ms, listed) in [(0, 1), (lasts_ms - 1, 1), (1, 2)] {
+            world.clock.advance(after_ms);
+            sync(&granter, &joined([1])).await;
+            assert_eq!(world.journal.count(LIST), listed, "{took_ms} ms and {after_ms} ms later");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slow_listing_is_not_repeated_for_one_newcomer() {
+    for (took_ms, listed) in [(5_000, 2), (5_001, 1)] {
+        let world = World::granted(&ONE_REGION, [1]);
+        let granter = world.granter();
+        world.journal.takes(LIST, 1, took_ms);
+        sync(&granter, &joined([1])).await;
+        world.organization.describe(account(2));
+        let report = sync(&granter, &joined([2])).await;
+        assert_eq!((report.granted, world.journal.count(LIST)), (ids([2]), listed));
+        assert!(sync(&granter, &joined([2])).await.granted.is_empty(), "it is remembered as a member");
+    }
+}
+
+#[tokio::test]
+async fn of_an_account_that_moved_nothing_but_its_own_state_is_asked() {
+    let world = World::members(&[("excluded_organizational_units", "ou-ab12-sandbox1")], [1, 2]);
+    let granter = world.granter();
+    let report = sync(&granter, &moved([2])).await;
+    assert_eq!((world.journal.count(LIST), world.journal.about(ASK)), (0, vec![id(2).to_string()]));
+    assert_eq!(report.granted, ids([2]));
+    let parents = vec!["r-ab12".parse().unwrap(), "ou-ab12-sandbox1".parse().unwrap()];
+    world.organization.add(Account { parents, ..account(1) });
+    let report = sync(&granter, &moved([1])).await;
+    assert_eq!(report.decisions.iter().map(|it| it.outcome).collect::<Vec<_>>(), [Outcome::Ignored]);
+    assert_eq!((world.journal.count(LIST), world.destinations.granted(&home())), (0, ids([2])));
+}
+
+#[tokio::test]
+async fn what_was_said_of_an_account_that_moved_corrects_the_listing() {
+    let world = World::granted(&[("excluded_organizational_units", "ou-ab12-sandbox1")], [1]);
+    let parents = vec!["r-ab12".parse().unwrap(), "ou-ab12-sandbox1".parse().unwrap()];
+    world.organization.add(Account { parents, ..account(2) });
+    let granter = world.granter();
+    sync(&granter, &joined([1])).await;
+    world.organization.describe(account(2));
+    assert_eq!(sync(&granter, &moved([2])).await.granted, ids([2]));
+    assert_eq!(sync(&granter, &joined([1])).await.errors.len(), 0);
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2]));
+    assert_eq!(world.journal.count(LIST), 1);
+}
+
+#[tokio::test]
 async fn a_sync_lists_anew() {
     let world = World::granted(&[], [1]);
     let granter = world.granter();

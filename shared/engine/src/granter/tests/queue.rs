@@ -132,6 +132,16 @@ async fn an_account_that_has_just_come_is_announced_though_it_is_granted() {
 }
 
 #[tokio::test]
+async fn the_event_of_a_move_asks_about_the_account_that_moved() {
+    let world = World::granted(&[], [1, 2]);
+    let (report, _) = world.grant_queue().batch(&[record("a", events::account_moved(id(2)))], DEADLINE).await;
+    assert!(report.failed.is_empty());
+    assert_eq!((world.journal.count(LIST), world.journal.about(ASK)), (0, vec![id(2).to_string()]));
+    let announced = world.queues.messages(ENROLLMENTS);
+    assert!(matches!(&announced[..], [Message::Enrollment(request)] if request.account == id(2)));
+}
+
+#[tokio::test]
 async fn an_account_that_has_left_loses_its_grant() {
     let world = World::granted(&[], [1, 2]);
     world.organization.depart(id(2));
