@@ -27,6 +27,18 @@ impl ShardAssignments {
         &self.named
     }
 
+    /// The assignments without these accounts. If one of them is only assigned with the whole organization, then that
+    /// assignment goes, too.
+    #[must_use]
+    pub fn without(mut self, accounts: &BTreeSet<AccountId>) -> Self {
+        if accounts.iter().any(|account| !self.named.contains_key(account)) {
+            self.organization_shard = None;
+        }
+        self.named.retain(|account, _| !accounts.contains(account));
+        self.listed.retain(|account| !accounts.contains(account));
+        self
+    }
+
     /// Whether a managed statement lists the account, and not only an unmanaged one.
     pub fn is_listed(&self, account: &AccountId) -> bool {
         self.listed.contains(account)

@@ -1,7 +1,7 @@
 //! Announcing accounts to the enroller.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use enroller_core::ids::AccountId;
 use enroller_core::log::{LogEntry, Outcome};
@@ -29,8 +29,13 @@ const GRANTED_DELAY_SECONDS: u32 = 5;
 /// whole message group.
 const UNKNOWN_DELAY_SECONDS: u32 = 60;
 
+/// Requests sent before it is noted which accounts are announced. If a part fails, its accounts and those of the parts
+/// behind it wait for another sync.
+const SENT_TOGETHER: usize = 100;
+
 impl Granter {
-    /// Sends an enrollment request for every account that is about to be granted or that joined according to an event.
+    /// Sends an enrollment request for every account that is about to be granted, or that joined or moved according to
+    /// an event. An account whose request could not be sent is not granted.
     pub(super) async fn announce(
         &self,
         outbox: &Outbox,
@@ -45,27 +50,36 @@ impl Granter {
             report.decisions.push(line);
         }
         let plans = || planned.iter().filter_map(|region| Some((region, region.plan.as_ref()?)));
-        let granted = plans().flat_map(|(_, plan)| plan.granted.iter().chain(&plan.on_several_shards));
+        let on_several_shards = plans().flat_map(|(_, plan)| &plan.on_several_shards).copied().collect();
+        let on_several_shards = self.announced.newly_on_several_shards(on_several_shards, work.sync);
+        let granted = plans().flat_map(|(_, plan)| &plan.granted).chain(&on_several_shards);
         let wanted = |id: &AccountId| members.wanted.contains(id) || report.unknown.contains(id);
-        let due: BTreeSet<AccountId> =
-            granted.chain(&work.joined).chain(&work.moved).filter(|id| wanted(id)).copied().collect();
+        let due = granted.chain(&work.joined).chain(&work.moved).filter(|id| wanted(id)).copied().collect();
         let now_ms = self.context().clock.now_ms();
         let arrived: BTreeSet<AccountId> = work.joined.union(&work.moved).copied().collect();
-        let due = self.announced.not_announced(due, &arrived, now_ms);
-        if due.is_empty() {
-            return;
-        }
+        let due: Vec<AccountId> = self.announced.not_announced(due, &arrived, now_ms).into_iter().collect();
         let message = |account: &AccountId| {
             let assigned = plans()
                 .filter_map(|(region, plan)| Some((region.region.clone(), plan.assignments.get(account)?.clone())));
             self.request(*account, assigned.collect(), work, report.unknown.contains(account), now_ms)
         };
-        match outbox.enroll(due.iter().map(message)).await {
-            Ok(sent) => {
-                report.announced = sent;
-                self.announced.announced(due, now_ms);
+        let (mut sent, mut failed) = (0, None);
+        for part in due.chunks(SENT_TOGETHER) {
+            match outbox.enroll(part.iter().map(message)).await {
+                Ok(count) => {
+                    sent += count;
+                    self.announced.announced(part, &on_several_shards, now_ms);
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
-            Err(error) => report.fail("request-enrollment", "enrollments queue", error.into()),
+        }
+        report.announced = sent;
+        if let Some(error) = failed {
+            report.fail("request-enrollment", "enrollments queue", error.into());
+            report.must_come_back = true;
         }
     }
 
@@ -108,36 +122,66 @@ impl Announced {
 /// The accounts announced recently. An account that was granted together with others is thus not announced again by its
 /// own message.
 #[derive(Default)]
-pub(super) struct AnnouncementCache(Mutex<BTreeMap<AccountId, Announced>>);
+pub(super) struct AnnouncementCache(Mutex<Announcements>);
+
+#[derive(Default)]
+struct Announcements {
+    last: BTreeMap<AccountId, Announced>,
+    /// Accounts that were announced because they are on several shards. Once is enough, as both grants stay.
+    on_several_shards: BTreeSet<AccountId>,
+}
 
 impl AnnouncementCache {
-    /// The accounts to announce. An account in `joined` may have joined for a second time, so a failing grant does not
+    fn lock(&self) -> MutexGuard<'_, Announcements> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The accounts to announce. An account in `arrived` may have come for a second time, so a failing grant does not
     /// keep it from being announced.
     fn not_announced(
         &self,
         accounts: BTreeSet<AccountId>,
-        joined: &BTreeSet<AccountId>,
+        arrived: &BTreeSet<AccountId>,
         now_ms: u64,
     ) -> BTreeSet<AccountId> {
-        let mut announced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        announced.retain(|_, it| now_ms.saturating_sub(it.at_ms) < it.lasts_ms());
+        let last = &mut self.lock().last;
+        last.retain(|_, it| now_ms.saturating_sub(it.at_ms) < it.lasts_ms());
         let recently = |id: &AccountId| {
-            announced.get(id).is_some_and(|it| !joined.contains(id) || now_ms.saturating_sub(it.at_ms) < ANNOUNCED_MS)
+            last.get(id).is_some_and(|it| !arrived.contains(id) || now_ms.saturating_sub(it.at_ms) < ANNOUNCED_MS)
         };
         accounts.into_iter().filter(|id| !recently(id)).collect()
     }
 
-    fn announced(&self, accounts: BTreeSet<AccountId>, at_ms: u64) {
-        let mut announced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        announced.extend(accounts.into_iter().map(|account| (account, Announced { at_ms, waits: false })));
+    /// Those of the accounts on several shards that were not announced for it yet. Only a sync looks at every account,
+    /// so only a sync forgets one that is on a single shard again, or announces one.
+    fn newly_on_several_shards(&self, accounts: BTreeSet<AccountId>, all: bool) -> BTreeSet<AccountId> {
+        if !all {
+            return BTreeSet::new();
+        }
+        let known = &mut self.lock().on_several_shards;
+        known.retain(|id| accounts.contains(id));
+        accounts.difference(known).copied().collect()
     }
 
-    /// Remembers which of the announced accounts still wait for a grant.
-    pub(super) fn settle_grants(&self, regions: &[RegionSync]) {
+    fn announced(&self, accounts: &[AccountId], on_several_shards: &BTreeSet<AccountId>, at_ms: u64) {
+        let mut known = self.lock();
+        known.last.extend(accounts.iter().map(|account| (*account, Announced { at_ms, waits: false })));
+        known.on_several_shards.extend(accounts.iter().filter(|id| on_several_shards.contains(id)));
+    }
+
+    /// Those of the accounts that no request was queued for. They must not be granted: nobody would enroll them.
+    pub(super) fn unannounced(&self, accounts: &BTreeSet<AccountId>) -> BTreeSet<AccountId> {
+        let known = self.lock();
+        accounts.iter().filter(|id| !known.last.contains_key(id)).copied().collect()
+    }
+
+    /// Remembers which of the announced accounts still wait for a grant. A Region without a plan may be one where they
+    /// do.
+    pub(super) fn settle_grants(&self, regions: &[RegionSync], all_planned: bool) {
         let waiting: BTreeSet<AccountId> = regions.iter().flat_map(RegionSync::ungranted).collect();
-        let mut announced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (account, it) in &mut *announced {
-            it.waits = waiting.contains(account);
+        let all_planned = all_planned && regions.iter().all(|region| region.plan.is_some());
+        for (account, it) in &mut self.lock().last {
+            it.waits = waiting.contains(account) || (it.waits && !all_planned);
         }
     }
 }

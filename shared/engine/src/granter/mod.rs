@@ -15,7 +15,7 @@
 //!   grants at once than the revocation guard allows.
 //! - An account is announced to the enroller *before* its grant is written, with a short delay. In the other order, a
 //!   crash in between would leave a granted account that is never enrolled. In this order, AWS rejects the enroller's
-//!   filter, and the enroller asks for the grant again.
+//!   filter, and the enroller asks for the grant again. An account whose request the queue did not take is not granted.
 //! - An account about which Organizations gives no usable answer keeps its grant, and keeps nobody else from one.
 //! - A failure in one Region never stops another.
 //! - A change that another principal makes in between is noticed when the policy is read back, and planned for again.
@@ -151,7 +151,7 @@ impl Granter {
                 true
             }
         };
-        self.announced.settle_grants(&regions);
+        self.announced.settle_grants(&regions, in_time && !report.must_come_back);
         for region in regions {
             if region.writes > 0 {
                 self.planner.assignments.forget_assignments(&region.region).await;
@@ -174,7 +174,7 @@ impl Granter {
             Ok(members) => members,
             Err(error) => {
                 report.fail("list-accounts", "organization", error.into());
-                report.nothing_planned = true;
+                report.must_come_back = true;
                 return;
             }
         };

@@ -19,6 +19,8 @@ pub(super) struct RegionSync {
     pub(super) region: Region,
     /// The shards as last read, if they could be.
     pub(super) grants: Option<RegionGrants>,
+    /// Accounts to grant for which no enrollment could be requested, so that they are not granted in this sync.
+    pub(super) unannounced: BTreeSet<AccountId>,
     /// The current plan, if the Region could be read.
     pub(super) plan: Option<GrantPlan>,
     pub(super) granted: BTreeSet<AccountId>,
@@ -38,6 +40,7 @@ impl RegionSync {
         Self {
             region: region.clone(),
             grants: None,
+            unannounced: BTreeSet::new(),
             plan: None,
             granted: BTreeSet::new(),
             revoked: BTreeSet::new(),
@@ -53,6 +56,14 @@ impl RegionSync {
     pub(super) fn ungranted(&self) -> BTreeSet<AccountId> {
         let to_grant = self.plan.as_ref().map(|plan| &plan.granted);
         to_grant.into_iter().flatten().filter(|id| !self.granted.contains(id)).copied().collect()
+    }
+
+    /// Takes back what another principal has undone since it was written: it has to be done again.
+    pub(super) fn forget_undone(&mut self) {
+        if let Some(plan) = &self.plan {
+            self.granted.retain(|account| !plan.granted.contains(account));
+            self.revoked.retain(|account| !plan.revoked.contains(account));
+        }
     }
 
     /// Adds the Region's result to the report.
@@ -71,6 +82,7 @@ impl RegionSync {
                 metrics.add_with(metric, dimensions, count as f64);
             }
         }
+        let ungranted = self.ungranted();
         report.granted.extend(self.granted);
         report.revoked.extend(self.revoked);
         report.writes += self.writes;
@@ -80,7 +92,7 @@ impl RegionSync {
         }
         if let Some(plan) = self.plan {
             report.usage.insert(self.region.clone(), plan.usage);
-            report.assignments.insert(self.region, plan.assignments);
+            report.assignments.insert(self.region, plan.assignments.without(&ungranted));
         }
     }
 
@@ -123,10 +135,11 @@ impl GrantPlanner {
     pub(super) fn plan_for(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) {
         let Some(grants) = sync.grants.clone() else { return };
         let organization = self.organization_to_grant(sync, &grants, work);
+        let wanted: BTreeSet<AccountId> = members.wanted.difference(&sync.unannounced).copied().collect();
         let plan = plan_grants(&GrantInputs {
             observed: &grants,
             organization,
-            wanted: &members.wanted,
+            wanted: &wanted,
             departed: &members.departed,
             target: &self.target,
             role: &self.role,

@@ -21,7 +21,7 @@ pub struct GrantReport {
     pub writes: usize,
     /// How full the shards are, by Region.
     pub usage: BTreeMap<Region, Vec<ShardUsage>>,
-    /// The planned shard assignments of each Region that could be read.
+    /// The shard assignments of each Region that could be read, without accounts whose grant could not be written.
     pub assignments: BTreeMap<Region, ShardAssignments>,
     /// Accounts that messages name and that Organizations does not report as members (yet).
     pub unknown: BTreeSet<AccountId>,
@@ -38,19 +38,20 @@ pub struct GrantReport {
     pub(super) suspects_asked: usize,
     /// Whether the deadline ended the sync.
     pub(super) cut_off: bool,
-    /// Whether the sync ended before any Region was planned.
-    pub(super) nothing_planned: bool,
+    /// Whether something failed without which nothing is done for an account that only a message of the batch names:
+    /// listing the organization, or announcing the account.
+    pub(super) must_come_back: bool,
     /// One log entry for each change, failure and note.
     pub decisions: Vec<LogEntry>,
 }
 
 impl GrantReport {
-    /// Whether the batch has to come back: time ran out, nothing could be planned, or a failure may pass by itself.
+    /// Whether the batch has to come back: time ran out, nothing could be done, or a failure may pass by itself.
     /// What only a person can mend is not tried again and again, because a FIFO queue holds everything back meanwhile.
     /// An alarm reports it, and the next sweep finds it.
     pub fn needs_retry(&self) -> bool {
         let passes = |error: &GranterError| error.disposition().is_retryable();
-        self.cut_off || self.nothing_planned || self.errors.iter().any(passes)
+        self.cut_off || self.must_come_back || self.errors.iter().any(passes)
     }
 
     /// Notes that the deadline ended the sync.

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use enroller_core::error::{AwsError, Code};
 use enroller_core::grants::{GrantPlan, PrincipalBisection, ShardWrite, verify};
+use enroller_core::ids::AccountId;
 use enroller_core::log::Outcome;
+use enroller_core::settings::GrantMode;
 
 use super::regions::RegionSync;
 use super::{GrantSync, Granter, GranterError, Membership, WriterPermit};
@@ -34,6 +36,9 @@ impl Granter {
             self.planner.plan_for(sync, members, work);
         }
         for _ in 0..MAX_ROUNDS {
+            if !self.grants_only_announced(sync, members, work) {
+                return Ok(());
+            }
             let Some(plan) = sync.plan.clone() else { return Ok(()) };
             if plan.writes.is_empty() {
                 return Ok(());
@@ -61,9 +66,30 @@ impl Granter {
             sync.record(None, "verify-grants", write.name.as_str(), Outcome::RetryLater, &cause);
             sync.grants = Some(grants);
             self.planner.plan_for(sync, members, work);
+            sync.forget_undone();
         }
         let account = self.context().settings.central_account;
         Err(GranterError::Contended { account, region: sync.region.clone() })
+    }
+
+    /// Leaves accounts out of the plan for which no enrollment request was queued: a granted account that nobody enrolls
+    /// would stay without flow logs, and no message would tell. Returns whether the rest may be written. A policy that
+    /// names the organization cannot leave anybody out.
+    fn grants_only_announced(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) -> bool {
+        let (Some(plan), Some(_)) = (&sync.plan, &self.outbox) else { return true };
+        let unannounced = self.announced.unannounced(&plan.granted);
+        if unannounced.is_empty() {
+            return true;
+        }
+        let cause =
+            format!("no enrollment could be requested for {} accounts, so they are not granted", unannounced.len());
+        sync.record(None, "grant", "destinations", Outcome::RetryLater, &cause);
+        if self.context().settings.grant_mode == GrantMode::Organization {
+            return false;
+        }
+        sync.unannounced.extend(unannounced);
+        self.planner.plan_for(sync, members, work);
+        true
     }
 
     /// Writes a shard. Returns what was written in the end, and the refusal if AWS rejected some of the accounts.
@@ -134,6 +160,14 @@ fn approved(sync: &mut RegionSync, work: &GrantSync, write: &ShardWrite) -> bool
     within
 }
 
+/// Whether a write grants an account: it lists it, or names the organization on the account's shard.
+fn grants(plan: &GrantPlan, write: &ShardWrite, account: &AccountId) -> bool {
+    let names_organization = write.policy.as_ref().is_some_and(|policy| policy.organization().is_some());
+    let listed_elsewhere = || plan.assignments.is_listed(account);
+    write.added.contains(account)
+        || (names_organization && !listed_elsewhere() && plan.assignments.get(account) == Some(&write.name))
+}
+
 /// Records a write to one shard. This is done right after the write, so that a later failure cannot hide it.
 fn record_write(sync: &mut RegionSync, plan: &GrantPlan, write: &ShardWrite) {
     let name = write.name.as_str();
@@ -157,6 +191,6 @@ fn record_write(sync: &mut RegionSync, plan: &GrantPlan, write: &ShardWrite) {
         };
         sync.record(Some(*account), if departed { "revoke" } else { "move-grant" }, name, Outcome::Done, cause);
     }
-    sync.granted.extend(plan.granted.intersection(&write.added));
+    sync.granted.extend(plan.granted.iter().filter(|account| grants(plan, write, account)));
     sync.revoked.extend(plan.revoked.intersection(&write.removed));
 }

@@ -1,3 +1,4 @@
+use enroller_core::log::Outcome;
 use enroller_core::message::{EnrollmentRequest, Message};
 
 use super::*;
@@ -125,7 +126,6 @@ async fn while_a_grant_cannot_be_written_questions_announce_nobody_for_1_h() {
 }
 
 #[tokio::test]
-#[ignore = "a Region that cannot be read counts as one where nobody waits, so the hour becomes a minute"]
 async fn a_region_that_cannot_be_read_does_not_end_the_wait() {
     let world = World::members(&ONE_REGION, [1]);
     let granter = granter(&world);
@@ -152,15 +152,84 @@ async fn who_is_said_to_have_come_does_not_wait_that_hour() {
 }
 
 #[tokio::test]
-async fn requests_that_cannot_be_sent_fail_the_run_and_not_the_grants() {
-    let world = World::members(&[], [1]);
+async fn who_cannot_be_announced_is_not_granted_whatever_asked_for_the_sync() {
+    for work in [sync_work(), joined([2]), requested([2]), moved([2]), departed([3])] {
+        let world = World::granted(&ONE_REGION, [1, 3]);
+        world.organization.add(crate::testing::account(2));
+        world.organization.depart(id(3));
+        let granter = granter(&world);
+        world.journal.fail(SEND, 1, "ServiceUnavailable");
+        let report = sync(&granter, &work).await;
+        assert_eq!((codes(&report), report.announced), (vec![Code::Internal], 0), "{work:?}");
+        assert!(!world.destinations.granted(&home()).contains(&id(2)) && report.needs_retry());
+        sync(&granter, &work).await;
+        assert_eq!(announced(&world), [id(2)], "what was not sent is not remembered as sent");
+        assert!(world.destinations.granted(&home()).contains(&id(2)));
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_refuses_holds_up_neither_revocations_nor_who_was_announced() {
+    let world = World::granted(&[ONE_REGION[0], ("revocation_limit_percent", "100")], [1]);
+    for number in 2..=150 {
+        world.organization.add(crate::testing::account(number));
+    }
+    world.organization.remove(id(1));
+    world.journal.meanwhile(SEND, || {});
+    world.journal.fail(SEND, 1, "AccessDeniedException");
+    let report = sync(&granter(&world), &sync_work()).await;
+    assert_eq!((report.revoked, report.granted.len()), (ids([1]), 100));
+    assert_eq!(world.destinations.granted(&home()), ids(2..=101));
+    let told = report.decisions.iter().find(|it| it.cause.contains("49 accounts")).unwrap();
+    assert_eq!(told.outcome, Outcome::RetryLater);
+}
+
+#[tokio::test]
+async fn a_batch_whose_accounts_could_not_be_announced_comes_back_whatever_the_cause() {
+    let world = World::members(&ONE_REGION, [1]);
+    world.journal.fail(SEND, 1, "AccessDeniedException");
+    assert!(sync(&granter(&world), &joined([1])).await.needs_retry());
+}
+
+#[tokio::test]
+async fn the_organization_is_not_granted_before_its_accounts_are_announced() {
+    let world = World::members(&[("grant_mode", "organization"), ONE_REGION[0]], [1]);
     let granter = granter(&world);
     world.journal.fail(SEND, 1, "ServiceUnavailable");
-    let report = sync(&granter, &joined([1])).await;
-    assert_eq!((codes(&report), report.announced), (vec![Code::Internal], 0));
-    assert_eq!(world.destinations.granted(&home()), ids([1]));
-    sync(&granter, &joined([1])).await;
-    assert_eq!(announced(&world), [id(1)], "what was not sent is not remembered as sent");
+    let report = sync(&granter, &sync_work()).await;
+    assert_eq!((report.writes, world.journal.count(PUT)), (0, 0));
+    assert_eq!(report.assignments[&home()].get(&id(1)), None);
+    assert_eq!(sync(&granter, &sync_work()).await.granted, ids([1]));
+}
+
+#[tokio::test]
+async fn whom_another_removed_while_accounts_were_announced_is_granted_by_the_next_sync() {
+    let world = std::sync::Arc::new(World::granted(&ONE_REGION, [1]));
+    world.organization.add(crate::testing::account(2));
+    let other = std::sync::Arc::clone(&world);
+    world.journal.meanwhile(SEND, move || other.grant(&home(), 1, ids([])));
+    let granter = granter(&world);
+    sync(&granter, &requested([2])).await;
+    assert_eq!((announced(&world), world.destinations.granted(&home())), (vec![id(2)], ids([2])));
+    sync(&granter, &sync_work()).await;
+    assert_eq!((announced(&world), world.destinations.granted(&home())), (vec![id(2), id(1)], ids([1, 2])));
+}
+
+#[tokio::test]
+async fn an_account_on_several_shards_is_announced_once_and_by_syncs_only() {
+    let world = World::granted(&ONE_REGION, [1, 2]);
+    world.grant(&home(), 2, ids([1]));
+    let granter = granter(&world);
+    for work in [requested([2]), sync_work(), sync_work(), requested([2])] {
+        sync(&granter, &work).await;
+        world.clock.advance(86_400_000);
+    }
+    assert_eq!(announced(&world), [id(1)]);
+    world.grant(&home(), 2, ids([]));
+    sync(&granter, &sync_work()).await;
+    world.grant(&home(), 2, ids([1]));
+    sync(&granter, &sync_work()).await;
+    assert_eq!(announced(&world), [id(1), id(1)], "it came onto a second shard again");
 }
 
 #[tokio::test]

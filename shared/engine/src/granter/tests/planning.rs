@@ -126,7 +126,6 @@ async fn where_nothing_is_done_nothing_is_measured() {
 }
 
 #[tokio::test]
-#[ignore = "GrantReport::granted counts accounts that a statement lists, which are none in organization mode"]
 async fn whom_the_organizations_grant_lets_in_is_reported_as_granted() {
     let world = World::members(&[("grant_mode", "organization"), ONE_REGION[0]], [1]);
     let preview = world.planner().preview(&sync_work()).await.unwrap();

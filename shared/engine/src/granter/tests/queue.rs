@@ -43,6 +43,31 @@ async fn a_batch_comes_back_as_a_whole_and_soon() {
 }
 
 #[tokio::test]
+async fn what_only_a_person_can_mend_in_one_region_is_acknowledged_and_counted() {
+    for (operation, code) in
+        [(READ, "AccessDeniedException"), (PUT, "AccessDeniedException"), (PUT, "ValidationException")]
+    {
+        let world = World::members(&[], [1]);
+        world.journal.fail_at(operation, home(), 100, code);
+        let records = [record("a", grant_request(1)), record("b", sync_request(false))];
+        let (report, granted) = world.grant_queue().batch(&records, DEADLINE).await;
+        assert!(report.failed.is_empty(), "{operation} {code}");
+        assert_eq!((granted.errors.len(), granted.granted), (1, ids([1])));
+        assert!(report.decisions.iter().any(|it| it.region == Some(home()) || it.resource.contains("eu-west-1")));
+        assert_eq!(world.log.total(Metric::GrantsFailed), 1);
+    }
+}
+
+#[tokio::test]
+async fn one_failure_that_may_pass_brings_the_batch_back_whatever_else_failed() {
+    let world = World::members(&[], [1]);
+    world.journal.fail_at(PUT, home(), 1, "AccessDeniedException");
+    world.journal.fail_at(PUT, away(), 1, "ThrottlingException");
+    let (report, _) = world.grant_queue().batch(&[record("a", grant_request(1))], DEADLINE).await;
+    assert_eq!(report.failed, ["a"]);
+}
+
+#[tokio::test]
 async fn a_batch_that_runs_out_of_time_comes_back() {
     let world = World::members(&ONE_REGION, [1]);
     world.journal.hang(LIST);

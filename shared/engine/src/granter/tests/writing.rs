@@ -65,6 +65,7 @@ async fn four_writes_that_another_undoes_are_the_most() {
     world.destinations.lost.store(100, Ordering::SeqCst);
     let report = sync(&world.granter(), &sync_work()).await;
     assert_eq!(world.journal.count(PUT), 4);
+    assert_eq!((&report.granted, report.assignments[&home()].get(&id(2))), (&ids([]), None), "all were undone");
     let contended = GranterError::Contended { account: world.settings.central_account, region: home() };
     assert_eq!(report.errors, [contended]);
     assert!(report.needs_retry());
@@ -109,7 +110,9 @@ async fn an_account_that_aws_takes_in_no_policy_keeps_nobody_else_out() {
     let report = world.granter().sync(&sync_work(), &mut metrics).await;
     assert_eq!(world.destinations.granted(&home()), ids([1, 2, 4, 5, 7, 8]));
     assert_eq!(report.granted, ids([2, 4, 5, 7, 8]));
-    assert_eq!(codes(&report), [Code::InvalidParameter], "the batch comes back and tries the two again");
+    let assigned = |number| report.assignments[&home()].get(&id(number)).is_some();
+    assert!((1..=8).all(|number| assigned(number) != [3, 6].contains(&number)), "the refused ones are on no shard");
+    assert_eq!(codes(&report), [Code::InvalidParameter], "the enroller asks for their grants again");
     let failed = report.decisions.iter().filter(|it| it.action == "grant" && it.outcome == Outcome::Failed);
     assert_eq!(failed.filter_map(|it| it.account).collect::<BTreeSet<_>>(), ids([3, 6]));
     world.context().log.metrics(&metrics);
