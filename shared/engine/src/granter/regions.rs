@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use enroller_core::error::inline_chain;
 use enroller_core::grants::{
-    GrantInputs, GrantPlan, PolicyState, RegionGrants, RevocationGuard, ShardNaming, plan_grants,
+    GrantInputs, GrantPlan, PolicyState, RegionGrants, RevocationGuard, ShardNaming, ShardWrite, plan_grants,
 };
 use enroller_core::ids::{AccountId, OrganizationId, Region};
 use enroller_core::log::{LogEntry, Outcome};
@@ -23,6 +23,8 @@ pub(super) struct RegionSync {
     pub(super) unannounced: BTreeSet<AccountId>,
     /// The current plan, if the Region could be read.
     pub(super) plan: Option<GrantPlan>,
+    /// What was put in this round. A lagging answer may show any of these states.
+    pub(super) puts: Vec<ShardWrite>,
     pub(super) granted: BTreeSet<AccountId>,
     pub(super) revoked: BTreeSet<AccountId>,
     /// Accounts that AWS rejects in any policy.
@@ -42,6 +44,7 @@ impl RegionSync {
             grants: None,
             unannounced: BTreeSet::new(),
             plan: None,
+            puts: Vec::new(),
             granted: BTreeSet::new(),
             revoked: BTreeSet::new(),
             refused: BTreeSet::new(),

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use enroller_core::error::{AwsError, Code};
-use enroller_core::grants::{GrantPlan, PrincipalBisection, ShardWrite, verify};
+use enroller_core::grants::{GrantPlan, Mismatch, PrincipalBisection, RegionGrants, ShardWrite, verify};
 use enroller_core::ids::AccountId;
 use enroller_core::log::Outcome;
+use enroller_core::names::DestinationName;
 use enroller_core::settings::GrantMode;
 
 use super::regions::RegionSync;
@@ -14,6 +15,10 @@ use crate::ports::AwsResult;
 
 /// How often a Region is written at most, when the policies read back differ from those written.
 const MAX_ROUNDS: usize = 4;
+
+/// The pauses before a shard that is still as it was before the write is read again, in milliseconds. Together they last
+/// eight seconds. After that it counts as overwritten: another principal may have put back what was there.
+const LATE_PAUSES_MS: [u64; 5] = [250, 500, 1_250, 2_000, 4_000];
 
 impl Granter {
     /// Applies a Region's plan until the destinations read back agree with it.
@@ -47,6 +52,7 @@ impl Granter {
             if !plan.writes.iter().all(|write| approved(sync, work, write)) {
                 return Ok(());
             }
+            sync.puts.clear();
             let mut written = Vec::new();
             let mut refusal = None;
             for write in &plan.writes {
@@ -55,21 +61,50 @@ impl Granter {
                 written.push(write);
                 refusal = refusal.or(refused);
             }
-            let grants = self.planner.assignments.region_grants(&sync.region).await?;
-            let differs = |write: &ShardWrite| verify(write, grants.shard(&write.name)).err();
-            let Some((write, mismatch)) = written.iter().find_map(|write| Some((write, differs(write)?))) else {
-                // A refusal makes the batch come back and try the refused accounts again.
+            let before = sync.grants.replace(self.planner.assignments.region_grants(&sync.region).await?);
+            let Some((name, mismatch)) = self.await_writes(sync, &written, before.as_ref()).await? else {
+                // A refused account is granted later: the enroller asks for its grant again.
                 return refusal.map_or(Ok(()), |refusal| Err(refusal.into()));
             };
             sync.conflicts += 1;
             let cause = format!("the destination read back differs from what was written: {mismatch}");
-            sync.record(None, "verify-grants", write.name.as_str(), Outcome::RetryLater, &cause);
-            sync.grants = Some(grants);
+            sync.record(None, "verify-grants", name.as_str(), Outcome::RetryLater, &cause);
             self.planner.plan_for(sync, members, work);
             sync.forget_undone();
         }
         let account = self.context().settings.central_account;
         Err(GranterError::Contended { account, region: sync.region.clone() })
+    }
+
+    /// Reads the shards again until they are as written, or until one shows that another principal has written it.
+    /// Returns how that one differs. DescribeDestinations may lag behind a write (UNVERIFIED), so a shard that is as it
+    /// was before the write gets a few seconds.
+    async fn await_writes(
+        &self,
+        sync: &mut RegionSync,
+        written: &[ShardWrite],
+        before: Option<&RegionGrants>,
+    ) -> AwsResult<Option<(DestinationName, Mismatch)>> {
+        let mut pauses = LATE_PAUSES_MS.iter();
+        loop {
+            let Some(now) = &sync.grants else { return Ok(None) };
+            let differs = |write: &ShardWrite| Some((write.name.clone(), verify(write, now.shard(&write.name)).err()?));
+            let is_late = |name: &DestinationName| {
+                let found = now.shard(name);
+                let earlier = |put: &&ShardWrite| put.name == *name && verify(put, found).is_ok();
+                before.is_some_and(|before| before.shard(name) == found) || sync.puts.iter().any(|put| earlier(&put))
+            };
+            let differing: Vec<_> = written.iter().filter_map(differs).collect();
+            let overwritten = differing.iter().find(|(name, _)| !is_late(name));
+            let Some(first) = overwritten.or(differing.first()) else { return Ok(None) };
+            let pause_ms = match (overwritten, pauses.next()) {
+                (None, Some(pause_ms)) => *pause_ms,
+                (Some(_), _) | (None, None) => return Ok(Some(first.clone())),
+            };
+            let clock = &self.context().clock;
+            clock.sleep_until(clock.now_ms().saturating_add(pause_ms)).await;
+            sync.grants = Some(self.planner.assignments.region_grants(&sync.region).await?);
+        }
     }
 
     /// Leaves accounts out of the plan for which no enrollment request was queued: a granted account that nobody enrolls
@@ -113,6 +148,7 @@ impl Granter {
             self.writer.put_policy(&permit, &sync.region, &write.name, &policy, write.force).await?;
         }
         sync.writes += 1;
+        sync.puts.push(write.clone());
         Ok(())
     }
 

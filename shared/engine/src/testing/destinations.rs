@@ -17,17 +17,42 @@ use crate::ports::{AwsResult, Destination, DestinationReader};
 
 pub(crate) struct FakeDestinations {
     pub(crate) journal: Arc<Journal>,
-    pub(crate) all: Mutex<BTreeMap<(Region, DestinationName), Destination>>,
+    pub(crate) all: Mutex<Destinations>,
     /// Accounts that AWS takes in no policy.
     pub(crate) refused: Mutex<BTreeSet<AccountId>>,
     /// So many policies to come are overwritten by somebody else with what was there before.
     pub(crate) lost: AtomicUsize,
+    /// So many readings after a write show what was there before it.
+    pub(crate) lag: AtomicUsize,
+    /// What lagging readings show, and how many of them are to come.
+    stale: Mutex<(usize, Destinations)>,
 }
+
+type Destinations = BTreeMap<(Region, DestinationName), Destination>;
 
 impl FakeDestinations {
     pub(crate) fn new(journal: &Arc<Journal>) -> Self {
         let (all, refused, lost) = Default::default();
-        Self { journal: Arc::clone(journal), all, refused, lost }
+        let (lag, stale) = Default::default();
+        Self { journal: Arc::clone(journal), all, refused, lost, lag, stale }
+    }
+
+    /// Keeps the state before a write for the readings that lag behind it.
+    fn begin_write(&self) {
+        let lag = self.lag.load(Ordering::SeqCst);
+        let mut stale = self.stale.lock().unwrap();
+        if lag > 0 && stale.0 == 0 {
+            *stale = (lag, self.all.lock().unwrap().clone());
+        }
+    }
+
+    fn shown(&self) -> Destinations {
+        let mut stale = self.stale.lock().unwrap();
+        if stale.0 == 0 {
+            return self.all.lock().unwrap().clone();
+        }
+        stale.0 -= 1;
+        stale.1.clone()
     }
 
     /// The accounts that our statements in a Region list.
@@ -50,7 +75,7 @@ impl FakeDestinations {
 impl DestinationReader for FakeDestinations {
     async fn destinations(&self, region: &Region, prefix: &DestinationName) -> AwsResult<Vec<Destination>> {
         self.journal.call("logs:DescribeDestinations", region).await?;
-        let all = self.all.lock().unwrap();
+        let all = self.shown();
         let ours = |name: &DestinationName| name.as_str().starts_with(prefix.as_str());
         Ok(all.iter().filter(|((there, name), _)| there == region && ours(name)).map(|(_, it)| it.clone()).collect())
     }
@@ -67,6 +92,7 @@ impl DestinationWriter for FakeDestinations {
         role: &Arn,
     ) -> AwsResult<()> {
         self.journal.call("logs:PutDestination", format!("{region} {name}")).await?;
+        self.begin_write();
         let mut all = self.all.lock().unwrap();
         let policy = all.get(&(region.clone(), name.clone())).and_then(|it| it.policy.clone());
         let made = Destination { name: name.clone(), target: target.clone(), role: role.clone(), policy };
@@ -88,6 +114,7 @@ impl DestinationWriter for FakeDestinations {
             let code = "InvalidParameterException";
             return Err(AwsError::answered("logs:PutDestinationPolicy", code, "as AWS does"));
         }
+        self.begin_write();
         if self.lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |lost| lost.checked_sub(1)).is_err() {
             let mut all = self.all.lock().unwrap();
             all.get_mut(&(region.clone(), name.clone())).unwrap().policy = Some(policy.to_owned());

@@ -44,6 +44,64 @@ async fn what_another_wrote_while_accounts_were_announced_is_kept() {
 }
 
 #[tokio::test]
+async fn a_destination_that_is_read_back_late_is_no_conflict() {
+    for lag in 1..=5 {
+        let world = World::members(&ONE_REGION, [1, 2]);
+        world.grant(&home(), 1, ids([1]));
+        world.destinations.lag.store(lag, Ordering::SeqCst);
+        let mut metrics = Metrics::default();
+        let report = world.granter().sync(&sync_work(), &mut metrics).await;
+        assert_eq!((world.journal.count(PUT), report.errors.len(), report.granted), (1, 0, ids([2])), "lag {lag}");
+        assert!(report.decisions.iter().all(|it| it.outcome == Outcome::Done));
+        world.context().log.metrics(&metrics);
+        assert_eq!((world.log.total(Metric::PolicyConflicts), world.journal.count(READ)), (0, lag + 2));
+        assert!((250..=8_000).contains(&(world.context().clock.now_ms() - crate::testing::T0)));
+    }
+}
+
+#[tokio::test]
+async fn a_new_destination_that_is_read_back_late_is_no_conflict() {
+    let world = World::members(&ONE_REGION, [1]);
+    world.destinations.lag.store(3, Ordering::SeqCst);
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!((world.journal.count("logs:PutDestination"), world.journal.count(PUT)), (1, 1));
+    assert!(report.errors.is_empty());
+}
+
+#[tokio::test]
+async fn a_policy_that_lags_behind_a_search_for_refused_accounts_is_no_conflict() {
+    let world = World::members(&ONE_REGION, 1..=4);
+    world.grant(&home(), 1, ids([1]));
+    world.destinations.refused.lock().unwrap().insert(id(3));
+    let other = Arc::new(world);
+    let late = Arc::clone(&other);
+    // The reading after the search shows a policy of the search, and the next one the last.
+    other.journal.meanwhile(READ, || {});
+    other.journal.meanwhile(READ, move || late.grant(&home(), 1, ids([1, 2])));
+    let late = Arc::clone(&other);
+    other.journal.meanwhile(READ, move || late.grant(&home(), 1, ids([1, 2, 4])));
+    let mut metrics = Metrics::default();
+    other.granter().sync(&sync_work(), &mut metrics).await;
+    other.context().log.metrics(&metrics);
+    assert_eq!((other.log.total(Metric::PolicyConflicts), other.journal.count(READ)), (0, 3));
+}
+
+#[tokio::test]
+async fn a_policy_that_is_neither_old_nor_new_is_a_conflict_at_once() {
+    let world = Arc::new(World::members(&ONE_REGION, [1, 2]));
+    world.grant(&home(), 1, ids([1]));
+    let other = Arc::clone(&world);
+    world.journal.meanwhile(READ, || {});
+    world.journal.meanwhile(READ, move || other.grant(&home(), 1, ids([1, 9])));
+    let mut metrics = Metrics::default();
+    world.granter().sync(&sync_work(), &mut metrics).await;
+    world.context().log.metrics(&metrics);
+    assert_eq!((world.journal.count(PUT), world.log.total(Metric::PolicyConflicts)), (2, 1));
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2, 9]));
+    assert_eq!(world.context().clock.now_ms(), crate::testing::T0, "nothing is gained by waiting");
+}
+
+#[tokio::test]
 async fn a_write_that_another_undoes_is_planned_again() {
     for lost in 1..=3 {
         let world = World::granted(&ONE_REGION, [1]);
