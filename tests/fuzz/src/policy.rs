@@ -127,7 +127,7 @@ fn plan(text: &str, organization: Option<&OrganizationId>) {
             departed: &departed,
             target: &target,
             role: &role,
-            guard: RevocationGuard { max_share_percent: 10, overridden: false },
+            guard: RevocationGuard::of_share(10),
             consolidate: true,
         })
     };

@@ -115,17 +115,29 @@ pub struct GrantInputs<'a> {
 /// Stops a run that would remove the grants of suspiciously many accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RevocationGuard {
-    /// The largest share of a Region's grants that one run may remove, in percent. The number of grants is rounded
-    /// down, and one is always allowed.
+    /// The largest share of a Region's grants that may be removed in a day, in percent. The number of grants is rounded
+    /// down, and one is always allowed, unless the share is 0.
     pub max_share_percent: u8,
+    /// How many were removed in the last day already, as far as that is remembered.
+    pub recent: usize,
+    /// How many more may turn out to have departed, because they could not be asked about yet. They count as removals,
+    /// so that a mass revocation does not pass in instalments.
+    pub undecided: usize,
     /// Whether an operator has allowed the run to remove more.
     pub overridden: bool,
 }
 
 impl RevocationGuard {
+    /// A guard that remembers no removals.
+    pub const fn of_share(max_share_percent: u8) -> Self {
+        Self { max_share_percent, recent: 0, undecided: 0, overridden: false }
+    }
+
     /// Whether `revocations` of `present` grants may be removed.
     pub fn lets_through(self, revocations: usize, present: usize) -> bool {
-        self.overridden || revocations <= (present * usize::from(self.max_share_percent) / 100).max(1)
+        let at_most = (present + self.recent) * usize::from(self.max_share_percent) / 100;
+        let at_most = if self.max_share_percent == 0 { 0 } else { at_most.max(1) };
+        self.overridden || revocations == 0 || self.recent + revocations + self.undecided <= at_most
     }
 }
 

@@ -36,7 +36,7 @@ use crate::policy::{DestinationPolicy, MAX_POLICY_BYTES};
 ///     departed: &BTreeSet::new(),
 ///     target: &"arn:aws:firehose:eu-west-1:111122223333:deliverystream/flow-logs".parse()?,
 ///     role: &"arn:aws:iam::111122223333:role/ToFirehose".parse()?,
-///     guard: RevocationGuard { max_share_percent: 10, overridden: false },
+///     guard: RevocationGuard::of_share(10),
 ///     consolidate: false,
 /// });
 /// assert_eq!(plan.writes.len(), 1);

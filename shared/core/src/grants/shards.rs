@@ -1,8 +1,8 @@
 //! The names of a Region's shards, and the existing shards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::Shard;
+use super::{PolicyState, Shard};
 use crate::arn::Arn;
 use crate::ids::{AccountId, Invalid, Region};
 use crate::names::DestinationName;
@@ -96,6 +96,16 @@ impl RegionGrants {
     /// The existing shards, by number.
     pub fn shards(&self) -> &BTreeMap<u32, Shard> {
         &self.shards
+    }
+
+    /// The accounts that the managed statements of all shards list. Accounts that only unmanaged statements name may be
+    /// partners that never were members.
+    pub fn listed(&self) -> BTreeSet<AccountId> {
+        let policies = self.shards.values().filter_map(|shard| match &shard.policy {
+            PolicyState::Parsed(policy) => Some(policy.accounts()),
+            PolicyState::Absent | PolicyState::Unreadable { .. } => None,
+        });
+        policies.flatten().copied().collect()
     }
 
     /// The existing shard of this name.

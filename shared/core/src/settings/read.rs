@@ -45,7 +45,11 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("traffic_type_tag", "vpc-flow-logs-traffic-type", "a VPC's own traffic type, in this tag's value"),
     ("ownership_tag", "managed-by=vpc-flow-logs-enroller", "marks what the enroller created; nothing else is changed"),
     ("grant_mode", "account-list", "how destination policies admit accounts: account-list or organization"),
-    ("revocation_limit_percent", "10", "largest share of all grants one run may remove, 0 to 100"),
+    (
+        "revocation_limit_percent",
+        "10",
+        "largest share of a Region's grants that may be removed in a day, 0 to 100; 0 for none",
+    ),
     ("max_concurrency", "16", "accounts worked on at once, 1 to 256"),
     ("enrollments_queue_url", "", "queue of the vpc-enroller (functions)"),
     ("grants_queue_url", "", "FIFO queue of the account-onboarder (functions)"),

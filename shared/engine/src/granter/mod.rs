@@ -12,7 +12,7 @@
 //! # Guarantees
 //!
 //! - A grant is removed only after Organizations reported that very account as closed or not a member, and never more
-//!   grants at once than the revocation guard allows.
+//!   grants in a day than the revocation guard allows.
 //! - An account is announced to the enroller *before* its grant is written, with a short delay. In the other order, a
 //!   crash in between would leave a granted account that is never enrolled. In this order, AWS rejects the enroller's
 //!   filter, and the enroller asks for the grant again. An account whose request the queue did not take is not granted.
@@ -34,6 +34,7 @@ mod preview;
 mod questions;
 mod regions;
 mod report;
+mod revocations;
 mod write;
 mod writer;
 
@@ -153,6 +154,10 @@ impl Granter {
         };
         self.announced.settle_grants(&regions, in_time && !report.must_come_back);
         for region in regions {
+            // What a person allowed says nothing about what is usual, so it does not count for the next day.
+            if !work.allow_mass_revocation {
+                self.planner.revocations.remember(&region, self.context().clock.now_ms());
+            }
             if region.writes > 0 {
                 self.planner.assignments.forget_assignments(&region.region).await;
             }

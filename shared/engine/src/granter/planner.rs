@@ -7,6 +7,7 @@ use enroller_core::settings::DestinationParts;
 
 use super::members::MembershipCache;
 use super::questions::VerdictCache;
+use super::revocations::RecentRevocations;
 use crate::assignments::Assignments;
 use crate::context::Context;
 use crate::ports::{Organization, Ports};
@@ -18,6 +19,7 @@ pub struct GrantPlanner {
     pub(super) assignments: Assignments,
     pub(super) cache: MembershipCache,
     pub(super) verdicts: VerdictCache,
+    pub(super) revocations: RecentRevocations,
     /// The stream that every destination delivers to.
     pub(super) target: Arn,
     /// The role that every destination delivers with.
@@ -29,8 +31,16 @@ impl GrantPlanner {
     pub fn new(ctx: Context, ports: &Ports, parts: DestinationParts) -> Self {
         let DestinationParts { target, role } = parts;
         let assignments = Assignments::new(ctx.clone(), ports);
-        let (cache, verdicts) = Default::default();
-        Self { organization: Arc::clone(&ports.organization), assignments, cache, verdicts, target, role, ctx }
+        Self {
+            organization: Arc::clone(&ports.organization),
+            assignments,
+            cache: MembershipCache::default(),
+            verdicts: VerdictCache::default(),
+            revocations: RecentRevocations::default(),
+            target,
+            role,
+            ctx,
+        }
     }
 
     /// The context that it shares with the other workers.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use enroller_core::grants::PolicyState;
+use enroller_core::grants::RegionGrants;
 use enroller_core::ids::AccountId;
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::observed::{Account, AccountState};
@@ -145,16 +145,10 @@ impl GrantPlanner {
     }
 }
 
-/// The accounts that a managed statement lists and the listing lacks. Accounts that only unmanaged statements name may
-/// be partners that never were members.
+/// The accounts that are granted somewhere and that the listing lacks.
 fn suspects(regions: &[RegionSync], members: &Membership) -> BTreeSet<AccountId> {
-    let shards = regions.iter().filter_map(|region| region.grants.as_ref()).flat_map(|grants| grants.shards().values());
-    let listed = shards.filter_map(|shard| match &shard.policy {
-        PolicyState::Parsed(policy) => Some(policy.accounts()),
-        PolicyState::Absent | PolicyState::Unreadable { .. } => None,
-    });
-    let suspected = |id: &&AccountId| !members.listed.contains(id) && !members.departed.contains(id);
-    listed.flatten().filter(suspected).copied().collect()
+    let listed = regions.iter().filter_map(|region| region.grants.as_ref()).flat_map(RegionGrants::listed);
+    listed.filter(|id| !members.listed.contains(id) && !members.departed.contains(id)).collect()
 }
 
 fn not_asked(count: usize) -> LogEntry {

@@ -148,13 +148,15 @@ impl GrantPlanner {
             role: &self.role,
             guard: RevocationGuard {
                 max_share_percent: self.ctx.settings.revocation_limit_percent,
+                recent: self.revocations.recent(&sync.region, self.ctx.clock.now_ms()),
+                undecided: grants.listed().intersection(&members.undecided).count(),
                 overridden: work.allow_mass_revocation,
             },
             consolidate: false,
         });
         if sync.plan.is_none() {
             for account in &plan.withheld {
-                let cause = "more accounts would lose their grant in one sync than revocation_limit_percent allows";
+                let cause = "more accounts would lose their grant in a day than revocation_limit_percent allows";
                 sync.warn(
                     Some(*account),
                     "revoke",

@@ -88,7 +88,7 @@ impl Case {
             wanted: accounts(wanted),
             departed: BTreeSet::new(),
             organization: None,
-            guard: RevocationGuard { max_share_percent: 10, overridden: false },
+            guard: RevocationGuard::of_share(10),
             consolidate: true,
         }
     }

@@ -22,6 +22,60 @@ async fn more_revocations_than_the_limit_are_withheld() {
 }
 
 #[tokio::test]
+async fn the_limit_of_revocations_holds_for_a_day_and_not_for_a_run() {
+    let world = World::granted(&ONE_REGION, 1..=30);
+    let granter = world.granter();
+    let gone = |number| {
+        world.organization.remove(id(number));
+        departed([number])
+    };
+    for (number, revoked) in [(1, 1), (2, 1), (3, 1), (4, 0), (5, 0)] {
+        world.clock.advance(60_000);
+        let report = sync(&granter, &gone(number)).await;
+        assert_eq!(report.revoked.len(), revoked, "account {number}");
+    }
+    world.clock.advance(86_400_000);
+    let report = sync(&granter, &sync_work()).await;
+    assert_eq!(report.revoked, ids([4, 5]), "another day");
+}
+
+#[tokio::test]
+async fn what_a_person_allowed_does_not_count_for_the_day() {
+    let world = World::granted(&ONE_REGION, 1..=30);
+    let granter = world.granter();
+    for number in 1..=10 {
+        world.organization.remove(id(number));
+    }
+    sync(&granter, &GrantSync { allow_mass_revocation: true, ..sync_work() }).await;
+    world.organization.remove(id(11));
+    assert_eq!(sync(&granter, &sync_work()).await.revoked, ids([11]));
+}
+
+#[tokio::test]
+async fn with_a_limit_of_zero_nothing_is_revoked_unless_a_person_allows_it() {
+    let world = World::granted(&[ONE_REGION[0], ("revocation_limit_percent", "0")], 1..=30);
+    world.organization.remove(id(1));
+    let granter = world.granter();
+    assert_eq!(sync(&granter, &sync_work()).await.revoked, ids([]));
+    let report = sync(&granter, &GrantSync { allow_mass_revocation: true, ..sync_work() }).await;
+    assert_eq!(report.revoked, ids([1]));
+}
+
+#[tokio::test]
+async fn a_mass_revocation_does_not_pass_in_the_instalments_that_are_asked_about() {
+    let world = World::members(&[ONE_REGION[0], ("revocation_limit_percent", "60")], 1..=10);
+    for (shard, numbers) in [(1, 1..=300), (2, 301..=600), (3, 601..=900), (4, 901..=1_000)] {
+        world.grant(&home(), shard, ids(numbers));
+    }
+    let granter = world.granter();
+    for _ in 0..3 {
+        let report = sync(&granter, &sync_work()).await;
+        assert_eq!(report.revoked.len(), 0, "600 of 1,000 would pass, but 390 more are suspected");
+    }
+    assert_eq!(world.journal.count(ASK), 990);
+}
+
+#[tokio::test]
 async fn a_policy_that_cannot_be_read_is_told_of_and_not_written() {
     let world = World::granted(&ONE_REGION, [1]);
     world.destinations.all.lock().unwrap().get_mut(&(home(), world.shard(1))).unwrap().policy = Some("[]".to_owned());

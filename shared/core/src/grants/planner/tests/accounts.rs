@@ -85,8 +85,10 @@ fn the_guard_holds_back_all_revocations_if_there_are_too_many() {
         (100, 10, 10, false, true),
         (100, 11, 10, false, false),
         (100, 11, 10, true, true),
-        (100, 1, 0, false, true),
-        (100, 2, 0, false, false),
+        (100, 1, 0, false, false),
+        (100, 1, 0, true, true),
+        (100, 1, 1, false, true),
+        (100, 2, 1, false, false),
         (1, 1, 10, false, true),
         (5, 2, 10, false, false),
         (19, 2, 10, false, false),
@@ -94,12 +96,29 @@ fn the_guard_holds_back_all_revocations_if_there_are_too_many() {
         (100, 100, 100, false, true),
     ] {
         let mut case = Case::of([listing("Logs", 0..present)], []).departed(0..departed);
-        case.guard = RevocationGuard { max_share_percent: percent, overridden };
+        case.guard = RevocationGuard { overridden, ..RevocationGuard::of_share(percent) };
         let plan = case.plan();
         let (revoked, withheld) = if passes { (departed, 0) } else { (0, departed) };
         assert_eq!(plan.revoked, accounts(0..revoked), "{departed} of {present} at {percent} %");
         assert_eq!(plan.withheld, accounts(0..withheld), "{departed} of {present} at {percent} %");
         assert_eq!(plan.writes.is_empty(), !passes);
+    }
+}
+
+#[test]
+fn the_guard_counts_what_went_before_and_what_may_follow() {
+    for (present, departed, recent, undecided, passes) in [
+        (95, 5, 5, 0, true),
+        (90, 5, 10, 0, false),
+        (100, 5, 0, 5, true),
+        (100, 5, 0, 6, false),
+        (5, 1, 1, 0, false),
+        (100, 1, 0, 10, false),
+    ] {
+        let mut case = Case::of([listing("Logs", 0..present)], []).departed(0..departed);
+        case.guard = RevocationGuard { recent, undecided, ..RevocationGuard::of_share(10) };
+        let case_is = format!("{departed} of {present} after {recent}, with {undecided} undecided");
+        assert_eq!(case.plan().withheld.is_empty(), passes, "{case_is}");
     }
 }
 

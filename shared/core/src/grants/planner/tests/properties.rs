@@ -34,7 +34,7 @@ fn any_case() -> impl Strategy<Value = Case> {
     (any_shards(), ids(), ids(), any::<bool>(), any::<bool>(), any::<bool>(), 0u8..=100).prop_map(
         |(shards, wanted, departed, organization_mode, overridden, consolidate, max_share_percent)| Case {
             organization: organization_mode.then(organization),
-            guard: RevocationGuard { max_share_percent, overridden },
+            guard: RevocationGuard { overridden, ..RevocationGuard::of_share(max_share_percent) },
             consolidate,
             ..Case::of(shards, wanted).departed(departed)
         },
