@@ -8,6 +8,7 @@ use enroller_core::grants::GrantPlan;
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::metrics::Metrics;
+use enroller_engine::coverage::FilterRoles;
 use enroller_engine::granter::{GrantPreview, GrantSync};
 use serde::Serialize;
 
@@ -74,15 +75,22 @@ async fn list(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
 
 async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
-    let granter = session.granter()?;
+    let granter = session.announcing_granter()?;
     let mut work = GrantSync {
         sync: true,
         allow_mass_revocation: args.allow_mass_revocation,
         reason: "grants sync from the command line".to_owned(),
         ..GrantSync::default()
     };
+    // A policy that names the organization stops filters without a role, so each of them is looked at first.
+    let filters = match args.allow_mass_revocation {
+        true => session.inspector().filter_roles(&granter.planner().accounts_before_switch().await).await,
+        false => FilterRoles::default(),
+    };
+    work.filters_with_role = filters.ready;
     let preview = granter.planner().preview(&work).await?;
-    let report = GrantsReport::of(&preview);
+    let mut report = GrantsReport::of(&preview);
+    report.problems.extend(filters.problems);
     let mut out = Output::stdout();
     match args.format {
         PlanFormat::Json => out.json(&report)?,

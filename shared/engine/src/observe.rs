@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use enroller_core::error::{AwsError, Code, Disposition, Skip, Wait};
 use enroller_core::ids::AccountRegion;
-use enroller_core::observed::Observed;
+use enroller_core::names::LogGroupName;
+use enroller_core::observed::{Observed, SubscriptionFilter};
 use enroller_core::plan::Desired;
 use futures::future::join4;
 
@@ -49,6 +50,22 @@ impl Observer {
             }
         }
         Ok(observed)
+    }
+
+    /// Reads the subscription filters of a log group alone.
+    ///
+    /// # Errors
+    ///
+    /// The read failed, or the account has not enabled the Region.
+    pub async fn filters(
+        &self,
+        at: &AccountRegion,
+        group: &LogGroupName,
+    ) -> Result<Vec<SubscriptionFilter>, ReconcileError> {
+        match self.logs.subscription_filters(at, group).await {
+            Ok(filters) => Ok(filters),
+            Err(error) => Err(self.explain(at, error).await),
+        }
     }
 
     /// Finds out why AWS rejected the credentials: it does so both in a disabled Region and in an account that is not

@@ -2,7 +2,10 @@
 
 #![cfg(test)]
 
-use enroller_core::metrics::Metric;
+use std::sync::Arc;
+
+use enroller_core::metrics::{Metric, Metrics};
+use enroller_engine::granter::GrantSync;
 use enroller_lab::people::Person;
 use enroller_sim::{NewAccount, Service, TwinRule};
 use enroller_tests::{
@@ -284,7 +287,7 @@ async fn a_flow_log_with_old_settings_is_deleted_after_its_replacement() {
 }
 
 #[tokio::test]
-async fn a_policy_switches_to_the_organization_only_with_permission() {
+async fn a_policy_switches_to_the_organization_only_after_a_look_at_the_filters() {
     let mut lab = settled(3, &[IRELAND], 1).await;
     lab.reconfigure(&[("grant_mode", "organization")]).unwrap();
     lab.deploy_members().unwrap();
@@ -294,6 +297,18 @@ async fn a_policy_switches_to_the_organization_only_with_permission() {
     lab.sim.traffic_tick();
     let message = json!({ "kind": "sync-request", "version": 1, "reason": "switch", "allow_mass_revocation": true });
     lab.onboard(lab.invocation(message)).await.unwrap();
+    lab.settle(DAY_MS).await.unwrap();
+    assert!(
+        audit_of(&lab).destinations.iter().any(|destination| !destination.accounts.is_empty()),
+        "permission alone is not enough: the function cannot look at the filters"
+    );
+    let operator = lab.operator(Arc::clone(&lab.recording) as _);
+    let granter = operator.granter().unwrap();
+    let filters = operator.inspector().filter_roles(&granter.planner().accounts_before_switch().await).await;
+    assert_eq!(filters.problems, []);
+    let work =
+        GrantSync { sync: true, allow_mass_revocation: true, filters_with_role: filters.ready, ..GrantSync::default() };
+    granter.sync(&work, &mut Metrics::default()).await;
     lab.settle(DAY_MS).await.unwrap();
     lab.sim.traffic_tick();
     let report = lab.sim.traffic_report();

@@ -1,5 +1,7 @@
 //! Inspecting accounts without changing them, for plans and coverage reports.
 
+mod filters;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use crate::context::Context;
 use crate::observe::Observer;
 use crate::ports::{MemberSessions, Ports};
 use crate::reconcile_error::ReconcileError;
+
+pub use filters::FilterRoles;
 
 /// The state of one account-Region.
 #[derive(Debug)]

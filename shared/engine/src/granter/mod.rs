@@ -76,9 +76,13 @@ pub struct GrantSync {
     pub departed: BTreeSet<AccountId>,
     /// Compare all accounts, with a new listing of the organization.
     pub sync: bool,
-    /// A person allows what the guards would hold back: more revocations than the limit, and the switch of a policy
-    /// from accounts to the organization.
+    /// A person allows what the guards would hold back: more revocations than the limit, and, where
+    /// `filters_with_role` covers it, the switch of a policy from accounts to the organization.
     pub allow_mass_revocation: bool,
+    /// Accounts whose filters were seen to be ready for a policy that names the organization, by Region; see
+    /// [`FilterRoles`](crate::coverage::FilterRoles). A policy is switched only if every account that it lists is here,
+    /// because a filter without a role stops delivering.
+    pub filters_with_role: BTreeMap<Region, BTreeSet<AccountId>>,
     /// The reason for the sync, which enrollment requests carry on.
     pub reason: String,
     /// Limits the sync to the accounts and Regions of this request; `None` means all. Grants of other accounts stay
@@ -201,7 +205,7 @@ impl Granter {
             return;
         };
         let request = SyncRequest {
-            reason: format!("{} more accounts may have departed", report.not_asked),
+            reason: format!("it is not known of {} more whether they have departed", accounts(report.not_asked)),
             run_id: None,
             allow_mass_revocation: work.allow_mass_revocation,
         };
@@ -210,6 +214,11 @@ impl Granter {
             report.fail("request-sync", "grants queue", error.into());
         }
     }
+}
+
+/// A number of accounts in words.
+fn accounts(count: usize) -> String {
+    if count == 1 { "1 account".to_owned() } else { format!("{count} accounts") }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use enroller_core::observed::{Account, AccountState};
 use futures::stream::{StreamExt, iter};
 
 use super::regions::RegionSync;
-use super::{GrantPlanner, GrantReport, GrantSync, GranterError, Membership};
+use super::{GrantPlanner, GrantReport, GrantSync, GranterError, Membership, accounts};
 
 /// The most suspects that one sync asks about. DescribeAccount allows 20 calls a second for an account and 24 for the
 /// whole organization (Organizations user guide, "Quotas"), so this takes half a minute of the function's five. The
@@ -153,7 +153,8 @@ fn suspects(regions: &[RegionSync], members: &Membership) -> BTreeSet<AccountId>
 
 fn not_asked(count: usize) -> LogEntry {
     let cause = format!(
-        "granted accounts that the listing lacks: {count} could not be asked about in this sync, and keep their grant"
+        "{} that the listing lacks could not be asked about in this sync, and no grant of theirs is removed",
+        accounts(count)
     );
     LogEntry::about(None, "revoke", "accounts", Outcome::RetryLater, cause)
         .next("no action needed: another sync or the next sweep asks about them")

@@ -1,6 +1,6 @@
 //! Reading and planning one Region's shards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_core::error::inline_chain;
 use enroller_core::grants::{
@@ -12,7 +12,7 @@ use enroller_core::metrics::{Metric, Metrics};
 use enroller_core::settings::GrantMode;
 use futures::future::join_all;
 
-use super::{GrantPlanner, GrantReport, GrantSync, GranterError, Membership};
+use super::{GrantPlanner, GrantReport, GrantSync, GranterError, Membership, accounts};
 
 /// The sync of one Region: its plan, then its result.
 pub(super) struct RegionSync {
@@ -188,20 +188,49 @@ impl GrantPlanner {
             GrantMode::AccountList => return None,
             GrantMode::Organization => &self.ctx.settings.organization_id,
         };
-        let lists_accounts = match grants.shards().get(&ShardNaming::FIRST).map(|shard| &shard.policy) {
-            Some(PolicyState::Parsed(policy)) => policy.organization().is_none() && !policy.accounts().is_empty(),
-            Some(PolicyState::Absent | PolicyState::Unreadable { .. }) | None => false,
-        };
-        if lists_accounts && !work.allow_mass_revocation {
+        let seen = work.filters_with_role.get(&sync.region).filter(|_| work.allow_mass_revocation);
+        let mut unready = accounts_of_first(grants);
+        unready.retain(|account| !seen.is_some_and(|seen| seen.contains(account)));
+        if !unready.is_empty() {
             if sync.plan.is_none() {
-                let cause = "grant_mode is organization, but the policy still lists accounts, and filters \
-                    without a role depend on those entries";
-                let next = "run a backfill, check that every filter has its role, then send a sync-request with \
-                    allow_mass_revocation";
-                sync.warn(None, "switch-to-organization", cause, next);
+                let some: Vec<String> = unready.iter().take(5).map(ToString::to_string).collect();
+                let cause = format!(
+                    "grant_mode is organization, but the policy still lists accounts, and a filter without a role would \
+                     stop: one was not seen in {} ({}{})",
+                    accounts(unready.len()),
+                    some.join(", "),
+                    if unready.len() > some.len() { ", …" } else { "" }
+                );
+                let next = "run a backfill, which gives every filter its role, then `enroller grants sync \
+                    --allow-mass-revocation`, which looks at every filter first";
+                sync.warn(None, "switch-to-organization", &cause, next);
             }
             return None;
         }
         Some(organization)
+    }
+
+    /// The accounts that the first shard's policies list though `grant_mode` is organization, by Region. Before the
+    /// policies are switched, their filters must be seen to have a role. A Region that cannot be read is left out, and
+    /// is not switched either.
+    pub async fn accounts_before_switch(&self) -> BTreeMap<Region, BTreeSet<AccountId>> {
+        if self.ctx.settings.grant_mode == GrantMode::AccountList {
+            return BTreeMap::new();
+        }
+        let regions = self.read_regions(&GrantSync::default()).await;
+        let listed = |sync: RegionSync| Some((sync.region, accounts_of_first(&sync.grants?)));
+        regions.into_iter().filter_map(listed).filter(|(_, accounts)| !accounts.is_empty()).collect()
+    }
+}
+
+/// The accounts that any statement of the first shard's policy lists, unless it demands roles of their filters already.
+fn accounts_of_first(grants: &RegionGrants) -> BTreeSet<AccountId> {
+    let Some(first) = grants.shards().get(&ShardNaming::FIRST) else { return BTreeSet::new() };
+    let arn = grants.arn_of(&first.name);
+    match &first.policy {
+        PolicyState::Parsed(policy) if !policy.demands_filter_roles(&arn) => {
+            policy.accounts().union(&policy.accounts_of_others(&arn)).copied().collect()
+        }
+        PolicyState::Parsed(_) | PolicyState::Absent | PolicyState::Unreadable { .. } => BTreeSet::new(),
     }
 }

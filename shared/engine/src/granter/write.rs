@@ -10,7 +10,7 @@ use enroller_core::names::DestinationName;
 use enroller_core::settings::GrantMode;
 
 use super::regions::RegionSync;
-use super::{GrantSync, Granter, GranterError, Membership, WriterPermit};
+use super::{GrantSync, Granter, GranterError, Membership, WriterPermit, accounts};
 use crate::ports::AwsResult;
 
 /// How often a Region is written at most, when the policies read back differ from those written.
@@ -117,7 +117,7 @@ impl Granter {
             return true;
         }
         let cause =
-            format!("no enrollment could be requested for {} accounts, so they are not granted", unannounced.len());
+            format!("no enrollment could be requested for {}, so no grant is written", accounts(unannounced.len()));
         sync.record(None, "grant", "destinations", Outcome::RetryLater, &cause);
         if self.context().settings.grant_mode == GrantMode::Organization {
             return false;

@@ -2,7 +2,7 @@ use enroller_core::log::Outcome;
 use serde_json::json;
 
 use super::*;
-use crate::testing::account;
+use crate::testing::{account, at};
 
 #[tokio::test]
 async fn more_revocations_than_the_limit_are_withheld() {
@@ -136,16 +136,78 @@ async fn a_preview_needs_the_whole_organization() {
     assert_eq!(world.planner().preview(&sync_work()).await.unwrap_err().code, Code::Throttled);
 }
 
+/// An installation that changes to organization mode: accounts 1 and 2 are listed, and their filters may have a role.
+fn switching(with_role: &[u32]) -> World {
+    let world = World::granted(&[("grant_mode", "organization"), ONE_REGION[0]], [1, 2]);
+    for number in [1, 2] {
+        world.enroll(&at(number, home()), number);
+        if !with_role.contains(&number) {
+            for filter in world.logs.filters.lock().unwrap().get_mut(&at(number, home())).unwrap() {
+                filter.role = None;
+            }
+        }
+    }
+    world
+}
+
 #[tokio::test]
-async fn the_switch_to_the_organization_waits_for_a_person() {
-    let world = World::granted(&[("grant_mode", "organization"), ONE_REGION[0]], [1]);
+async fn the_switch_to_the_organization_waits_for_a_person_who_looked_at_the_filters() {
+    let world = switching(&[1, 2]);
     let granter = world.granter();
-    let report = sync(&granter, &sync_work()).await;
-    assert_eq!(world.journal.count(PUT), 0);
-    assert!(report.decisions.iter().any(|it| it.action == "switch-to-organization" && it.outcome == Outcome::Failed));
-    let report = sync(&granter, &GrantSync { allow_mass_revocation: true, ..sync_work() }).await;
+    let allowed = GrantSync { allow_mass_revocation: true, ..sync_work() };
+    let filters = world.inspector().filter_roles(&granter.planner().accounts_before_switch().await).await;
+    assert_eq!((filters.ready.get(&home()), filters.problems.len()), (Some(&ids([1, 2])), 0));
+    let looked = GrantSync { filters_with_role: filters.ready, ..allowed.clone() };
+    for work in [sync_work(), allowed, GrantSync { allow_mass_revocation: false, ..looked.clone() }] {
+        let report = sync(&granter, &work).await;
+        assert_eq!(world.journal.count(PUT), 0);
+        let told = report.decisions.iter().find(|it| it.action == "switch-to-organization").unwrap();
+        assert!(told.outcome == Outcome::Failed && told.cause.contains("2 accounts"), "{}", told.cause);
+    }
+    let preview = granter.planner().preview(&looked).await.unwrap();
+    assert!(preview.plans()[&home()].writes[0].force, "the preview shows what the run does");
+    let report = sync(&granter, &GrantSync { approved: Some(preview.plans()), ..looked }).await;
     assert!(world.journal.about(PUT)[0].ends_with("forced"));
     assert!(report.decisions.iter().any(|it| it.action == "switch-to-organization" && it.outcome == Outcome::Done));
+    assert!(granter.planner().accounts_before_switch().await.is_empty());
+}
+
+#[tokio::test]
+async fn one_filter_without_a_role_or_out_of_sight_keeps_the_policy_as_it_is() {
+    let out_of_sight = switching(&[1, 2]);
+    out_of_sight.journal.fail("sts:AssumeRole", 1, "AccessDenied");
+    for (world, problem) in [(switching(&[1]), "no role"), (out_of_sight, "AccessDenied")] {
+        let granter = world.granter();
+        let filters = world.inspector().filter_roles(&granter.planner().accounts_before_switch().await).await;
+        let [told] = &filters.problems[..] else { panic!("{:?}", filters.problems) };
+        assert!(told.cause.contains(problem) && told.next_step.is_some(), "{told:?}");
+        let work = GrantSync { filters_with_role: filters.ready, allow_mass_revocation: true, ..sync_work() };
+        let report = sync(&granter, &work).await;
+        assert_eq!(world.journal.count(PUT), 0);
+        let told = report.decisions.iter().find(|it| it.action == "switch-to-organization").unwrap();
+        assert!(told.cause.contains("1 account ("), "{}", told.cause);
+    }
+}
+
+#[tokio::test]
+async fn without_a_filter_or_in_a_disabled_region_nothing_can_stop() {
+    let world = World::granted(&[("grant_mode", "organization"), ONE_REGION[0]], [1, 2]);
+    world.journal.fail_at("logs:DescribeSubscriptionFilters", id(2), 1, "UnrecognizedClientException");
+    world.ec2.enabled.lock().unwrap().remove(&home());
+    let filters = world.inspector().filter_roles(&world.planner().accounts_before_switch().await).await;
+    assert_eq!((filters.ready.get(&home()), filters.problems.len()), (Some(&ids([1, 2])), 0));
+}
+
+#[tokio::test]
+async fn accounts_that_only_others_list_depend_on_the_list_as_well() {
+    let world = World::members(&[("grant_mode", "organization"), ONE_REGION[0]], [1]);
+    world.grant(&home(), 1, ids([]));
+    let theirs = json!({"Statement": [{"Sid": "partner", "Effect": "Allow", "Principal": {"AWS": ["222222220001"]},
+        "Action": "logs:PutSubscriptionFilter", "Resource": "*"}]});
+    world.destinations.all.lock().unwrap().get_mut(&(home(), world.shard(1))).unwrap().policy =
+        Some(theirs.to_string());
+    sync(&world.granter(), &GrantSync { allow_mass_revocation: true, ..sync_work() }).await;
+    assert!(world.journal.about(PUT).iter().all(|it| !it.ends_with("forced")));
 }
 
 #[tokio::test]
