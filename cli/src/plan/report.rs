@@ -8,7 +8,7 @@ use enroller_core::grants::GrantPlan;
 use enroller_core::ids::{AccountId, Region, VpcId};
 use enroller_core::log::LogEntry;
 use enroller_core::observed::{Account, Observed};
-use enroller_core::plan::{Action, Plan, VpcPlan};
+use enroller_core::plan::{Action, Lacking, Plan, VpcPlan};
 use enroller_core::settings::Settings;
 use enroller_engine::coverage::{AccountRegionSnapshot, AccountSnapshot};
 use enroller_engine::granter::GranterError;
@@ -249,8 +249,19 @@ impl PlanReport {
             VpcPlan::Broken { flow_log, message } => {
                 ("broken", format!("{flow_log} does not deliver: {message}"), &mut summary.vpcs_broken)
             }
-            VpcPlan::Enroll => ("enroll", "no managed flow log".to_owned(), &mut summary.vpcs_to_enroll),
-            VpcPlan::Replace { differences } => ("replace", differences.clone(), &mut summary.vpcs_to_replace),
+            VpcPlan::Enroll { beside: None } => {
+                ("enroll", "no managed flow log".to_owned(), &mut summary.vpcs_to_enroll)
+            }
+            VpcPlan::Enroll { beside: Some(Lacking { flow_log, lacks }) } => {
+                let reason = format!("no managed flow log, and the unmanaged {flow_log} is not enough: {lacks}");
+                ("enroll", reason, &mut summary.vpcs_to_enroll)
+            }
+            VpcPlan::Replace { differences, .. } => ("replace", differences.clone(), &mut summary.vpcs_to_replace),
+            VpcPlan::NotAsAsked { flow_log, differences } => {
+                let reason =
+                    format!("AWS returns {flow_log} with other values than it was created with: {differences}");
+                ("broken", reason, &mut summary.vpcs_broken)
+            }
             VpcPlan::OutOfScope(reason) => ("left-alone", reason.to_string(), &mut summary.vpcs_left_alone),
         }
     }

@@ -61,10 +61,12 @@ fn vpc_page(at: &AccountRegion, page: DescribeVpcsOutput) -> AwsResult<(Vec<Vpc>
     Ok((vpcs?, page.next_token))
 }
 
-fn tagged(tag: &Tag) -> TagSpecification {
+fn tagged(new: &NewFlowLogs) -> TagSpecification {
+    let tag = |tag: &Tag| Ec2Tag::builder().key(&tag.key).value(&tag.value).build();
     TagSpecification::builder()
         .resource_type(ResourceType::VpcFlowLog)
-        .tags(Ec2Tag::builder().key(&tag.key).value(&tag.value).build())
+        .tags(tag(&new.tag))
+        .tags(tag(&new.settings_tag))
         .build()
 }
 
@@ -114,7 +116,7 @@ impl ports::Ec2 for Ec2 {
                 // The settings allow 60 and 600 only.
                 .max_aggregation_interval(i32::try_from(new.spec.interval).unwrap_or(i32::MAX))
                 .log_format(&new.spec.format)
-                .tag_specifications(tagged(&new.tag))
+                .tag_specifications(tagged(new))
                 .send()
         };
         let answer = self.0.call(CREATE_FLOW_LOGS, at, request).await?;

@@ -49,12 +49,14 @@ fn log_group(at: &AccountRegion, found: &SdkLogGroup) -> AwsResult<LogGroup> {
     Ok(LogGroup {
         retention_days: days
             .map_err(|error| unparsable(DESCRIBE_LOG_GROUPS.operation, at, format!("retentionInDays: {error}")))?,
+        retention_policy: found.retention_policy_name().map(str::to_owned),
         kms_key: found.kms_key_id().map(str::to_owned),
         class: match found.log_group_class() {
             // Partitions without classes do not return one.
             None | Some(SdkClass::Standard) => LogGroupClass::Standard,
             Some(other) => LogGroupClass::Other(other.as_str().to_owned()),
         },
+        created_ms: found.creation_time().and_then(|at| u64::try_from(at).ok()),
         tags: None,
     })
 }

@@ -130,6 +130,10 @@ pub enum Wait {
     Region,
     /// A code or an answer that this version does not know.
     Unknown,
+    /// AWS says that a flow log exists, but does not list it.
+    FlowLog,
+    /// A flow log that was just created has not delivered yet, so the one it replaces is kept.
+    Successor,
 }
 
 /// How often a message comes back for an error that time seldom cures, before it is left to a person and to the next
@@ -155,6 +159,8 @@ impl Wait {
             | Self::Grant
             | Self::RolePropagation
             | Self::Vpc
+            | Self::FlowLog
+            | Self::Successor
             | Self::Region => None,
         }
     }
@@ -274,6 +280,12 @@ impl Disposition {
             Self::RetryLater(Wait::Region) => "no action needed: the Region is asked again in a minute",
             Self::RetryLater(Wait::Unknown) => {
                 "look the code up in AWS's documentation of the call, and report it as unknown to the enroller"
+            }
+            Self::RetryLater(Wait::FlowLog) => {
+                "no action yet: the VPC is looked at again. If this persists, look for its flow log in the account itself (aws ec2 describe-flow-logs) and delete it"
+            }
+            Self::RetryLater(Wait::Successor) => {
+                "no action needed where the functions are deployed: the old flow log is deleted when the new one delivers. Elsewhere, run enroller backfill again after 15 minutes"
             }
             Self::Skip(Skip::RegionDisabled) => {
                 "no action needed; to stop checking the Region, remove it from the setting `regions`"

@@ -72,7 +72,7 @@ pub enum FlowLogTarget {
 /// The result of a flow log's last delivery. `FlowLogStatus` is ACTIVE even when nothing arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// No delivery has been attempted yet.
+    /// No delivery has been attempted yet. For a VPC without a network interface or traffic, it stays so.
     Unknown,
     /// The last delivery succeeded.
     Success,
@@ -97,8 +97,13 @@ pub struct FlowLog {
     pub interval: u32,
     /// The format, `${field} ${field}`; absent for AWS's default format.
     pub format: Option<String>,
+    /// Whether `FlowLogStatus` is ACTIVE, the only status that AWS documents.
+    pub active: bool,
     /// The result of its last delivery.
     pub delivery: Delivery,
+    /// When it was created, in epoch milliseconds; `None` if AWS did not say.
+    pub created_ms: Option<u64>,
+    /// Its tags.
     pub tags: Tags,
 }
 
@@ -116,11 +121,16 @@ pub enum LogGroupClass {
 pub struct LogGroup {
     /// The days that events are kept; absent means for ever.
     pub retention_days: Option<u32>,
+    /// The account-level retention policy that sets the days, if one does. PutRetentionPolicy then succeeds and changes
+    /// nothing (CloudWatch Logs API reference, PutAccountPolicy with RETENTION_POLICY).
+    pub retention_policy: Option<String>,
     /// The ARN of the KMS key that new events are encrypted with; absent means AWS's default encryption.
     pub kms_key: Option<String>,
     /// The class, which is fixed at creation.
     pub class: LogGroupClass,
-    /// The tags, fetched only where retention or key differ from the settings; `None` if not fetched.
+    /// When it was created, in epoch milliseconds; `None` if AWS did not say.
+    pub created_ms: Option<u64>,
+    /// The tags, fetched only where something differs that the owner may want so; `None` if not fetched.
     pub tags: Option<Tags>,
 }
 
@@ -146,7 +156,7 @@ pub struct Observed {
     pub flow_logs: Vec<FlowLog>,
     /// The log group named in the settings, if it exists.
     pub log_group: Option<LogGroup>,
-    /// The log group's subscription filters.
+    /// The log group's subscription filters; empty for a log group of a class without filters.
     pub filters: Vec<SubscriptionFilter>,
 }
 

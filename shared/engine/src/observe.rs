@@ -1,13 +1,13 @@
-//! Observing an account-Region, with four concurrent calls.
+//! Observing an account-Region, with four calls, of which three run at once.
 
 use std::sync::Arc;
 
 use enroller_core::error::{AwsError, Code, Disposition, Skip, Wait};
 use enroller_core::ids::AccountRegion;
 use enroller_core::names::LogGroupName;
-use enroller_core::observed::{Observed, SubscriptionFilter};
+use enroller_core::observed::{LogGroup, LogGroupClass, Observed, SubscriptionFilter};
 use enroller_core::plan::Desired;
-use futures::future::join4;
+use futures::future::join3;
 
 use crate::ports::{AwsResult, Ec2, Logs, Ports};
 use crate::reconcile_error::ReconcileError;
@@ -26,7 +26,7 @@ impl Observer {
     }
 
     /// Reads the current state of an account-Region. The log group's tags take a fifth call, which is made only if the
-    /// group's settings differ from the desired ones.
+    /// group or its filter differs from the desired state.
     ///
     /// # Errors
     ///
@@ -34,11 +34,12 @@ impl Observer {
     pub async fn observe(&self, desired: &Desired<'_>) -> Result<Observed, ReconcileError> {
         let (at, group) = (&desired.at, &desired.settings.log_group_name);
         let (ec2, logs) = (&self.ec2, &self.logs);
-        let (vpcs, flow_logs, log_group, filters) =
-            join4(ec2.vpcs(at), ec2.flow_logs(at), logs.log_group(at, group), logs.subscription_filters(at, group))
-                .await;
-        let observed =
-            (|| Ok(Observed { vpcs: vpcs?, flow_logs: flow_logs?, log_group: log_group?, filters: filters? }))();
+        let (vpcs, flow_logs, logs_there) =
+            join3(ec2.vpcs(at), ec2.flow_logs(at), self.group_and_filters(at, group)).await;
+        let observed = (|| {
+            let (vpcs, flow_logs, (log_group, filters)) = (vpcs?, flow_logs?, logs_there?);
+            Ok(Observed { vpcs, flow_logs, log_group, filters })
+        })();
         let mut observed = match observed {
             Ok(observed) => observed,
             Err(error) => return Err(self.explain(at, error).await),
@@ -66,6 +67,21 @@ impl Observer {
             Ok(filters) => Ok(filters),
             Err(error) => Err(self.explain(at, error).await),
         }
+    }
+
+    /// The filters are asked for only where there can be some. DescribeSubscriptionFilters fails with a
+    /// ValidationException for a log group of another class, and so would hide the class.
+    async fn group_and_filters(
+        &self,
+        at: &AccountRegion,
+        name: &LogGroupName,
+    ) -> AwsResult<(Option<LogGroup>, Vec<SubscriptionFilter>)> {
+        let group = self.logs.log_group(at, name).await?;
+        let filters = match group.as_ref().map(|group| &group.class) {
+            Some(LogGroupClass::Standard) => self.logs.subscription_filters(at, name).await?,
+            Some(LogGroupClass::Other(_)) | None => Vec::new(),
+        };
+        Ok((group, filters))
     }
 
     /// Finds out why AWS rejected the credentials: it does so both in a disabled Region and in an account that is not

@@ -65,6 +65,8 @@ pub struct NewFlowLogs {
     pub log_group: LogGroupName,
     /// The tag that marks them as managed.
     pub tag: Tag,
+    /// The tag that says which settings they were created with.
+    pub settings_tag: Tag,
 }
 
 /// Log groups and subscription filters of member accounts (CloudWatch Logs).

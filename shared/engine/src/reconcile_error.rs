@@ -3,7 +3,7 @@
 use enroller_core::error::{AwsError, Disposition, Skip, Wait};
 use enroller_core::ids::{AccountRegion, Region, VpcId};
 use enroller_core::log::{LogEntry, Outcome, outcome_of};
-use enroller_core::plan::Blocked;
+use enroller_core::plan::{Blocked, Finding};
 
 /// Why an account-Region or a VPC is not covered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum ReconcileError {
     /// A property of the account-Region that AWS does not allow to change, for example the log group's class.
     #[error("{0}")]
     Blocked(Blocked),
+    /// What keeps one VPC from being covered, or its change from being finished.
+    #[error("{0}")]
+    Finding(Finding),
     /// AWS or the organization does not allow enrollment here. This is not a failure.
     #[error("{}", skipped(*.0))]
     Skipped(Skip),
@@ -52,7 +55,8 @@ impl ReconcileError {
             Self::NotGranted | Self::NoDestination(_) => Disposition::RetryLater(Wait::Grant),
             Self::NotAMember => Disposition::RetryLater(Wait::Account),
             Self::NotVisible(_) => Disposition::RetryLater(Wait::Vpc),
-            Self::Blocked(_) => Disposition::Terminal("set another log group name, or remove that log group"),
+            Self::Blocked(blocked) => Disposition::Terminal(blocked.next_step()),
+            Self::Finding(finding) => finding.disposition(),
             Self::Skipped(skip) => Disposition::Skip(*skip),
             Self::NotApproved(_) => Disposition::Terminal("run the command again to see the current plan"),
             Self::RegionDown(_) => Disposition::RetryLater(Wait::Region),
@@ -69,6 +73,7 @@ impl ReconcileError {
             | Self::NotAMember
             | Self::NotVisible(_)
             | Self::Blocked(_)
+            | Self::Finding(_)
             | Self::Skipped(_)
             | Self::NotApproved(_)
             | Self::DidNotConverge

@@ -61,7 +61,10 @@ fn flow_log(at: &AccountRegion, found: &Ec2FlowLog) -> AwsResult<FlowLog> {
             .map_err(|error| wrong(format!("{id} has an invalid interval: {error}")))?
             .unwrap_or(DEFAULT_INTERVAL),
         format: found.log_format().map(str::to_owned),
+        // ACTIVE is the only documented status.
+        active: found.flow_log_status().is_none_or(|status| status == "ACTIVE"),
         delivery: delivery(found),
+        created_ms: found.creation_time().and_then(|at| u64::try_from(at.to_millis().ok()?).ok()),
         tags: tags(found.tags()),
         id,
     })

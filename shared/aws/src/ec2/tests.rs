@@ -80,9 +80,13 @@ async fn flow_logs_of_every_kind_are_understood() {
              <logGroupName>vpc-flow-logs</logGroupName><deliverLogsPermissionArn>role</deliverLogsPermissionArn>\
              <maxAggregationInterval>60</maxAggregationInterval><logFormat>${version}</logFormat>\
              <deliverLogsStatus>FAILED</deliverLogsStatus>\
-             <deliverLogsErrorMessage>Access error</deliverLogsErrorMessage>",
+             <deliverLogsErrorMessage>Access error</deliverLogsErrorMessage>\
+             <creationTime>2026-11-28T09:00:00.250Z</creationTime><flowLogStatus>ACTIVE</flowLogStatus>",
         ),
-        flow_log("fl-0000000000000000b", &format!("<logDestination>{arn}</logDestination>")),
+        flow_log(
+            "fl-0000000000000000b",
+            &format!("<logDestination>{arn}</logDestination><flowLogStatus>STOPPED</flowLogStatus>"),
+        ),
         flow_log(
             "fl-0000000000000000c",
             "<logDestinationType>s3</logDestinationType><logDestination>arn:aws:s3:::bucket</logDestination>\
@@ -97,6 +101,9 @@ async fn flow_logs_of_every_kind_are_understood() {
     assert_eq!(found[0].delivery, Delivery::Failed("Access error".into()));
     assert_eq!(found[0].delivery_role.as_deref(), Some("role"));
     assert_eq!(found[0].format.as_deref(), Some("${version}"));
+    assert_eq!((found[0].created_ms, found[0].active), (Some(1_795_856_400_250), true));
+    assert_eq!((found[1].created_ms, found[1].active), (None, false));
+    assert!(found[2].active, "a status that AWS does not return is not another one");
     assert_eq!(found[1].target, FlowLogTarget::LogGroup("by-arn".into()));
     assert_eq!((&found[1].delivery, found[1].interval), (&Delivery::Unknown, 600));
     assert_eq!(found[2].target, FlowLogTarget::Other("arn:aws:s3:::bucket".into()));
@@ -128,6 +135,7 @@ fn new_flow_logs() -> NewFlowLogs {
         },
         log_group: settings.log_group_name.clone(),
         tag: settings.ownership_tag.clone(),
+        settings_tag: Tag { key: "vpc-flow-logs-settings".to_owned(), value: "b95099011a47d5d7".to_owned() },
     }
 }
 
@@ -168,6 +176,8 @@ async fn the_request_has_all_properties_of_the_plan() {
         ("TagSpecification.1.ResourceType", "vpc-flow-log"),
         ("TagSpecification.1.Tag.1.Key", "managed-by"),
         ("TagSpecification.1.Tag.1.Value", "vpc-flow-logs-enroller"),
+        ("TagSpecification.1.Tag.2.Key", "vpc-flow-logs-settings"),
+        ("TagSpecification.1.Tag.2.Value", "b95099011a47d5d7"),
     ] {
         assert_eq!(request.parameter(name).as_deref(), Some(value), "{name}");
     }

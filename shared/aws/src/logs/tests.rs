@@ -17,7 +17,7 @@ async fn only_the_group_of_exactly_this_name_is_found_on_whatever_page() {
             }
             _ => json!({ "logGroups": [{
                 "logGroupName": "vpc-flow-logs", "retentionInDays": 30, "kmsKeyId": "key",
-                "logGroupClass": "INFREQUENT_ACCESS",
+                "logGroupClass": "INFREQUENT_ACCESS", "retentionPolicyName": "all", "creationTime": 1_795_856_400_250_u64,
             }], "nextToken": "more" }),
         };
         (200, page.to_string())
@@ -25,6 +25,7 @@ async fn only_the_group_of_exactly_this_name_is_found_on_whatever_page() {
     let group = fake.ports().logs.log_group(&at(), &name()).await.unwrap().unwrap();
     assert_eq!((group.retention_days, group.kms_key.as_deref()), (Some(30), Some("key")));
     assert_eq!(group.class, LogGroupClass::Other("INFREQUENT_ACCESS".into()));
+    assert_eq!((group.retention_policy.as_deref(), group.created_ms), (Some("all"), Some(1_795_856_400_250)));
     assert_eq!(group.tags, None);
     assert_eq!(fake.asked("DescribeLogGroups").len(), 2, "nothing is left to look for after the match");
 }

@@ -6,7 +6,7 @@ use super::{CoverageReport, CoverageRow, Status};
 use crate::ids::{AccountId, AccountRegion, FlowLogId, ParentId, Region, VpcId};
 use crate::names::DestinationName;
 use crate::observed::{Account, FlowLog, Observed, Vpc};
-use crate::plan::{Action, Plan, VpcPlan};
+use crate::plan::{Action, Finding, Lacking, Plan, VpcPlan};
 use crate::scope::OutOfScope;
 use crate::settings::Settings;
 
@@ -15,9 +15,6 @@ const RUN_BACKFILL: &str = "Run enroller backfill.";
 
 /// The next step for an account that is not granted.
 const GRANT: &str = "Run enroller backfill, which also requests a grant for the account.";
-
-/// The next step for a log group whose class does not support subscription filters.
-const OTHER_LOG_GROUP: &str = "Set another log_group_name or delete the log group, then run enroller backfill.";
 
 /// Why an account-Region could not be inspected, by what that means for its VPCs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -162,7 +159,7 @@ fn not_seen(row: CoverageRow, failure: &InspectionFailure) -> CoverageRow {
 /// A fault of the account-Region, because of which none of its flow logs works.
 struct Fault {
     what: String,
-    next_step: &'static str,
+    next_step: String,
 }
 
 /// Judges the VPCs of one account-Region.
@@ -172,6 +169,8 @@ struct Judge<'a> {
     flow_logs: BTreeMap<&'a str, Vec<&'a FlowLog>>,
     settings: &'a Settings,
     faults: Vec<Fault>,
+    /// VPCs whose records arrive twice, with the reason and the next step.
+    doubled: BTreeMap<VpcId, (String, String)>,
 }
 
 impl<'a> Judge<'a> {
@@ -187,6 +186,7 @@ impl<'a> Judge<'a> {
             flow_logs,
             settings,
             faults: faults(settings, seen.granted_on.is_some(), observed, plan),
+            doubled: doubled(plan),
         }
     }
 
@@ -199,12 +199,17 @@ impl<'a> Judge<'a> {
                 let reason = format!("Flow log {flow_log} is ACTIVE, but its delivery fails: {message}");
                 self.broken(row, Some(flow_log.clone()), reason, next_step_of(message))
             }
-            VpcPlan::Replace { differences } => {
+            VpcPlan::Replace { differences, .. } => {
                 let log = self.own_flow_log(vpc);
                 let reason = format!("Its flow log differs from the settings: {differences}");
                 self.broken(row, log, reason, RUN_BACKFILL)
             }
-            VpcPlan::Enroll => self.without_ours(row, vpc),
+            VpcPlan::NotAsAsked { flow_log, differences } => {
+                let (flow_log, differences) = (flow_log.clone(), differences.clone());
+                let finding = Finding::NotAsAsked { flow_log: flow_log.clone(), differences };
+                self.broken(row, Some(flow_log), finding.to_string(), &sentence(finding.disposition().next_step()))
+            }
+            VpcPlan::Enroll { beside } => self.without_ours(row, vpc, beside.as_ref()),
             VpcPlan::OutOfScope(why) => CoverageRow {
                 status: Status::Excluded,
                 reason: sentence(&why.to_string()),
@@ -217,11 +222,15 @@ impl<'a> Judge<'a> {
     fn with_right_flow_log(&self, row: CoverageRow, log: &FlowLogId) -> CoverageRow {
         let row = CoverageRow { flow_log: Some(log.clone()), ..row };
         match self.faults.split_first() {
-            None => CoverageRow { status: Status::Covered, ..row },
+            None => {
+                let doubled = row.vpc.as_ref().and_then(|vpc| self.doubled.get(vpc));
+                let (reason, next_step) = doubled.cloned().unwrap_or_default();
+                CoverageRow { status: Status::Covered, reason, next_step, ..row }
+            }
             Some((first, rest)) => {
                 let mut reason = format!("Flow log {log} is ACTIVE, but {}", first.what);
                 rest.iter().for_each(|fault| reason.push_str(&format!("; and {}", fault.what)));
-                let next_step = first.next_step.to_owned();
+                let next_step = first.next_step.clone();
                 CoverageRow { status: Status::Broken, reason: sentence(&reason), next_step, ..row }
             }
         }
@@ -236,15 +245,22 @@ impl<'a> Judge<'a> {
         CoverageRow { status: Status::Broken, reason, flow_log: log, next_step: next_step.to_owned(), ..row }
     }
 
-    fn without_ours(&self, row: CoverageRow, vpc: &VpcId) -> CoverageRow {
+    fn without_ours(&self, row: CoverageRow, vpc: &VpcId, beside: Option<&Lacking>) -> CoverageRow {
         let others = self.flow_logs.get(vpc.as_str()).map_or(&[][..], Vec::as_slice);
-        let (status, mut reason) = match others {
-            [] => (Status::NotCovered, "It has no flow log.".to_owned()),
-            [one] => {
+        let (status, mut reason) = match (beside, others) {
+            (_, []) => (Status::NotCovered, "It has no flow log.".to_owned()),
+            (Some(Lacking { flow_log, lacks }), _) => {
+                let group = self.log_group;
+                let text = format!(
+                    "The unmanaged flow log {flow_log} delivers to log group {group}, but not what the settings require: {lacks}."
+                );
+                (Status::ForeignOnly, text)
+            }
+            (None, [one]) => {
                 let text = format!("It has the unmanaged flow log {}, which does not {}.", one.id, self.deliver());
                 (Status::ForeignOnly, text)
             }
-            [first, rest @ ..] => {
+            (None, [first, rest @ ..]) => {
                 let more = rest.len();
                 let (id, deliver) = (&first.id, self.deliver());
                 let text = format!("It has the unmanaged flow logs {id} and {more} more, which do not {deliver}.");
@@ -254,11 +270,12 @@ impl<'a> Judge<'a> {
         for fault in self.faults.iter().filter(|fault| fault.next_step != RUN_BACKFILL) {
             reason.push_str(&format!(" {}", sentence(&fault.what)));
         }
-        let beyond = self.faults.iter().map(|fault| fault.next_step).find(|step| *step != RUN_BACKFILL);
+        let beyond = self.faults.iter().map(|fault| fault.next_step.as_str()).find(|step| *step != RUN_BACKFILL);
+        let first = || others.first().map(|log| log.id.clone());
         CoverageRow {
             status,
             reason,
-            flow_log: others.first().map(|log| log.id.clone()),
+            flow_log: beside.map(|lacking| lacking.flow_log.clone()).or_else(first),
             next_step: beyond.unwrap_or(RUN_BACKFILL).to_owned(),
             ..row
         }
@@ -280,24 +297,42 @@ fn faults(settings: &Settings, granted: bool, observed: &Observed, plan: &Plan) 
     let mut faults = Vec::new();
     if !granted {
         let what = "the account is not granted on any destination of this Region".to_owned();
-        faults.push(Fault { what, next_step: GRANT });
+        faults.push(Fault { what, next_step: GRANT.to_owned() });
     }
     if let Some(blocked) = &plan.blocked {
-        faults.push(Fault { what: blocked.to_string(), next_step: OTHER_LOG_GROUP });
+        faults.push(Fault { what: blocked.to_string(), next_step: sentence(blocked.next_step()) });
         return faults;
     }
     if observed.log_group.is_none() {
         let what = format!("log group {} does not exist", settings.log_group_name);
-        faults.push(Fault { what, next_step: RUN_BACKFILL });
+        faults.push(Fault { what, next_step: RUN_BACKFILL.to_owned() });
         // A filter cannot exist without its group, so its absence goes without saying.
         return faults;
     }
     let filter_there = observed.filters.iter().any(|filter| filter.name == settings.filter_name.as_str());
     let filter_step = plan.steps.iter().find(|step| matches!(step.action, Action::PutFilter { .. }));
     if let Some(step) = filter_step.filter(|_| granted || !filter_there) {
-        faults.push(Fault { what: step.why.clone(), next_step: RUN_BACKFILL });
+        faults.push(Fault { what: step.why.clone(), next_step: RUN_BACKFILL.to_owned() });
     }
     faults
+}
+
+/// The VPCs with more than one managed flow log, all of which record.
+fn doubled(plan: &Plan) -> BTreeMap<VpcId, (String, String)> {
+    let mut doubled = BTreeMap::new();
+    for (vpc, finding) in &plan.unfinished {
+        let next_step = sentence(finding.disposition().next_step());
+        doubled.insert(vpc.clone(), (sentence(&finding.to_string()), next_step));
+    }
+    let deletions = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::DeleteFlowLogs { flow_logs } => Some(flow_logs),
+        _ => None,
+    });
+    for (flow_log, vpc) in deletions.flatten() {
+        let reason = format!("Flow log {flow_log} is no longer needed, and until it is deleted, records arrive twice.");
+        doubled.insert(vpc.clone(), (reason, RUN_BACKFILL.to_owned()));
+    }
+    doubled
 }
 
 /// The next step for each of AWS's three messages; see [`Delivery::Failed`](crate::observed::Delivery::Failed).

@@ -135,7 +135,7 @@ pub struct CoverageRow {
     pub name: String,
     /// The status of the VPC, or of the account-Region or account.
     pub status: Status,
-    /// The reason, in sentences for operators; empty if covered.
+    /// The reason, in sentences for operators; empty if covered, unless its records arrive twice.
     pub reason: String,
     /// The flow log that the status is about: the correct one, the failing one, the one that differs, or the first
     /// unmanaged one.

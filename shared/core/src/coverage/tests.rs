@@ -5,7 +5,7 @@ use crate::observed::{
     Account, AccountState, Delivery, FlowLog, FlowLogTarget, LogGroupClass, Observed, SubscriptionFilter, Tags,
     TrafficType, Vpc,
 };
-use crate::plan::tests::{right_flow_log, right_log_group};
+use crate::plan::tests::{NOW, right_flow_log, right_log_group};
 use crate::plan::{Desired, plan};
 use crate::scope::OutOfScope;
 use crate::settings::Settings;
@@ -56,7 +56,7 @@ impl Site {
     }
 
     fn report(&self) -> CoverageReport {
-        let plan = plan(&self.desired(), &self.observed);
+        let plan = plan(&self.desired(), &self.observed, NOW);
         let seen = InspectedRegion {
             account: &account("prod"),
             at: at("eu-west-1"),
@@ -392,7 +392,7 @@ fn the_document_has_stable_keys() {
 #[test]
 fn rows_are_sorted_whatever_order_they_came_in() {
     let site = Site::covered().after(|seen| seen.vpcs.insert(0, vpc("vpc-ffffffff", &[])));
-    let plan = plan(&site.desired(), &site.observed);
+    let plan = plan(&site.desired(), &site.observed, NOW);
     let account = account("prod");
     let looked = Ok((&site.observed, &plan));
     let of = |regions: [&str; 2]| {

@@ -137,7 +137,9 @@ fn flow_log_slots_are_counted_for_each_vpc_of_the_account() {
             delivery_role: None,
             interval: 600,
             format: None,
+            active: true,
             delivery: Delivery::Unknown,
+            created_ms: None,
             tags: BTreeMap::new(),
         };
         (0..count).map(flow_log).collect()

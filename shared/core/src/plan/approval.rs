@@ -41,7 +41,7 @@ impl Plan {
     fn deletes(&self, id: &FlowLogId) -> bool {
         self.steps.iter().any(|step| match &step.action {
             Action::DeleteFlowLogs { flow_logs } => flow_logs.contains_key(id),
-            // A replaced flow log that an interrupted run left behind is deleted by its own step in the next run.
+            // A replaced flow log is deleted by its own step in a later run.
             Action::CreateFlowLogs { replaces, .. } => replaces.values().any(|ids| ids.contains(id)),
             _ => false,
         })
@@ -91,6 +91,7 @@ mod tests {
             },
             steps: actions.into_iter().map(|action| Step { action, why: String::new() }).collect(),
             vpcs: BTreeMap::new(),
+            unfinished: BTreeMap::new(),
             notes: Vec::new(),
             blocked: None,
         }

@@ -6,10 +6,14 @@ use super::flow_logs::{FlowLogPlans, plan_flow_logs};
 use super::{Action, Blocked, Desired, FILTER_SLOTS, Plan, Step, VpcPlan};
 use crate::observed::{LogGroup, LogGroupClass, Observed};
 
+/// How long a log group counts as new. A run that was interrupted after CreateLogGroup is repeated within hours, or by
+/// the daily sweep.
+const NEW_GROUP_MS: u64 = 25 * 3_600_000;
+
 /// Plans the changes of one account-Region.
 ///
 /// `observed` must have the log group's tags where [`Desired::needs_group_tags`] is true. Without them the group counts
-/// as unmanaged.
+/// as unmanaged. `now_ms` is the time of the observation, in epoch milliseconds.
 ///
 /// # Examples
 ///
@@ -43,18 +47,19 @@ use crate::observed::{LogGroup, LogGroupClass, Observed};
 /// };
 /// let observed = Observed { vpcs: vec![vpc], ..Observed::default() };
 ///
-/// let plan = plan(&desired, &observed);
+/// let plan = plan(&desired, &observed, 1_795_000_000_000);
 /// let steps: Vec<&str> = plan.steps.iter().map(|step| step.action.label()).collect();
 /// assert_eq!(steps, ["create-log-group", "set-retention", "put-subscription-filter", "create-flow-logs"]);
 /// assert_eq!(plan.steps[3].why, "1 VPC has no managed flow log");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Plan {
-    let flow_logs = plan_flow_logs(desired, observed);
+pub fn plan(desired: &Desired<'_>, observed: &Observed, now_ms: u64) -> Plan {
+    let flow_logs = plan_flow_logs(desired, observed, now_ms);
     let mut plan = Plan {
         at: desired.at.clone(),
         steps: Vec::new(),
         vpcs: flow_logs.vpcs.clone(),
+        unfinished: flow_logs.unfinished.clone(),
         notes: flow_logs.notes.clone(),
         blocked: None,
     };
@@ -63,12 +68,12 @@ pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Plan {
         plan.steps.extend(flow_logs.deletions);
         return plan;
     }
-    if let Some(LogGroupClass::Other(class)) = observed.log_group.as_ref().map(|group| &group.class) {
-        plan.blocked = Some(Blocked::LogGroupClass(class.clone()));
+    plan.blocked = blocked(desired, observed);
+    if plan.blocked.is_some() {
         return plan;
     }
     plan.steps.extend(delivery_role(desired, &flow_logs));
-    log_group(desired, observed.log_group.as_ref(), &mut plan);
+    log_group(desired, observed.log_group.as_ref(), now_ms, &mut plan);
     filter(desired, observed, &mut plan);
     plan.steps.extend(flow_logs.creations);
     plan.steps.extend(flow_logs.deletions);
@@ -80,10 +85,27 @@ fn wants_coverage(vpc: &VpcPlan) -> bool {
         VpcPlan::Covered(_)
         | VpcPlan::Broken { .. }
         | VpcPlan::CoveredByOthers(_)
-        | VpcPlan::Enroll
-        | VpcPlan::Replace { .. } => true,
+        | VpcPlan::Enroll { .. }
+        | VpcPlan::Replace { .. }
+        | VpcPlan::NotAsAsked { .. } => true,
         VpcPlan::OutOfScope(_) => false,
     }
+}
+
+fn blocked(desired: &Desired<'_>, observed: &Observed) -> Option<Blocked> {
+    let group = observed.log_group.as_ref()?;
+    if let LogGroupClass::Other(class) = &group.class {
+        return Some(Blocked::LogGroupClass(class.clone()));
+    }
+    if is_managed(desired, group) {
+        return None;
+    }
+    let foreign = observed.filters.iter().find(|filter| desired.is_foreign(filter))?;
+    Some(Blocked::ForeignFilter { name: foreign.name.clone(), destination: foreign.destination.clone() })
+}
+
+fn is_managed(desired: &Desired<'_>, group: &LogGroup) -> bool {
+    group.tags.as_ref().is_some_and(|tags| desired.settings.ownership_tag.is_on(tags))
 }
 
 /// The role is checked only where it can be missing or wrong: before the first flow log that delivers with it to the
@@ -103,7 +125,7 @@ fn delivery_role(desired: &Desired<'_>, flow_logs: &FlowLogPlans) -> Option<Step
     Some(Step { action: Action::EnsureDeliveryRole, why })
 }
 
-fn log_group(desired: &Desired<'_>, observed: Option<&LogGroup>, plan: &mut Plan) {
+fn log_group(desired: &Desired<'_>, observed: Option<&LogGroup>, now_ms: u64, plan: &mut Plan) {
     let name = &desired.settings.log_group_name;
     let Some(group) = observed else {
         let why = format!("log group {name} does not exist");
@@ -114,20 +136,24 @@ fn log_group(desired: &Desired<'_>, observed: Option<&LogGroup>, plan: &mut Plan
         }
         return;
     };
+    if let Some(policy) = group.retention_policy.as_ref().filter(|_| lasts(group) != lasts_wanted(desired)) {
+        let (is, wanted) = (days(group.retention_days), days(desired.settings.retention_days));
+        plan.notes.push(format!(
+            "retention of log group {name} is {is}, not {wanted}, because the account-level policy {policy} sets it: it is not changed"
+        ));
+    }
     if !desired.group_differs(group) {
         return;
     }
-    if !group.tags.as_ref().is_some_and(|tags| desired.settings.ownership_tag.is_on(tags)) {
+    if !is_managed(desired, group) {
         plan.notes.push(format!(
             "log group {name} was not created by the enroller (it lacks the tag {}): its retention and key are not changed",
             desired.settings.ownership_tag
         ));
         return;
     }
-    let wanted = desired.settings.retention_days;
-    if wanted != group.retention_days {
-        let why = format!("retention is {}, not {}", days(group.retention_days), days(wanted));
-        plan.steps.push(Step { action: Action::SetRetention { days: wanted }, why });
+    if desired.retention_differs(group) {
+        retention(desired, group, now_ms, plan);
     }
     if let Some(key) = desired.kms_key().filter(|key| group.kms_key.as_ref() != Some(key)) {
         let why = match &group.kms_key {
@@ -136,6 +162,32 @@ fn log_group(desired: &Desired<'_>, observed: Option<&LogGroup>, plan: &mut Plan
         };
         plan.steps.push(Step { action: Action::AssociateKmsKey { key }, why });
     }
+}
+
+/// A longer retention stays, because a shorter one deletes events that a person may have decided to keep. The exception
+/// is a new group without a retention, as an interrupted run leaves it: it has no old events yet.
+fn retention(desired: &Desired<'_>, group: &LogGroup, now_ms: u64, plan: &mut Plan) {
+    let (is, wanted) = (days(group.retention_days), days(desired.settings.retention_days));
+    let is_new = group.created_ms.is_some_and(|created| now_ms.saturating_sub(created) < NEW_GROUP_MS);
+    let is_unset = group.retention_days.is_none() && is_new;
+    if lasts(group) > lasts_wanted(desired) && !is_unset {
+        let name = &desired.settings.log_group_name;
+        plan.notes.push(format!(
+            "retention of log group {name} is {is}, longer than {wanted}: it is not shortened; to shorten it, call PutRetentionPolicy"
+        ));
+        return;
+    }
+    let why = format!("retention is {is}, not {wanted}");
+    plan.steps.push(Step { action: Action::SetRetention { days: desired.settings.retention_days }, why });
+}
+
+/// How long the group keeps events, for comparison.
+fn lasts(group: &LogGroup) -> u32 {
+    group.retention_days.unwrap_or(u32::MAX)
+}
+
+fn lasts_wanted(desired: &Desired<'_>) -> u32 {
+    desired.settings.retention_days.unwrap_or(u32::MAX)
 }
 
 fn days(retention: Option<u32>) -> String {

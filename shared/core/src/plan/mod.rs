@@ -3,29 +3,36 @@
 //! # Guarantees
 //!
 //! - Pure and total: the same inputs give the same plan.
-//! - Planning again after a plan was applied gives no steps. The only exception is the check of a delivery role for
-//!   which AWS reports access errors: it is repeated until deliveries work.
+//! - Planning again after a plan was applied gives no steps, with two exceptions. The check of a delivery role for which
+//!   AWS reports access errors is repeated until deliveries work. A replaced flow log is deleted by a later plan, once
+//!   its successor delivers.
 //! - Steps are in the order in which no record is lost: delivery role, log group, its settings, **filter before
-//!   flow log**, and a replaced flow log is deleted only after its successor exists.
-//! - Nothing without the ownership tag is changed, except the one subscription filter with the configured name.
+//!   flow log**.
+//! - A flow log is replaced once for each change of the settings, even if AWS returns it with other properties.
+//! - Nothing without the ownership tag is changed, except the one subscription filter with the configured name, if the
+//!   log group has the tag or the filter delivers to one of the central account's shards.
 
 mod approval;
 mod build;
+mod compare;
+mod finding;
 mod flow_logs;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use crate::arn::Arn;
 use crate::ids::{AccountRegion, FlowLogId, VpcId};
 use crate::names::DestinationName;
 use crate::observed::{LogGroup, Observed, SubscriptionFilter, TrafficType};
 use crate::scope::OutOfScope;
-use crate::settings::{DeliveryRoleMaker, Settings};
+use crate::settings::{DeliveryRoleMaker, Settings, Tag};
 
 pub use build::plan;
+pub use compare::SETTINGS_TAG;
+pub use finding::{Blocked, Finding, Lacking};
+pub use flow_logs::{IDLE_SUCCESSOR_MS, SILENT_SUCCESSOR_MS};
 
 /// The maximum number of VPC ids in one call of CreateFlowLogs (EC2 API reference).
 pub const MAX_FLOW_LOGS_PER_CALL: usize = 300;
@@ -90,15 +97,35 @@ impl<'a> Desired<'a> {
         self.settings.kms_key_arn.as_ref().map(|key| key.arn(&self.at.region, self.at.account))
     }
 
-    /// Whether the log group's settings differ from the desired ones, so that its tags have to be fetched. Only a
-    /// managed group is changed, because a shorter retention deletes events that another owner wants to keep.
+    /// The tag of a flow log that is created with these properties.
+    pub fn settings_tag(&self, spec: &FlowLogSpec) -> Tag {
+        Tag { key: SETTINGS_TAG.to_owned(), value: compare::fingerprint(self, spec) }
+    }
+
+    /// Whether the log group or its filter differs from the desired state, so that the group's tags have to be fetched.
+    /// Only a managed group is changed, because another owner may want it as it is.
     pub fn needs_group_tags(&self, observed: &Observed) -> bool {
-        observed.log_group.as_ref().is_some_and(|group| group.tags.is_none() && self.group_differs(group))
+        let filter = || observed.filters.iter().any(|filter| self.is_foreign(filter));
+        observed.log_group.as_ref().is_some_and(|group| group.tags.is_none() && (self.group_differs(group) || filter()))
     }
 
     fn group_differs(&self, group: &LogGroup) -> bool {
-        self.settings.retention_days != group.retention_days
-            || self.kms_key().is_some_and(|key| group.kms_key.as_deref() != Some(&key))
+        self.retention_differs(group) || self.kms_key().is_some_and(|key| group.kms_key.as_deref() != Some(&key))
+    }
+
+    /// Whether the group's own retention differs. One that an account-level policy sets is not the group's own.
+    fn retention_differs(&self, group: &LogGroup) -> bool {
+        group.retention_policy.is_none() && self.settings.retention_days != group.retention_days
+    }
+
+    /// Whether a filter has the managed filter's name, but does not deliver to a shard of the central account. The
+    /// enroller may have put it before the central account or the destination's name changed: then the group has its tag.
+    fn is_foreign(&self, filter: &SubscriptionFilter) -> bool {
+        let arn = filter.destination.parse::<Arn>().ok();
+        let central = arn.filter(|arn| arn.account() == Some(self.settings.central_account));
+        let name = central.and_then(|arn| arn.destination_name());
+        let is_shard = name.is_some_and(|name| self.settings.destination_name.index_of(&name).is_some());
+        filter.name == self.settings.filter_name.as_str() && !is_shard
     }
 
     fn makes_delivery_role(&self) -> bool {
@@ -140,8 +167,8 @@ pub enum Action {
         spec: FlowLogSpec,
         /// The VPCs, at most [`MAX_FLOW_LOGS_PER_CALL`].
         vpcs: Vec<VpcId>,
-        /// Managed flow logs to delete once the VPC's new one exists. They are deleted first only where AWS rejects the
-        /// new one as a duplicate (FlowLogAlreadyExists).
+        /// Managed flow logs that the VPC's new one replaces. A later plan deletes them, once the new one delivers. They
+        /// are deleted first only where AWS rejects the new one as a duplicate (FlowLogAlreadyExists).
         replaces: BTreeMap<VpcId, BTreeSet<FlowLogId>>,
     },
     /// Delete managed flow logs whose VPC has another, correct one.
@@ -187,35 +214,31 @@ pub enum VpcPlan {
         /// `DeliverLogsErrorMessage`, such as `Access error`.
         message: String,
     },
-    /// An unmanaged flow log with the same properties delivers to the log group. AWS would reject a duplicate.
+    /// An unmanaged flow log delivers at least the wanted traffic and fields to the log group.
     CoveredByOthers(FlowLogId),
     /// It gets a flow log.
-    Enroll,
+    Enroll {
+        /// An unmanaged flow log that delivers to the log group, but not enough. AWS may reject another one beside it.
+        beside: Option<Lacking>,
+    },
     /// Its managed flow log is replaced.
     Replace {
+        /// What differs from the settings, as shown to operators.
+        differences: String,
+        /// Whether one of its flow logs delivers to the log group of the settings, so that AWS may reject another one.
+        to_group: bool,
+        /// See [`VpcPlan::Enroll`].
+        beside: Option<Lacking>,
+    },
+    /// AWS returns its managed flow log with other properties than it was created with. It is not replaced.
+    NotAsAsked {
+        /// The flow log.
+        flow_log: FlowLogId,
         /// What differs from the settings, as shown to operators.
         differences: String,
     },
     /// It is out of scope and left alone.
     OutOfScope(OutOfScope),
-}
-
-/// Why nothing can be done in an account-Region.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Blocked {
-    /// The log group has this class, which has no subscription filters. A log group's class cannot be changed.
-    LogGroupClass(String),
-}
-
-impl fmt::Display for Blocked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LogGroupClass(class) => write!(
-                f,
-                "the log group has class {class}, which does not support subscription filters: set another log_group_name"
-            ),
-        }
-    }
 }
 
 /// The ordered changes of one account-Region.
@@ -227,6 +250,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The result for each visible VPC.
     pub vpcs: BTreeMap<VpcId, VpcPlan>,
+    /// Covered VPCs whose replaced flow logs are kept for now.
+    pub unfinished: BTreeMap<VpcId, Finding>,
     /// What an operator should know although the plan does nothing about it.
     pub notes: Vec<String>,
     /// Why nothing can be done, if so. There are no steps then.

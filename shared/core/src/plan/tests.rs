@@ -11,19 +11,25 @@ use crate::names::DestinationName;
 use crate::observed::{Delivery, FlowLog, FlowLogTarget, LogGroupClass, Tags, Vpc};
 use crate::settings::tests::with;
 
+/// When every test begins, in epoch milliseconds.
+pub(crate) const NOW: u64 = 1_795_000_000_000;
+
+const MINUTE_MS: u64 = 60_000;
+
 const OWN_TAG: (&str, &str) = ("managed-by", "vpc-flow-logs-enroller");
 
 /// An account-Region: the settings, and what AWS returns.
 struct Scenario {
     settings: Settings,
     observed: Observed,
+    now_ms: u64,
 }
 
 impl Scenario {
     /// VPCs 1 to `vpcs` and nothing else.
     fn fresh_region(vpcs: u32) -> Self {
         let observed = Observed { vpcs: (1..=vpcs).map(vpc).collect(), ..Observed::default() };
-        Self { settings: with(&[]).unwrap(), observed }
+        Self { settings: with(&[]).unwrap(), observed, now_ms: NOW }
     }
 
     /// VPCs 1 to `vpcs`, each with its flow log of the same number, as the enroller leaves them with default settings.
@@ -63,7 +69,7 @@ impl Scenario {
     }
 
     fn plan(&self) -> Plan {
-        plan(&self.desired(), &self.observed)
+        plan(&self.desired(), &self.observed, self.now_ms)
     }
 
     /// Steps with their reasons, notes and what blocks, one a line.
@@ -80,7 +86,8 @@ impl Scenario {
 /// The log group as the enroller leaves it with settings that name no key. Its tags were not fetched.
 pub(crate) fn right_log_group(settings: &Settings) -> LogGroup {
     let (retention_days, class) = (settings.retention_days, LogGroupClass::Standard);
-    LogGroup { retention_days, kms_key: None, class, tags: None }
+    let created_ms = Some(NOW - 90 * 24 * 60 * MINUTE_MS);
+    LogGroup { retention_days, retention_policy: None, kms_key: None, class, created_ms, tags: None }
 }
 
 /// A correct managed flow log of a VPC without tags.
@@ -94,7 +101,9 @@ pub(crate) fn right_flow_log(desired: &Desired<'_>, id: FlowLogId, vpc: &str) ->
         delivery_role: Some(spec.delivery_role.to_string()),
         interval: spec.interval,
         format: Some(spec.format),
+        active: true,
         delivery: Delivery::Success,
+        created_ms: Some(NOW - 24 * 60 * MINUTE_MS),
         tags: tags(&[OWN_TAG]),
     }
 }
@@ -102,8 +111,9 @@ pub(crate) fn right_flow_log(desired: &Desired<'_>, id: FlowLogId, vpc: &str) ->
 fn story(plan: &Plan) -> String {
     let steps = plan.steps.iter().map(|step| format!("{}{}: {}", step.action.label(), detail(&step.action), step.why));
     let notes = plan.notes.iter().map(|note| format!("note: {note}"));
+    let unfinished = plan.unfinished.iter().map(|(vpc, finding)| format!("unfinished: {vpc}: {finding}"));
     let blocked = plan.blocked.iter().map(|blocked| format!("blocked: {blocked}"));
-    let lines: Vec<String> = steps.chain(notes).chain(blocked).collect();
+    let lines: Vec<String> = steps.chain(notes).chain(unfinished).chain(blocked).collect();
     if lines.is_empty() { "nothing".to_owned() } else { lines.join("\n") }
 }
 

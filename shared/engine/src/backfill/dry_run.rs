@@ -173,12 +173,12 @@ impl DryRun {
         for vpc in plan.vpcs.values() {
             let counts = &mut self.vpcs;
             *match vpc {
-                VpcPlan::Enroll | VpcPlan::Replace { .. } if blocked => &mut counts.blocked,
-                VpcPlan::Enroll => &mut counts.enroll,
+                VpcPlan::Enroll { .. } | VpcPlan::Replace { .. } if blocked => &mut counts.blocked,
+                VpcPlan::Enroll { .. } => &mut counts.enroll,
                 VpcPlan::Replace { .. } => &mut counts.replace,
                 VpcPlan::Covered(_) => &mut counts.covered,
                 VpcPlan::CoveredByOthers(_) => &mut counts.covered_by_others,
-                VpcPlan::Broken { .. } => &mut counts.broken,
+                VpcPlan::Broken { .. } | VpcPlan::NotAsAsked { .. } => &mut counts.broken,
                 VpcPlan::OutOfScope(_) => &mut counts.left_alone,
             } += 1;
         }

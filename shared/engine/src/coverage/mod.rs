@@ -99,7 +99,7 @@ impl Inspector {
     ) -> Result<(Observed, Plan), ReconcileError> {
         let desired = Desired::new(&self.ctx.settings, at, destination);
         let observed = self.observer.observe(&desired).await?;
-        let plan = plan(&desired, &observed);
+        let plan = plan(&desired, &observed, self.ctx.clock.now_ms());
         Ok((observed, plan))
     }
 }

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use enroller_core::error::{AwsError, Disposition};
+use enroller_core::error::{AwsError, Code, Disposition};
 use enroller_core::ids::{AccountRegion, FlowLogId, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
-use enroller_core::plan::{Action, Desired, Plan, Step, VpcPlan};
+use enroller_core::plan::{Action, Desired, Finding, Lacking, Plan, Step, VpcPlan};
 
 use super::report::{AccountRegionReport, VpcResult};
 use super::role::RoleOnce;
@@ -16,6 +16,9 @@ use crate::reconcile_error::ReconcileError;
 
 /// The most flow logs that one DeleteFlowLogs call accepts (EC2 API reference).
 const MAX_DELETED_PER_CALL: usize = 1_000;
+
+/// The next step where AWS denies the deletion of a flow log.
+const ALLOW_DELETION: &str = "allow ec2:DeleteFlowLogs to the member role (its template does; look for a deny in a service control policy or permissions boundary), or delete the flow log by hand";
 
 /// What to do after a step or a plan was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,10 @@ pub(super) struct AccountRegionRun<'a> {
     decisions: Vec<LogEntry>,
     /// VPCs for which AWS answered that the flow log exists already, although no correct one was observed.
     pub(super) occupied: BTreeSet<VpcId>,
+    /// Unmanaged flow logs that the last look showed, and that do not cover their VPC.
+    pub(super) beside: BTreeMap<VpcId, Lacking>,
+    /// VPCs with an outdated flow log to the log group, without which AWS may accept its successor.
+    pub(super) replaceable: BTreeSet<VpcId>,
     filter_not_found: bool,
     looked_at: bool,
     pub(super) limits: Limits<'a>,
@@ -55,6 +62,8 @@ impl<'a> AccountRegionRun<'a> {
             errors: Vec::new(),
             decisions: Vec::new(),
             occupied: BTreeSet::new(),
+            beside: BTreeMap::new(),
+            replaceable: BTreeSet::new(),
             filter_not_found: false,
             looked_at: false,
             limits,
@@ -79,7 +88,7 @@ impl<'a> AccountRegionRun<'a> {
         }
         let mut flow = Flow::Settled;
         for step in &plan.steps {
-            if self.enroller.ctx.clock.now_ms() >= self.limits.deadline_ms {
+            if self.is_out_of_time() {
                 return Err(ReconcileError::OutOfTime);
             }
             if !self.limits.approved.includes(&step.action) {
@@ -102,6 +111,10 @@ impl<'a> AccountRegionRun<'a> {
         Ok(flow)
     }
 
+    pub(super) fn is_out_of_time(&self) -> bool {
+        self.enroller.ctx.clock.now_ms() >= self.limits.deadline_ms
+    }
+
     /// Sets the result of each VPC from the plan, but keeps changes made in earlier rounds.
     fn take_vpc_plans(&mut self, plan: &Plan) {
         let repairs = plan
@@ -118,11 +131,30 @@ impl<'a> AccountRegionRun<'a> {
                 VpcPlan::CoveredByOthers(_) => VpcResult::CoveredByOthers,
                 VpcPlan::OutOfScope(reason) => VpcResult::OutOfScope(reason.clone()),
                 // A placeholder until AWS has answered. Every path from here replaces it.
-                VpcPlan::Enroll | VpcPlan::Replace { .. } => VpcResult::Failed(ReconcileError::OutOfTime),
+                VpcPlan::Enroll { .. } | VpcPlan::Replace { .. } => VpcResult::Failed(ReconcileError::OutOfTime),
+                VpcPlan::NotAsAsked { flow_log, differences } => {
+                    let (flow_log, differences) = (flow_log.clone(), differences.clone());
+                    let error = ReconcileError::Finding(Finding::NotAsAsked { flow_log, differences });
+                    self.fail("check-flow-log", vpc.as_str(), error.clone());
+                    VpcResult::Failed(error)
+                }
             };
             self.vpcs.insert(vpc.clone(), result);
         }
         self.vpcs.retain(|vpc, _| plan.vpcs.contains_key(vpc));
+        for (vpc, finding) in &plan.unfinished {
+            self.unfinished(vpc, finding);
+        }
+        let beside = plan.vpcs.iter().filter_map(|(vpc, plan)| match plan {
+            VpcPlan::Enroll { beside: Some(lacking) } | VpcPlan::Replace { beside: Some(lacking), .. } => {
+                Some((vpc.clone(), lacking.clone()))
+            }
+            _ => None,
+        });
+        self.beside = beside.collect();
+        let replaceable =
+            plan.vpcs.iter().filter(|(_, plan)| matches!(plan, VpcPlan::Replace { to_group: true, beside: None, .. }));
+        self.replaceable = replaceable.map(|(vpc, _)| vpc.clone()).collect();
     }
 
     fn broken(&mut self, vpc: &VpcId, message: &str) -> VpcResult {
@@ -176,7 +208,11 @@ impl<'a> AccountRegionRun<'a> {
             Action::CreateFlowLogs { spec, vpcs, replaces } => Ok(self.create(step, spec, vpcs, replaces).await),
             Action::DeleteFlowLogs { flow_logs } => {
                 let ids: Vec<FlowLogId> = flow_logs.keys().cloned().collect();
-                Ok(self.delete(&step.why, &ids).await)
+                for (id, error) in self.delete(&step.why, &ids).await {
+                    let vpc = flow_logs.get(&id).map_or("the VPC", VpcId::as_str);
+                    self.not_deleted(&id, &error, &format!("records of {vpc} arrive twice until it is"));
+                }
+                Ok(Flow::Settled)
             }
         }
     }
@@ -213,22 +249,47 @@ impl<'a> AccountRegionRun<'a> {
         self.decisions.push(LogEntry::at(&self.at, action, resource, Outcome::Done, why));
     }
 
-    /// Logs something a person should know about a VPC, although nothing was changed.
-    pub(super) fn note(&mut self, vpc: &VpcId, text: &str) {
-        self.decisions.push(LogEntry::at(&self.at, "note", vpc.to_string(), Outcome::Unchanged, text));
+    /// Logs what is not a failure, but has to be looked at again.
+    pub(super) fn unfinished(&mut self, vpc: &VpcId, finding: &Finding) {
+        let error = ReconcileError::Finding(finding.clone());
+        let line = error.entry(&self.at, "keep-flow-log", vpc.to_string());
+        self.push(LogEntry { outcome: Outcome::Unchanged, ..line }, error);
     }
 
     pub(super) fn fail(&mut self, action: &str, resource: &str, error: ReconcileError) {
-        self.decisions.push(error.entry(&self.at, action, resource.to_owned()));
-        self.errors.push(error);
+        self.push(error.entry(&self.at, action, resource.to_owned()), error);
+    }
+
+    /// A later round finds what an earlier one has told already.
+    fn push(&mut self, line: LogEntry, error: ReconcileError) {
+        if !self.decisions.contains(&line) {
+            self.decisions.push(line);
+            self.errors.push(error);
+        }
     }
 
     pub(super) fn set(&mut self, vpc: &VpcId, result: VpcResult) {
         self.vpcs.insert(vpc.clone(), result);
     }
 
-    /// Deletes managed flow logs. One that is gone already counts as deleted.
-    pub(super) async fn delete(&mut self, why: &str, ids: &[FlowLogId]) -> Flow {
+    /// Records that a managed flow log could not be deleted, with what that means. This is a failure even if the
+    /// organization denies it on purpose.
+    pub(super) fn not_deleted(&mut self, id: &FlowLogId, error: &AwsError, so: &str) {
+        let error = ReconcileError::Aws(error.clone());
+        let mut line = error.entry(&self.at, "delete-flow-log", id.to_string());
+        line.cause.push_str(&format!(" ({so})"));
+        if error.aws_error().is_some_and(|error| error.code == Code::AccessDenied) {
+            line = line.next(ALLOW_DELETION);
+        }
+        if line.outcome == Outcome::Skipped {
+            line.outcome = Outcome::Failed;
+        }
+        self.push(line, error);
+    }
+
+    /// Deletes managed flow logs. One that is gone already counts as deleted. Returns those that could not be deleted.
+    pub(super) async fn delete(&mut self, why: &str, ids: &[FlowLogId]) -> Vec<(FlowLogId, AwsError)> {
+        let mut left = Vec::new();
         let mut results = Vec::new();
         for chunk in ids.chunks(MAX_DELETED_PER_CALL) {
             results.extend(self.delete_chunk(chunk).await);
@@ -237,10 +298,10 @@ impl<'a> AccountRegionRun<'a> {
             match result {
                 Ok(()) => self.done("delete-flow-log", id.as_str(), why),
                 Err(error) if error.disposition() == Disposition::Absent => {}
-                Err(error) => self.fail("delete-flow-log", id.as_str(), ReconcileError::Aws(error)),
+                Err(error) => left.push((id, error)),
             }
         }
-        Flow::Settled
+        left
     }
 
     /// Deletes flow logs with one call. If AWS rejects the whole call because one id is gone, it makes one call per id.
@@ -291,7 +352,7 @@ impl<'a> AccountRegionRun<'a> {
 /// Whether a single id may have made AWS reject the whole call. Some endpoints do that instead of listing the id in
 /// `Unsuccessful`.
 pub(super) fn may_be_one_id(error: &AwsError) -> bool {
-    use enroller_core::error::{Code, Wait};
+    use enroller_core::error::Wait;
     matches!(error.disposition(), Disposition::AlreadyThere | Disposition::RetryLater(Wait::Vpc))
         || matches!(error.code, Code::Quota)
 }

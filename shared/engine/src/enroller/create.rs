@@ -1,11 +1,11 @@
-//! Creating flow logs. Every VPC has its own result, and an outdated flow log is deleted only after its replacement
-//! exists, as far as AWS allows it.
+//! Creating flow logs. Every VPC has its own result, and an outdated flow log is kept until its replacement delivers, as
+//! far as AWS allows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use enroller_core::error::{AwsError, Disposition, Wait};
+use enroller_core::error::{Disposition, Wait};
 use enroller_core::ids::{FlowLogId, VpcId};
-use enroller_core::plan::{Action, FlowLogSpec, Step};
+use enroller_core::plan::{Action, Finding, FlowLogSpec, Step};
 use enroller_core::settings::DeliveryRoleMaker;
 
 use super::apply::{AccountRegionRun, Flow, may_be_one_id};
@@ -21,10 +21,14 @@ pub const GAP: &str = "created after the old flow log was deleted; records may h
 /// until the message comes back.
 const BREAK_BEFORE_MAKE_MS: u64 = 200_000;
 
+/// The flow log of one VPC, or why there is none.
+type Created = Result<FlowLogId, ReconcileError>;
+
 type Replaces = BTreeMap<VpcId, BTreeSet<FlowLogId>>;
 
 impl AccountRegionRun<'_> {
-    /// Creates flow logs for VPCs, then deletes the ones they replace.
+    /// Creates flow logs for VPCs. The ones they replace are kept, because a new flow log records only after minutes: a
+    /// later plan deletes them.
     pub(super) async fn create(
         &mut self,
         step: &Step,
@@ -32,41 +36,32 @@ impl AccountRegionRun<'_> {
         vpcs: &[VpcId],
         replaces: &Replaces,
     ) -> Flow {
-        let (occupied, vpcs): (Vec<_>, Vec<_>) =
-            vpcs.iter().cloned().partition(|vpc| self.occupied.contains(vpc) && !replaces.contains_key(vpc));
-        // AWS answers for the second time that such a flow log exists, and it is unmanaged. It delivers to the managed
-        // log group, so the VPC's records arrive, though perhaps with other settings.
-        for vpc in occupied {
-            self.note(
-                &vpc,
-                "an unmanaged flow log of this VPC already delivers to the log group; AWS does not allow a second one",
-            );
-            self.set(&vpc, VpcResult::CoveredByOthers);
+        // AWS refused these before the last look, which shows what is in the way. Another refusal is not provoked.
+        let known = |vpc: &VpcId| self.occupied.contains(vpc).then(|| self.beside.get(vpc).cloned()).flatten();
+        let (in_the_way, vpcs): (Vec<_>, Vec<_>) = vpcs.iter().cloned().partition(|vpc| known(vpc).is_some());
+        for vpc in in_the_way {
+            self.refused(&vpc);
         }
-        let mut outdated = Vec::new();
         let mut rejected = Vec::new();
         let mut flow = Flow::Settled;
         let results = self.create_each(spec, &vpcs).await;
         let repaired = self.repair_role(&results).await;
         for (vpc, result) in results {
             match result {
-                Ok(id) => {
-                    self.created(&vpc, &id, &step.why, replaces);
-                    outdated.extend(replaces.get(&vpc).into_iter().flatten().cloned());
-                }
-                Err(error) if error.disposition() == Disposition::AlreadyThere => match replaces.contains_key(&vpc) {
-                    true => rejected.push(vpc),
-                    false => {
-                        self.occupied.insert(vpc);
+                Ok(id) => self.created(&vpc, &id, &step.why, replaces),
+                Err(error) if already_there(&error) => {
+                    // The answer is no evidence by itself, so the next look decides.
+                    if self.occupied.insert(vpc.clone()) {
                         flow = Flow::ObserveAgain;
+                    } else if self.replaceable.contains(&vpc) {
+                        rejected.push(vpc);
+                    } else {
+                        self.refused(&vpc);
                     }
-                },
+                }
                 Err(error) if repaired && is_about_role(&error) => flow = Flow::ObserveAgain,
                 Err(error) => self.not_created(&vpc, error),
             }
-        }
-        if !outdated.is_empty() {
-            self.delete("its replacement exists", &outdated).await;
         }
         if !rejected.is_empty() && self.break_before_make(spec, &rejected, replaces).await == Flow::ObserveAgain {
             flow = Flow::ObserveAgain;
@@ -74,10 +69,16 @@ impl AccountRegionRun<'_> {
         flow
     }
 
+    /// Records that AWS refused a flow log for a second time, because it exists already.
+    fn refused(&mut self, vpc: &VpcId) {
+        let finding = self.beside.get(vpc).cloned().map_or(Finding::Unseen, Finding::InTheWay);
+        self.not_created(vpc, ReconcileError::Finding(finding));
+    }
+
     /// Ensures the delivery role if AWS rejected a flow log because of it. Until a flow log has delivered something,
     /// nothing else shows that the role was deleted. Returns whether the role was changed, so that another try may
     /// succeed.
-    async fn repair_role(&mut self, results: &[(VpcId, AwsResult<FlowLogId>)]) -> bool {
+    async fn repair_role(&mut self, results: &[(VpcId, Created)]) -> bool {
         let refused = results.iter().any(|(_, result)| result.as_ref().is_err_and(is_about_role));
         match self.enroller.ctx.settings.delivery_role_maker {
             DeliveryRoleMaker::Enroller if refused && self.limits.approved.includes(&Action::EnsureDeliveryRole) => {
@@ -105,37 +106,61 @@ impl AccountRegionRun<'_> {
             }
             return flow;
         }
-        let old: Vec<FlowLogId> = rejected.iter().filter_map(|vpc| replaces.get(vpc)).flatten().cloned().collect();
-        self.delete(
-            "AWS rejects a second flow log to the same log group; records may be missing until the replacement exists",
-            &old,
-        )
-        .await;
-        for (vpc, result) in self.create_each(spec, rejected).await {
+        let free = self.delete_replaced(rejected, replaces).await;
+        for (vpc, result) in self.create_each(spec, &free).await {
             match result {
-                Ok(id) => self.created(&vpc, &id, GAP, replaces),
+                Ok(id) => {
+                    self.done("create-flow-log", &format!("{vpc} {id}"), GAP);
+                    self.set(&vpc, VpcResult::Repaired);
+                }
                 // A concurrent run created it first.
-                Err(error) if error.disposition() == Disposition::AlreadyThere => flow = Flow::ObserveAgain,
+                Err(error) if already_there(&error) => flow = Flow::ObserveAgain,
                 Err(error) => self.not_created(&vpc, error),
             }
         }
         flow
     }
 
-    fn created(&mut self, vpc: &VpcId, id: &FlowLogId, why: &str, replaces: &Replaces) {
-        self.done("create-flow-log", &format!("{vpc} {id}"), why);
-        self.set(vpc, if replaces.contains_key(vpc) { VpcResult::Repaired } else { VpcResult::Enrolled });
+    /// Deletes the old flow logs of VPCs. Returns the VPCs without those whose flow log could not be deleted: it goes
+    /// on recording, and AWS would refuse its successor again.
+    async fn delete_replaced(&mut self, vpcs: &[VpcId], replaces: &Replaces) -> Vec<VpcId> {
+        let old = |vpc: &VpcId| replaces.get(vpc).into_iter().flatten();
+        let ids: Vec<FlowLogId> = vpcs.iter().flat_map(old).cloned().collect();
+        let why =
+            "AWS rejects a second flow log to the same log group; records may be missing until the replacement exists";
+        let left = self.delete(why, &ids).await;
+        let mut free = Vec::new();
+        for vpc in vpcs {
+            match left.iter().find(|(id, _)| old(vpc).any(|it| it == id)) {
+                Some((id, error)) => {
+                    self.set(vpc, VpcResult::Failed(ReconcileError::Aws(error.clone())));
+                    self.not_deleted(id, error, &format!("{vpc} keeps its old settings"));
+                }
+                None => free.push(vpc.clone()),
+            }
+        }
+        free
     }
 
-    fn not_created(&mut self, vpc: &VpcId, error: AwsError) {
-        let error = ReconcileError::Aws(error);
+    fn created(&mut self, vpc: &VpcId, id: &FlowLogId, why: &str, replaces: &Replaces) {
+        self.done("create-flow-log", &format!("{vpc} {id}"), why);
+        match replaces.get(vpc) {
+            Some(old) => {
+                self.set(vpc, VpcResult::Repaired);
+                self.unfinished(vpc, &Finding::Unfinished { successor: id.clone(), kept: old.clone() });
+            }
+            None => self.set(vpc, VpcResult::Enrolled),
+        }
+    }
+
+    fn not_created(&mut self, vpc: &VpcId, error: ReconcileError) {
         self.set(vpc, VpcResult::Failed(error.clone()));
         self.fail("create-flow-log", vpc.as_str(), error);
     }
 
     /// Creates flow logs with one call. If AWS rejects the whole call for what may be one VPC's fault, it makes one
-    /// call per VPC.
-    async fn create_each(&self, spec: &FlowLogSpec, vpcs: &[VpcId]) -> Vec<(VpcId, AwsResult<FlowLogId>)> {
+    /// call per VPC, as long as there is time.
+    async fn create_each(&self, spec: &FlowLogSpec, vpcs: &[VpcId]) -> Vec<(VpcId, Created)> {
         if vpcs.is_empty() {
             return Vec::new();
         }
@@ -144,32 +169,42 @@ impl AccountRegionRun<'_> {
             Err(error) => error,
         };
         if vpcs.len() == 1 || !may_be_one_id(&error) {
-            return vpcs.iter().map(|vpc| (vpc.clone(), Err(error.clone()))).collect();
+            return vpcs.iter().map(|vpc| (vpc.clone(), Err(error.clone().into()))).collect();
         }
         let mut results = Vec::new();
         for vpc in vpcs {
+            if self.is_out_of_time() {
+                results.push((vpc.clone(), Err(ReconcileError::OutOfTime)));
+                continue;
+            }
             match self.create_call(spec, std::slice::from_ref(vpc)).await {
                 Ok(result) => results.extend(result),
-                Err(error) => results.push((vpc.clone(), Err(error))),
+                Err(error) => results.push((vpc.clone(), Err(error.into()))),
             }
         }
         results
     }
 
-    async fn create_call(&self, spec: &FlowLogSpec, vpcs: &[VpcId]) -> AwsResult<Vec<(VpcId, AwsResult<FlowLogId>)>> {
+    async fn create_call(&self, spec: &FlowLogSpec, vpcs: &[VpcId]) -> AwsResult<Vec<(VpcId, Created)>> {
         let settings = &self.enroller.ctx.settings;
         let new = NewFlowLogs {
             vpcs: vpcs.to_vec(),
             spec: spec.clone(),
             log_group: settings.log_group_name.clone(),
             tag: settings.ownership_tag.clone(),
+            settings_tag: self.desired.settings_tag(spec),
         };
-        self.enroller.ec2.create_flow_logs(&self.at, &new).await
+        let results = self.enroller.ec2.create_flow_logs(&self.at, &new).await?;
+        Ok(results.into_iter().map(|(vpc, result)| (vpc, result.map_err(ReconcileError::Aws))).collect())
     }
+}
+
+fn already_there(error: &ReconcileError) -> bool {
+    error.disposition() == Disposition::AlreadyThere
 }
 
 /// Whether AWS rejected a flow log because of its role: the role is missing, does not trust the service, or has not
 /// propagated yet.
-fn is_about_role(error: &AwsError) -> bool {
+fn is_about_role(error: &ReconcileError) -> bool {
     error.disposition() == Disposition::RetryLater(Wait::RolePropagation)
 }

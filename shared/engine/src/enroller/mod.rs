@@ -295,7 +295,8 @@ impl Enroller {
 
     /// Observes an account-Region and plans for it, without changing anything.
     async fn observe_and_plan(&self, desired: &Desired<'_>) -> Result<Plan, ReconcileError> {
-        let plan = plan(desired, &self.observer.observe(desired).await?);
+        let observed = self.observer.observe(desired).await?;
+        let plan = plan(desired, &observed, self.ctx.clock.now_ms());
         match &plan.blocked {
             Some(blocked) => Err(ReconcileError::Blocked(blocked.clone())),
             None => Ok(plan),

@@ -19,7 +19,7 @@ pub enum VpcResult {
     Enrolled,
     /// Its flow log was replaced, or the log group or filter that it needs was repaired.
     Repaired,
-    /// An unmanaged flow log delivers to the same log group. AWS does not allow a second one.
+    /// An unmanaged flow log delivers at least the wanted traffic and fields to the log group.
     CoveredByOthers,
     /// AWS reports that its flow log fails to deliver, with this message.
     Broken(String),
@@ -147,7 +147,7 @@ impl AccountReport {
                     measure_failure(error, metrics);
                 }
             }
-            for error in &report.errors {
+            for error in report.errors.iter().filter(|error| is_failure(error)) {
                 let class = error.disposition().label().to_owned();
                 metrics.add_with(Metric::StepsFailed, vec![("Class", class)], 1.0);
             }
@@ -168,6 +168,14 @@ fn measure_vpc(result: &VpcResult, since_ms: Option<u64>, now_ms: u64, metrics: 
         VpcResult::Broken(_) => metrics.add(Metric::VpcsBroken, 1.0),
         VpcResult::Failed(error) => measure_failure(error, metrics),
         VpcResult::Covered | VpcResult::CoveredByOthers | VpcResult::OutOfScope(_) => {}
+    }
+}
+
+/// Whether an error is one, and not only a reason to come back.
+fn is_failure(error: &ReconcileError) -> bool {
+    match error {
+        ReconcileError::Finding(finding) => finding.is_failure(),
+        _ => true,
     }
 }
 

@@ -1,4 +1,5 @@
 use enroller_core::error::{Code, Skip};
+use enroller_core::observed::LogGroupClass;
 use enroller_core::plan::Desired;
 
 use super::Observer;
@@ -17,6 +18,25 @@ async fn a_look_takes_four_calls_where_all_is_as_it_should_be() {
     assert_eq!((observed.vpcs.len(), observed.flow_logs.len(), observed.filters.len()), (1, 1, 1));
     assert_eq!(observed.log_group.unwrap().tags, None);
     assert_eq!(world.journal.calls().len(), 4);
+}
+
+#[tokio::test]
+async fn filters_are_asked_for_only_where_there_can_be_some() {
+    let world = World::enrolled(&[]);
+    let class = LogGroupClass::Other("INFREQUENT_ACCESS".to_owned());
+    world.logs.groups.lock().unwrap().get_mut(&at(1, home())).unwrap().class = class.clone();
+    assert_eq!(observe(&world).await.unwrap().log_group.unwrap().class, class);
+    world.logs.groups.lock().unwrap().clear();
+    assert_eq!(observe(&world).await.unwrap().log_group, None);
+    assert_eq!(world.journal.count("logs:DescribeSubscriptionFilters"), 0);
+}
+
+#[tokio::test]
+async fn tags_of_a_log_group_are_asked_for_where_its_filter_may_be_of_others() {
+    let world = World::enrolled(&[]);
+    let elsewhere = "arn:aws:logs:eu-west-1:777788889999:destination:Elsewhere";
+    world.logs.filters.lock().unwrap().get_mut(&at(1, home())).unwrap()[0].destination = elsewhere.to_owned();
+    assert_eq!(observe(&world).await.unwrap().log_group.unwrap().tags, Some(world.own_tags()));
 }
 
 #[tokio::test]

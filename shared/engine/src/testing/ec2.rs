@@ -64,8 +64,10 @@ impl FakeEc2 {
             delivery_role: Some(new.spec.delivery_role.to_string()),
             interval: new.spec.interval,
             format: Some(new.spec.format.clone()),
+            active: true,
             delivery: Delivery::Unknown,
-            tags: BTreeMap::from([(new.tag.key.clone(), new.tag.value.clone())]),
+            created_ms: Some(self.journal.now_ms()),
+            tags: [&new.tag, &new.settings_tag].map(|tag| (tag.key.clone(), tag.value.clone())).into(),
         });
         Ok(id)
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use enroller_core::error::AwsError;
 
 use super::clock::FakeClock;
-use crate::ports::AwsResult;
+use crate::ports::{AwsResult, Clock};
 
 /// One call: the action as IAM names it, and what it was about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,10 @@ impl Journal {
             None => {}
         }
         Ok(())
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
     }
 
     fn arm(&self, operation: &'static str, about: impl ToString, times: usize, effect: Effect) {

@@ -53,6 +53,11 @@ impl Logs for FakeLogs {
 
     async fn subscription_filters(&self, at: &AccountRegion, _: &LogGroupName) -> AwsResult<Vec<SubscriptionFilter>> {
         self.journal.call("logs:DescribeSubscriptionFilters", at).await?;
+        let other = |group: &LogGroup| group.class != LogGroupClass::Standard;
+        if self.groups.lock().unwrap().get(at).is_some_and(other) {
+            let message = "This operation is only supported on the Standard log class";
+            return Err(AwsError::answered("logs:DescribeSubscriptionFilters", "ValidationException", message));
+        }
         Ok(self.filters_of(at))
     }
 
@@ -71,7 +76,8 @@ impl Logs for FakeLogs {
         }
         let (kms_key, class) = (kms_key.map(ToOwned::to_owned), LogGroupClass::Standard);
         let tags = Some(BTreeMap::from([(tag.key.clone(), tag.value.clone())]));
-        groups.insert(at.clone(), LogGroup { retention_days: None, kms_key, class, tags });
+        let (retention_days, retention_policy, created_ms) = (None, None, Some(self.journal.now_ms()));
+        groups.insert(at.clone(), LogGroup { retention_days, retention_policy, kms_key, class, created_ms, tags });
         Ok(())
     }
 

@@ -204,8 +204,10 @@ impl World {
         let desired = Desired::new(&self.settings, at, &self.shard(1));
         let group = LogGroup {
             retention_days: self.settings.retention_days,
+            retention_policy: None,
             kms_key: None,
             class: LogGroupClass::Standard,
+            created_ms: Some(T0 - 90 * 24 * 3_600_000),
             tags: Some(self.own_tags()),
         };
         self.logs.groups.lock().unwrap().insert(at.clone(), group);
@@ -223,7 +225,9 @@ impl World {
             delivery_role: Some(self.settings.delivery_role(at.account).to_string()),
             interval: self.settings.aggregation_interval,
             format: Some(self.settings.log_format.clone()),
+            active: true,
             delivery: Delivery::Success,
+            created_ms: Some(T0 - 24 * 3_600_000),
             tags: self.own_tags(),
         }
     }

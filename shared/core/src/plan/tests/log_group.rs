@@ -77,7 +77,9 @@ fn a_log_group_that_cannot_be_subscribed_to_blocks_everything() {
     let scenario = Scenario::fresh_region(1).after(|there| {
         there.log_group = Some(LogGroup {
             retention_days: None,
+            retention_policy: None,
             kms_key: None,
+            created_ms: None,
             class: LogGroupClass::Other("INFREQUENT_ACCESS".to_owned()),
             tags: None,
         });
@@ -90,10 +92,70 @@ fn such_a_log_group_does_not_matter_where_no_vpc_needs_it() {
     let scenario = Scenario::fresh_region(0).after(|there| {
         there.log_group = Some(LogGroup {
             retention_days: None,
+            retention_policy: None,
             kms_key: None,
+            created_ms: None,
             class: LogGroupClass::Other("DELIVERY".to_owned()),
             tags: None,
         });
     });
     insta::assert_snapshot!(scenario.story(), @"nothing");
+}
+
+#[test]
+fn a_longer_retention_is_noted_and_not_shortened() {
+    for (longer, is) in [(Some(365), "365 days"), (None, "for ever")] {
+        let scenario =
+            Scenario::covered_region(1).after(|there| there.log_group.as_mut().unwrap().retention_days = longer);
+        assert_eq!(
+            with_tags(scenario, tags(&[OWN_TAG])).story(),
+            format!(
+                "note: retention of log group vpc-flow-logs is {is}, longer than 30 days: it is not shortened; to shorten \
+                 it, call PutRetentionPolicy"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_shorter_retention_is_set_back() {
+    let scenario =
+        Scenario::covered_region(1).after(|there| there.log_group.as_mut().unwrap().retention_days = Some(7));
+    insta::assert_snapshot!(with_tags(scenario, tags(&[OWN_TAG])).story(), @"set-retention Some(30): retention is 7 days, not 30 days");
+}
+
+#[test]
+fn a_new_group_that_an_interrupted_run_left_without_retention_gets_it() {
+    let unset = |age_ms: u64, days| {
+        let scenario = Scenario::covered_region(1).after(|there| {
+            let group = there.log_group.as_mut().unwrap();
+            (group.retention_days, group.created_ms) = (days, Some(NOW - age_ms));
+        });
+        with_tags(scenario, tags(&[OWN_TAG])).plan().steps.len()
+    };
+    assert_eq!(unset(24 * 60 * MINUTE_MS, None), 1);
+    assert_eq!(unset(25 * 60 * MINUTE_MS, None), 0, "a person may have decided so");
+    assert_eq!(unset(MINUTE_MS, Some(365)), 0, "no run leaves it so");
+}
+
+#[test]
+fn a_retention_that_an_account_level_policy_sets_is_noted_and_not_fought() {
+    let by_policy = |days| {
+        Scenario::covered_region(1).after(|there| {
+            let group = there.log_group.as_mut().unwrap();
+            (group.retention_days, group.retention_policy) = (days, Some("keep-a-year".to_owned()));
+        })
+    };
+    for (days, is) in [(Some(365), "365 days"), (Some(1), "1 days")] {
+        let scenario = by_policy(days);
+        assert!(!scenario.desired().needs_group_tags(&scenario.observed));
+        assert_eq!(
+            scenario.story(),
+            format!(
+                "note: retention of log group vpc-flow-logs is {is}, not 30 days, because the account-level policy \
+                 keep-a-year sets it: it is not changed"
+            )
+        );
+    }
+    assert_eq!(by_policy(Some(30)).story(), "nothing");
 }

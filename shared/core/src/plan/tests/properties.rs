@@ -68,9 +68,10 @@ fn any_flow_log() -> impl Strategy<Value = FlowLog> {
             1 => Just(None),
         ],
         delivery,
+        select(vec![MINUTE_MS, 20 * MINUTE_MS, 24 * 60 * MINUTE_MS]),
         any_tags(),
     )
-        .prop_map(|(resource, traffic_type, target, delivery_role, interval, format, delivery, tags)| FlowLog {
+        .prop_map(|(resource, traffic_type, target, delivery_role, interval, format, delivery, age_ms, tags)| FlowLog {
             id: flow_log_id(0),
             resource,
             traffic_type,
@@ -78,7 +79,9 @@ fn any_flow_log() -> impl Strategy<Value = FlowLog> {
             delivery_role,
             interval,
             format,
+            active: true,
             delivery,
+            created_ms: Some(NOW - age_ms),
             tags,
         })
 }
@@ -91,8 +94,10 @@ fn any_log_group() -> impl Strategy<Value = LogGroup> {
     (select(vec![None, Some(7), Some(30)]), proptest::option::of(select(vec![KEY, "arn:aws:kms:x"])), class, any_tags())
         .prop_map(|(retention_days, kms_key, class, tags)| LogGroup {
             retention_days,
+            retention_policy: None,
             kms_key: kms_key.map(str::to_owned),
             class,
+            created_ms: Some(NOW - 90 * 24 * 60 * MINUTE_MS),
             tags: Some(tags),
         })
 }
@@ -131,7 +136,7 @@ fn any_world() -> impl Strategy<Value = World> {
             }
             let mut names = BTreeSet::new();
             filters.retain(|filter| log_group.is_some() && names.insert(filter.name.clone()));
-            World { vpcs, flow_logs, log_group, filters }
+            World { vpcs, flow_logs, log_group, filters, now_ms: NOW }
         })
 }
 
@@ -169,7 +174,7 @@ fn of_others(world: &World, desired: &Desired<'_>) -> World {
 }
 
 fn scenario(settings: &Settings) -> Scenario {
-    Scenario { settings: settings.clone(), observed: Observed::default() }
+    Scenario { settings: settings.clone(), observed: Observed::default(), now_ms: NOW }
 }
 
 proptest! {
@@ -177,29 +182,30 @@ proptest! {
 
     /// [`World::apply`] asserts that no step is a call that AWS rejects or that loses records.
     #[test]
-    fn one_plan_covers_everything_and_leaves_nothing_to_do(
+    fn one_plan_covers_everything_and_the_next_ones_only_delete_what_was_replaced(
         settings in any_settings(),
         before in any_world(),
     ) {
         let scenario = scenario(&settings);
         let desired = scenario.desired();
-        let first = plan(&desired, &before.observe(&desired));
+        let first = before.plan(&desired);
         prop_assert!(first.steps.is_sorted_by_key(|step| rank(&step.action)), "{}", story(&first));
         prop_assert!(first.steps.iter().all(|step| !step.why.is_empty()));
         let mut after = before.clone();
         after.apply(&desired, &first.steps);
         prop_assert_eq!(of_others(&after, &desired), of_others(&before, &desired));
 
-        let second = plan(&desired, &after.observe(&desired));
+        let second = after.plan(&desired);
         prop_assert_eq!(changes(&second), Vec::<&Step>::new(), "after {}", story(&first));
         prop_assert_eq!(&second.blocked, &first.blocked);
         if first.blocked.is_some() {
             prop_assert_eq!(&after, &before);
             return Ok(());
         }
-        let wanted: Vec<&Vpc> = after.vpcs.iter().filter(|vpc| wanted_traffic_type(&desired, vpc).is_some()).collect();
+        let wanted: Vec<Vpc> =
+            after.vpcs.iter().filter(|vpc| wanted_traffic_type(&desired, vpc).is_some()).cloned().collect();
         for vpc in &wanted {
-            prop_assert!(after.has_right_flow_log(&desired, vpc), "{} is not covered: {}", vpc.id, story(&first));
+            prop_assert!(after.is_covered(&desired, vpc), "{} is not covered: {}", vpc.id, story(&first));
         }
         if wanted.is_empty() {
             prop_assert_eq!(&after, &before);
@@ -207,7 +213,15 @@ proptest! {
             prop_assert!(after.log_group.is_some());
             prop_assert!(after.filters.contains(&desired.filter()));
         }
-        for (vpc, verdict) in &second.vpcs {
+        // What is silent for an hour counts as idle.
+        after.wait(60 * MINUTE_MS);
+        let third = after.plan(&desired);
+        prop_assert!(third.unfinished.is_empty(), "{}", story(&third));
+        prop_assert!(changes(&third).iter().all(|step| rank(&step.action) == 5), "{}", story(&third));
+        after.apply(&desired, &third.steps);
+        let fourth = after.plan(&desired);
+        prop_assert_eq!(changes(&fourth), Vec::<&Step>::new(), "after {}", story(&third));
+        for (vpc, verdict) in &fourth.vpcs {
             let in_scope = wanted.iter().any(|wanted| wanted.id == *vpc);
             let ours = || after.flow_logs.iter().filter(|log| log.resource == vpc.as_str() && is_ours(&log.tags)).count();
             match verdict {
@@ -215,7 +229,9 @@ proptest! {
                 VpcPlan::CoveredByOthers(_) => prop_assert!(in_scope && ours() == 0),
                 VpcPlan::Broken { .. } => prop_assert!(in_scope),
                 VpcPlan::OutOfScope(_) => prop_assert!(!in_scope),
-                VpcPlan::Enroll | VpcPlan::Replace { .. } => prop_assert!(false, "{} is still {:?}", vpc, verdict),
+                VpcPlan::Enroll { .. } | VpcPlan::Replace { .. } | VpcPlan::NotAsAsked { .. } => {
+                    prop_assert!(false, "{} is still {:?}", vpc, verdict);
+                }
             }
         }
     }
@@ -229,30 +245,56 @@ proptest! {
         backwards.vpcs.reverse();
         backwards.flow_logs.reverse();
         backwards.filters.reverse();
-        prop_assert_eq!(plan(&desired, &forwards).steps, plan(&desired, &backwards).steps);
+        prop_assert_eq!(plan(&desired, &forwards, NOW).steps, plan(&desired, &backwards, NOW).steps);
     }
 
     #[test]
-    fn after_a_crash_between_any_two_steps_the_next_plan_finishes(
+    fn after_a_crash_between_any_two_steps_the_next_plans_finish(
         settings in any_settings(),
         before in any_world(),
         done in 0usize..8,
     ) {
         let scenario = scenario(&settings);
         let desired = scenario.desired();
-        let first = plan(&desired, &before.observe(&desired));
+        let first = before.plan(&desired);
         let mut after = before;
         after.apply(&desired, &first.steps[..done.min(first.steps.len())]);
-        let second = plan(&desired, &after.observe(&desired));
+        let second = after.plan(&desired);
         after.apply(&desired, &second.steps);
-        let third = plan(&desired, &after.observe(&desired));
+        let third = after.plan(&desired);
         prop_assert_eq!(changes(&third), Vec::<&Step>::new(), "after {} and then {}", story(&first), story(&second));
 
         // What was kept only because its successor did not deliver is deleted once it does. Then nothing is left to do.
         after.delivery_works();
-        let fourth = plan(&desired, &after.observe(&desired));
+        let fourth = after.plan(&desired);
         prop_assert!(fourth.steps.iter().all(|step| rank(&step.action) == 5), "{}", story(&fourth));
         after.apply(&desired, &fourth.steps);
-        prop_assert_eq!(plan(&desired, &after.observe(&desired)).steps, Vec::new());
+        prop_assert_eq!(after.plan(&desired).steps, Vec::new());
+    }
+
+    /// AWS returns every value in another form, whatever the settings were before.
+    #[test]
+    fn each_vpc_gets_one_flow_log_for_each_change_of_the_settings(
+        settings in proptest::collection::vec(any_settings(), 1..4),
+        mut world in any_world(),
+    ) {
+        let mut allowed = 0;
+        for settings in &settings {
+            allowed += 1;
+            let scenario = scenario(settings);
+            let desired = scenario.desired();
+            for _ in 0..5 {
+                let steps = world.plan(&desired).steps;
+                world.apply(&desired, &steps);
+                world.wait(24 * 60 * MINUTE_MS);
+                for log in world.flow_logs.iter_mut().filter(|log| log.tags.contains_key(SETTINGS_TAG)) {
+                    log.interval = 1;
+                }
+            }
+        }
+        for vpc in &world.vpcs {
+            let made = |log: &&FlowLog| log.resource == vpc.id.as_str() && log.tags.contains_key(SETTINGS_TAG);
+            prop_assert!(world.flow_logs.iter().filter(made).count() <= allowed);
+        }
     }
 }

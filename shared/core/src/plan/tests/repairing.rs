@@ -8,13 +8,47 @@ fn a_deleted_filter_is_put_again() {
     insta::assert_snapshot!(scenario.story(), @"put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist");
 }
 
+const ELSEWHERE: &str = "arn:aws:logs:eu-west-1:777788889999:destination:Elsewhere";
+
+/// Fetches the log group's tags where the planner needs them, as the engine does.
+fn with_group_tags(scenario: Scenario, found: Tags) -> Scenario {
+    assert!(scenario.desired().needs_group_tags(&scenario.observed));
+    scenario.after(|there| there.log_group.as_mut().unwrap().tags = Some(found))
+}
+
 #[test]
-fn a_filter_that_points_elsewhere_is_repaired() {
+fn a_filter_of_ours_that_points_elsewhere_is_repaired_and_both_ends_are_named() {
     let scenario = Scenario::covered_region(1).after(|there| {
-        there.filters[0].destination = "arn:aws:logs:eu-west-1:777788889999:destination:Elsewhere".to_owned();
+        there.filters[0].destination = ELSEWHERE.to_owned();
         there.filters[0].pattern = "REJECT".to_owned();
     });
-    insta::assert_snapshot!(scenario.story(), @r#"put-subscription-filter AllTraffic: subscription filter AllTraffic differs: destination is "arn:aws:logs:eu-west-1:777788889999:destination:Elsewhere", not "arn:aws:logs:eu-west-1:111122223333:destination:VPCFlowLogsDestination"; pattern is "REJECT", not """#);
+    insta::assert_snapshot!(with_group_tags(scenario, tags(&[OWN_TAG])).story(), @r#"put-subscription-filter AllTraffic: subscription filter AllTraffic differs: destination is "arn:aws:logs:eu-west-1:777788889999:destination:Elsewhere", not "arn:aws:logs:eu-west-1:111122223333:destination:VPCFlowLogsDestination"; pattern is "REJECT", not """#);
+}
+
+#[test]
+fn a_filter_of_others_with_our_name_is_not_replaced_and_blocks() {
+    let taken = || {
+        Scenario::fresh_region(1).after(|there| {
+            there.log_group = Some(right_log_group(&with(&[]).unwrap()));
+            let desired = Scenario::covered_region(1).desired().filter();
+            there.filters = vec![SubscriptionFilter { destination: ELSEWHERE.to_owned(), ..desired }];
+        })
+    };
+    for found in [Tags::new(), tags(&[("managed-by", "somebody")])] {
+        let plan = with_group_tags(taken(), found).plan();
+        let destination = ELSEWHERE.to_owned();
+        assert_eq!(plan.blocked, Some(Blocked::ForeignFilter { name: "AllTraffic".to_owned(), destination }));
+        assert!(plan.steps.is_empty());
+    }
+    assert_eq!(with_group_tags(taken(), tags(&[OWN_TAG])).plan().blocked, None);
+    let central = |name: &str| format!("arn:aws:logs:eu-west-1:111122223333:destination:{name}");
+    for (name, blocks) in [("VPCFlowLogsDestination-2", false), ("VPCFlowLogsDestinationOfOthers", true)] {
+        let scenario = taken().after(|there| there.filters[0].destination = central(name));
+        assert_eq!(scenario.desired().needs_group_tags(&scenario.observed), blocks, "{name}");
+        assert_eq!(scenario.plan().blocked.is_some(), blocks, "{name}");
+    }
+    let other_name = taken().after(|there| there.filters[0].name = "theirs".to_owned());
+    assert_eq!(other_name.plan().blocked, None);
 }
 
 #[test]
@@ -79,7 +113,8 @@ fn changed_settings_replace_flow_logs_each_with_its_successor() {
         (("log_format", format), &*format!("format is {}, not {format}", crate::settings::DEFAULT_FORMAT)),
     ] {
         let scenario = Scenario::covered_region(1).with_settings(&[change]);
-        assert_eq!(scenario.verdict(1), VpcPlan::Replace { differences: difference.to_owned() });
+        let (differences, to_group) = (difference.to_owned(), change.0 != "log_group_name");
+        assert_eq!(scenario.verdict(1), VpcPlan::Replace { differences, to_group, beside: None });
     }
     let scenario = Scenario::covered_region(2).with_settings(&[("aggregation_interval", "60")]);
     insta::assert_snapshot!(scenario.story(), @"create-flow-logs ALL [vpc-00000001, vpc-00000002] replacing {vpc-00000001: {fl-00000001}, vpc-00000002: {fl-00000002}}: the flow logs of 2 VPCs differ from the settings");
@@ -101,7 +136,9 @@ fn a_format_is_compared_field_by_field_and_none_is_the_default_of_aws() {
         .after(|there| there.flow_logs[0].format = Some(" ${account-id}  ${vpc-id} ${region}".to_owned()));
     insta::assert_snapshot!(scenario.story(), @"nothing");
     let no_format = scenario.after(|there| there.flow_logs[0].format = None);
-    assert!(matches!(no_format.verdict(1), VpcPlan::Replace { differences } if differences.contains("${log-status}")));
+    assert!(
+        matches!(no_format.verdict(1), VpcPlan::Replace { differences, .. } if differences.contains("${log-status}"))
+    );
 }
 
 #[test]
@@ -139,7 +176,7 @@ fn nothing_is_deleted_for_a_flow_log_that_does_not_deliver() {
         there.flow_logs[0].delivery = Delivery::Failed("Rate limited".to_owned());
         there.flow_logs.push(old);
     });
-    insta::assert_snapshot!(scenario.story(), @"nothing");
+    insta::assert_snapshot!(scenario.story(), @"note: vpc-00000001: fl-00000007 is kept, because fl-00000001 does not deliver");
     let broken = VpcPlan::Broken { flow_log: flow_log_id(1), message: "Rate limited".to_owned() };
     assert_eq!(scenario.verdict(1), broken);
     let unmanaged = scenario.after(|there| there.flow_logs[0].tags = Tags::new());

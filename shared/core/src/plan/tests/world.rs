@@ -9,11 +9,12 @@ pub(super) struct World {
     /// With its tags, which [`World::observe`] returns only where the planner needs them.
     pub(super) log_group: Option<LogGroup>,
     pub(super) filters: Vec<SubscriptionFilter>,
+    pub(super) now_ms: u64,
 }
 
 impl World {
     pub(super) fn observe(&self, desired: &Desired<'_>) -> Observed {
-        let World { vpcs, flow_logs, log_group, filters } = self.clone();
+        let World { vpcs, flow_logs, log_group, filters, .. } = self.clone();
         let mut observed = Observed { vpcs, flow_logs, log_group, filters };
         let tags = observed.log_group.as_mut().and_then(|group| group.tags.take());
         if desired.needs_group_tags(&observed) {
@@ -31,7 +32,14 @@ impl World {
                     assert_eq!(self.log_group, None, "AWS rejects a log group that exists");
                     let tags = Some(tags(&[OWN_TAG]));
                     let class = LogGroupClass::Standard;
-                    self.log_group = Some(LogGroup { retention_days: None, kms_key: kms_key.clone(), class, tags });
+                    self.log_group = Some(LogGroup {
+                        retention_days: None,
+                        retention_policy: None,
+                        kms_key: kms_key.clone(),
+                        class,
+                        created_ms: Some(self.now_ms),
+                        tags,
+                    });
                 }
                 Action::SetRetention { days } => self.managed_log_group().retention_days = *days,
                 Action::AssociateKmsKey { key } => self.managed_log_group().kms_key = Some(key.clone()),
@@ -49,6 +57,16 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A plan of the world as it is now.
+    pub(super) fn plan(&self, desired: &Desired<'_>) -> Plan {
+        plan(desired, &self.observe(desired), self.now_ms)
+    }
+
+    /// Minutes pass, and nothing is delivered.
+    pub(super) fn wait(&mut self, ms: u64) {
+        self.now_ms += ms;
     }
 
     pub(super) fn delivery_works(&mut self) {
@@ -77,34 +95,43 @@ impl World {
             let vpc = self.vpcs.iter().find(|vpc| vpc.id == *id).expect("AWS rejects a VPC that does not exist");
             assert_eq!(vpc.owner, desired.at.account, "AWS rejects a shared VPC");
             assert!(!self.has_right_flow_log(desired, vpc), "AWS rejects a duplicate");
-            let number = self.flow_logs.iter().map(|log| log.id.clone()).collect::<BTreeSet<_>>().len() + 0x1000;
+            let number = |log: &FlowLog| u32::from_str_radix(log.id.as_str().trim_start_matches("fl-"), 16).unwrap();
+            let last = self.flow_logs.iter().map(number).max().unwrap_or_default();
             self.flow_logs.push(FlowLog {
-                id: flow_log_id(u32::try_from(number).unwrap()),
+                id: flow_log_id(last.max(0x1000) + 1),
                 resource: id.to_string(),
                 traffic_type: Some(spec.traffic_type),
                 target: FlowLogTarget::LogGroup(desired.settings.log_group_name.to_string()),
                 delivery_role: Some(spec.delivery_role.to_string()),
                 interval: spec.interval,
                 format: Some(spec.format.clone()),
+                active: true,
                 delivery: Delivery::Unknown,
-                tags: tags(&[OWN_TAG]),
+                created_ms: Some(self.now_ms),
+                tags: tags(&[OWN_TAG, (SETTINGS_TAG, &desired.settings_tag(spec).value)]),
             });
-        }
-        for (vpc, old) in replaces {
-            for id in old {
-                self.delete_flow_log(desired, id, vpc);
-            }
         }
     }
 
-    /// A flow log may be deleted only if it is managed and a correct one remains.
+    /// A flow log may be deleted only if it is managed and another one covers the VPC, which has delivered or had long
+    /// enough for it.
     fn delete_flow_log(&mut self, desired: &Desired<'_>, id: &FlowLogId, vpc: &VpcId) {
         let position = self.flow_logs.iter().position(|log| log.id == *id).expect("what is deleted exists");
         let gone = self.flow_logs.remove(position);
         assert!(is_ours(&gone.tags), "{id} is unmanaged");
         assert_eq!(gone.resource, vpc.as_str());
         let vpc = self.vpcs.iter().find(|there| there.id == *vpc).unwrap();
-        assert!(self.has_right_flow_log(desired, vpc), "deleting {id} leaves {} without a correct flow log", vpc.id);
+        let delivers = |log: &&FlowLog| match log.delivery {
+            Delivery::Success => true,
+            Delivery::Failed(_) => false,
+            Delivery::Unknown => self.now_ms - log.created_ms.unwrap() >= 15 * MINUTE_MS,
+        };
+        let covering = self.flow_logs.iter().filter(|log| covers(desired, vpc, log));
+        assert!(covering.clone().any(|log| delivers(&log)), "deleting {id} leaves {} uncovered", vpc.id);
+    }
+
+    pub(super) fn is_covered(&self, desired: &Desired<'_>, vpc: &Vpc) -> bool {
+        self.flow_logs.iter().any(|log| covers(desired, vpc, log))
     }
 
     pub(super) fn has_right_flow_log(&self, desired: &Desired<'_>, vpc: &Vpc) -> bool {
@@ -119,6 +146,16 @@ impl World {
                 && log.format.as_ref() == Some(&desired.settings.log_format)
         })
     }
+}
+
+/// Whether a flow log delivers at least what a VPC needs to the log group, whoever created it.
+fn covers(desired: &Desired<'_>, vpc: &Vpc, log: &FlowLog) -> bool {
+    let Some(traffic_type) = wanted_traffic_type(desired, vpc) else { return false };
+    let recorded = log.format.as_deref().unwrap_or(crate::settings::AWS_DEFAULT_FORMAT);
+    log.resource == vpc.id.as_str()
+        && (log.traffic_type == Some(traffic_type) || log.traffic_type == Some(TrafficType::All))
+        && log.target == FlowLogTarget::LogGroup(desired.settings.log_group_name.to_string())
+        && desired.settings.log_format.split_whitespace().all(|field| recorded.split_whitespace().any(|it| it == field))
 }
 
 pub(super) fn is_ours(tags: &Tags) -> bool {

@@ -1,5 +1,6 @@
 use enroller_core::log::Outcome;
 use enroller_core::observed::{FlowLog, Tags};
+use enroller_core::plan::Finding;
 
 use super::*;
 use crate::testing::{T0, at, flow_log_id};
@@ -77,25 +78,113 @@ async fn a_single_vpc_is_not_asked_for_twice() {
 }
 
 #[tokio::test]
-async fn a_flow_log_of_others_that_aws_takes_no_twin_of_covers() {
+async fn a_flow_log_of_others_that_records_what_is_wanted_covers() {
     let world = three_vpcs(&[]);
     let at = at(1, home());
     let theirs = FlowLog { tags: Tags::new(), interval: 60, ..world.flow_log(&at, 7, 3) };
     world.ec2.add_flow_log(&at, theirs);
     let report = reconcile_home(&world).await;
-    assert_eq!(world.journal.changes(), [CREATE], "a second refusal is not provoked");
-    assert_eq!(world.journal.count("ec2:DescribeFlowLogs"), 2);
-    let told = report.decisions.iter().filter(|it| it.outcome == Outcome::Unchanged);
-    assert_eq!(told.map(|it| it.resource.as_str()).collect::<Vec<_>>(), [vpc_id(3).as_str()]);
+    assert!(!world.journal.about(CREATE)[0].contains(vpc_id(3).as_str()), "it is seen, so nothing is tried");
     let results = [VpcResult::Enrolled, VpcResult::CoveredByOthers, VpcResult::Enrolled];
     assert_eq!((vpcs(&report, [1, 3, 4]), report.errors.len()), (results.to_vec(), 0));
+}
+
+#[tokio::test]
+async fn a_flow_log_of_others_that_records_less_and_is_in_the_way_is_named() {
+    let world = three_vpcs(&[]);
+    let at = at(1, home());
+    let format = Some("${account-id} ${vpc-id} ${region}".to_owned());
+    world.ec2.add_flow_log(&at, FlowLog { tags: Tags::new(), format, ..world.flow_log(&at, 7, 3) });
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE], "a second refusal is not provoked");
+    assert_eq!(world.journal.count("ec2:DescribeFlowLogs"), 2, "it is looked at again");
+    let [ReconcileError::Finding(Finding::InTheWay(lacking))] = &*report.errors else { panic!("{:?}", report.errors) };
+    assert_eq!(lacking.flow_log, flow_log_id(7));
+    assert!(lacking.lacks.contains("srcaddr"), "{}", lacking.lacks);
+    let failed = VpcResult::Failed(report.errors[0].clone());
+    assert_eq!(vpcs(&report, [1, 3, 4]), [VpcResult::Enrolled, failed, VpcResult::Enrolled]);
+    let told: Vec<_> = report.decisions.iter().filter(|it| it.outcome == Outcome::Failed).collect();
+    assert!(told[0].cause.contains("fl-00000007") && told[0].next_step.is_some(), "{told:?}");
+}
+
+#[tokio::test]
+async fn ours_is_not_deleted_for_a_successor_that_others_are_in_the_way_of() {
+    let world = outdated();
+    let at = at(1, home());
+    let format = Some("${account-id} ${vpc-id} ${region}".to_owned());
+    world.ec2.add_flow_log(&at, FlowLog { tags: Tags::new(), format, ..world.flow_log(&at, 7, 1) });
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE]);
+    assert!(matches!(&*report.errors, [ReconcileError::Finding(Finding::InTheWay(_))]), "{:?}", report.errors);
+    assert_eq!(world.ec2.flow_logs_of(&at).len(), 2);
+}
+
+#[tokio::test]
+async fn a_flow_log_that_aws_says_exists_and_does_not_show_covers_nothing() {
+    let world = three_vpcs(&[]);
+    world.ec2.refused.lock().unwrap().insert(vpc_id(3), "FlowLogAlreadyExists");
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE; 2]);
+    assert_eq!(report.errors, [ReconcileError::Finding(Finding::Unseen)]);
+    let failed = VpcResult::Failed(report.errors[0].clone());
+    assert_eq!(vpcs(&report, [1, 3, 4]), [VpcResult::Enrolled, failed, VpcResult::Enrolled]);
+    assert!(report.needs_retry());
+    let told = report.decisions.iter().find(|it| it.resource == vpc_id(3).as_str()).unwrap();
+    assert!(told.next_step.as_deref().unwrap().contains("describe-flow-logs"), "{told:?}");
+}
+
+#[tokio::test]
+async fn one_such_answer_that_is_wrong_is_survived() {
+    let world = three_vpcs(&[]);
+    world.journal.fail(CREATE, 1, "FlowLogAlreadyExists");
+    world.journal.fail_at(CREATE, vpc_id(3), 1, "FlowLogAlreadyExists");
+    let report = reconcile_home(&world).await;
+    assert_eq!((vpcs(&report, [1, 3, 4]), report.errors.len()), (vec![VpcResult::Enrolled; 3], 0));
+}
+
+#[tokio::test]
+async fn one_such_answer_that_is_wrong_costs_no_gap() {
+    let world = outdated();
+    let reject = Some(enroller_core::observed::TrafficType::Reject);
+    world.ec2.flow_logs.lock().unwrap().get_mut(&at(1, home())).unwrap()[0].traffic_type = reject;
+    world.journal.fail(CREATE, 1, "FlowLogAlreadyExists");
+    let report = reconcile_home(&world).await;
+    assert_eq!((world.journal.changes(), vpcs(&report, [1])), (vec![CREATE; 2], vec![VpcResult::Repaired]));
+}
+
+#[tokio::test]
+async fn a_flow_log_to_the_old_group_is_not_deleted_because_of_such_an_answer() {
+    let world = World::enrolled(&[]);
+    let old = enroller_core::observed::FlowLogTarget::LogGroup("old-group".to_owned());
+    world.ec2.flow_logs.lock().unwrap().get_mut(&at(1, home())).unwrap()[0].target = old;
+    world.ec2.refused.lock().unwrap().insert(vpc_id(1), "FlowLogAlreadyExists");
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE; 2]);
+    assert_eq!(report.errors, [ReconcileError::Finding(Finding::Unseen)]);
+}
+
+#[tokio::test]
+async fn where_aws_denies_the_deletion_the_old_flow_log_goes_on_and_nothing_more_is_tried() {
+    for code in ["UnauthorizedOperation", "InternalError"] {
+        let world = outdated();
+        world.journal.fail(DELETE, 1, code);
+        let report = reconcile_home(&world).await;
+        assert_eq!(world.journal.changes(), [CREATE, CREATE, DELETE]);
+        assert_eq!(codes(&report), [Code::parse(code)]);
+        assert_eq!(vpcs(&report, [1]), [VpcResult::Failed(report.errors[0].clone())]);
+        let told: Vec<_> = report.decisions.iter().filter(|it| it.action == "delete-flow-log").collect();
+        assert!(told[0].cause.contains("keeps its old settings"), "{told:?}");
+        let names_the_deny = told[0].next_step.as_deref().unwrap().contains("ec2:DeleteFlowLogs");
+        assert_eq!(names_the_deny, code == "UnauthorizedOperation");
+        assert_eq!(world.ec2.flow_logs_of(&at(1, home()))[0].id, flow_log_id(1));
+    }
 }
 
 #[tokio::test]
 async fn where_aws_takes_no_twin_the_old_flow_log_goes_first() {
     let world = outdated();
     let report = reconcile_home(&world).await;
-    assert_eq!(world.journal.changes(), [CREATE, DELETE, CREATE]);
+    assert_eq!(world.journal.changes(), [CREATE, CREATE, DELETE, CREATE]);
     assert_eq!((vpcs(&report, [1]), report.errors.len()), (vec![VpcResult::Repaired], 0));
     assert!(report.decisions.iter().any(|it| it.cause == GAP), "{:?}", report.decisions);
     let there = world.ec2.flow_logs_of(&at(1, home()));
@@ -104,12 +193,12 @@ async fn where_aws_takes_no_twin_the_old_flow_log_goes_first() {
 
 #[tokio::test]
 async fn the_old_flow_log_stays_without_time_for_both_calls() {
-    for (left_ms, changes) in [(199_999, vec![CREATE]), (200_000, vec![CREATE, DELETE, CREATE])] {
+    for (left_ms, changes) in [(199_999, vec![CREATE; 2]), (200_000, vec![CREATE, CREATE, DELETE, CREATE])] {
         let world = outdated();
         let report = world.enroller().reconcile(&work(1, [home()]), T0 + left_ms).await;
         assert_eq!(world.journal.changes(), changes);
         let report = region_of(&report, &home());
-        let in_time = changes.len() == 3;
+        let in_time = changes.len() == 4;
         let late = VpcResult::Failed(ReconcileError::OutOfTime);
         assert_eq!(vpcs(report, [1]), [if in_time { VpcResult::Repaired } else { late }]);
         assert_eq!(report.needs_retry(), !in_time);
@@ -122,16 +211,18 @@ async fn another_run_that_was_faster_in_the_gap_is_looked_at() {
     let world = outdated();
     let (ec2, successor) = (std::sync::Arc::clone(&world.ec2), world.flow_log(&at(1, home()), 9, 1));
     world.journal.meanwhile(CREATE, || {});
+    world.journal.meanwhile(CREATE, || {});
     world.journal.meanwhile(CREATE, move || ec2.add_flow_log(&at(1, home()), successor.clone()));
     let report = reconcile_home(&world).await;
-    assert_eq!(world.journal.changes(), [CREATE, DELETE, CREATE]);
-    assert_eq!(world.journal.count("ec2:DescribeFlowLogs"), 2);
+    assert_eq!(world.journal.changes(), [CREATE, CREATE, DELETE, CREATE]);
+    assert_eq!(world.journal.count("ec2:DescribeFlowLogs"), 3);
     assert_eq!((vpcs(&report, [1]), report.errors.len()), (vec![VpcResult::Covered], 0));
 }
 
 #[tokio::test]
 async fn a_successor_that_is_refused_in_the_gap_is_a_failure() {
     let world = outdated();
+    world.journal.meanwhile(CREATE, || {});
     world.journal.meanwhile(CREATE, || {});
     world.journal.fail(CREATE, 1, "InternalError");
     let report = reconcile_home(&world).await;

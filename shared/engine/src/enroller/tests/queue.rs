@@ -138,13 +138,37 @@ async fn a_needed_call_that_finds_nothing_or_too_much_is_another_look() {
     ] {
         let world = World::fresh(&[("delivery_role_maker", "enroller")]);
         let (class, tags) = (LogGroupClass::Standard, Some(Tags::new()));
-        let group = LogGroup { retention_days: Some(1), kms_key: None, class, tags };
+        let group =
+            LogGroup { retention_days: Some(1), kms_key: None, class, tags, retention_policy: None, created_ms: None };
         world.logs.groups.lock().unwrap().insert(at(1, home()), group);
         world.journal.fail(operation, 1, code);
         let report = world.enrollment_queue().batch(&[record("a", request(1, [home()], None))], DEADLINE).await;
         assert!(world.journal.count(operation) > 0, "{operation} was asked");
         assert_eq!((report.failed, hidden(&world)), (vec!["a".to_owned()], vec![10]), "{operation}");
     }
+}
+
+#[tokio::test]
+async fn a_replacement_that_is_not_finished_comes_back_and_is_no_failure() {
+    let world = World::enrolled(&[]);
+    let reject = Some(enroller_core::observed::TrafficType::Reject);
+    world.ec2.flow_logs.lock().unwrap().get_mut(&at(1, home())).unwrap()[0].traffic_type = reject;
+    let mut receives = 0;
+    loop {
+        receives += 1;
+        let record = Record { receive_count: receives, ..record("a", request(1, [home()], None)) };
+        let now_ms = world.context().clock.now_ms();
+        let report = world.enrollment_queue().batch(&[record], now_ms + 900_000).await;
+        assert!(report.decisions.iter().all(|it| it.outcome != Outcome::Failed), "{:?}", report.decisions);
+        if report.failed.is_empty() {
+            break;
+        }
+        let seconds = *hidden(&world).last().unwrap();
+        world.clock.advance(u64::from(seconds) * 1_000);
+    }
+    assert!((3..12).contains(&receives), "the queue gives a message up after 12 receives: {receives}");
+    assert_eq!(world.ec2.flow_logs_of(&at(1, home())).len(), 1);
+    assert_eq!((world.log.total(Metric::StepsFailed), world.log.total(Metric::VpcsFailed)), (0, 0));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use enroller_core::ids::FlowLogId;
 use enroller_core::log::Outcome;
 use enroller_core::observed::{Delivery, FlowLog, LogGroup, LogGroupClass, Tags};
-use enroller_core::plan::Blocked;
+use enroller_core::plan::{Blocked, Finding};
 use enroller_core::scope::OutOfScope;
 
 use super::*;
@@ -131,7 +131,9 @@ async fn a_group_that_comes_meanwhile_is_looked_at_and_not_changed() {
     let logs = Arc::clone(&world.logs);
     world.journal.meanwhile(GROUP, move || {
         let class = LogGroupClass::Standard;
-        let theirs = LogGroup { retention_days: None, kms_key: None, class, tags: Some(Tags::new()) };
+        let (retention_days, retention_policy, kms_key, created_ms) = (None, None, None, None);
+        let tags = Some(Tags::new());
+        let theirs = LogGroup { retention_days, retention_policy, kms_key, class, created_ms, tags };
         logs.groups.lock().unwrap().insert(at(1, home()), theirs);
     });
     let report = reconcile_home(&world).await;
@@ -198,17 +200,86 @@ async fn a_vpc_whose_delivery_fails_is_told_of_and_not_covered() {
     assert_eq!(report.decisions.iter().map(|it| it.outcome).collect::<Vec<_>>(), [Outcome::Failed]);
 }
 
-#[tokio::test]
-async fn the_successor_is_made_before_the_old_flow_log_goes() {
+/// A flow log of ours that differs so that AWS takes a successor beside it.
+fn outdated() -> World {
     let world = World::enrolled(&[]);
-    let at = at(1, home());
-    let all = Some(enroller_core::observed::TrafficType::Reject);
-    world.ec2.flow_logs.lock().unwrap().get_mut(&at).unwrap()[0].traffic_type = all;
-    let report = reconcile_home(&world).await;
+    let reject = Some(enroller_core::observed::TrafficType::Reject);
+    world.ec2.flow_logs.lock().unwrap().get_mut(&at(1, home())).unwrap()[0].traffic_type = reject;
+    world
+}
+
+fn deliver(world: &World, delivery: &Delivery) {
+    for log in world.ec2.flow_logs.lock().unwrap().get_mut(&at(1, home())).unwrap() {
+        log.delivery = delivery.clone();
+    }
+}
+
+#[tokio::test]
+async fn the_old_flow_log_goes_when_its_successor_delivers() {
+    let world = outdated();
+    let first = reconcile_home(&world).await;
+    assert_eq!((world.journal.changes(), vpcs(&first, [1])), (vec![CREATE], vec![VpcResult::Repaired]));
+    let second = reconcile_home(&world).await;
+    assert_eq!((world.journal.changes(), vpcs(&second, [1])), (vec![CREATE], vec![VpcResult::Covered]));
+    for report in [&first, &second] {
+        assert!(report.needs_retry(), "it comes back by itself");
+        let kept = report.decisions.iter().find(|it| it.action == "keep-flow-log").unwrap();
+        assert_eq!(kept.outcome, Outcome::Unchanged, "it is no failure: {kept:?}");
+    }
+    deliver(&world, &Delivery::Success);
+    let third = reconcile_home(&world).await;
     assert_eq!(world.journal.changes(), [CREATE, DELETE]);
-    assert_eq!(vpcs(&report, [1]), [VpcResult::Repaired]);
+    assert!(!third.needs_retry());
     assert_eq!(flow_logs(&world).len(), 1);
     assert_ne!(flow_logs(&world), [flow_log_id(1)]);
+}
+
+#[tokio::test]
+async fn a_failing_successor_leaves_the_old_flow_log() {
+    let world = outdated();
+    reconcile_home(&world).await;
+    deliver(&world, &Delivery::Failed("Access error".to_owned()));
+    world.clock.advance(24 * 3_600_000);
+    let report = world.enroller().reconcile(&work(1, [home()]), u64::MAX).await;
+    assert_eq!(vpcs(region_of(&report, &home()), [1]), [VpcResult::Broken("Access error".to_owned())]);
+    assert_eq!((world.journal.count(DELETE), flow_logs(&world).len()), (0, 2));
+}
+
+#[tokio::test]
+async fn an_old_flow_log_that_may_not_be_deleted_is_a_failure_that_names_the_deny() {
+    let world = outdated();
+    reconcile_home(&world).await;
+    deliver(&world, &Delivery::Success);
+    world.journal.fail(DELETE, 2, "UnauthorizedOperation");
+    for _ in 0..2 {
+        let report = reconcile_home(&world).await;
+        assert_eq!((vpcs(&report, [1]), codes(&report)), (vec![VpcResult::Covered], vec![Code::AccessDenied]));
+        let told = report.decisions.iter().find(|it| it.action == "delete-flow-log").unwrap();
+        assert!(told.outcome == Outcome::Failed && told.cause.contains("arrive twice"), "{told:?}");
+        assert!(told.next_step.as_deref().unwrap().contains("ec2:DeleteFlowLogs"), "{told:?}");
+    }
+    assert_eq!(world.journal.count(CREATE), 1, "and nothing more is made");
+}
+
+#[tokio::test]
+async fn a_flow_log_that_aws_returns_with_another_value_is_made_once() {
+    let world = World::fresh(&[]);
+    for _ in 0..3 {
+        let report = reconcile_home(&world).await;
+        for log in world.ec2.flow_logs.lock().unwrap().get_mut(&at(1, home())).unwrap() {
+            log.interval = 300;
+        }
+        world.clock.advance(60_000);
+        if world.journal.count("ec2:DescribeVpcs") > 1 {
+            let [ReconcileError::Finding(Finding::NotAsAsked { differences, .. })] = &*report.errors else {
+                panic!("{:?}", report.errors)
+            };
+            assert_eq!(differences, "interval is 300, not 600");
+            assert_eq!(vpcs(&report, [1]), [VpcResult::Failed(report.errors[0].clone())]);
+            assert!(!report.needs_retry());
+        }
+    }
+    assert_eq!(world.journal.count(CREATE), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,126 @@
+//! What keeps a VPC, or a whole account-Region, from being as it should be although no step can change it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::error::{Disposition, Wait};
+use crate::ids::FlowLogId;
+
+/// An unmanaged flow log to the log group that does not cover its VPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking {
+    /// The flow log.
+    pub flow_log: FlowLogId,
+    /// What it lacks, as shown to operators.
+    pub lacks: String,
+}
+
+/// What is wrong, or not finished, with the flow logs of one VPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// AWS says that the flow log exists, but lists none that could be meant.
+    Unseen,
+    /// AWS does not accept the managed flow log beside an unmanaged one that does not cover the VPC.
+    InTheWay(Lacking),
+    /// AWS returns a managed flow log with other properties than it was created with. A replacement would differ, too.
+    NotAsAsked {
+        /// The flow log.
+        flow_log: FlowLogId,
+        /// How it differs, as shown to operators.
+        differences: String,
+    },
+    /// Managed flow logs are kept until their successor delivers. Until then, records arrive twice.
+    Unfinished {
+        /// The successor.
+        successor: FlowLogId,
+        /// The flow logs that it replaces.
+        kept: BTreeSet<FlowLogId>,
+    },
+}
+
+impl Finding {
+    /// How to react to it: wait, or leave it to a person.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Unseen => Disposition::RetryLater(Wait::FlowLog),
+            Self::Unfinished { .. } => Disposition::RetryLater(Wait::Successor),
+            Self::InTheWay(_) => Disposition::Terminal(
+                "have its owner delete that flow log, or set another log_group_name. Then run enroller backfill",
+            ),
+            Self::NotAsAsked { .. } => Disposition::Terminal(
+                "compare the flow log with the settings. If it records what you want, set the value that AWS returns; otherwise delete it and run enroller backfill",
+            ),
+        }
+    }
+
+    /// Whether it keeps the VPC from being covered.
+    pub const fn is_failure(&self) -> bool {
+        match self {
+            Self::Unseen | Self::InTheWay(_) | Self::NotAsAsked { .. } => true,
+            Self::Unfinished { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unseen => {
+                f.write_str("AWS answers that the flow log exists already, but lists none to the log group")
+            }
+            Self::InTheWay(Lacking { flow_log, lacks }) => write!(
+                f,
+                "the unmanaged flow log {flow_log} delivers to the log group, and AWS accepts no other one beside it, but {lacks}"
+            ),
+            Self::NotAsAsked { flow_log, differences } => write!(
+                f,
+                "flow log {flow_log} was created with these settings, but AWS returns it with others, so it is not replaced: {differences}"
+            ),
+            Self::Unfinished { successor, kept } => {
+                let kept: Vec<&str> = kept.iter().map(FlowLogId::as_str).collect();
+                write!(f, "{} is kept until {successor} delivers; until then, records arrive twice", kept.join(", "))
+            }
+        }
+    }
+}
+
+/// Why nothing can be done in an account-Region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blocked {
+    /// The log group has this class, which has no subscription filters. A log group's class cannot be changed.
+    LogGroupClass(String),
+    /// The log group has a subscription filter with the managed filter's name that is not the enroller's.
+    ForeignFilter {
+        /// Its name.
+        name: String,
+        /// The ARN that it delivers to.
+        destination: String,
+    },
+}
+
+impl Blocked {
+    /// What a person should do.
+    pub const fn next_step(&self) -> &'static str {
+        match self {
+            Self::LogGroupClass(_) => "set another log_group_name or delete the log group, then run enroller backfill",
+            Self::ForeignFilter { .. } => {
+                "delete that filter, set another filter_name, or add the ownership tag to the log group to have the filter replaced. Then run enroller backfill"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LogGroupClass(class) => write!(
+                f,
+                "the log group has class {class}, which does not support subscription filters: set another log_group_name"
+            ),
+            Self::ForeignFilter { name, destination } => write!(
+                f,
+                "subscription filter {name} of the log group is not the enroller's, because the group lacks the ownership tag and the filter delivers to {destination}: it is not replaced"
+            ),
+        }
+    }
+}
