@@ -4,6 +4,7 @@ mod enrolling;
 mod log_group;
 mod properties;
 mod repairing;
+mod verdicts;
 mod world;
 
 use super::*;
