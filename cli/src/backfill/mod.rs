@@ -153,7 +153,8 @@ fn passes_soon(report: &AccountReport) -> bool {
     errors.map(ReconcileError::disposition).any(|disposition| {
         matches!(
             disposition,
-            Disposition::RetrySoon | Disposition::RetryLater(Wait::Grant | Wait::RolePropagation | Wait::Vpc)
+            Disposition::RetrySoon
+                | Disposition::RetryLater(Wait::Grant | Wait::RolePropagation | Wait::Vpc | Wait::FlowLog)
         )
     })
 }

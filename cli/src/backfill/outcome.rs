@@ -9,7 +9,7 @@ use enroller_core::ids::AccountId;
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::observed::Account;
 use enroller_core::scope::OutOfScope;
-use enroller_engine::enroller::{AccountReport, GAP, VpcResult};
+use enroller_engine::enroller::{AccountReport, GAP, KEEP_FLOW_LOG, VpcResult};
 use enroller_engine::granter::GrantReport;
 use owo_colors::Style;
 
@@ -125,6 +125,7 @@ impl Outcomes {
         out.line(&table.to_string())?;
         self.print_left_alone(out)?;
         self.print_gaps(out)?;
+        self.print_unfinished(out)?;
         let failures: Vec<&LogEntry> = self.failures().collect();
         if !failures.is_empty() {
             let title = out.styled("Failures", Style::new().red().bold());
@@ -152,6 +153,24 @@ impl Outcomes {
             "\n{title}: AWS rejected a second flow log, so the old one was deleted before its replacement was created"
         ))?;
         for line in gaps {
+            out.line(&format!("  {}", subject_and_cause(line)))?;
+        }
+        Ok(())
+    }
+
+    /// Replaced flow logs that are kept until their successors deliver.
+    fn print_unfinished<W: Write>(&self, out: &mut Output<W>) -> Result<(), OutputError> {
+        let account_regions = self.accounts.values().flat_map(|report| &report.account_regions);
+        let kept: Vec<&LogEntry> =
+            account_regions.flat_map(|at| &at.decisions).filter(|line| line.action == KEEP_FLOW_LOG).collect();
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let title = out.styled("Not finished", Style::new().yellow().bold());
+        out.line(&format!(
+            "\n{title}: replaced flow logs go when their successors deliver; run the command again after 15 minutes, or leave it to the functions"
+        ))?;
+        for line in kept {
             out.line(&format!("  {}", subject_and_cause(line)))?;
         }
         Ok(())

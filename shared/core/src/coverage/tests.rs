@@ -243,6 +243,73 @@ fn only_unmanaged_flow_logs_and_none_are_distinguished() {
 }
 
 #[test]
+fn an_unmanaged_flow_log_to_the_log_group_is_named_with_what_it_lacks() {
+    let row = Site::covered()
+        .after(|seen| {
+            seen.flow_logs[0].tags = Tags::new();
+            seen.flow_logs[0].traffic_type = Some(TrafficType::Reject);
+        })
+        .row();
+    assert_eq!(
+        summary(&row),
+        format!(
+            "foreign-only: The unmanaged flow log {FLOW_LOG} delivers to log group vpc-flow-logs, but not what the \
+             settings require: it records traffic type REJECT, not ALL. -> Run enroller backfill."
+        )
+    );
+    assert_eq!(row.flow_log.unwrap().as_str(), FLOW_LOG);
+}
+
+#[test]
+fn records_that_arrive_twice_are_told_of_a_covered_vpc() {
+    let twice = |created_ms, delivery: Delivery| {
+        let site = Site::covered();
+        let old = FlowLog { id: "fl-00000007".parse().unwrap(), interval: 60, ..site.right_flow_log() };
+        site.after(|seen| {
+            (seen.flow_logs[0].created_ms, seen.flow_logs[0].delivery) = (Some(created_ms), delivery);
+            seen.flow_logs.push(old);
+        })
+        .row()
+    };
+    assert_eq!(
+        summary(&twice(NOW, Delivery::Success)),
+        "covered: Flow log fl-00000007 is no longer needed, and until it is deleted, records arrive twice. -> Run \
+         enroller backfill."
+    );
+    let row = twice(NOW, Delivery::Unknown);
+    assert!(
+        row.reason.starts_with(&format!("The replaced flow log fl-00000007 is kept until {FLOW_LOG} delivers")),
+        "{}",
+        row.reason
+    );
+    assert!(row.next_step.starts_with("No action needed where the functions are deployed"), "{}", row.next_step);
+}
+
+#[test]
+fn a_flow_log_that_aws_returns_in_another_form_is_broken_and_backfill_is_not_recommended() {
+    let site = Site::covered();
+    let tag = site.desired().settings_tag(&site.desired().flow_log(TrafficType::All));
+    let row = site
+        .after(|seen| {
+            seen.flow_logs[0].tags.insert(tag.key, tag.value);
+            seen.flow_logs[0].interval = 300;
+        })
+        .row();
+    let text = summary(&row);
+    assert!(text.starts_with(&format!("broken: Flow log {FLOW_LOG} was created with these settings")), "{text}");
+    assert!(text.contains("interval is 300, not 600") && text.contains("-> Compare the flow log"), "{text}");
+}
+
+#[test]
+fn a_filter_of_others_with_our_name_makes_its_vpcs_broken() {
+    let elsewhere = "arn:aws:logs:eu-west-1:777788889999:destination:Elsewhere";
+    let row = Site::covered().after(|seen| seen.filters[0].destination = elsewhere.to_owned()).row();
+    assert_eq!(row.status, Status::Broken);
+    assert!(row.reason.contains(elsewhere), "{}", row.reason);
+    assert!(row.next_step.starts_with("Delete that filter, set another filter_name"), "{}", row.next_step);
+}
+
+#[test]
 fn what_is_excluded_has_the_reason() {
     let opted_out = Site::covered().after(|seen| seen.vpcs[0].tags = tags(&[("vpc-flow-logs", "off")])).row();
     assert_eq!(summary(&opted_out), "excluded: The VPC's tag vpc-flow-logs=off excludes it. -> ");

@@ -77,8 +77,13 @@ impl fmt::Display for Finding {
                 "flow log {flow_log} was created with these settings, but AWS returns it with others, so it is not replaced: {differences}"
             ),
             Self::Unfinished { successor, kept } => {
-                let kept: Vec<&str> = kept.iter().map(FlowLogId::as_str).collect();
-                write!(f, "{} is kept until {successor} delivers; until then, records arrive twice", kept.join(", "))
+                let ids: Vec<&str> = kept.iter().map(FlowLogId::as_str).collect();
+                let (plural, are) = if ids.len() == 1 { ("", "is") } else { ("s", "are") };
+                let ids = ids.join(", ");
+                write!(
+                    f,
+                    "the replaced flow log{plural} {ids} {are} kept until {successor} delivers, so records arrive twice"
+                )
             }
         }
     }

@@ -20,6 +20,9 @@ const MAX_DELETED_PER_CALL: usize = 1_000;
 /// The next step where AWS denies the deletion of a flow log.
 const ALLOW_DELETION: &str = "allow ec2:DeleteFlowLogs to the member role (its template does; look for a deny in a service control policy or permissions boundary), or delete the flow log by hand";
 
+/// The action in the log entry of a replaced flow log that is kept until its successor delivers.
+pub const KEEP_FLOW_LOG: &str = "keep-flow-log";
+
 /// What to do after a step or a plan was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
@@ -252,7 +255,7 @@ impl<'a> AccountRegionRun<'a> {
     /// Logs what is not a failure, but has to be looked at again.
     pub(super) fn unfinished(&mut self, vpc: &VpcId, finding: &Finding) {
         let error = ReconcileError::Finding(finding.clone());
-        let line = error.entry(&self.at, "keep-flow-log", vpc.to_string());
+        let line = error.entry(&self.at, KEEP_FLOW_LOG, vpc.to_string());
         self.push(LogEntry { outcome: Outcome::Unchanged, ..line }, error);
     }
 

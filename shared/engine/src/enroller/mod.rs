@@ -32,6 +32,7 @@ use crate::observe::Observer;
 use crate::ports::{AwsResult, Ec2, Logs, MemberSessions, Organization, Ports, RegionDestinations, Roles};
 use crate::reconcile_error::ReconcileError;
 
+pub use apply::KEEP_FLOW_LOG;
 pub use create::GAP;
 pub use report::{AccountRegionReport, AccountReport, VpcResult};
 

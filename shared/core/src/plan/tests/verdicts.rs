@@ -77,8 +77,7 @@ fn failed() -> Delivery {
 }
 
 const DELETED: &str = "delete-flow-logs {fl-00000007: vpc-00000001}: the VPC has another, correct flow log";
-const KEPT: &str =
-    "unfinished: vpc-00000001: fl-00000007 is kept until fl-00000001 delivers; until then, records arrive twice";
+const KEPT: &str = "unfinished: vpc-00000001: the replaced flow log fl-00000007 is kept until fl-00000001 delivers, so records arrive twice";
 
 #[test]
 fn a_replaced_flow_log_goes_when_its_successor_delivers() {
@@ -151,6 +150,18 @@ fn a_flow_log_that_aws_returns_in_another_form_is_not_replaced() {
         let (flow_log, differences) = (flow_log_id(1), differences.to_owned());
         assert_eq!(scenario.verdict(1), VpcPlan::NotAsAsked { flow_log, differences });
     }
+}
+
+#[test]
+fn such_a_flow_log_still_replaces_those_of_other_settings_once_it_delivers() {
+    let with_old = |delivery: Delivery| {
+        let scenario = as_returned(|log| (log.interval, log.delivery, log.created_ms) = (300, delivery, Some(NOW)));
+        let old = FlowLog { id: flow_log_id(7), tags: tags(&[OWN_TAG]), ..scenario.observed.flow_logs[0].clone() };
+        scenario.after(|there| there.flow_logs.push(FlowLog { delivery: Delivery::Success, ..old })).story()
+    };
+    assert_eq!(with_old(Delivery::Success), DELETED);
+    assert_eq!(with_old(Delivery::Unknown), KEPT);
+    assert_eq!(with_old(failed()), "nothing", "it may be the only one that records");
 }
 
 #[test]

@@ -191,6 +191,39 @@ async fn a_log_group_of_a_class_without_filters_blocks() {
 }
 
 #[tokio::test]
+async fn a_filter_of_others_with_our_name_is_not_overwritten_and_its_vpcs_fail() {
+    let elsewhere = "arn:aws:logs:eu-west-1:777788889999:destination:Elsewhere";
+    for (tags, changes) in [(Tags::new(), vec![]), (World::enrolled(&[]).own_tags(), vec![FILTER])] {
+        let world = World::enrolled(&[]);
+        world.logs.filters.lock().unwrap().get_mut(&at(1, home())).unwrap()[0].destination = elsewhere.to_owned();
+        world.logs.groups.lock().unwrap().get_mut(&at(1, home())).unwrap().tags = Some(tags);
+        let report = reconcile_home(&world).await;
+        assert_eq!(world.journal.changes(), changes);
+        if changes.is_empty() {
+            let told = report.decisions.last().unwrap();
+            assert!(told.outcome == Outcome::Failed && told.cause.contains(elsewhere), "{told:?}");
+            assert!(told.next_step.as_deref().unwrap().contains("delete that filter"), "{told:?}");
+            assert_eq!(report.errors.len(), 1);
+        } else {
+            assert_eq!(vpcs(&report, [1]), [VpcResult::Repaired]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_retention_that_an_account_level_policy_sets_is_not_set_again_with_every_look() {
+    let world = World::enrolled(&[]);
+    let policy = |group: &mut LogGroup| {
+        (group.retention_days, group.retention_policy) = (Some(1), Some("for all".to_owned()));
+    };
+    policy(world.logs.groups.lock().unwrap().get_mut(&at(1, home())).unwrap());
+    let report = reconcile_home(&world).await;
+    assert!(world.journal.changes().is_empty());
+    let told: Vec<_> = report.decisions.iter().map(|it| (it.action.as_str(), it.outcome)).collect();
+    assert_eq!(told, [("note", Outcome::Unchanged)]);
+}
+
+#[tokio::test]
 async fn a_vpc_whose_delivery_fails_is_told_of_and_not_covered() {
     let world = World::enrolled(&[]);
     let broken = Delivery::Failed("Unknown error".to_owned());
