@@ -1,5 +1,7 @@
 //! The role in a member account with which flow logs are delivered to its log group.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::service_trust;
@@ -44,9 +46,54 @@ pub fn permissions(partition: Partition, account: AccountId, log_group: &LogGrou
     })
 }
 
+/// The permissions of the delivery role whose policy is `present` now. The log groups that it may write to stay: while
+/// `log_group_name` changes, flow logs deliver to the old group until their successors deliver to the new one.
+pub fn permissions_after(present: &Value, partition: Partition, account: AccountId, log_group: &LogGroupName) -> Value {
+    let mut document = permissions(partition, account, log_group);
+    let resources = "/Statement/0/Resource";
+    let prefix = format!("arn:{partition}:logs:*:{account}:log-group:");
+    // A name cannot have a wildcard, so nothing but single groups is kept.
+    let is_group = |text: &str| {
+        let name = text.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(":*"));
+        name.is_some_and(|name| name.parse::<LogGroupName>().is_ok())
+    };
+    let listed = match present.pointer(resources) {
+        Some(Value::Array(texts)) => texts.iter().filter_map(Value::as_str).collect(),
+        Some(Value::String(text)) => vec![text.as_str()],
+        _ => Vec::new(),
+    };
+    if let Some(wanted) = document.pointer_mut(resources) {
+        let own = wanted.as_str().unwrap_or_default().to_owned();
+        let others: BTreeSet<&str> = listed.into_iter().filter(|text| *text != own && is_group(text)).collect();
+        if !others.is_empty() {
+            *wanted = std::iter::once(own.as_str()).chain(others).collect();
+        }
+    }
+    document
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_groups_that_the_role_may_write_to_stay_and_nothing_else_does() {
+        let (partition, account) = (Partition::Aws, "111122223333".parse().unwrap());
+        let of = |name: &str| permissions(partition, account, &name.parse().unwrap());
+        let after = |present: &Value| permissions_after(present, partition, account, &"new".parse().unwrap());
+        let groups = |document: &Value| document["Statement"][0]["Resource"].clone();
+        let arn = |name: &str| format!("arn:aws:logs:*:111122223333:log-group:{name}:*");
+        let both = after(&of("old"));
+        assert_eq!(groups(&both), json!([arn("new"), arn("old")]));
+        assert_eq!(after(&both), both, "and it is not written again");
+        assert_eq!(after(&of("new")), of("new"));
+        assert_eq!(both["Statement"][1], of("new")["Statement"][1]);
+        for other in ["*", "arn:aws:logs:*:111122223333:log-group:*:*", "arn:aws:logs:*:999999999999:log-group:old:*"] {
+            let present = json!({ "Statement": [{ "Effect": "Allow", "Action": "logs:*", "Resource": other }] });
+            assert_eq!(after(&present), of("new"), "{other}");
+        }
+        assert_eq!(after(&json!({ "edited": true })), of("new"));
+    }
 
     #[test]
     fn only_the_flow_logs_of_the_account_itself_may_use_the_role() {

@@ -3,7 +3,7 @@
 use enroller_core::error::Disposition;
 use enroller_core::ids::AccountId;
 use enroller_core::log::{LogEntry, Outcome};
-use enroller_core::policy::delivery_role::{permissions, trust_policy};
+use enroller_core::policy::delivery_role::{permissions, permissions_after, trust_policy};
 use enroller_core::policy::equivalent;
 use futures::lock::Mutex;
 
@@ -63,6 +63,8 @@ async fn ensure_role(enroller: &Enroller, account: AccountId, lines: &mut Vec<Lo
         done("repair-delivery-role", Outcome::Done, "its trust policy differed");
     }
     let present = roles.inline_policy(account, name, policy).await?;
+    let after = |present| permissions_after(present, settings.partition(), account, &settings.log_group_name);
+    let document = present.as_ref().map_or(document, after);
     if !present.is_some_and(|present| equivalent(&present, &document)) {
         roles.put_inline_policy(account, name, policy, &document).await?;
         done("repair-delivery-role", Outcome::Done, "its inline policy was missing or differed");

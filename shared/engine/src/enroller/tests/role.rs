@@ -86,6 +86,21 @@ async fn an_edited_inline_policy_is_put_right() {
 }
 
 #[tokio::test]
+async fn while_the_log_group_is_renamed_the_role_may_write_to_both() {
+    let world = World::fresh(&[MAKER[0], ("log_group_name", "new-group")]);
+    put_role(&world, trust(&world), world.own_tags(), true);
+    let old = permissions(world.settings.partition(), id(1), &"old-group".parse().unwrap());
+    world.roles.policies.lock().unwrap().values_mut().for_each(|document| *document = old.clone());
+    reconcile(&world).await;
+    assert_eq!(role_changes(&world), ["iam:PutRolePolicy"]);
+    let document = world.roles.policies.lock().unwrap().values().next().unwrap().to_string();
+    assert!(document.contains("log-group:new-group:*") && document.contains("log-group:old-group:*"), "{document}");
+    world.ec2.flow_logs.lock().unwrap().clear();
+    reconcile(&world).await;
+    assert_eq!(role_changes(&world).len(), 1, "that is what is wanted");
+}
+
+#[tokio::test]
 async fn a_role_made_by_somebody_in_between_is_looked_at() {
     let world = World::fresh(&MAKER);
     let (roles, key) = (Arc::clone(&world.roles), (id(1), world.settings.delivery_role_name.clone()));
