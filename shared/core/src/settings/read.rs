@@ -37,7 +37,7 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("traffic_type", "ALL", "traffic that flow logs record: ALL, ACCEPT or REJECT"),
     ("aggregation_interval", "600", "longest aggregation interval in seconds: 60 or 600"),
     ("log_format", "account, VPC and Region besides AWS's default fields", "flow log fields: ${field} ${field} …"),
-    ("retention_days", "30", "days the log group keeps events, or never-expire"),
+    ("retention_days", "30", "least days the log group keeps events, or never-expire"),
     ("kms_key_arn", "", "KMS key of new log groups; may contain {region} and {account}"),
     ("excluded_accounts", "", "accounts left alone, separated by commas"),
     ("excluded_organizational_units", "", "roots or OUs left alone, with everything below them; separated by commas"),
