@@ -37,7 +37,8 @@ pub(crate) fn print<W: Write>(
     if every_vpc {
         each_vpc(out, report)?;
     } else {
-        problems(out, report)?;
+        grouped(out, "Problems", report.rows.iter().filter(|row| row.status.is_problem()))?;
+        grouped(out, "Covered twice", report.rows.iter().filter(|row| is_covered_twice(row)))?;
         covered(out, report)?;
         left_alone(out, report)?;
     }
@@ -83,13 +84,22 @@ fn one_vpc<W: Write>(out: &mut Output<W>, row: &CoverageRow) -> Result<(), Outpu
     line(out, row.status, region(row), vpc(row), &why)
 }
 
-/// Prints the problems. VPCs with the same account, Region, status and reason share a line.
-fn problems<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<(), OutputError> {
-    let accounts = by_account(report.rows.iter().filter(|row| row.status.is_problem()));
+/// Whether a VPC is covered and its records arrive twice, which is the only reason that a covered one can have.
+fn is_covered_twice(row: &CoverageRow) -> bool {
+    row.status == Status::Covered && !row.reason.is_empty()
+}
+
+/// Prints rows. VPCs with the same account, Region, status and reason share a line.
+fn grouped<'a, W: Write>(
+    out: &mut Output<W>,
+    title: &str,
+    rows: impl Iterator<Item = &'a CoverageRow>,
+) -> Result<(), OutputError> {
+    let accounts = by_account(rows);
     if accounts.is_empty() {
         return Ok(());
     }
-    heading(out, "Problems")?;
+    heading(out, title)?;
     for rows in accounts.into_values() {
         let mut alike = BTreeMap::<_, Vec<&CoverageRow>>::new();
         for row in &rows {
@@ -166,7 +176,8 @@ fn left_alone<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<
 
 fn what_to_do<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<(), OutputError> {
     let mut steps = BTreeMap::<&str, usize>::new();
-    for row in report.rows.iter().filter(|row| row.status.is_problem() && !row.next_step.is_empty()) {
+    let is_listed = |row: &&CoverageRow| row.status.is_problem() || is_covered_twice(row);
+    for row in report.rows.iter().filter(is_listed).filter(|row| !row.next_step.is_empty()) {
         *steps.entry(&row.next_step).or_default() += 1;
     }
     if steps.is_empty() {

@@ -199,6 +199,8 @@ impl PlanReport {
                 let seen = InspectedRegion { account, at, granted_on, looked: Ok((observed, plan)) };
                 region.vpcs = self.vpc_lines(&seen.judged(settings), observed, plan);
                 region.notes.clone_from(&plan.notes);
+                let unfinished = plan.unfinished.iter().map(|(vpc, finding)| format!("{vpc}: {finding}"));
+                region.notes.extend(unfinished);
                 region.failure = plan.blocked.clone().map(|blocked| failure(&ReconcileError::Blocked(blocked)));
                 self.summary.changes += region.steps.len();
             }
