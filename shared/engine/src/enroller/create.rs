@@ -200,7 +200,7 @@ impl AccountRegionRun<'_> {
 }
 
 fn already_there(error: &ReconcileError) -> bool {
-    error.disposition() == Disposition::AlreadyThere
+    error.aws_error().is_some_and(|error| error.disposition() == Disposition::AlreadyThere)
 }
 
 /// Whether AWS rejected a flow log because of its role: the role is missing, does not trust the service, or has not

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use enroller_core::event::{Decoded, Trigger};
 use enroller_core::ids::AccountId;
+use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::message::EnrollmentRequest;
-use enroller_core::metrics::Metrics;
+use enroller_core::metrics::{Metric, Metrics};
 
 use super::{GrantReport, GrantSync, Granter};
 use crate::batch::{BatchReport, Inbox, Record, Route};
@@ -68,11 +69,24 @@ impl GrantQueue {
             granted = self.granter.sync_until(&work, Some(deadline_ms), &mut metrics).await;
             report.changes += granted.writes;
             report.decisions.append(&mut granted.decisions);
-            if granted.needs_retry() {
-                report.defer(part_of_work.into_iter(), true);
+            let (again, done): (Vec<_>, Vec<_>) =
+                part_of_work.into_iter().partition(|record| granted.needs_retry_after(record.receive_count));
+            if let Some(receives) = done.iter().map(|record| record.receive_count).max() {
+                give_up(&granted, receives, &mut report, &mut metrics);
             }
+            report.defer(again.into_iter(), true);
         }
         (self.inbox.answer(records, deadline_ms, report, metrics).await, granted)
+    }
+}
+
+/// Logs and counts what messages no longer come back for, although time might have cured it.
+fn give_up(granted: &GrantReport, receives: u32, report: &mut BatchReport, metrics: &mut Metrics) {
+    for error in granted.errors.iter().filter(|error| error.disposition().is_retryable()) {
+        let line = error.entry("sync-grants", "grants");
+        let cause = format!("given up after {receives} tries: {}", line.cause);
+        report.decisions.push(LogEntry { outcome: Outcome::Failed, cause, ..line });
+        metrics.add_with(Metric::GrantsFailed, vec![("Class", "terminal".to_owned())], 1.0);
     }
 }
 

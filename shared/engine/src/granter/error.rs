@@ -38,7 +38,7 @@ impl GranterError {
     /// How to react to it.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Aws(error) | Self::NotAnswered { source: error, .. } => error.disposition(),
+            Self::Aws(error) | Self::NotAnswered { source: error, .. } => error.disposition().of_failure(),
             Self::UnknownState { .. } => Disposition::Terminal(
                 "update the enroller to a release that knows the state; until then grant such accounts by hand",
             ),

@@ -50,8 +50,13 @@ impl GrantReport {
     /// What only a person can mend is not tried again and again, because a FIFO queue holds everything back meanwhile.
     /// An alarm reports it, and the next sweep finds it.
     pub fn needs_retry(&self) -> bool {
-        let passes = |error: &GranterError| error.disposition().is_retryable();
-        self.cut_off || self.must_come_back || self.errors.iter().any(passes)
+        self.needs_retry_after(1)
+    }
+
+    /// Whether a message that was received `receive_count` times has to come back once more.
+    pub(crate) fn needs_retry_after(&self, receive_count: u32) -> bool {
+        let comes_back = |error: &GranterError| error.disposition().returns_after(receive_count);
+        self.cut_off || self.must_come_back || self.errors.iter().any(comes_back)
     }
 
     /// Notes that the deadline ended the sync.

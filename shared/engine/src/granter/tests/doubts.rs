@@ -118,10 +118,11 @@ async fn a_follow_up_that_cannot_be_sent_makes_the_batch_come_back() {
 #[tokio::test]
 async fn an_account_that_cannot_be_asked_about_keeps_its_grant_and_nobody_else_from_theirs() {
     for (code, class) in [
-        ("AccessDeniedException", Outcome::Failed),
+        ("AccessDeniedException", Outcome::RetryLater),
+        ("InvalidInputException", Outcome::Failed),
         ("TooManyRequestsException", Outcome::RetryLater),
         ("ServiceException", Outcome::RetryLater),
-        ("Unparsable", Outcome::Failed),
+        ("Unparsable", Outcome::RetryLater),
     ] {
         let world = World::granted(&NO_LIMIT, [1, 2, 3]);
         world.organization.remove(id(2));
@@ -168,7 +169,9 @@ async fn a_newcomer_that_cannot_be_asked_about_stops_nobody_and_is_tried_again()
 
 #[tokio::test]
 async fn a_departure_that_cannot_be_asked_about_comes_back_only_if_that_may_help() {
-    for (code, comes_back) in [("ServiceException", true), ("AccessDeniedException", false)] {
+    for (code, comes_back) in
+        [("ServiceException", true), ("AccessDeniedException", true), ("InvalidInputException", false)]
+    {
         let world = World::granted(&ONE_REGION, [1, 2]);
         world.organization.add(account(3));
         world.organization.depart(id(2));

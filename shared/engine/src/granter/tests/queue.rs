@@ -2,6 +2,7 @@ use enroller_core::log::Outcome;
 use enroller_core::message::{BackfillContinuation, EnrollmentRequest, GrantRequest, Message, SyncRequest};
 
 use super::*;
+use crate::batch::Record;
 use crate::testing::{DEADLINE, T0, at, events, record};
 
 fn grant_request(number: u32) -> String {
@@ -44,18 +45,29 @@ async fn a_batch_comes_back_as_a_whole_and_soon() {
 
 #[tokio::test]
 async fn what_only_a_person_can_mend_in_one_region_is_acknowledged_and_counted() {
-    for (operation, code) in
-        [(READ, "AccessDeniedException"), (PUT, "AccessDeniedException"), (PUT, "ValidationException")]
+    for (operation, code, receive_count) in
+        [(READ, "AccessDeniedException", 5), (PUT, "AccessDeniedException", 5), (PUT, "ValidationException", 1)]
     {
         let world = World::members(&[], [1]);
         world.journal.fail_at(operation, home(), 100, code);
         let records = [record("a", grant_request(1)), record("b", sync_request(false))];
+        let records = records.map(|it| Record { receive_count, ..it });
         let (report, granted) = world.grant_queue().batch(&records, DEADLINE).await;
         assert!(report.failed.is_empty(), "{operation} {code}");
         assert_eq!((granted.errors.len(), granted.granted), (1, ids([1])));
         assert!(report.decisions.iter().any(|it| it.region == Some(home()) || it.resource.contains("eu-west-1")));
-        assert_eq!(world.log.total(Metric::GrantsFailed), 1);
+        assert_eq!(world.log.total_of(Metric::GrantsFailed, "terminal"), 1);
     }
+}
+
+#[tokio::test]
+async fn a_denial_brings_each_message_back_four_times() {
+    let world = World::members(&ONE_REGION, [1]);
+    world.journal.fail_at(PUT, home(), 1, "AccessDeniedException");
+    let old = Record { receive_count: 5, ..record("a", grant_request(1)) };
+    let (report, _) = world.grant_queue().batch(&[old, record("b", sync_request(false))], DEADLINE).await;
+    assert_eq!(report.failed, ["b"]);
+    assert!(report.decisions.iter().any(|it| it.cause.starts_with("given up after 5 tries")));
 }
 
 #[tokio::test]
