@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
-use enroller_core::grants::GrantPlan;
-use enroller_core::ids::{AccountId, Region};
+use enroller_core::grants::{GrantPlan, GrantProblem, ShardSummary};
+use enroller_core::ids::{AccountId, OrganizationId, Region};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::metrics::Metrics;
 use enroller_engine::coverage::FilterRoles;
@@ -21,7 +21,14 @@ use crate::session::Session;
 struct Shard {
     region: Region,
     destination: String,
+    /// Accounts that a statement names, managed or not, and that none certainly denies.
     accounts: Vec<AccountId>,
+    /// The organization all of whose accounts are granted, if the policy names one.
+    organization: Option<OrganizationId>,
+    /// Accounts that a statement of others denies.
+    denied: Vec<AccountId>,
+    /// Why the policy cannot be read. Nobody knows then whom it grants.
+    unreadable: Option<String>,
     policy_bytes: usize,
     policy_bytes_left: usize,
     /// How many more accounts fit into the policy.
@@ -52,9 +59,7 @@ async fn list(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
     let assignments = session.assignments();
     for region in &session.settings().regions {
         let grants = assignments.region_grants(region).await?;
-        for shard in grants.shards().values() {
-            shards.push(Shard::of(region, shard, &grants.arn_of(&shard.name)));
-        }
+        shards.extend(grants.summaries().into_iter().map(|summary| Shard::of(region, summary)));
     }
     let report = GrantsReport {
         shards,
@@ -67,7 +72,10 @@ async fn list(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
     let mut out = Output::stdout();
     match args.format {
         PlanFormat::Json => out.json(&report.shards)?,
-        PlanFormat::Text => out.line(&table(&report.shards))?,
+        PlanFormat::Text => {
+            out.line(&table(&report.shards))?;
+            print_notes(&mut out, &report.shards)?;
+        }
     }
     out.finish()?;
     Ok(ExitCode::SUCCESS)
@@ -122,27 +130,46 @@ async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl Shard {
-    fn of(region: &Region, shard: &enroller_core::grants::Shard, arn: &enroller_core::arn::Arn) -> Self {
-        use enroller_core::grants::PolicyState;
-        use enroller_core::policy::MAX_POLICY_BYTES;
-        let (accounts, bytes, room) = match &shard.policy {
-            PolicyState::Absent => (Vec::new(), 0, enroller_core::policy::DestinationPolicy::empty().capacity(arn)),
-            PolicyState::Parsed(policy) => {
-                let accounts: Vec<AccountId> = policy.accounts().iter().copied().collect();
-                let room = policy.capacity(arn).saturating_sub(accounts.len());
-                (accounts, policy.bytes(arn), room)
-            }
-            PolicyState::Unreadable { text, .. } => (Vec::new(), text.len(), 0),
-        };
+    fn of(region: &Region, summary: ShardSummary) -> Self {
         Self {
             region: region.clone(),
-            destination: shard.name.to_string(),
-            accounts,
-            policy_bytes: bytes,
-            policy_bytes_left: MAX_POLICY_BYTES.saturating_sub(bytes),
-            room,
+            destination: summary.name.to_string(),
+            accounts: summary.accounts.into_iter().collect(),
+            organization: summary.organization,
+            denied: summary.denied.into_iter().collect(),
+            unreadable: summary.unreadable,
+            policy_bytes: summary.bytes,
+            policy_bytes_left: summary.free_bytes,
+            room: summary.room,
         }
     }
+
+    /// The number of accounts for the table.
+    fn count(&self) -> String {
+        match (&self.unreadable, &self.organization) {
+            (Some(_), _) => "unknown".to_owned(),
+            (None, Some(_)) => "all".to_owned(),
+            (None, None) => self.accounts.len().to_string(),
+        }
+    }
+}
+
+/// What the table has no room for: policies that name the organization, denials of others, unreadable policies.
+fn print_notes<W: std::io::Write>(out: &mut Output<W>, shards: &[Shard]) -> anyhow::Result<()> {
+    for it in shards {
+        let place = format!("{} {}", it.region, it.destination);
+        if let Some(organization) = &it.organization {
+            let named = count(it.accounts.len(), "account");
+            out.line(&format!("  {place}: all accounts of {organization} are granted, and {named} by name"))?;
+        }
+        if let Some(reason) = &it.unreadable {
+            out.line(&printable(&format!("  ! {place}: {reason}")))?;
+        }
+        for account in &it.denied {
+            out.line(&format!("  ! {place}: a statement of others denies {account}"))?;
+        }
+    }
+    Ok(())
 }
 
 impl GrantsReport {
@@ -171,11 +198,19 @@ impl GrantsReport {
             self.to_remove.extend(write.removed.iter().map(|account| (region.clone(), *account)));
         }
         for usage in &plan.usage {
+            let denied = plan.problems.iter().filter_map(|problem| match problem {
+                GrantProblem::DeniedByOthers { account, shard } if *shard == usage.name => Some(*account),
+                _ => None,
+            });
+            let denied: Vec<AccountId> = denied.collect();
             let on = plan.assignments.named().iter().filter(|(_, name)| **name == usage.name);
             self.shards.push(Shard {
                 region: region.clone(),
                 destination: usage.name.to_string(),
-                accounts: on.map(|(account, _)| *account).collect(),
+                accounts: on.map(|(account, _)| *account).filter(|account| !denied.contains(account)).collect(),
+                organization: usage.organization.clone(),
+                unreadable: usage.unreadable.as_ref().map(ToString::to_string),
+                denied,
                 policy_bytes: usage.bytes,
                 policy_bytes_left: usage.free_bytes,
                 room: usage.room,
@@ -186,6 +221,7 @@ impl GrantsReport {
     fn print<W: std::io::Write>(&self, out: &mut Output<W>) -> anyhow::Result<()> {
         out.line("After the sync:")?;
         out.line(&table(&self.shards))?;
+        print_notes(out, &self.shards)?;
         for (sign, accounts) in [("+", &self.to_add), ("-", &self.to_remove)] {
             for (region, account) in accounts {
                 out.line(&format!("  {sign} {account} in {region}"))?;
@@ -214,8 +250,8 @@ fn table(shards: &[Shard]) -> String {
     table.load_style(UTF8_BORDERS_ONLY);
     table.set_header(["Region", "destination", "accounts", "bytes used", "bytes left", "room for"]);
     for it in shards {
-        let numbers = [it.accounts.len(), it.policy_bytes, it.policy_bytes_left, it.room];
-        let cells = [it.region.to_string(), it.destination.clone()].into_iter();
+        let numbers = [it.policy_bytes, it.policy_bytes_left, it.room];
+        let cells = [it.region.to_string(), it.destination.clone(), it.count()].into_iter();
         table.add_row(cells.chain(numbers.map(|number| number.to_string())));
     }
     for column in table.column_iter_mut().skip(2) {

@@ -38,12 +38,14 @@ mod assignments;
 mod bisection;
 mod planner;
 mod shards;
+mod summary;
 mod verify;
 
 pub use assignments::ShardAssignments;
 pub use bisection::PrincipalBisection;
 pub use planner::plan_grants;
 pub use shards::{RegionGrants, ShardNaming};
+pub use summary::ShardSummary;
 pub use verify::{Mismatch, verify};
 
 /// A destination that is one of the Region's shards, as DescribeDestinations returns it.
@@ -237,6 +239,10 @@ pub struct ShardUsage {
     pub free_bytes: usize,
     /// How many more accounts could be listed; 0 where none may be added.
     pub room: usize,
+    /// The organization all of whose accounts may subscribe, if the managed statement names one.
+    pub organization: Option<OrganizationId>,
+    /// Why its policy cannot be read.
+    pub unreadable: Option<PolicyError>,
 }
 
 /// A problem with a Region's grants that the planner does not resolve by itself.
@@ -261,6 +267,16 @@ pub enum GrantProblem {
     /// An unmanaged statement names a departed account.
     #[error("account {account} departed, but an unmanaged statement on {shard} still names it; remove it there")]
     DepartedNamedByOthers { account: AccountId, shard: DestinationName },
+    /// An unmanaged statement denies a wanted account, whatever the managed statement says.
+    #[error(
+        "account {account} is wanted, but an unmanaged statement on {shard} denies it; remove it there, or exclude it"
+    )]
+    DeniedByOthers {
+        /// The account.
+        account: AccountId,
+        /// The shard.
+        shard: DestinationName,
+    },
     /// Accounts should be listed, but this policy names an organization, so that every filter on it needs a role.
     #[error("no account is added to {shard}: its policy names an organization, so filters on it need a role")]
     DemandsFilterRoles { shard: DestinationName },

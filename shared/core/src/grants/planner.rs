@@ -267,10 +267,24 @@ impl<'a> Planner<'a> {
         self.plan.granted = self.inputs.wanted.iter().filter(newly).copied().collect();
         let still_listed: BTreeSet<_> = self.drafts.values().flat_map(|draft| &draft.holdings.listed).collect();
         self.plan.revoked.retain(|account| !still_listed.contains(account));
+        self.report_denied(&after);
         self.plan.assignments = after;
         self.plan.writes = self.drafts.values().filter_map(|draft| self.write(draft)).collect();
         self.plan.usage = self.drafts.values().map(|draft| self.usage(draft)).collect();
         self.plan
+    }
+
+    /// Reports wanted accounts that a statement of others denies on their shard. The statement is not ours to change, and
+    /// another shard would only go round what somebody wanted.
+    fn report_denied(&mut self, assignments: &ShardAssignments) {
+        let denying = self.drafts.values().filter(|draft| draft.policy.foreign_statements() > 0);
+        for draft in denying {
+            let here = self.inputs.wanted.iter().filter(|account| assignments.get(account) == Some(&draft.name));
+            for account in here.filter(|account| draft.policy.denies(**account, &draft.arn)) {
+                let (account, shard) = (*account, draft.name.clone());
+                self.plan.problems.push(GrantProblem::DeniedByOthers { account, shard });
+            }
+        }
     }
 
     fn write(&self, draft: &Draft<'_>) -> Option<ShardWrite> {
@@ -308,7 +322,13 @@ impl<'a> Planner<'a> {
             Some(PolicyState::Absent) if draft.to_put().is_none() => 0,
             Some(PolicyState::Absent | PolicyState::Parsed(_)) | None => draft.planned().bytes(&draft.arn),
         };
+        let unreadable = draft.before.and_then(|shard| match &shard.policy {
+            PolicyState::Unreadable { error, .. } => Some(error.clone()),
+            PolicyState::Absent | PolicyState::Parsed(_) => None,
+        });
         ShardUsage {
+            organization: draft.organization.clone(),
+            unreadable,
             name: draft.name.clone(),
             accounts: draft.holdings.listed.len(),
             bytes,

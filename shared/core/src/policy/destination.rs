@@ -209,6 +209,17 @@ impl DestinationPolicy {
         (listed() || member()) && !others::denies(&self.others, account, destination)
     }
 
+    /// Whether an unmanaged statement denies `account`, whatever another statement allows. One with a condition does not
+    /// count, because the condition may not hold.
+    pub fn denies(&self, account: AccountId, destination: &Arn) -> bool {
+        others::certainly_deny(&self.others, account, destination)
+    }
+
+    /// The accounts that unmanaged statements which deny name, for whatever action or resource.
+    pub fn accounts_denied_by_name(&self) -> BTreeSet<AccountId> {
+        others::named_by_denials(&self.others)
+    }
+
     /// Whether any statement, managed or not, authorizes every account of `organization`.
     pub fn allows_organization(&self, organization: &OrganizationId, destination: &Arn) -> bool {
         self.organization.as_ref() == Some(organization)

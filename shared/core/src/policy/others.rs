@@ -43,6 +43,23 @@ pub(super) fn denies(statements: &[Value], account: AccountId, destination: &Arn
     })
 }
 
+/// Whether these statements deny an account whatever the request: without a condition, which might not hold.
+pub(super) fn certainly_deny(statements: &[Value], account: AccountId, destination: &Arn) -> bool {
+    let about = about(statements, "Deny", destination).filter(|statement| !statement.contains_key("Condition"));
+    let is_it = |name: &str| name == "*" || account_of(name) == Some(account);
+    about.into_iter().any(|statement| match statement.get("NotPrincipal") {
+        Some(spared) => aws_principals(spared).is_some_and(|names| !names.into_iter().any(is_it)),
+        None => principals(statement).any(is_it),
+    })
+}
+
+/// The accounts that statements which deny name.
+pub(super) fn named_by_denials(statements: &[Value]) -> BTreeSet<AccountId> {
+    let denials = statements.iter().filter_map(Value::as_object);
+    let denials = denials.filter(|statement| statement.get("Effect").and_then(Value::as_str) == Some("Deny"));
+    denials.flat_map(principals).filter_map(account_of).collect()
+}
+
 fn organizations<'a>(statements: &'a [Value], destination: &Arn) -> impl Iterator<Item = &'a str> {
     about(statements, "Allow", destination)
         .filter(|statement| principals(statement).any(|name| name == "*"))

@@ -105,3 +105,19 @@ fn usage_shows_how_full_a_policy_is() {
     assert_eq!(plan.usage[0].room, empty.room - 2);
     assert_eq!(case.organization().plan().usage[0].room, 0);
 }
+
+#[test]
+fn a_wanted_account_that_others_deny_is_a_problem_and_goes_to_no_other_shard() {
+    let deny = json!({"Effect": "Deny", "Principal": {"AWS": "000000000002"}, "Action": "*", "Resource": "*"});
+    let policy = DestinationPolicy::parse(&json!({"Statement": [deny]}).to_string()).unwrap();
+    let listed = policy.with_accounts(accounts([1, 2])).render(&arn("Logs"));
+    for case in [
+        Case::of([shard("Logs", Some(&listed))], [1, 2]),
+        Case::of([shard("Logs", Some(&listed))], [1, 2]).organization(),
+    ] {
+        let plan = case.plan();
+        let denied = GrantProblem::DeniedByOthers { account: account(2), shard: "Logs".parse().unwrap() };
+        assert_eq!(plan.problems, [denied]);
+        assert_eq!(assigned(&plan, 2), Some("Logs"));
+    }
+}

@@ -82,7 +82,9 @@ proptest! {
         prop_assert_eq!(foreign_of(&after), foreign_of(&case));
 
         // Where the organization cannot be named, a problem is reported.
-        let stuck = |problem: &GrantProblem| !matches!(problem, GrantProblem::DepartedNamedByOthers { .. });
+        let stuck = |problem: &GrantProblem| {
+            !matches!(problem, GrantProblem::DepartedNamedByOthers { .. } | GrantProblem::DeniedByOthers { .. })
+        };
         let excused = case.organization.is_some() && plan.problems.iter().any(stuck);
         for account in &case.wanted {
             prop_assert!(plan.assignments.get(account).is_some() || excused);
