@@ -174,8 +174,9 @@ pub enum AccountState {
     PendingClosure,
     /// It is closed, and listed for some 90 days more. Its grant is removed.
     Closed,
-    /// A state that this version does not know. That is a failure, and neither an exclusion nor a departure. The account
-    /// is reconciled like an active one, it keeps its grant and gets no new one, and each sync of the grants reports it.
+    /// A state that this version does not know. That is a failure, and neither an exclusion nor a departure. The
+    /// account is reconciled like an active one. It keeps its grant and gets no new one, and each sync of the grants
+    /// reports it.
     Unknown,
 }
 

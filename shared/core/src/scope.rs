@@ -46,8 +46,8 @@ impl Settings {
 
     /// Whether an account should be granted and enrolled; the error is the reason why not.
     ///
-    /// An account whose state is unknown to this version is a member, and stays in scope. If AWS renames its states, the
-    /// other way round would switch everything off without a word.
+    /// An account whose state is unknown to this version is a member, and stays in scope. If AWS renames its states,
+    /// the other way round would switch everything off without a word.
     pub fn account_in_scope(&self, account: &Account) -> Result<(), OutOfScope> {
         if let Some(reason) = self.account_listed_out(account.id) {
             return Err(reason);

@@ -274,8 +274,8 @@ impl<'a> Planner<'a> {
         self.plan
     }
 
-    /// Reports wanted accounts that a statement of others denies on their shard. The statement is not ours to change, and
-    /// another shard would only go round what somebody wanted.
+    /// Reports wanted accounts that a statement of others denies on their shard. The statement is not ours to change,
+    /// and another shard would only go round what somebody wanted.
     fn report_denied(&mut self, assignments: &ShardAssignments) {
         let denying = self.drafts.values().filter(|draft| draft.policy.foreign_statements() > 0);
         for draft in denying {

@@ -209,8 +209,8 @@ impl DestinationPolicy {
         (listed() || member()) && !others::denies(&self.others, account, destination)
     }
 
-    /// Whether an unmanaged statement denies `account`, whatever another statement allows. One with a condition does not
-    /// count, because the condition may not hold.
+    /// Whether an unmanaged statement denies `account`, whatever another statement allows. One with a condition does
+    /// not count, because the condition may not hold.
     pub fn denies(&self, account: AccountId, destination: &Arn) -> bool {
         others::certainly_deny(&self.others, account, destination)
     }

@@ -73,6 +73,11 @@ impl GrantPlanner {
         }
     }
 
+    async fn ask_into(&self, id: AccountId, answers: &Mutex<BTreeMap<AccountId, Answer>>) {
+        let answer = self.ask(id).await;
+        answers.lock().unwrap_or_else(PoisonError::into_inner).insert(id, answer);
+    }
+
     /// Asks about each account, several at once. Those that `deadline_ms` cuts off are missing in the result.
     pub(super) async fn ask_all(
         &self,
@@ -80,11 +85,8 @@ impl GrantPlanner {
         deadline_ms: Option<u64>,
     ) -> BTreeMap<AccountId, Answer> {
         let answers = Mutex::new(BTreeMap::new());
-        let ask = async |id: AccountId| {
-            let answer = self.ask(id).await;
-            answers.lock().unwrap_or_else(PoisonError::into_inner).insert(id, answer);
-        };
-        let asking = iter(ids).map(ask).buffer_unordered(ASKED_AT_ONCE).collect::<()>();
+        let asks = iter(ids).map(|id| self.ask_into(id, &answers));
+        let asking = asks.buffer_unordered(ASKED_AT_ONCE).collect::<()>();
         match deadline_ms {
             Some(deadline_ms) => drop(self.ctx.within(deadline_ms, asking).await),
             None => asking.await,

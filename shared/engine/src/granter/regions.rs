@@ -122,15 +122,16 @@ impl GrantPlanner {
     /// Reads the shards of every Region of the work.
     pub(super) async fn read_regions(&self, work: &GrantSync) -> Vec<RegionSync> {
         let regions = work.regions(&self.ctx.settings).iter();
-        join_all(regions.map(async |region| {
-            let mut sync = RegionSync::new(region);
-            match self.assignments.region_grants(region).await {
-                Ok(grants) => sync.grants = Some(grants),
-                Err(error) => sync.error = Some(error.into()),
-            }
-            sync
-        }))
-        .await
+        join_all(regions.map(|region| self.read_region(region))).await
+    }
+
+    async fn read_region(&self, region: &Region) -> RegionSync {
+        let mut sync = RegionSync::new(region);
+        match self.assignments.region_grants(region).await {
+            Ok(grants) => sync.grants = Some(grants),
+            Err(error) => sync.error = Some(error.into()),
+        }
+        sync
     }
 
     /// Replaces the plan with one for the shards just read. What a person has to decide or fix is logged with the first
@@ -195,8 +196,8 @@ impl GrantPlanner {
             if sync.plan.is_none() {
                 let some: Vec<String> = unready.iter().take(5).map(ToString::to_string).collect();
                 let cause = format!(
-                    "grant_mode is organization, but the policy still lists accounts, and a filter without a role would \
-                     stop: one was not seen in {} ({}{})",
+                    "grant_mode is organization, but the policy still lists accounts, and a filter without a role \
+                     would stop: one was not seen in {} ({}{})",
                     accounts(unready.len()),
                     some.join(", "),
                     if unready.len() > some.len() { ", …" } else { "" }

@@ -29,8 +29,8 @@ pub struct GrantReport {
     pub announced: usize,
     /// The errors that kept grants from being written.
     pub errors: Vec<GranterError>,
-    /// Why it is not known of some accounts whether they are members. They keep their grants. This holds up nobody else,
-    /// so the batch does not come back for it.
+    /// Why it is not known of some accounts whether they are members. They keep their grants. This holds up nobody
+    /// else, so the batch does not come back for it.
     pub doubts: Vec<GranterError>,
     /// Granted accounts that the listing lacks and that could not be asked about in this sync.
     pub not_asked: usize,

@@ -16,8 +16,8 @@ use crate::ports::AwsResult;
 /// How often a Region is written at most, when the policies read back differ from those written.
 const MAX_ROUNDS: usize = 4;
 
-/// The pauses before a shard that is still as it was before the write is read again, in milliseconds. Together they last
-/// eight seconds. After that it counts as overwritten: another principal may have put back what was there.
+/// The pauses before a shard that is still as it was before the write is read again, in milliseconds. Together they
+/// last eight seconds. After that it counts as overwritten: another principal may have put back what was there.
 const LATE_PAUSES_MS: [u64; 5] = [250, 500, 1_250, 2_000, 4_000];
 
 impl Granter {
@@ -107,8 +107,8 @@ impl Granter {
         }
     }
 
-    /// Leaves accounts out of the plan for which no enrollment request was queued: a granted account that nobody enrolls
-    /// would stay without flow logs, and no message would tell. Returns whether the rest may be written. A policy that
+    /// Leaves accounts out of the plan for which no enrollment request was queued: a granted account that nobody
+    /// enrolls would stay without flow logs, and no message would tell. Returns whether the rest may be written. A policy that
     /// names the organization cannot leave anybody out.
     fn grants_only_announced(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) -> bool {
         let (Some(plan), Some(_)) = (&sync.plan, &self.outbox) else { return true };

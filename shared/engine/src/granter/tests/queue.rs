@@ -33,6 +33,18 @@ async fn a_batch_is_one_piece_of_work() {
     assert_eq!(world.log.total(Metric::GrantsAdded), 2);
 }
 
+#[test]
+fn the_work_may_move_between_threads() {
+    fn movable(_: impl Send) {}
+    let world = World::members(&[], [1]);
+    let (queue, inspector) = (world.grant_queue(), world.inspector());
+    let (work, mut metrics, places) = (sync_work(), Metrics::default(), BTreeMap::new());
+    movable(queue.granter().sync(&work, &mut metrics));
+    movable(queue.granter().planner().preview(&work));
+    movable(queue.granter().planner().accounts_before_switch());
+    movable(inspector.filter_roles(&places));
+}
+
 #[tokio::test]
 async fn a_batch_comes_back_as_a_whole_and_soon() {
     let world = World::members(&ONE_REGION, [1, 2]);
