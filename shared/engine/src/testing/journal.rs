@@ -17,6 +17,8 @@ pub(crate) struct Call {
 #[derive(Clone)]
 enum Effect {
     Fail(&'static str),
+    /// A service control policy denies the call.
+    Deny,
     /// No answer ever: whoever waits with a deadline meets it.
     Hang,
     Takes(u64),
@@ -62,6 +64,10 @@ impl Journal {
         };
         match due {
             Some(Effect::Fail(code)) => return Err(failure(operation, &about, code)),
+            Some(Effect::Deny) => {
+                let message = "You are not authorized to do this, with an explicit deny in a service control policy";
+                return Err(AwsError::answered(operation, "UnauthorizedOperation", message));
+            }
             Some(Effect::Hang) => std::future::pending().await,
             Some(Effect::Takes(ms)) => self.clock.advance(ms),
             Some(Effect::Meanwhile(act)) => act(),
@@ -87,6 +93,11 @@ impl Journal {
     /// The next so many calls about this fail with this code.
     pub(crate) fn fail_at(&self, operation: &'static str, about: impl ToString, times: usize, code: &'static str) {
         self.arm(operation, about, times, Effect::Fail(code));
+    }
+
+    /// The next so many calls are denied by a service control policy.
+    pub(crate) fn deny(&self, operation: &'static str, times: usize) {
+        self.arm(operation, "", times, Effect::Deny);
     }
 
     /// The next call gets no answer.

@@ -268,6 +268,19 @@ async fn the_old_flow_log_goes_when_its_successor_delivers() {
 }
 
 #[tokio::test]
+async fn what_two_looks_find_is_told_once() {
+    let world = outdated();
+    reconcile_home(&world).await;
+    world.add_vpc(&at(1, home()), 3);
+    world.ec2.refused.lock().unwrap().insert(vpc_id(3), "FlowLogAlreadyExists");
+    world.journal.clear();
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.count("ec2:DescribeFlowLogs"), 2);
+    let kept = report.decisions.iter().filter(|it| it.action == "keep-flow-log");
+    assert_eq!((kept.count(), report.errors.len()), (1, 2), "{:?}", report.errors);
+}
+
+#[tokio::test]
 async fn a_failing_successor_leaves_the_old_flow_log() {
     let world = outdated();
     reconcile_home(&world).await;
@@ -283,7 +296,8 @@ async fn an_old_flow_log_that_may_not_be_deleted_is_a_failure_that_names_the_den
     let world = outdated();
     reconcile_home(&world).await;
     deliver(&world, &Delivery::Success);
-    world.journal.fail(DELETE, 2, "UnauthorizedOperation");
+    world.journal.fail(DELETE, 1, "UnauthorizedOperation");
+    world.journal.deny(DELETE, 1);
     for _ in 0..2 {
         let report = reconcile_home(&world).await;
         assert_eq!((vpcs(&report, [1]), codes(&report)), (vec![VpcResult::Covered], vec![Code::AccessDenied]));
