@@ -23,8 +23,16 @@ use crate::output::count;
 const LISTS: [&str; 3] = ["regions", "excluded_accounts", "excluded_organizational_units"];
 
 /// Settings that name the managed resources an event can concern.
-const OF_EVENTS: [&str; 5] =
-    ["log_group_name", "filter_name", "member_role_name", "member_stack_name", "organization_id"];
+const OF_EVENTS: [&str; 8] = [
+    "log_group_name",
+    "filter_name",
+    "member_role_name",
+    "member_stack_name",
+    "organization_id",
+    "opt_out_tag",
+    "traffic_type_tag",
+    "ownership_tag",
+];
 
 /// The least similarity of a name that is suggested for an unknown one. Measure and limit are those of clap.
 const ALIKE: f64 = 0.7;

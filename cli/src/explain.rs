@@ -200,6 +200,7 @@ mod tests {
             member_role: "EnrollerMember".parse().unwrap(),
             member_stack: "enroller-member".to_owned(),
             organization: None,
+            tag_keys: ["vpc-flow-logs", "vpc-flow-logs-traffic-type", "managed-by"].map(str::to_owned).into(),
         }
     }
 

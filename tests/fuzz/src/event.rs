@@ -30,6 +30,7 @@ pub fn context() -> EventContext {
         member_role: "EnrollerMember".parse().expect("a role's name"),
         member_stack: "enroller-member".to_owned(),
         organization: Some("o-exampleorg1".parse().expect("an organization's id")),
+        tag_keys: ["vpc-flow-logs", "vpc-flow-logs-traffic-type", "managed-by"].map(str::to_owned).into(),
     }
 }
 
@@ -85,14 +86,15 @@ fn accepted(decoded: &Decoded, body: &Value, context: &EventContext) {
         Trigger::Enroll { account, region, what, .. } => {
             of_place(body, &detail, *account, region);
             match what {
-                Enrolled::Vpc(_) => {}
+                Enrolled::Vpc(_) | Enrolled::Unnamed => {}
+                Enrolled::Tagged(ids) => assert!(ids.starts_with("vpc-") || ids.starts_with("fl-"), "{ids}"),
                 Enrolled::MemberStack(name) => assert!(name.contains(&context.member_stack), "{name}"),
             }
         }
         Trigger::Repair { account, region, resource, .. } => {
             of_place(body, &detail, *account, region);
             let flow_logs = resource.split(',').all(|id| id.parse::<FlowLogId>().is_ok());
-            assert!(flow_logs || resource == context.log_group.as_str(), "{resource}");
+            assert!(flow_logs || resource.is_empty() || resource == context.log_group.as_str(), "{resource}");
         }
         Trigger::Grant { account, .. } | Trigger::Revoke { account, .. } => {
             assert!(names(body, *account), "{account} is named by nothing but an identity");
@@ -140,7 +142,8 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Whether the account stands anywhere but in the identity of a caller; texts that hold JSON are looked into.
+/// Whether the account stands anywhere but in the identity of a caller, alone or at the end of an ARN. Texts that hold JSON
+/// are looked into.
 fn names(value: &Value, account: AccountId) -> bool {
     match value {
         Value::Object(members) => {
@@ -148,7 +151,7 @@ fn names(value: &Value, account: AccountId) -> bool {
         }
         Value::Array(items) => items.iter().any(|item| names(item, account)),
         Value::String(text) => {
-            *text == account.to_string()
+            text.rsplit('/').next() == Some(&*account.to_string())
                 || serde_json::from_str::<Value>(text).is_ok_and(|inner| !inner.is_string() && names(&inner, account))
         }
         Value::Number(number) => number.to_string() == account.to_string(),

@@ -2,13 +2,14 @@
 //!
 //! CloudTrail writes EC2 calls in two styles: older ones (CreateVpc) in plain camelCase, newer ones (CreateFlowLogs,
 //! DeleteFlowLogs) inside `XxxRequest` and `XxxResponse`, with lists as `{"tag":1,"content":…}`. No public sample of
-//! CreateDefaultVpc exists, so both styles are read for every call.
+//! CreateDefaultVpc exists, so both styles are read for every call. CloudTrail leaves out a part that is too large, and
+//! masks some values. Then the account-Region is looked at as a whole.
 
 use serde_json::Value;
 
 use super::envelope::Record;
-use super::json::{field, parsed, path, text, text_at};
-use super::{Enrolled, EventContext, Rejection, Trigger};
+use super::json::{field, is_masked, parsed, path, text, text_at};
+use super::{Enrolled, EventContext, Rejection, Trigger, tags};
 use crate::ids::{AccountId, AccountRegion, FlowLogId, VpcId};
 
 pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
@@ -16,12 +17,16 @@ pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trig
         "CreateVpc" => created(record, "CreateVpcResponse", context),
         "CreateDefaultVpc" => created(record, "CreateDefaultVpcResponse", context),
         "DeleteFlowLogs" => flow_logs_deleted(record, context),
+        "CreateTags" | "DeleteTags" => tags::decode(record, context, at(record, context)?),
         "DeleteVpc" => {
             let vpc = text_at(&record.request, &["vpcId"]).unwrap_or_default().into_owned();
             Err(Rejection::ignore_about(vpc, "DeleteVpc leaves no VPC to cover"))
         }
         "CreateFlowLogs" => Err(Rejection::ignore("CreateFlowLogs undoes no enrollment")),
-        _ => Err(Rejection::ignore(format!("{} neither creates a VPC nor deletes a flow log", record.short_name()))),
+        _ => Err(Rejection::ignore(format!(
+            "{} neither creates a VPC, nor deletes a flow log, nor tags one",
+            record.short_name()
+        ))),
     }
 }
 
@@ -36,9 +41,12 @@ fn created(record: &Record<'_>, wrapper: &str, context: &EventContext) -> Result
     let AccountRegion { account, region } = at(record, context)?;
     let name = &record.name;
     let response = field(&record.response, wrapper).unwrap_or(&record.response);
-    let vpc = path(response, &["vpc", "vpcId"]);
-    let vpc: VpcId = parsed(vpc.ok_or_else(|| Rejection::refuse(format!("{name} names no VPC")))?)?;
-    if let Some(owner) = path(response, &["vpc", "ownerId"]) {
+    let Some(vpc) = path(response, &["vpc", "vpcId"]).filter(|vpc| is_shown(vpc)) else {
+        let cause = format!("{name} does not show which VPC it created");
+        return Ok(Trigger::Enroll { account, region, what: Enrolled::Unnamed, cause });
+    };
+    let vpc: VpcId = parsed(vpc)?;
+    if let Some(owner) = path(response, &["vpc", "ownerId"]).filter(|owner| is_shown(owner)) {
         let owner: AccountId = parsed(owner)?;
         if owner != account {
             return Err(Rejection::refuse(format!("{vpc} belongs to {owner}, but the event is from {account}")));
@@ -58,15 +66,18 @@ fn flow_logs_deleted(record: &Record<'_>, context: &EventContext) -> Result<Trig
     if let Some(named) = named {
         collect(named, &mut ids)?;
     }
-    if ids.is_empty() {
-        return Err(Rejection::refuse("DeleteFlowLogs names no flow log"));
-    }
     let resource = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let cause = match ids.as_slice() {
+        [] => "DeleteFlowLogs does not show what it deleted".to_owned(),
         [only] => format!("DeleteFlowLogs deleted {only}"),
         several => format!("DeleteFlowLogs deleted {} flow logs", several.len()),
     };
     Ok(Trigger::Repair { account, region, resource, cause })
+}
+
+/// Whether a value is more than the mask of one.
+fn is_shown(value: &Value) -> bool {
+    text(value).is_none_or(|text| !is_masked(&text))
 }
 
 /// Ids as a string, a list, `{"tag":1,"content":ID}`, `{"item":…}` or `{"items":[{"flowLogId":ID}]}`.
@@ -78,7 +89,7 @@ fn collect(value: &Value, ids: &mut Vec<FlowLogId>) -> Result<(), Rejection> {
             .filter_map(|name| field(value, name))
             .try_for_each(|value| collect(value, ids)),
         // CloudTrail writes an empty list as an empty string.
-        _ if text(value).is_some_and(|text| text.is_empty()) => Ok(()),
+        _ if !is_shown(value) => Ok(()),
         _ => {
             ids.push(parsed(value)?);
             Ok(())
@@ -121,9 +132,6 @@ mod tests {
     #[test]
     fn an_invalid_vpc_or_one_of_another_account_is_refused() {
         for (response, reason) in [
-            (json!(null), "names no VPC"),
-            (json!({"vpc": null}), "names no VPC"),
-            (json!({"vpc": [VPC]}), "names no VPC"),
             (json!({"vpc": {"vpcId": "vpc-nonsense"}}), "\"vpc-nonsense\" is not a VPC id"),
             (json!({"vpc": {"vpcId": 5}}), "is not a VPC id"),
             (json!({"vpc": {"vpcId": {"content": VPC}}}), "is not a VPC id"),
@@ -132,6 +140,43 @@ mod tests {
         ] {
             let refusal = refused(&create_vpc().response(response).build());
             assert!(refusal.contains(reason), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_created_vpc_that_the_event_does_not_show_is_looked_for() {
+        for response in [
+            json!(null),
+            json!({"vpc": null}),
+            json!({"vpc": [VPC]}),
+            json!({"vpc": {"vpcId": "****"}}),
+            json!({"vpc": {"vpcId": "HIDDEN_DUE_TO_SECURITY_REASONS", "ownerId": "****"}}),
+            json!({"omitted": true, "originalSize": 120_000, "reason": "OVERSIZE"}),
+        ] {
+            let Trigger::Enroll { account: target, what, cause, .. } =
+                acted(&create_vpc().response(response.clone()).build())
+            else {
+                panic!("not an enrollment")
+            };
+            assert_eq!((target, what), (account(MEMBER), Enrolled::Unnamed), "{response}");
+            assert_eq!(cause, "CreateVpc does not show which VPC it created");
+        }
+        let vpc = json!({"vpc": {"vpcId": VPC, "ownerId": "XXXXXXXXXXXX"}});
+        assert_eq!(acted(&create_vpc().response(vpc).build()), enroll("CreateVpc"));
+    }
+
+    #[test]
+    fn a_call_that_failed_inside_ec2_is_looked_into() {
+        let failed = |event: Event, code| event.response(json!(null)).detail("errorCode", json!(code)).build();
+        for code in ["Server.InternalError", "Server.Unavailable", "InternalFailure"] {
+            let Trigger::Enroll { what: Enrolled::Unnamed, cause, .. } = acted(&failed(create_vpc(), code)) else {
+                panic!("not an enrollment")
+            };
+            assert!(cause.contains(code), "{cause}");
+            assert!(matches!(acted(&failed(delete_flow_logs(), code)), Trigger::Repair { .. }));
+        }
+        for code in ["Client.UnauthorizedOperation", "Client.DryRunOperation", "Client.RequestLimitExceeded"] {
+            assert!(ignored(&failed(delete_flow_logs(), code)).contains(code));
         }
     }
 
@@ -163,14 +208,28 @@ mod tests {
         for (ids, reason) in [
             (json!({"tag": 1, "content": "fl-x"}), "\"fl-x\" is not a flow log id"),
             (json!(["fl-0123456789abcdef0", "vpc-0123456789abcdef0"]), "is not a flow log id"),
-            (json!(""), "names no flow log"),
-            (json!([]), "names no flow log"),
-            (json!(null), "names no flow log"),
-            (json!({"tag": 1}), "names no flow log"),
         ] {
             let request = json!({"DeleteFlowLogsRequest": {"FlowLogId": ids}});
             let refusal = refused(&call("ec2", "DeleteFlowLogs").request(request).build());
             assert!(refusal.contains(reason), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn flow_logs_that_the_event_does_not_show_are_looked_for() {
+        let wrapped = |ids| json!({"DeleteFlowLogsRequest": {"FlowLogId": ids}});
+        for request in [
+            wrapped(json!("")),
+            wrapped(json!([])),
+            wrapped(json!(null)),
+            wrapped(json!({"tag": 1})),
+            wrapped(json!({"tag": 1, "content": "****"})),
+            json!({"omitted": true, "originalSize": 120_000, "reason": "OVERSIZE"}),
+            json!(null),
+        ] {
+            let event = call("ec2", "DeleteFlowLogs").request(request.clone()).build();
+            let Trigger::Repair { resource, cause, .. } = acted(&event) else { panic!("not a repair") };
+            assert_eq!((&*resource, &*cause), ("", "DeleteFlowLogs does not show what it deleted"), "{request}");
         }
     }
 

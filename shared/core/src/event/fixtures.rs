@@ -24,6 +24,7 @@ pub(super) fn context() -> EventContext {
         member_role: "EnrollerMember".parse().unwrap(),
         member_stack: "enroller-member".to_owned(),
         organization: Some("o-exampleorg1".parse().unwrap()),
+        tag_keys: ["vpc-flow-logs", "vpc-flow-logs-traffic-type", "managed-by"].map(str::to_owned).into(),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::envelope::Record;
-use super::json::{cut, text_at};
+use super::json::{cut, is_masked, text_at};
 use super::{EventContext, Rejection, Trigger};
 use crate::arn::Arn;
 use crate::ids::AccountRegion;
@@ -20,7 +20,9 @@ fn changed(record: &Record<'_>, context: &EventContext, of_filter: bool) -> Resu
     record.must_be_call()?;
     let at = record.envelope.at()?;
     let name = &record.name;
-    let group = group(&record.request, &at).ok_or_else(|| Rejection::refuse(format!("{name} names no log group")))?;
+    let Some(group) = group(&record.request, &at) else {
+        return hidden(record, context, at, "log group");
+    };
     if group != context.log_group.as_str() {
         let group = cut(&group, 512);
         return Err(Rejection::ignore_about(
@@ -29,8 +31,9 @@ fn changed(record: &Record<'_>, context: &EventContext, of_filter: bool) -> Resu
         ));
     }
     if of_filter {
-        let filter = text_at(&record.request, &["filterName"])
-            .ok_or_else(|| Rejection::refuse(format!("{name} names no subscription filter")))?;
+        let Some(filter) = text_at(&record.request, &["filterName"]).filter(|filter| !is_masked(filter)) else {
+            return hidden(record, context, at, "subscription filter");
+        };
         if filter != context.filter.as_str() {
             let filter = cut(&filter, 512);
             return Err(Rejection::ignore_about(
@@ -46,11 +49,21 @@ fn changed(record: &Record<'_>, context: &EventContext, of_filter: bool) -> Resu
     Ok(Trigger::Repair { account, region, resource: group, cause })
 }
 
+/// CloudTrail leaves out a request that is too large, and masks some values. Then it may be about what is managed.
+fn hidden(record: &Record<'_>, context: &EventContext, at: AccountRegion, of: &str) -> Result<Trigger, Rejection> {
+    record.must_be_by_others(&context.member_role, at.account)?;
+    let cause = format!("{} does not show which {of} it is about", record.name);
+    Ok(Trigger::Repair { account: at.account, region: at.region, resource: String::new(), cause })
+}
+
 /// The log group's name, from whichever parameter has it. The ARN of a group in another account or Region is returned
 /// whole, so that it never equals a name.
 fn group(request: &Value, at: &AccountRegion) -> Option<String> {
     let identifier =
         ["logGroupName", "logGroupIdentifier", "logGroupArn"].into_iter().find_map(|name| text_at(request, &[name]))?;
+    if is_masked(&identifier) {
+        return None;
+    }
     let Ok(arn) = identifier.parse::<Arn>() else { return Some(identifier.into_owned()) };
     let here = arn.service() == "logs" && arn.account() == Some(at.account) && arn.region() == Some(&at.region);
     let name = arn.resource().strip_prefix("log-group:").filter(|_| here);
@@ -116,13 +129,23 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_names_nothing_is_refused() {
-        for (name, request) in [
-            ("DeleteLogGroup", json!(null)),
-            ("DeleteLogGroup", json!({"logGroupName": []})),
-            ("DeleteSubscriptionFilter", json!({"logGroupName": GROUP})),
+    fn a_request_that_the_event_does_not_show_is_looked_into() {
+        for (name, request, of) in [
+            ("DeleteLogGroup", json!(null), "log group"),
+            ("DeleteLogGroup", json!({"logGroupName": []}), "log group"),
+            ("PutRetentionPolicy", json!({"logGroupName": "****", "retentionInDays": 1}), "log group"),
+            (
+                "PutSubscriptionFilter",
+                json!({"omitted": true, "originalSize": 120_000, "reason": "OVERSIZE"}),
+                "log group",
+            ),
+            ("DeleteSubscriptionFilter", json!({"logGroupName": GROUP}), "subscription filter"),
+            ("PutSubscriptionFilter", json!({"logGroupName": GROUP, "filterName": "****"}), "subscription filter"),
         ] {
-            assert!(refused(&call("logs", name).request(request).build()).contains("names no"));
+            let event = call("logs", name).request(request);
+            let Trigger::Repair { resource, cause, .. } = acted(&event.clone().build()) else { panic!("not a repair") };
+            assert_eq!((&*resource, cause), ("", format!("{name} does not show which {of} it is about")));
+            assert!(ignored(&event.by_role("EnrollerMember", MEMBER).build()).contains("the enroller itself"));
         }
     }
 

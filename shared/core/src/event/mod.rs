@@ -8,6 +8,7 @@
 //! | source | decoded in |
 //! |---|---|
 //! | `aws.ec2`: VPCs and flow logs | `ec2` |
+//! | `aws.ec2`: their tags | `tags` |
 //! | `aws.logs`: log groups and subscription filters | `logs` |
 //! | `aws.cloudformation`: the member stack is ready | `cloudformation` |
 //! | `aws.organizations`: accounts join, move and leave | `organizations` |
@@ -37,8 +38,10 @@ mod logs;
 mod organizations;
 #[cfg(test)]
 mod robustness;
+mod tags;
 mod time;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 
@@ -67,6 +70,8 @@ pub struct EventContext {
     pub member_stack: String,
     /// The organization. If it is `None`, a handshake of any organization counts.
     pub organization: Option<OrganizationId>,
+    /// The keys of the tags that decide whether and how a VPC is enrolled, and which flow logs are ours.
+    pub tag_keys: BTreeSet<String>,
 }
 
 impl EventContext {
@@ -78,6 +83,11 @@ impl EventContext {
             member_role: settings.member_role_name.clone(),
             member_stack: settings.member_stack_name.clone(),
             organization: Some(settings.organization_id.clone()),
+            tag_keys: BTreeSet::from([
+                settings.opt_out_tag.key.clone(),
+                settings.traffic_type_tag.clone(),
+                settings.ownership_tag.key.clone(),
+            ]),
         }
     }
 }
@@ -86,7 +96,7 @@ impl EventContext {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "`account` is the account to look at, and `what` is described by its type")]
 pub enum Trigger {
-    /// A VPC was created, or an account became ready in a Region.
+    /// A VPC was created or tagged, or an account became ready in a Region.
     Enroll {
         account: AccountId,
         /// The Region of the event.
@@ -100,7 +110,7 @@ pub enum Trigger {
         account: AccountId,
         /// The Region of the event.
         region: Region,
-        /// The log group's name, or the flow logs' ids separated by commas.
+        /// The log group's name, or the flow logs' ids separated by commas. Empty where the event does not show it.
         resource: String,
         /// What happened, as a sentence.
         cause: String,
@@ -150,6 +160,10 @@ pub enum Enrolled {
     Vpc(VpcId),
     /// The member stack of this name, which makes its account ready.
     MemberStack(String),
+    /// VPCs or flow logs with these ids, separated by commas, whose tags changed.
+    Tagged(String),
+    /// Something that the event does not show, so the whole account-Region is looked at.
+    Unnamed,
 }
 
 impl fmt::Display for Enrolled {
@@ -157,6 +171,8 @@ impl fmt::Display for Enrolled {
         match self {
             Self::Vpc(vpc) => vpc.fmt(f),
             Self::MemberStack(name) => f.write_str(name),
+            Self::Tagged(resources) => f.write_str(resources),
+            Self::Unnamed => Ok(()),
         }
     }
 }

@@ -202,7 +202,7 @@ fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) 
         Trigger::Enroll { account, region, what, .. } => {
             expected = match what {
                 Enrolled::Vpc(vpc) => Some((index, region.clone(), vpc)),
-                Enrolled::MemberStack(_) => None,
+                Enrolled::MemberStack(_) | Enrolled::Tagged(_) | Enrolled::Unnamed => None,
             };
             (account, vec![region], RegionDestinations::new(), decoded.occurred_at_ms)
         }
