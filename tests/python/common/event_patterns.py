@@ -8,6 +8,9 @@ ABSENT = object()
 
 
 def matches(pattern: dict[str, Any], event: Any) -> bool:
+    # EventBridge flattens arrays of objects: one element has to match.
+    if isinstance(event, list):
+        return any(matches(pattern, element) for element in event)
     for field, wanted in pattern.items():
         found = event.get(field, ABSENT) if isinstance(event, dict) else ABSENT
         if isinstance(wanted, dict):
@@ -72,6 +75,13 @@ def envelope(source: str, kind: str, detail: dict[str, Any]) -> dict:
     }
 
 
+def tags(name: str, resource: str, *keys: str, **how: Any) -> dict:
+    """The event of a call that tags a resource with these keys, or takes all tags from it."""
+    items = {"items": [{"key": key, "value": "x"} for key in keys]} if keys else {}
+    return call("ec2", name, {"resourcesSet": {"items": [{"resourceId": "i-0"}, {"resourceId": resource}]}, "tagSet": items}, **how)
+
+
+VPC, FLOW_LOG = "vpc-0123456789abcdef0", "fl-0123456789abcdef0"
 OUR_GROUP = {"logGroupName": "vpc-flow-logs"}
 OUR_FILTER = {**OUR_GROUP, "filterName": "AllTraffic"}
 
@@ -81,6 +91,13 @@ MEMBER_EVENTS = [
     (True, call("ec2", "CreateVpc", {"cidrBlock": "10.0.0.0/16"}, user=None)),
     (True, call("ec2", "CreateDefaultVpc", {"CreateDefaultVpcRequest": ""})),
     (True, call("ec2", "DeleteFlowLogs", {"DeleteFlowLogsRequest": {"FlowLogId": {"tag": 1, "content": "fl-0123456789abcdef0"}}})),
+    (True, call("ec2", "CreateVpc", {"cidrBlock": "10.0.0.0/16"}, error="Server.InternalError")),
+    (True, tags("CreateTags", VPC, "Name", "vpc-flow-logs")),
+    (True, tags("CreateTags", VPC, "vpc-flow-logs-traffic-type", user=None)),
+    (True, tags("DeleteTags", VPC, "vpc-flow-logs")),
+    (True, tags("DeleteTags", VPC)),
+    (True, tags("DeleteTags", FLOW_LOG, "managed-by")),
+    (True, call("ec2", "CreateTags", {"omitted": True, "originalSize": 120000, "reason": "OVERSIZE"})),
     (True, call("logs", "DeleteLogGroup", OUR_GROUP)),
     (True, call("logs", "PutRetentionPolicy", {**OUR_GROUP, "retentionInDays": 1})),
     (True, call("logs", "DeleteRetentionPolicy", OUR_GROUP)),
@@ -91,6 +108,11 @@ MEMBER_EVENTS = [
     (True, stack_event("vpc-flow-logs-enroller-member", "CREATE_COMPLETE")),
     # Failed calls, calls on resources of other tools, the enroller's own calls, and irrelevant events.
     (False, call("ec2", "CreateVpc", {"cidrBlock": "10.0.0.0/16"}, error="Client.VpcLimitExceeded")),
+    (False, tags("CreateTags", VPC, "Name", "owner")),
+    (False, tags("CreateTags", "subnet-0123456789abcdef0", "vpc-flow-logs")),
+    (False, tags("DeleteTags", "subnet-0123456789abcdef0")),
+    (False, tags("CreateTags", VPC, "vpc-flow-logs", user="VpcFlowLogsEnrollerMember")),
+    (False, tags("CreateTags", VPC, "vpc-flow-logs", error="Client.TagLimitExceeded")),
     (False, call("ec2", "DeleteVpc", {"vpcId": "vpc-0123456789abcdef0"})),
     (False, call("ec2", "CreateFlowLogs", {"CreateFlowLogsRequest": {"ResourceType": "VPC"}})),
     (False, call("ec2", "DeleteFlowLogs", {"DeleteFlowLogsRequest": {}}, user="VpcFlowLogsEnrollerMember")),
@@ -118,6 +140,8 @@ ACCOUNT_EVENTS = [
     (True, service_event("controltower", "CreateManagedAccount", {"createManagedAccountStatus": {"state": "SUCCEEDED"}})),
     (True, service_event("controltower", "UpdateManagedAccount", {"updateManagedAccountStatus": {"state": "SUCCEEDED"}})),
     (True, service_event("controltower", "RegisterOrganizationalUnit", {"registerOrganizationalUnitStatus": {"state": "SUCCEEDED"}})),
+    (True, service_event("organizations", "CreateAccountResult", {"createAccountStatus": {**ACCOUNT, "state": "PENDING_ACTIVATION"}})),
+    (True, call("organizations", "MoveAccount", ACCOUNT, error="ServiceException")),
     (False, service_event("organizations", "CreateAccountResult", {"createAccountStatus": {"state": "FAILED"}})),
     (False, service_event("controltower", "CreateManagedAccount", {"createManagedAccountStatus": {"state": "FAILED"}})),
     (False, call("organizations", "MoveAccount", ACCOUNT, error="AccessDeniedException")),

@@ -325,7 +325,8 @@ def events(say: Sentences, templates: dict[str, Template]) -> None:
         for template in templates.values():
             for name, rule in template.of_type("AWS::Events::Rule"):
                 pattern = rule["Properties"].get("EventPattern")
-                longest = {"LogGroupName": "x" * 512, "FilterName": "x" * 256, "MemberRoleName": "x" * 64}
+                longest = {"LogGroupName": "x" * 512, "FilterName": "x" * 256, "MemberRoleName": "x" * 64,
+                           "OptOutTag": "x" * 128 + "=", "TrafficTypeTag": "x" * 128}
                 known = {key: value for key, value in longest.items() if key in template.parameters}
                 if pattern and len(json.dumps(template.render(pattern, known), separators=(",", ":"))) > MAX_PATTERN:
                     wrong.append(f"{template.name} {name}")

@@ -101,6 +101,8 @@ class Renderer:
                 return filled.replace("${!", "${")
             case "Fn::Split":
                 return str(self.render(argument[1])).split(argument[0])
+            case "Fn::Select":
+                return self.render(argument[1])[int(argument[0])]
             case "Fn::If":
                 return self.render(argument[1] if self.holds(argument[0]) else argument[2])
             case "Condition":

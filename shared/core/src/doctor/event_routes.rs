@@ -88,6 +88,10 @@ pub fn member_events(settings: &Settings, at: &AccountRegion) -> Vec<RequiredEve
     let filter = json!({ "logGroupName": group, "filterName": settings.filter_name.as_str() });
     let retention = json!({ "logGroupName": group });
     let stack = settings.member_stack_name.as_str();
+    let tagged = |key: &str| {
+        let (vpc, tag) = (json!({ "resourceId": "vpc-0123456789abcdef0" }), json!({ "key": key, "value": "x" }));
+        json!({ "resourcesSet": { "items": [vpc] }, "tagSet": { "items": [tag] } })
+    };
     let mut needed = vec![
         call(at, true, "ec2", "CreateVpc", json!({ "cidrBlock": "10.0.0.0/16" })),
         call(at, true, "ec2", "CreateDefaultVpc", json!({ "CreateDefaultVpcRequest": "" })),
@@ -97,6 +101,8 @@ pub fn member_events(settings: &Settings, at: &AccountRegion) -> Vec<RequiredEve
         call(at, false, "logs", "PutSubscriptionFilter", filter),
         call(at, false, "logs", "PutRetentionPolicy", retention.clone()),
         call(at, false, "logs", "DeleteRetentionPolicy", retention),
+        call(at, false, "ec2", "CreateTags", tagged(&settings.traffic_type_tag)),
+        call(at, false, "ec2", "DeleteTags", tagged(&settings.opt_out_tag.key)),
     ];
     // A StackSet names its stacks `StackSet-<stack set>-<uuid>`.
     let set = format!("StackSet-{stack}-00000000-0000-4000-8000-000000000001");

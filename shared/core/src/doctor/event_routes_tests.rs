@@ -31,6 +31,9 @@ fn member_rule() -> RuleFacts {
         json!({ "$or": [
             { "source": ["aws.ec2"], "detail": {
                 "eventName": ["CreateVpc", "CreateDefaultVpc", "DeleteFlowLogs"], "errorCode": [{ "exists": false }] } },
+            { "source": ["aws.ec2"], "detail": { "eventName": ["CreateTags", "DeleteTags"], "requestParameters": {
+                "resourcesSet": { "items": { "resourceId": [{ "prefix": "vpc-" }] } },
+                "tagSet": { "items": { "key": ["vpc-flow-logs", "vpc-flow-logs-traffic-type"] } } } } },
             { "source": ["aws.logs"], "detail": {
                 "eventName": ["DeleteLogGroup", "DeleteSubscriptionFilter", "PutSubscriptionFilter",
                     "PutRetentionPolicy", "DeleteRetentionPolicy"],

@@ -34,6 +34,10 @@ fn not(part: Option<bool>) -> Option<bool> {
 }
 
 fn fields(pattern: &Map<String, Value>, event: Option<&Value>) -> Option<bool> {
+    // EventBridge flattens arrays: one of the objects has to match.
+    if let Some(Value::Array(elements)) = event {
+        return any(elements.iter().map(|element| fields(pattern, Some(element))));
+    }
     all(pattern.iter().map(|(name, wanted)| {
         if name == "$or" {
             return any(wanted.as_array()?.iter().map(|branch| fields(branch.as_object()?, event)));
@@ -115,8 +119,8 @@ mod tests {
 
     #[test]
     fn patterns_match_as_in_eventbridge_or_the_result_is_unknown() {
-        let event =
-            json!({ "source": "aws.ec2", "detail": { "eventName": "CreateVpc", "n": 5, "nested": { "a": null } } });
+        let event = json!({ "source": "aws.ec2", "detail": { "eventName": "CreateVpc", "n": 5, "nested": { "a": null },
+                "list": [{ "id": "a" }, { "id": "b" }] } });
         for (pattern, expected) in [
             (json!({ "source": ["aws.ec2"] }), Some(true)),
             (json!({ "source": ["aws.logs", "aws.ec2"] }), Some(true)),
@@ -126,6 +130,9 @@ mod tests {
             (json!({ "detail": { "nested": [{ "exists": true }] } }), Some(false)),
             (json!({ "detail": { "nested": { "a": [null] } } }), Some(true)),
             (json!({ "detail": { "n": [5] } }), Some(true)),
+            (json!({ "detail": { "list": { "id": ["b"] } } }), Some(true)),
+            (json!({ "detail": { "list": { "id": [{ "prefix": "c" }] } } }), Some(false)),
+            (json!({ "detail": { "list": { "id": [{ "numeric": [">", 1] }, "b"] } } }), Some(true)),
             (json!({ "source": [{ "prefix": "aws." }] }), Some(true)),
             (json!({ "source": [{ "prefix": { "equals-ignore-case": "AWS." } }] }), Some(true)),
             (json!({ "source": [{ "suffix": ".ec2" }] }), Some(true)),
