@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Classified, EventContext, Subject, Trigger, decode, decode_value, wrap_cloudtrail};
+use super::json::field;
+use super::{Classified, EventContext, Subject, Trigger, containers, decode, decode_value, wrap_cloudtrail};
 use crate::ids::{AccountId, Region};
 
 /// What the product would do with one event. In JSON, the members have this order.
@@ -25,32 +26,39 @@ pub struct Explanation {
 
 /// Explains each event in a JSON value.
 ///
-/// Lambda's `Records` (of SQS or SNS), CloudTrail files and arrays are split into their events. Raw CloudTrail records
-/// are put into an envelope first. A body from SQS or SNS is explained as the functions would decide it.
+/// Lambda's `Records` (of SQS or SNS), CloudTrail files, arrays, and what AWS's commands print (`lookup-events`, queries of
+/// CloudTrail Lake and CloudWatch Logs, `receive-message`) are split into their events. Raw CloudTrail records are put
+/// into an envelope first. A body from SQS or SNS is explained as the functions would decide it.
 pub fn explain(source: &str, value: &Value, context: &EventContext) -> Vec<Explanation> {
-    let records = match value {
-        Value::Array(items) => return items.iter().flat_map(|item| explain(source, item, context)).collect(),
-        _ => value.get("Records").and_then(Value::as_array),
-    };
-    match records {
-        Some(records) => records.iter().map(|record| explanation(source, record_decision(record, context))).collect(),
+    match containers::items(value) {
+        Some(items) => items.iter().flat_map(|item| explain(source, item, context)).collect(),
         None => vec![explanation(source, record_decision(value, context))],
     }
 }
 
 fn record_decision(record: &Value, context: &EventContext) -> Classified {
-    let sqs = record.get("body").filter(|_| record.get("source").is_none());
+    let sqs = record.get("body").or_else(|| record.get("Body")).filter(|_| record.get("source").is_none());
     let sns = record.get("Sns").and_then(|sns| sns.get("Message"));
     match sqs.or(sns) {
-        Some(Value::String(body)) => decode(body, context),
-        Some(body) => decode_value(body, context),
-        None if is_raw(record) => decode_value(&wrap_cloudtrail(record.clone()), context),
-        None => decode_value(record, context),
+        Some(Value::String(body)) => return decode(body, context),
+        Some(body) => return decode_value(body, context),
+        None => {}
+    }
+    match containers::text_of(record).map(|text| (text, serde_json::from_str::<Value>(text))) {
+        Some((_, Ok(inner))) => in_envelope(&inner, context),
+        Some((text, Err(_))) => decode(text, context),
+        None => in_envelope(record, context),
     }
 }
 
-fn is_raw(record: &Value) -> bool {
-    record.get("eventName").is_some() && record.get("detail").is_none() && record.get("source").is_none()
+fn in_envelope(record: &Value, context: &EventContext) -> Classified {
+    let is_raw =
+        field(record, "eventName").is_some() && record.get("detail").is_none() && record.get("source").is_none();
+    if is_raw {
+        decode_value(&wrap_cloudtrail(containers::from_columns(record)), context)
+    } else {
+        decode_value(record, context)
+    }
 }
 
 fn explanation(source: &str, decision: Classified) -> Explanation {
@@ -128,6 +136,81 @@ mod tests {
         assert_eq!(decisions(&json!({"Records": [sns]})), ["enroll"]);
         assert_eq!(decisions(&json!({"Records": [{"body": event}]})), ["enroll"]);
         assert_eq!(decisions(&json!({"Records": []})), [""; 0]);
+    }
+
+    #[test]
+    fn what_lookup_events_prints_is_split_into_its_events() {
+        let raw = create_vpc().build()["detail"].clone();
+        let row = |record: &Value| {
+            json!({"EventId": EVENT_ID, "EventName": record["eventName"], "ReadOnly": "false", "EventTime": 1_795_428_000.0,
+                "EventSource": record["eventSource"], "Username": "someone", "Resources": [],
+                "CloudTrailEvent": record.to_string()})
+        };
+        let delete = delete_flow_logs().build()["detail"].clone();
+        assert_eq!(decisions(&json!({"Events": [row(&raw), row(&delete)], "NextToken": "t"})), ["enroll", "repair"]);
+        assert_eq!(decisions(&row(&raw)), ["enroll"]);
+        assert_eq!(decisions(&json!([row(&raw)])), ["enroll"]);
+        assert_eq!(explain("-", &json!({"Events": [row(&raw)]}), &context()), explain("-", &raw, &context()));
+        assert_eq!(decisions(&json!({"Events": []})), [""; 0]);
+        let broken = explain("-", &json!({"Events": [{"CloudTrailEvent": "{"}]}), &context());
+        assert!(broken[0].reason.starts_with("refused: the body is not JSON"), "{}", broken[0].reason);
+    }
+
+    #[test]
+    fn rows_of_cloudtrail_lake_are_split_into_their_events() {
+        // Each row is a list of columns; records in columns are texts like a Presto map, whose values can be JSON.
+        let row = json!([
+            {"eventversion": "1.11"},
+            {"useridentity": "{type=AssumedRole, principalid=AROA:alice, arn=arn:aws:sts::111122223333:assumed-role/Admin/alice, \
+                accountid=111122223333, sessioncontext={attributes={creationdate=2026-11-23 09:00:00.000, mfaauthenticated=false}, \
+                sessionissuer={type=Role, arn=arn:aws:iam::111122223333:role/Admin, accountid=111122223333, username=Admin}, \
+                webidfederationdata=null}}"},
+            {"eventTime": "2026-11-23 10:00:00.000"},
+            {"eventSource": "ec2.amazonaws.com"},
+            {"eventName": "CreateVpc"},
+            {"awsRegion": "eu-west-1"},
+            {"errorCode": "null"},
+            {"requestParameters": "{cidrBlock=10.0.0.0/16, instanceTenancy=default}"},
+            {"responseElements": format!("{{requestId=r, vpc={{\"vpcId\":\"{VPC}\",\"ownerId\":\"{MEMBER}\",\"tagSet\":{{}}}}}}")},
+            {"eventID": EVENT_ID},
+            {"readOnly": "false"},
+            {"eventType": "AwsApiCall"},
+            {"recipientAccountId": MEMBER},
+        ]);
+        let lines = explain("-", &json!({"QueryStatus": "FINISHED", "QueryResultRows": [row, row]}), &context());
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0], explain("-", &create_vpc().build(), &context()).remove(0));
+
+        let columns: serde_json::Map<String, Value> =
+            row.as_array().unwrap().iter().flat_map(|column| column.as_object().unwrap().clone()).collect();
+        assert_eq!(decisions(&Value::Object(columns.clone())), ["enroll"]);
+        let lower = columns.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
+        assert_eq!(decisions(&Value::Object(lower)), ["enroll"]);
+
+        let record = delete_flow_logs().build()["detail"].to_string();
+        for column in ["eventJson", "eventdata", "eventData"] {
+            let rows = json!({"QueryResultRows": [[{"eventTime": "2026-11-23 10:00:00.000"}, {column: record}]]});
+            assert_eq!(decisions(&rows), ["repair"], "{column}");
+        }
+        let own = delete_flow_logs().by_role("EnrollerMember", MEMBER).build()["detail"].to_string();
+        let rows = json!({"QueryResultRows": [[{"eventName": "DeleteFlowLogs"}, {"eventData": own}]]});
+        assert!(explain("-", &rows, &context())[0].reason.contains("the enroller itself"));
+    }
+
+    #[test]
+    fn what_other_commands_print_is_split_into_its_events() {
+        let event = create_vpc().build();
+        let raw = event["detail"].to_string();
+        for printed in [
+            // aws logs filter-log-events and get-log-events, of a trail that delivers to CloudWatch Logs
+            json!({"events": [{"timestamp": 1, "message": raw, "logStreamName": "s"}], "searchedLogStreams": []}),
+            // aws logs get-query-results
+            json!({"status": "Complete", "results": [[{"field": "@timestamp", "value": "t"}, {"field": "@message", "value": raw}]]}),
+            // aws sqs receive-message
+            json!({"Messages": [{"MessageId": "m", "ReceiptHandle": "r", "Body": event.to_string()}]}),
+        ] {
+            assert_eq!(decisions(&printed), ["enroll"], "{printed}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@
 //! AWS. One that contradicts itself is refused nevertheless.
 
 mod cloudformation;
+mod containers;
 mod control_tower;
 mod ec2;
 mod envelope;
