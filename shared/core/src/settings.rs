@@ -12,6 +12,8 @@ use crate::ids::{AccountId, OrganizationId, ParentId, Partition, Region};
 use crate::names::{FilterName, LogGroupName, RoleName};
 use crate::observed::{Tags, TrafficType};
 
+mod filter_pattern;
+mod log_format;
 mod read;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -46,6 +48,12 @@ impl Tag {
     /// Whether a resource carries this tag with this value.
     pub fn is_on(&self, tags: &Tags) -> bool {
         tags.get(&self.key) == Some(&self.value)
+    }
+
+    /// Whether a resource carries this tag with this value in any letters, as a person may have typed it. Never for the
+    /// ownership tag: what is nearly ours is not ours.
+    pub fn is_on_in_any_case(&self, tags: &Tags) -> bool {
+        tags.get(&self.key).is_some_and(|value| value.to_lowercase() == self.value.to_lowercase())
     }
 }
 
@@ -327,6 +335,13 @@ impl FromStr for Tag {
         }
         Ok(Self { key: key.to_owned(), value: value.to_owned() })
     }
+}
+
+/// Whether AWS accepts this text in a tag of any service. IAM and CloudWatch Logs have the narrowest pattern,
+/// `[\p{L}\p{Z}\p{N}_.:/=+\-@]*`. EC2 takes more, so a tag that only people put on VPCs need not match.
+fn valid_in_every_tag(text: &str) -> bool {
+    let space = |character: char| character.is_whitespace() && !character.is_control();
+    text.chars().all(|character| character.is_alphanumeric() || space(character) || "_.:/=+-@".contains(character))
 }
 
 fn valid_tag_key(key: &str) -> bool {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use super::{
-    DEFAULT_FORMAT, DeliveryRoleMaker, GrantMode, KmsKey, REQUIRED_FIELDS, SettingProblem, Settings, SettingsError,
-    valid_tag_key,
+    DEFAULT_FORMAT, DeliveryRoleMaker, GrantMode, KmsKey, SettingProblem, Settings, SettingsError, Tag, filter_pattern,
+    log_format, valid_in_every_tag, valid_tag_key,
 };
 use crate::arn::Arn;
 use crate::grants::ShardNaming;
@@ -156,15 +156,13 @@ fn retention(text: &str) -> Result<Option<u32>, String> {
     }
 }
 
-fn log_format(text: &str) -> Result<String, String> {
-    let fields: Option<Vec<&str>> =
-        text.split_whitespace().map(|field| field.strip_prefix("${")?.strip_suffix('}')).collect();
-    let fields = fields.ok_or("fields written ${field}, separated by spaces")?;
-    let missing: Vec<&str> = REQUIRED_FIELDS.into_iter().filter(|field| !fields.contains(field)).collect();
-    if missing.is_empty() {
-        Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+/// A tag that is put on flow logs, log groups and roles.
+fn tag_of_ours(text: &str) -> Result<Tag, String> {
+    let tag: Tag = parsed(text)?;
+    if valid_in_every_tag(&tag.key) && valid_in_every_tag(&tag.value) {
+        Ok(tag)
     } else {
-        Err(format!("a format that also has {}, which nothing downstream can add", missing.join(", ")))
+        Err("key=value of letters, digits, spaces and _ . : / = + - @, which every AWS service accepts".to_owned())
     }
 }
 
@@ -230,7 +228,7 @@ fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
     let destination_target_arn = r.get("destination_target_arn", arn_of(&["firehose", "kinesis"]));
     let destination_role_arn = r.get("destination_role_arn", arn_of(&["iam"]));
     let filter_name = r.get("filter_name", parsed);
-    let filter_pattern = r.get("filter_pattern", |text| bounded(text, 0..=1024)).unwrap_or_default();
+    let filter_pattern = r.get("filter_pattern", filter_pattern::read).unwrap_or_default();
     let filter_role_name = r.get("filter_role_name", parsed);
     let delivery_role_name = r.get("delivery_role_name", parsed);
     let delivery_role_policy_name = r.get("delivery_role_policy_name", |text| bounded(text, 1..=128));
@@ -244,7 +242,7 @@ fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
     let traffic_type = r.get("traffic_type", parsed);
     let aggregation_interval = r.get("aggregation_interval", interval);
     let format = match r.text("log_format") {
-        Some(_) => r.get("log_format", log_format),
+        Some(_) => r.get("log_format", log_format::read),
         None => Some(DEFAULT_FORMAT.to_owned()),
     };
     let retention_days = r.get("retention_days", retention);
@@ -255,7 +253,7 @@ fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
     let traffic_type_tag = r.get("traffic_type_tag", |text| {
         if valid_tag_key(text) { Ok(text.to_owned()) } else { Err("a tag key not starting with aws:".to_owned()) }
     });
-    let ownership_tag = r.get("ownership_tag", parsed);
+    let ownership_tag = r.get("ownership_tag", tag_of_ours);
     let grant_mode = r.get(
         "grant_mode",
         one_of(&[("account-list", GrantMode::AccountList), ("organization", GrantMode::Organization)]),
@@ -333,6 +331,10 @@ fn check_together(r: &mut Reader<'_>, settings: &Settings) {
             let expected = format!("a key in every enrolled Region, but this one is not in {region}: write {{region}}");
             r.refuse("kms_key_arn", r.text("kms_key_arn"), expected);
         }
+    }
+    let fields = settings.log_format.split_whitespace().count();
+    if let Some(expected) = filter_pattern::never_matches(&settings.filter_pattern, fields) {
+        r.refuse("filter_pattern", Some(settings.filter_pattern.clone()), expected);
     }
     if settings.opt_out_tag == settings.ownership_tag {
         r.refuse("opt_out_tag", Some(settings.opt_out_tag.to_string()), "a tag other than ownership_tag");

@@ -58,6 +58,18 @@ fn each_bad_value_is_refused_with_its_name_and_what_is_expected() {
         ("retention_days", "31", "never-expire or one of"),
         ("log_format", "${srcaddr}", "account-id, vpc-id, region"),
         ("log_format", "srcaddr", "${field}"),
+        (
+            "log_format",
+            "${account-id} ${vpc-id} ${region} ${src-addr}",
+            "there is no ${src-addr}; did you mean ${srcaddr}?",
+        ),
+        ("log_format", "${account-id} ${vpc-id} ${region} ${tgw-id}", "one of transit gateways"),
+        ("log_format", "${account-id} ${vpc-id} ${region} ${ecs-task-arn}", "needs the permission ecs:ListTasks"),
+        ("filter_pattern", "\"ACCEPT", "a closing double quote"),
+        ("filter_pattern", "{ $.action = REJECT }", "matches no flow log record"),
+        ("filter_pattern", "[account, vpc]", "25 fields, as log_format has, not 2"),
+        ("ownership_tag", "managed-by=a,b", "which every AWS service accepts"),
+        ("ownership_tag", "managed\tby=x", "which every AWS service accepts"),
         ("kms_key_arn", "alias/x", "KMS key"),
         ("kms_key_arn", "arn:aws:kms:{region}:{account}:alias/logs", "not an alias"),
         ("kms_key_arn", "arn:aws:kms:eu-west-1:{account}:key/logs", "not in us-east-1"),
@@ -131,6 +143,8 @@ fn a_value_at_its_limit_is_accepted_and_one_past_it_is_not() {
             "arn:aws:iam:{region}:444455556666:key/x".to_owned(),
         ),
         ("regions", "us-east-1".to_owned(), ",".to_owned()),
+        ("ownership_tag", "Größe 1_.:/+-@=ö =_.:/+-@9".to_owned(), "managed-by=a*".to_owned()),
+        ("filter_pattern", "[account, ..., status = OK]".to_owned(), "[account, status = OK]".to_owned()),
         ("opt_out_tag", "managed-by=others".to_owned(), "managed-by=vpc-flow-logs-enroller".to_owned()),
     ] {
         assert!(with(&[(name, &good)]).is_ok(), "{name} = {good}");

@@ -53,6 +53,11 @@ const FIELDS: &[&str] = &[
     "resource-id",
     "encryption-status",
     "interface-type",
+    "next-hop-interface-id",
+    "next-hop-subnet-id",
+    "next-hop-az-id",
+    "next-hop-vpc-id",
+    "next-hop-interface-type",
 ];
 
 /// Refuses a format that is not a list of known `${field}`s. The code is UNVERIFIED.
