@@ -76,7 +76,7 @@ impl Settings {
         if vpc.owner != account {
             return Err(OutOfScope::SharedIn(vpc.owner));
         }
-        if self.opt_out_tag.is_on(&vpc.tags) {
+        if self.opt_out_tag.is_on_in_any_case(&vpc.tags) {
             return Err(OutOfScope::OptedOut(self.opt_out_tag.to_string()));
         }
         Ok(self.wished_traffic_type(vpc).and_then(Result::ok).unwrap_or(self.traffic_type))
@@ -178,10 +178,14 @@ mod tests {
         for (tags, expected) in [
             (&[][..], Ok(TrafficType::Accept)),
             (&[("logging", "none")], opted_out.clone()),
-            (&[("logging", "None")], Ok(TrafficType::Accept)),
+            (&[("logging", "None")], opted_out.clone()),
+            (&[("logging", "NONE")], opted_out.clone()),
+            (&[("logging", "none ")], Ok(TrafficType::Accept)),
+            (&[("Logging", "none")], Ok(TrafficType::Accept)),
             (&[("vpc-flow-logs", "off")], Ok(TrafficType::Accept)),
             (&[("vpc-flow-logs-traffic-type", "REJECT")], Ok(TrafficType::Reject)),
             (&[("vpc-flow-logs-traffic-type", "all")], Ok(TrafficType::All)),
+            (&[("vpc-flow-logs-traffic-type", "Reject")], Ok(TrafficType::Reject)),
             (&[("vpc-flow-logs-traffic-type", "")], Ok(TrafficType::Accept)),
             (&[("vpc-flow-logs-traffic-type", "everything")], Ok(TrafficType::Accept)),
             (&[("vpc-flow-logs-traffic-type", "REJECT"), ("logging", "none")], opted_out),
