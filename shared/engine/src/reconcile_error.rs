@@ -18,7 +18,7 @@ pub enum ReconcileError {
     #[error("destination {0} does not exist")]
     NoDestination(String),
     /// Organizations does not report the account as a member. A new account can be missing for a moment.
-    #[error("the account was not found in the organization (yet)")]
+    #[error("the account was not found in the organization as an active member (yet)")]
     NotAMember,
     /// DescribeVpcs does not list the VPC of an event. EC2 is eventually consistent, so it may appear later.
     #[error("EC2 does not list {0} (yet)")]

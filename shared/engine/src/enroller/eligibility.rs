@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use enroller_core::ids::{AccountId, Region};
+use enroller_core::observed::AccountState;
 use enroller_core::scope::OutOfScope;
 use enroller_core::settings::GrantMode;
 
@@ -24,7 +25,7 @@ pub(super) enum Eligibility {
     Member,
     /// No: the account is a member that the settings exclude.
     OutOfScope(OutOfScope),
-    /// No: Organizations does not report the account as a member. It may have joined a moment ago.
+    /// No: Organizations does not report the account as an active member. It may have joined a moment ago.
     Unknown,
 }
 
@@ -67,11 +68,11 @@ impl Enroller {
         }
         let eligibility = match self.organization.account(account).await? {
             None => Eligibility::Unknown,
-            Some(account) => self
-                .ctx
-                .settings
-                .account_in_scope(&account)
-                .map_or_else(Eligibility::OutOfScope, |()| Eligibility::Member),
+            Some(account) => match self.ctx.settings.account_in_scope(&account) {
+                Ok(()) => Eligibility::Member,
+                Err(OutOfScope::State(AccountState::PendingActivation)) => Eligibility::Unknown,
+                Err(reason) => Eligibility::OutOfScope(reason),
+            },
         };
         self.eligibility.remember(account, now_ms, eligibility.clone());
         Ok(eligibility)

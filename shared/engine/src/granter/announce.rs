@@ -24,7 +24,7 @@ const WAITING_MS: u64 = 3_600_000;
 /// Seconds until the enroller receives a request. The grants are written meanwhile.
 const GRANTED_DELAY_SECONDS: u32 = 5;
 
-/// Seconds until an account that Organizations does not report as a member yet is tried again. The retry goes through
+/// Seconds until an account that Organizations does not report as an active member yet is tried again. The retry goes through
 /// the enroller's queue, whose messages are independent of each other. A message kept on the FIFO queue would block its
 /// whole message group.
 const UNKNOWN_DELAY_SECONDS: u32 = 60;
@@ -45,7 +45,10 @@ impl Granter {
         report: &mut GrantReport,
     ) {
         for account in &report.unknown {
-            let cause = "the account was not found in the organization (yet); it will be looked up again";
+            let cause = match members.listed.contains(account) {
+                true => "the account's state is PENDING_ACTIVATION; it will be looked up again",
+                false => "the account was not found in the organization (yet); it will be looked up again",
+            };
             let line = LogEntry::about(Some(*account), "grant", account.to_string(), Outcome::RetryLater, cause);
             report.decisions.push(line);
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use enroller_core::ids::AccountId;
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::observed::{Account, AccountState};
+use enroller_core::scope::OutOfScope;
 use futures::lock::Mutex;
 
 use super::questions::{Answer, is_gone};
@@ -161,6 +162,10 @@ impl GrantPlanner {
             }
             Ok(()) => {
                 membership.wanted.insert(account.id);
+            }
+            // CreateAccountResult comes before the account is active, and no event says when it is.
+            Err(OutOfScope::State(AccountState::PendingActivation)) if named => {
+                report.unknown.insert(account.id);
             }
             Err(reason) if named => {
                 let resource = account.id.to_string();

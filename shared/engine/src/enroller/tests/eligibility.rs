@@ -54,6 +54,18 @@ async fn an_account_in_a_state_that_nobody_knows_is_reconciled() {
 }
 
 #[tokio::test]
+async fn an_account_that_is_being_activated_is_tried_again_until_it_is_active() {
+    let world = World::members(&[], []);
+    let enroller = world.enroller();
+    world.organization.add(Account { state: AccountState::PendingActivation, ..account(1) });
+    let report = enroller.reconcile(&work(1, [home()]), DEADLINE).await;
+    assert!(report.needs_retry() && !entered(&world));
+    world.organization.add(account(1));
+    world.clock.advance(15_000);
+    assert!(enroller.reconcile(&work(1, [home()]), DEADLINE).await.needs_grant());
+}
+
+#[tokio::test]
 async fn whom_only_others_let_in_is_asked_about() {
     let world = World::with(&[]);
     let named = serde_json::json!({"Version": "2012-10-17", "Statement": [{"Sid": "partner", "Effect": "Allow",

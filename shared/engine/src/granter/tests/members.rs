@@ -142,6 +142,21 @@ async fn an_account_that_nobody_knew_is_granted_as_soon_as_it_is_listed() {
 }
 
 #[tokio::test]
+async fn an_account_that_is_being_activated_comes_back_until_it_is_active() {
+    let world = World::granted(&[], [1]);
+    world.organization.add(Account { state: AccountState::PendingActivation, ..account(7) });
+    let granter = world.granter().announcing(world.outbox());
+    let report = sync(&granter, &joined([7])).await;
+    assert_eq!((&report.unknown, report.announced, report.errors.len()), (&ids([7]), 1, 0));
+    assert_eq!(world.destinations.granted(&away()), ids([1]));
+    let told: Vec<_> = report.decisions.iter().map(|it| (it.account, it.outcome, it.cause.as_str())).collect();
+    let cause = "the account's state is PENDING_ACTIVATION; it will be looked up again";
+    assert_eq!(told, [(Some(id(7)), Outcome::RetryLater, cause)]);
+    world.organization.add(account(7));
+    assert_eq!(sync(&granter, &sync_work()).await.granted, ids([7]));
+}
+
+#[tokio::test]
 async fn a_departure_that_is_not_confirmed_takes_no_grant() {
     let world = World::granted(&[], [1, 2]);
     let report = sync(&world.granter(), &departed([2])).await;
