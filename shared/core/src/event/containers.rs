@@ -47,9 +47,12 @@ fn row(row: &Value) -> Cow<'_, Value> {
     Cow::Owned(Value::Object(record))
 }
 
-/// The text that an item holds an event in: `CloudTrailEvent` of lookup-events, `message` of CloudWatch Logs, and a
+/// The text that an item is, or that holds its event: `CloudTrailEvent` of lookup-events, `message` of CloudWatch Logs, and a
 /// whole record in a column of CloudTrail Lake.
 pub(super) fn text_of(item: &Value) -> Option<&str> {
+    if let Some(text) = item.as_str() {
+        return Some(text).filter(|text| text.starts_with('{'));
+    }
     let of = |name: &str| field(item, name).and_then(Value::as_str);
     if let Some(text) = item.get("CloudTrailEvent").and_then(Value::as_str) {
         return Some(text);

@@ -151,6 +151,8 @@ mod tests {
         assert_eq!(decisions(&row(&raw)), ["enroll"]);
         assert_eq!(decisions(&json!([row(&raw)])), ["enroll"]);
         assert_eq!(explain("-", &json!({"Events": [row(&raw)]}), &context()), explain("-", &raw, &context()));
+        // --query 'Events[].CloudTrailEvent'
+        assert_eq!(decisions(&json!([raw.to_string(), delete.to_string()])), ["enroll", "repair"]);
         assert_eq!(decisions(&json!({"Events": []})), [""; 0]);
         let broken = explain("-", &json!({"Events": [{"CloudTrailEvent": "{"}]}), &context());
         assert!(broken[0].reason.starts_with("refused: the body is not JSON"), "{}", broken[0].reason);
