@@ -282,6 +282,8 @@ impl Installation {
             ("DeliveryRoleMaker", maker.to_owned()),
             ("FilterRoleName", settings.filter_role_name.to_string()),
             ("OwnershipTagValue", settings.ownership_tag.value.clone()),
+            ("OptOutTag", settings.opt_out_tag.to_string()),
+            ("TrafficTypeTag", settings.traffic_type_tag.clone()),
         ]
     }
 
