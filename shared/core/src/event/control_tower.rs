@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::envelope::Record;
-use super::json::{cut, parsed, path, text_at};
+use super::json::{cut, field, text_at};
+use super::member::account_id;
 use super::{Rejection, Trigger};
-use crate::ids::AccountId;
 
 pub(super) fn decode(record: &Record<'_>) -> Result<Trigger, Rejection> {
     match &*record.name {
@@ -23,12 +23,14 @@ pub(super) fn decode(record: &Record<'_>) -> Result<Trigger, Rejection> {
     }
 }
 
+/// An account that cannot be read is found by comparing the whole organization.
 fn managed(record: &Record<'_>, status: &str) -> Result<Trigger, Rejection> {
     let status: &Value = record.succeeded(status)?;
-    let account = path(status, &["account", "accountId"]);
-    let account: AccountId =
-        parsed(account.ok_or_else(|| Rejection::refuse(format!("{} names no account", record.name)))?)?;
-    let cause = format!("{} put {account} under Control Tower", record.name);
+    let name = &record.name;
+    let Some(account) = field(status, "account").and_then(account_id) else {
+        return Ok(Trigger::sync(format!("{name} does not show which account it is about"), None));
+    };
+    let cause = format!("{name} put {account} under Control Tower");
     Ok(Trigger::Grant { account, requested: false, cause })
 }
 
@@ -60,10 +62,13 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_account_id_is_refused_and_a_failure_is_ignored() {
+    fn a_hidden_account_id_triggers_a_sync_and_a_failure_is_ignored() {
         for id in [json!("XXXXXXXXXXXX"), json!(null), json!(7), json!("1111222233334")] {
-            refused(&managed_account("CreateManagedAccount", &id, "SUCCEEDED"));
+            let event = managed_account("CreateManagedAccount", &id, "SUCCEEDED");
+            assert!(matches!(acted(&event), Trigger::Sync { allow_mass_revocation: false, .. }), "{id}");
         }
+        let event = service_event("controltower", "UpdateManagedAccount").service_details(json!({"omitted": true}));
+        assert!(matches!(acted(&event.build()), Trigger::Sync { .. }));
         let reason = ignored(&managed_account("CreateManagedAccount", &json!(MEMBER), "FAILED"));
         assert!(reason.contains("FAILED (AWS Control Tower said so.)"), "{reason}");
     }

@@ -102,22 +102,18 @@ impl<'a> Envelope<'a> {
         self.regions().into_iter().flatten().find_map(|value| parsed(value).ok())
     }
 
-    /// Refuses an event that names two accounts or two Regions. Values that cannot be read are skipped here: the
-    /// documented samples of organization events contain placeholders.
-    pub(super) fn consistent(&self) -> Result<(), Rejection> {
-        agree::<AccountId>("accounts", self.accounts())?;
-        agree::<Region>("Regions", self.regions())
+    /// Refuses an event that names two accounts. Values that cannot be read are skipped here: the documented samples of
+    /// organization events contain placeholders.
+    pub(super) fn one_account(&self) -> Result<(), Rejection> {
+        agree::<AccountId>("accounts", self.accounts())
     }
 
-    /// The account the event is from. An event without one, or with an invalid one, is refused.
-    pub(super) fn acting_account(&self) -> Result<AccountId, Rejection> {
-        first("account", self.accounts())
-    }
-
-    /// The account-Region of a member account's event.
+    /// The account-Region of a member account's event. An event that names two, none or an invalid one is refused.
+    /// Events of the organization need no Region, and theirs differs by partition and by who called from where.
     pub(super) fn at(&self) -> Result<AccountRegion, Rejection> {
-        self.consistent()?;
-        Ok(AccountRegion { account: self.acting_account()?, region: first("Region", self.regions())? })
+        self.one_account()?;
+        agree::<Region>("Regions", self.regions())?;
+        Ok(AccountRegion { account: first("account", self.accounts())?, region: first("Region", self.regions())? })
     }
 }
 
@@ -147,9 +143,27 @@ enum Kind {
     Unknown,
 }
 
-/// A CloudTrail record of something that succeeded.
+/// Errors of the service itself, in the words of EC2 and of the other services. AWS does not say whether such a call was
+/// carried out. The rules of `infra` pass the same codes.
+const DOUBTFUL: [&str; 7] = [
+    "InternalError",
+    "InternalFailure",
+    "InternalServerError",
+    "InternalServerException",
+    "ServiceException",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+];
+
+fn leaves_doubt(code: &str) -> bool {
+    code.starts_with("Server.") || DOUBTFUL.contains(&code)
+}
+
+/// A CloudTrail record of something that succeeded, or that may have.
 pub(super) struct Record<'a> {
     pub(super) envelope: &'a Envelope<'a>,
+    /// The error code of a call that may have been carried out although it failed.
+    pub(super) doubt: Option<String>,
     pub(super) name: Cow<'a, str>,
     pub(super) request: Cow<'a, Value>,
     pub(super) response: Cow<'a, Value>,
@@ -174,16 +188,15 @@ impl<'a> Record<'a> {
                 envelope.source
             )));
         }
-        envelope.consistent()?;
-        if let Some(code) = field(detail, "errorCode") {
-            let code = text(code).unwrap_or(Cow::Borrowed("an error"));
-            if !code.is_empty() {
-                let (name, code) = (cut(&name, 80), cut(&code, 80));
-                return Err(Rejection::ignore(format!("{name} failed with {code}, so nothing changed")));
-            }
+        envelope.one_account()?;
+        let code = field(detail, "errorCode").map(|code| text(code).unwrap_or(Cow::Borrowed("an error")));
+        let code = code.filter(|code| !code.is_empty()).map(|code| cut(&code, 80));
+        if let Some(code) = code.as_ref().filter(|code| !leaves_doubt(code)) {
+            return Err(Rejection::ignore(format!("{} failed with {code}, so nothing changed", cut(&name, 80))));
         }
         Ok(Self {
             envelope,
+            doubt: code,
             name,
             request: section(detail, "requestParameters"),
             response: section(detail, "responseElements"),
@@ -228,14 +241,13 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The part of a service event that reports a result. Any state but SUCCEEDED is ignored.
+    /// The part of a service event that reports a result. FAILED and IN_PROGRESS are ignored. Every other state, one that
+    /// AWS has added since or left out included, is looked into: the account may exist, and be about to be activated.
     pub(super) fn succeeded(&self, status: &str) -> Result<&Value, Rejection> {
         self.must_be_service_event()?;
         let status = field(&self.service_details, status).unwrap_or(&self.service_details);
-        let Some(state) = text_at(status, &["state"]) else {
-            return Err(Rejection::refuse(format!("{} does not report its state", self.name)));
-        };
-        if state.eq_ignore_ascii_case("SUCCEEDED") {
+        let state = text_at(status, &["state"]).unwrap_or_default();
+        if !["FAILED", "IN_PROGRESS"].iter().any(|unchanged| state.eq_ignore_ascii_case(unchanged)) {
             return Ok(status);
         }
         let why = text_at(status, &["failureReason"]).or_else(|| text_at(status, &["message"]));

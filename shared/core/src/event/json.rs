@@ -55,6 +55,13 @@ pub(super) fn section<'a>(value: &'a Value, name: &str) -> Cow<'a, Value> {
     }
 }
 
+/// Whether text stands in the place of a value that CloudTrail, a document or a person has hidden.
+pub(super) fn is_masked(text: &str) -> bool {
+    let upper = text.to_ascii_uppercase();
+    upper.bytes().all(|byte| matches!(byte, b'*' | b'X'))
+        || ["***", "HIDDEN", "REDACTED", "MASKED"].iter().any(|mask| upper.contains(mask))
+}
+
 /// Cuts text from an untrusted event to a length fit for logs.
 pub(super) fn cut(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
@@ -84,6 +91,16 @@ mod tests {
         assert_eq!(parsed::<AccountId>(&json!(111_122_223_333_u64)).unwrap().to_string(), "111122223333");
         for bad in [json!(11_122_223_333_u64), json!(1.0e11), json!(-1), json!(true), json!(null), json!({"a": []})] {
             assert!(parsed::<AccountId>(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mask_is_told_from_a_value() {
+        for mask in ["", "****", "XXXXXXXXXXXX", "xxxx", "HIDDEN_DUE_TO_SECURITY_REASONS", "vpc-***", "[redacted]"] {
+            assert!(is_masked(mask), "{mask}");
+        }
+        for value in ["111122223333", "vpc-0123456789abcdef0", "invite", "vpc-*", "o-exampleorg1"] {
+            assert!(!is_masked(value), "{value}");
         }
     }
 

@@ -36,6 +36,7 @@ mod explain;
 mod fixtures;
 mod json;
 mod logs;
+mod member;
 mod organizations;
 #[cfg(test)]
 mod robustness;
@@ -151,6 +152,21 @@ impl Trigger {
     /// A sync caused by an event, for which the revocation guard stays on.
     fn sync(cause: String, resource: Option<String>) -> Self {
         Self::Sync { cause, resource, allow_mass_revocation: false, run_id: None }
+    }
+
+    /// The same trigger, whose cause also says that the call failed with this code.
+    fn doubted(mut self, code: &str) -> Self {
+        match &mut self {
+            Self::Enroll { cause, .. }
+            | Self::Repair { cause, .. }
+            | Self::Grant { cause, .. }
+            | Self::Revoke { cause, .. }
+            | Self::Sync { cause, .. } => {
+                cause.push_str(&format!("; the call failed with {code}, which leaves open what it changed"));
+            }
+            Self::Request(_) | Self::Backfill(_) => {}
+        }
+        self
     }
 }
 
@@ -399,11 +415,17 @@ pub fn is_schedule(value: &Value) -> bool {
 
 fn trigger(envelope: &Envelope<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
     match envelope.source {
-        "aws.ec2" => ec2::decode(&Record::read(envelope)?, context),
-        "aws.logs" => logs::decode(&Record::read(envelope)?, context),
+        "aws.ec2" | "aws.logs" | "aws.organizations" | "aws.controltower" => {
+            let record = Record::read(envelope)?;
+            let trigger = match envelope.source {
+                "aws.ec2" => ec2::decode(&record, context),
+                "aws.logs" => logs::decode(&record, context),
+                "aws.organizations" => organizations::decode(&record, context),
+                _ => control_tower::decode(&record),
+            }?;
+            Ok(record.doubt.iter().fold(trigger, |trigger, code| trigger.doubted(code)))
+        }
         "aws.cloudformation" => cloudformation::decode(envelope, context),
-        "aws.organizations" => organizations::decode(&Record::read(envelope)?, context),
-        "aws.controltower" => control_tower::decode(&Record::read(envelope)?),
         "aws.events" | "aws.scheduler" => schedule(envelope),
         other => {
             Err(Rejection::ignore(format!("Events of the source {:?} do not concern enrollment", json::cut(other, 80))))
