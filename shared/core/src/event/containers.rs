@@ -130,6 +130,7 @@ mod tests {
         let expected = json!({"a": "1", "b": {"c": "x", "d": null, "e": {"f": "y=z"}}, "g": [1, 2],
             "h": {"i": ["}, j=", {}]}, "k": ""});
         assert_eq!(read(text, MAX_DEPTH), expected);
+        assert_eq!(read("{a={\"x\":\"}, b=1\"}, c=2}", MAX_DEPTH), json!({"a": {"x": "}, b=1"}, "c": "2"}));
         assert_eq!(read("{\"a\": {\"b\": 1}}", MAX_DEPTH), json!({"a": {"b": 1}}));
         assert_eq!(read("{a={b={c=1}}}", 2), json!({"a": {"b": null}}));
         assert_eq!(read("{a=\"}", MAX_DEPTH), json!({"a": "\""}));

@@ -169,6 +169,9 @@ fn the_account_of_a_membership_event_has_several_names() {
     }
     let resources = json!([{"accountId": MANAGEMENT, "type": "AWS::Organizations::Account", "ARN": arn}]);
     assert_eq!(granted(event().detail("resources", resources)), account(OTHER));
+    // Neither the management account nor a caller joins.
+    assert_eq!(synced(event().service_details(json!({"accountId": MANAGEMENT}))), None);
+    assert_eq!(synced(event().detail("userIdentity", json!({"accountId": MEMBER}))), None);
     // The account of a VPC endpoint is the caller's.
     assert_eq!(synced(event().detail("vpcEndpointAccountId", json!(MEMBER))), None);
     let departed = service_event("organizations", "AccountDepartedOrganization");
