@@ -47,8 +47,8 @@ fn row(row: &Value) -> Cow<'_, Value> {
     Cow::Owned(Value::Object(record))
 }
 
-/// The text that an item is, or that holds its event: `CloudTrailEvent` of lookup-events, `message` of CloudWatch Logs, and a
-/// whole record in a column of CloudTrail Lake.
+/// The text that an item is, or that holds its event: `CloudTrailEvent` of lookup-events, `message` of CloudWatch Logs,
+/// and a whole record in a column of CloudTrail Lake.
 pub(super) fn text_of(item: &Value) -> Option<&str> {
     if let Some(text) = item.as_str() {
         return Some(text).filter(|text| text.starts_with('{'));

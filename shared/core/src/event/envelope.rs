@@ -143,8 +143,8 @@ enum Kind {
     Unknown,
 }
 
-/// Errors of the service itself, in the words of EC2 and of the other services. AWS does not say whether such a call was
-/// carried out. The rules of `infra` pass the same codes.
+/// Errors of the service itself, in the words of EC2 and of the other services. AWS does not say whether such a call
+/// was carried out. The rules of `infra` pass the same codes.
 const DOUBTFUL: [&str; 7] = [
     "InternalError",
     "InternalFailure",
@@ -241,8 +241,9 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The part of a service event that reports a result. FAILED and IN_PROGRESS are ignored. Every other state, one that
-    /// AWS has added since or left out included, is looked into: the account may exist, and be about to be activated.
+    /// The part of a service event that reports a result. FAILED and IN_PROGRESS are ignored. Every other state, one
+    /// that AWS has added since or left out included, is looked into: the account may exist, and be about to be
+    /// activated.
     pub(super) fn succeeded(&self, status: &str) -> Result<&Value, Rejection> {
         self.must_be_service_event()?;
         let status = field(&self.service_details, status).unwrap_or(&self.service_details);

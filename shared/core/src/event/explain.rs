@@ -26,9 +26,9 @@ pub struct Explanation {
 
 /// Explains each event in a JSON value.
 ///
-/// Lambda's `Records` (of SQS or SNS), CloudTrail files, arrays, and what AWS's commands print (`lookup-events`, queries of
-/// CloudTrail Lake and CloudWatch Logs, `receive-message`) are split into their events. Raw CloudTrail records are put
-/// into an envelope first. A body from SQS or SNS is explained as the functions would decide it.
+/// Lambda's `Records` (of SQS or SNS), CloudTrail files, arrays, and what AWS's commands print (`lookup-events`,
+/// queries of CloudTrail Lake and CloudWatch Logs, `receive-message`) are split into their events. Raw CloudTrail
+/// records are put into an envelope first. A body from SQS or SNS is explained as the functions would decide it.
 pub fn explain(source: &str, value: &Value, context: &EventContext) -> Vec<Explanation> {
     match containers::items(value) {
         Some(items) => items.iter().flat_map(|item| explain(source, item, context)).collect(),

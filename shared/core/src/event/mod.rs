@@ -122,7 +122,8 @@ pub enum Trigger {
     /// An account joined the organization, or is to be granted for another reason.
     Grant {
         account: AccountId,
-        /// Whether the enroller requests it. The account's enrollment then waits for the grant and comes back by itself.
+        /// Whether the enroller requests it. The account's enrollment then waits for the grant and comes back by
+        /// itself.
         requested: bool,
         /// What happened, as a sentence.
         cause: String,

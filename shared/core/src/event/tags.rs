@@ -1,7 +1,8 @@
-//! Tags of VPCs and flow logs. Three of them decide what the enroller does: the one that opts a VPC out, the one with its
-//! traffic type, and the one that marks what the enroller made.
+//! Tags of VPCs and flow logs. Three of them decide what the enroller does: the one that opts a VPC out, the one with
+//! its traffic type, and the one that marks what the enroller made.
 //!
-//! Whoever takes the opt-out tag from a VPC expects it to be logged, so the change of such a tag triggers an enrollment.
+//! Whoever takes the opt-out tag from a VPC expects it to be logged, so the change of such a tag triggers an
+//! enrollment.
 
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! Which filter patterns CloudWatch Logs can parse, and which of them can match a flow log record.
 //!
-//! PutSubscriptionFilter refuses a pattern that it cannot parse. A pattern that it accepts and that matches no record is
-//! worse: everything looks right and nothing is delivered.
+//! PutSubscriptionFilter refuses a pattern that it cannot parse. A pattern that it accepts and that matches no record
+//! is worse: everything looks right and nothing is delivered.
 //!
 //! Source: CloudWatch Logs user guide, "Filter pattern syntax". What it does not say is accepted here.
 
