@@ -337,11 +337,12 @@ pub(crate) struct DemoArgs {
 ///
 /// Implements the operations that the enroller uses, and rejects what AWS rejects. Prints one line of JSON when it is
 /// ready: endpoint, organization, accounts and access keys. Serves until it is interrupted. GET /_sim/stats returns the
-/// calls by operation, account and Region. All state is in memory and is lost when the command ends.
+/// calls by operation, account and Region; /_sim/rules takes rules while it runs. All state is in memory and is lost when the command ends.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller sim --listen 127.0.0.1:5000
   enroller sim --accounts 50 --regions eu-west-1,us-east-1 --vpcs 4 --latency-ms 40 --installed
+  enroller sim --installed --set-rule outage=service=ec2,region=us-east-1,answer=silence,seconds=300
   aws --endpoint-url http://127.0.0.1:5000 ec2 describe-vpcs   (with the keys from the first line)
 
 Exit codes:
@@ -372,6 +373,9 @@ pub(crate) struct SimArgs {
     /// One setting of that installation (repeatable); `enroller settings` lists them
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Assignment>,
+    /// A rule of the simulated AWS (repeatable), such as `sts-off=eu-west-1`; docs/simulator.md lists them
+    #[arg(long = "set-rule", value_name = "NAME=VALUE")]
+    pub(crate) set_rule: Vec<String>,
 }
 
 /// Request rates of the simulated AWS.

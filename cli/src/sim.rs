@@ -102,6 +102,9 @@ pub(crate) async fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
         world.settings.latency_ms = args.latency_ms;
         world.stats.reset();
     });
+    for rule in &args.set_rule {
+        sim.set_rule(rule).with_context(|| format!("--set-rule {rule}"))?;
+    }
     let ready = Ready {
         endpoint,
         organization_id: settings.organization_id.to_string(),

@@ -9,6 +9,16 @@ pub struct Caller {
     pub account: String,
     /// `arn:aws:iam::A:root` for a long-term key, `arn:aws:sts::A:assumed-role/NAME/SESSION` for a session.
     pub principal_arn: String,
+    /// Access key of a session; a session name can be used again. `None` for the account's own keys.
+    pub session_key: Option<String>,
+}
+
+impl Caller {
+    /// The root user of an account.
+    pub(crate) fn root(account: &str) -> Self {
+        let principal_arn = format!("arn:aws:iam::{account}:root");
+        Self { account: account.to_owned(), principal_arn, session_key: None }
+    }
 }
 
 /// A call that has been authenticated and parsed.

@@ -10,7 +10,7 @@ use crate::faults::{Failure, FaultEffect, after, before};
 use crate::regions::GLOBAL_REGION;
 use crate::wire::{Input, Output, Scope, parse, render_error, render_output, text};
 use crate::world::World;
-use crate::{authorization, cloudtrail, ec2, events, iam, logs, organizations, preflight, sqs, sts};
+use crate::{authorization, cloudtrail, ec2, events, iam, logs, organizations, preflight, rules, sqs, sts};
 
 /// The result of a request.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(crate) fn answer(world: &mut World, parts: &Parts, body: &[u8]) -> Answer {
         request_id: world.ids.uuid(),
         service: scope.service,
         operation: parsed.as_ref().map_or_else(|_| String::new(), |(operation, _)| operation.clone()),
-        caller: Caller { account: String::new(), principal_arn: String::new() },
+        caller: Caller { account: String::new(), principal_arn: String::new(), session_key: None },
         region: region_of(world, &scope),
     };
     let outcome = match (parsed, sts::authenticate(world, &scope)) {
@@ -81,6 +81,11 @@ enum Outcome {
 }
 
 fn run(world: &mut World, call: &Call, input: &Input) -> Outcome {
+    match rules::outage(world, call) {
+        FaultEffect::Continue => {}
+        FaultEffect::Respond(refusal) => return Outcome::Refused(refusal),
+        FaultEffect::Fail(failure) => return Outcome::Failed(failure),
+    }
     let fault = world.faults.on_call(call);
     match before(fault.as_ref(), world, call) {
         FaultEffect::Continue => {}
@@ -100,7 +105,7 @@ fn run(world: &mut World, call: &Call, input: &Input) -> Outcome {
         FaultEffect::Fail(failure) => return Outcome::Failed(failure),
     }
     match result {
-        Ok((output, _)) => Outcome::Done(output),
+        Ok((output, _)) => Outcome::Done(rules::echoed(world, call, output)),
         Err(refusal) => Outcome::Refused(refusal),
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn call(account: &str, region: &str, service: Service, operation: &st
         request_id: "00000000-0000-4000-8000-000000000001".to_owned(),
         service,
         operation: operation.to_owned(),
-        caller: Caller { account: account.to_owned(), principal_arn: format!("arn:aws:iam::{account}:root") },
+        caller: Caller::root(account),
         region: region.to_owned(),
     }
 }

@@ -111,9 +111,13 @@ impl IamState {
 
 impl World {
     /// Creates a role that can be assumed at once, as if a stack had created it long ago: without a call and without an
-    /// event. Replaces a role with that name.
+    /// event. A role with that name is updated and keeps its id, so that its sessions go on; for a new id it has to be
+    /// removed before.
     pub fn put_role(&mut self, account: &str, name: &str, trust: Value, policies: BTreeMap<String, Value>) -> &Role {
         let mut role = self.new_role(account, "/", name, trust);
+        if let Some(existing) = self.iam.role(account, name) {
+            role.id.clone_from(&existing.id);
+        }
         role.set_policies(policies);
         // Older than any propagation delay, whenever it is set.
         role.created_ms = 0;

@@ -195,7 +195,7 @@ mod tests {
     use crate::call::Caller;
 
     fn call(service: Service, operation: &str, account: &str) -> Call {
-        let caller = Caller { account: account.to_owned(), principal_arn: String::new() };
+        let caller = Caller::root(account);
         let (operation, region) = (operation.to_owned(), "us-east-1".to_owned());
         Call { sequence: 1, request_id: String::new(), service, operation, caller, region }
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::dispatch::Answer;
 use crate::faults::Failure;
+use crate::rules;
 use crate::sim::Sim;
 
 /// How often events that have become due are delivered while nobody calls.
@@ -24,8 +25,8 @@ const DELIVERY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` is done, then drops the connections that are open.
 ///
-/// `GET /_sim/stats` returns the call statistics. Every other request is a call to AWS. From now on, IAM and
-/// Organizations accept signatures for any Region.
+/// Paths below `/_sim/` are the control endpoint, see `rules/control.rs`. Every other request is a call to AWS. From
+/// now on, IAM and Organizations accept signatures for any Region.
 ///
 /// # Errors
 ///
@@ -64,13 +65,10 @@ enum Dropped {
 
 async fn respond(sim: Sim, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Dropped> {
     let (parts, body) = request.into_parts();
-    if parts.method == Method::GET && parts.uri.path() == "/_sim/stats" {
-        let report = sim.with(|world| world.stats.report()).to_string();
-        let mut response = Response::new(Full::from(report));
-        response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
-        return Ok(response);
-    }
     let body = body.collect().await.map_err(Dropped::Read)?.to_bytes();
+    if let Some(response) = rules::respond(&sim, &parts.method, parts.uri.path(), &body) {
+        return Ok(response.map(Full::from));
+    }
     match sim.answer(&parts, &body).await {
         Answer::Response(response) => Ok(response.map(Full::from)),
         Answer::Failure(Failure::Lost) => Err(Dropped::Fault),

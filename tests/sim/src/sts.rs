@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::call::{ApiError, Call, Caller, Service};
-use crate::iam::split_role_arn;
+use crate::iam::{Role, split_role_arn};
 use crate::organizations::AccountState;
 use crate::policy_language::{Context, PrincipalKind, TrustRequest, trust_allows};
 use crate::preflight::{bad_credentials, denied_by_policy, expired};
 use crate::regions::GLOBAL_REGION;
+use crate::rules::sts_is_off;
 use crate::time::iso8601;
 use crate::wire::query::Params;
 use crate::wire::xml::Element;
@@ -27,6 +28,8 @@ pub struct Session {
     pub arn: String,
     /// `AROA…:SESSION`.
     pub user_id: String,
+    /// Number in the order of all sessions, from 1.
+    pub number: u64,
     /// Session token that a request must send with the access key.
     pub token: String,
     /// Secret access key. Nothing verifies signatures.
@@ -35,12 +38,18 @@ pub struct Session {
     pub expires_ms: u64,
 }
 
+impl Session {
+    /// Whether it is a session of this very role and not of one that had its name before.
+    pub(crate) fn is_of(&self, role: &Role) -> bool {
+        self.user_id.split(':').next() == Some(role.id.as_str())
+    }
+}
+
 /// Sessions by access key id.
 #[derive(Debug, Default)]
 pub struct StsState {
     sessions: BTreeMap<String, Session>,
-    /// The newest access key id of each session ARN: a session name can be used again.
-    newest: BTreeMap<String, String>,
+    opened: u64,
 }
 
 impl StsState {
@@ -56,7 +65,12 @@ impl StsState {
 
     /// The session behind a caller; `None` for an account's own keys.
     pub(crate) fn session_of(&self, caller: &Caller) -> Option<&Session> {
-        self.sessions.get(self.newest.get(&caller.principal_arn)?)
+        self.sessions.get(caller.session_key.as_deref()?)
+    }
+
+    /// Number of sessions opened so far, which is the number of the newest one.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened
     }
 }
 
@@ -75,14 +89,15 @@ pub(crate) fn authenticate(world: &World, scope: &Scope) -> Result<Caller, ApiEr
         if world.now_ms() >= session.expires_ms {
             return Err(expired(scope.service));
         }
-        return Ok(Caller { account: session.account.clone(), principal_arn: session.arn.clone() });
+        let (account, principal_arn) = (session.account.clone(), session.arn.clone());
+        return Ok(Caller { account, principal_arn, session_key: Some(scope.access_key_id.clone()) });
     }
     let key = scope.access_key_id.as_str();
     let account = key.strip_prefix("AKIA").and_then(|rest| rest.strip_suffix("SIM0")).ok_or_else(unknown)?;
     if !world.accounts.contains_key(account) || scope.session_token.is_some() {
         return Err(unknown());
     }
-    Ok(Caller { account: account.to_owned(), principal_arn: format!("arn:aws:iam::{account}:root") })
+    Ok(Caller::root(account))
 }
 
 pub(crate) fn handle(world: &mut World, call: &Call, params: &Params) -> QueryAnswer {
@@ -185,13 +200,16 @@ fn check_duration(params: &Params, call: &Call, most: u32) -> Result<u32, ApiErr
 
 /// Refuses an account in which no role can be assumed: `Err(None)` stands for plain `AccessDenied`, which is what a
 /// caller sees of an account that does not exist, is closed or has no role yet.
-fn check_target_account(world: &World, call: &Call, account: &str) -> Result<(), Option<ApiError>> {
-    let Some(target) = world.accounts.get(account) else { return Err(None) };
+fn check_target_account(world: &mut World, call: &Call, account: &str) -> Result<(), Option<ApiError>> {
+    let Some(assumable_at_ms) = world.accounts.get(account).map(|account| account.assumable_at_ms) else {
+        return Err(None);
+    };
     match world.organization.state_of(account) {
         Some(AccountState::Suspended | AccountState::Closed | AccountState::PendingActivation) => return Err(None),
         Some(AccountState::Active | AccountState::PendingClosure) | None => {}
     }
-    if call.region != GLOBAL_REGION && !world.region_enabled(account, &call.region) {
+    let deactivated = call.region != GLOBAL_REGION && !world.region_enabled(account, &call.region);
+    if deactivated || sts_is_off(world, account, &call.region) {
         // IAM user guide, "Manage AWS STS in an AWS Region"; model: RegionDisabledException, 403.
         let message = format!(
             "STS is not activated in this region for account:{account}. Your account administrator can activate STS \
@@ -199,7 +217,7 @@ fn check_target_account(world: &World, call: &Call, account: &str) -> Result<(),
         );
         return Err(Some(ApiError::new(403, "RegionDisabledException", message)));
     }
-    if world.now_ms() < target.assumable_at_ms { Err(None) } else { Ok(()) }
+    if world.now_ms() < assumable_at_ms { Err(None) } else { Ok(()) }
 }
 
 fn context_of(world: &World, call: &Call, session_name: &str, external_id: Option<&str>) -> Context {
@@ -268,17 +286,18 @@ impl World {
     ) -> Option<(String, Session)> {
         let role = self.iam.role(account, role_name)?;
         let (role_arn, user_id) = (role.arn.clone(), format!("{}:{session_name}", role.id));
+        self.sts.opened += 1;
         let access_key_id = format!("ASIA{}", &self.ids.hex(17)[1..].to_ascii_uppercase());
         let session = Session {
             account: account.to_owned(),
             role_arn,
             arn: format!("arn:aws:sts::{account}:assumed-role/{role_name}/{session_name}"),
             user_id,
+            number: self.sts.opened,
             token: format!("session-token-{}", self.ids.hex(32)),
             secret: self.ids.hex(32),
             expires_ms: self.now_ms() + u64::from(seconds) * 1000,
         };
-        self.sts.newest.insert(session.arn.clone(), access_key_id.clone());
         self.sts.sessions.insert(access_key_id.clone(), session.clone());
         Some((access_key_id, session))
     }

@@ -10,6 +10,7 @@ use crate::iam::IamState;
 use crate::limits::Limits;
 use crate::logs::LogsState;
 use crate::organizations::OrganizationState;
+use crate::rules::Rules;
 use crate::settings::Settings;
 use crate::sqs::SqsState;
 use crate::stats::Stats;
@@ -43,6 +44,8 @@ pub struct World {
     pub stats: Stats,
     /// Faults that are armed.
     pub faults: Faults,
+    /// Rules in force, set by name.
+    pub rules: Rules,
     /// AWS's request rate limits.
     pub limits: Limits,
     /// Switches for what AWS does not document, and delays.
@@ -67,6 +70,7 @@ impl World {
             traffic: TrafficState::default(),
             stats: Stats::default(),
             faults: Faults::default(),
+            rules: Rules::default(),
             limits: Limits::default(),
             settings: Settings::default(),
             clock: Clock::Virtual { now_ms: START_MS },

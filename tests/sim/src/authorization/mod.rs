@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use crate::call::{ApiError, Call, Service};
 use crate::policy_language::Context;
 use crate::preflight::denied_by_policy;
+use crate::rules;
 use crate::sts;
 use crate::wire::Input;
 use crate::world::World;
@@ -65,15 +66,20 @@ impl Need {
 }
 
 /// Refuses the call when the caller is a session of a role whose policies do not allow it.
-pub(crate) fn check(world: &World, call: &Call, input: &Input) -> Result<(), ApiError> {
+pub(crate) fn check(world: &mut World, call: &Call, input: &Input) -> Result<(), ApiError> {
     let needs = needs(world, call, input).ok_or_else(|| ApiError::unknown_operation(&call.operation))?;
+    for need in &needs {
+        rules::denied(world, call, &need.action, &need.resource)?;
+    }
+    let world = &*world;
     let Some(session) = world.sts.session_of(&call.caller) else { return Ok(()) };
     let principal = sts::principal_context(world, call);
     for need in needs {
         let mut context = principal.clone();
         context.extend(resource_context(world, &need.resource));
         context.extend(need.keys);
-        let role = world.iam.role_by_arn(&session.role_arn);
+        // A session belongs to the id of its role: it may nothing once the role is gone, even under a reused name.
+        let role = world.iam.role_by_arn(&session.role_arn).filter(|role| session.is_of(role));
         if !role.is_some_and(|role| world.iam.allows(role, &need.action, &need.resource, &context)) {
             return Err(refusal(call, &need.action, &need.resource));
         }

@@ -8,6 +8,7 @@ use super::{FlowLog, format, invalid_value, missing, no_such_vpc, tags};
 use crate::call::{ApiError, Call};
 use crate::iam::split_role_arn;
 use crate::policy_language::{PrincipalKind, TrustRequest, trust_allows};
+use crate::rules::flow_log_exists;
 use crate::settings::TwinRule;
 use crate::wire::QueryAnswer;
 use crate::wire::query::Params;
@@ -251,8 +252,9 @@ fn add(world: &mut World, call: &Call, flow_log: FlowLog) -> Result<(), ApiError
         return Err(no_such_vpc(vpc_id));
     }
     let rule = world.settings.twin_rule;
+    let claimed = flow_log_exists(world, call);
     let state = world.ec2.region_mut(account, region);
-    if state.flow_logs_of(vpc_id).any(|existing| are_twins(rule, existing, &flow_log)) {
+    if claimed || state.flow_logs_of(vpc_id).any(|existing| are_twins(rule, existing, &flow_log)) {
         // The code and message of the resource provider of AWS::EC2::FlowLog.
         let message = "There is an existing Flow Log with the same configuration and log destination.";
         return Err(ApiError::new(400, "FlowLogAlreadyExists", message));

@@ -354,7 +354,7 @@ impl World {
             request_id: String::new(),
             service: Service::Logs,
             operation: operation.to_owned(),
-            caller: Caller { account: account.to_owned(), principal_arn: format!("arn:aws:iam::{account}:root") },
+            caller: Caller::root(account),
             region: region.to_owned(),
         };
         handle(self, &call, input).map(drop)

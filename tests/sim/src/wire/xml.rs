@@ -43,6 +43,14 @@ impl Element {
         self
     }
 
+    /// Visits the texts with the names of their elements.
+    pub(crate) fn each_text(&mut self, visit: &impl Fn(&str, &mut String)) {
+        match &mut self.content {
+            Content::Text(text) => visit(&self.name, text),
+            Content::Children(children) => children.iter_mut().for_each(|child| child.each_text(visit)),
+        }
+    }
+
     /// The element as a document with an XML declaration.
     pub(crate) fn render(&self) -> String {
         let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");

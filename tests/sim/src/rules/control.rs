@@ -1,0 +1,74 @@
+//! The control endpoint. Its paths begin with `/_sim/`, and no AWS service of this simulation uses a path.
+//!
+//! - `GET /_sim/rules`: the rules in force, with ids and hits, and the switches.
+//! - `POST /_sim/rules` with a JSON object `{"NAME": VALUE, …}`: sets rules and switches, all or none.
+//! - `DELETE /_sim/rules` lifts all rules, `DELETE /_sim/rules/ID` one; switches stay.
+//! - `POST /_sim/clock` with `{"advance_seconds": N}`: moves the clock forward.
+//! - `GET /_sim/stats`: the call statistics.
+
+use bytes::Bytes;
+use http::{Method, Response};
+use serde_json::{Value, json};
+
+use super::parse::RuleError;
+use crate::sim::Sim;
+
+/// Answers a request to the control endpoint; `None` for a call to AWS.
+pub(crate) fn respond(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Option<Response<Bytes>> {
+    let path = path.strip_prefix("/_sim/")?;
+    let (resource, rest) = path.split_once('/').map_or((path, None), |(resource, rest)| (resource, Some(rest)));
+    let (status, value) = match (method, resource, rest) {
+        (&Method::GET, "stats", None) => (200, sim.with(|world| world.stats.report())),
+        (&Method::GET, "rules", None) => (200, sim.with(|world| world.rules_report())),
+        (&Method::POST, "rules", None) => set(sim, body),
+        (&Method::DELETE, "rules", None) => {
+            sim.with(|world| world.rules.clear());
+            (200, json!({}))
+        }
+        (&Method::DELETE, "rules", Some(id)) => {
+            let lifted = id.parse().is_ok_and(|id| sim.with(|world| world.rules.lift(id)));
+            if lifted { (200, json!({})) } else { (404, json!({"error": format!("there is no rule with id {id}")})) }
+        }
+        (&Method::POST, "clock", None) => advance(sim, body),
+        _ => (404, json!({"error": format!("there is no {method} /_sim/{path}")})),
+    };
+    let mut response = Response::new(Bytes::from(value.to_string()));
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
+    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+    Some(response)
+}
+
+fn set(sim: &Sim, body: &[u8]) -> (u16, Value) {
+    let Ok(Value::Object(rules)) = serde_json::from_slice::<Value>(body) else {
+        return (400, json!({"error": "the body is not a JSON object of rules by name"}));
+    };
+    let set = sim.with(|world| {
+        let (settings, mut ids) = (world.settings.clone(), serde_json::Map::new());
+        for (name, value) in &rules {
+            match world.set_rule(name, value) {
+                Ok(id) => ids.extend(id.map(|id| (name.clone(), Value::from(id)))),
+                Err(error) => {
+                    world.settings = settings;
+                    for id in ids.values().filter_map(Value::as_u64) {
+                        world.rules.lift(id);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok::<_, RuleError>(ids)
+    });
+    match set {
+        Ok(ids) => (200, json!({"ids": ids})),
+        Err(error) => (400, json!({"error": error.to_string()})),
+    }
+}
+
+fn advance(sim: &Sim, body: &[u8]) -> (u16, Value) {
+    let given: Value = serde_json::from_slice(body).unwrap_or_default();
+    let Some(seconds) = given["advance_seconds"].as_u64() else {
+        return (400, json!({"error": "the body is not {\"advance_seconds\": N}"}));
+    };
+    sim.advance(seconds.saturating_mul(1000));
+    (200, json!({"now_ms": sim.now_ms()}))
+}

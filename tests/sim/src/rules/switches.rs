@@ -1,0 +1,68 @@
+//! Switches: the parts of [`Settings`] that can be set by name.
+
+use serde_json::{Map, Value};
+
+use super::parse::{RuleError, bad};
+use crate::settings::{Settings, TwinRule};
+
+/// A number and how many of its units the setting has.
+type Number = (&'static str, u64, fn(&mut Settings) -> &mut u64);
+
+const NUMBERS: &[Number] = &[
+    ("role-propagation-seconds", 1000, |settings| &mut settings.role_propagation_ms),
+    ("listing-lag-seconds", 1000, |settings| &mut settings.listing_lag_ms),
+    ("latency-milliseconds", 1, |settings| &mut settings.latency_ms),
+];
+
+type Flag = (&'static str, fn(&mut Settings) -> &mut bool);
+
+const FLAGS: &[Flag] =
+    &[("empty-pages", |settings| &mut settings.empty_pages), ("account-paths", |settings| &mut settings.account_paths)];
+
+const TWINS: &str = "twins";
+
+/// Names of all switches.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let numbers = NUMBERS.iter().map(|(name, ..)| *name);
+    numbers.chain(FLAGS.iter().map(|(name, _)| *name)).chain([TWINS])
+}
+
+/// Sets a switch; `false` when there is none of that name.
+pub(super) fn set(settings: &mut Settings, name: &str, value: &Value) -> Result<bool, RuleError> {
+    if let Some((_, unit, of)) = NUMBERS.iter().find(|(known, ..)| *known == name) {
+        let number = value.as_u64().ok_or_else(|| bad(name, format!("{value} is not a whole number")))?;
+        *of(settings) = number.saturating_mul(*unit);
+        return Ok(true);
+    }
+    if let Some((_, of)) = FLAGS.iter().find(|(known, _)| *known == name) {
+        *of(settings) = value.as_bool().ok_or_else(|| bad(name, format!("{value} is neither true nor false")))?;
+        return Ok(true);
+    }
+    if name != TWINS {
+        return Ok(false);
+    }
+    settings.twin_rule = match value.as_str() {
+        Some("same-configuration") => TwinRule::SameConfiguration,
+        Some("same-destination") => TwinRule::SameDestination,
+        _ => return Err(bad(name, "it is same-configuration or same-destination")),
+    };
+    Ok(true)
+}
+
+/// All switches as they are.
+pub(super) fn report(settings: &Settings) -> Value {
+    let mut settings = settings.clone();
+    let mut shown = Map::new();
+    for (name, unit, of) in NUMBERS {
+        shown.insert((*name).to_owned(), Value::from(*of(&mut settings) / unit));
+    }
+    for (name, of) in FLAGS {
+        shown.insert((*name).to_owned(), Value::from(*of(&mut settings)));
+    }
+    let twins = match settings.twin_rule {
+        TwinRule::SameConfiguration => "same-configuration",
+        TwinRule::SameDestination => "same-destination",
+    };
+    shown.insert(TWINS.to_owned(), Value::from(twins));
+    Value::Object(shown)
+}
