@@ -338,6 +338,8 @@ impl Installation {
             let settings = QueueSettings {
                 fifo: queue.fifo,
                 content_based_deduplication: queue.content_based_deduplication,
+                // As in the template: dead letters are kept for 14 days, everything else for 4.
+                retention_ms: if queue.redrive.is_some() { 345_600_000 } else { 1_209_600_000 },
                 visibility_timeout_ms: if backfill { BACKFILL_VISIBILITY_MS } else { VISIBILITY_MS },
                 redrive: queue
                     .redrive

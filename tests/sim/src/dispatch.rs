@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::call::{ApiError, Call, Caller, Service};
 use crate::faults::{Failure, FaultEffect, after, before};
+use crate::lag;
 use crate::regions::GLOBAL_REGION;
 use crate::wire::{Input, Output, Scope, parse, render_error, render_output, text};
 use crate::world::World;
@@ -97,7 +98,7 @@ fn run(world: &mut World, call: &Call, input: &Input) -> Outcome {
         return Outcome::Refused(refusal);
     }
     let allowed = preflight::check(world, call).and_then(|()| authorization::check(world, call, input));
-    let result = allowed.and_then(|()| serve(world, call, input));
+    let result = allowed.and_then(|()| lag::serve(world, call, input, serve));
     record(world, call, input, result.as_ref().map(|(_, facts)| facts));
     match after(fault.as_ref(), world, call) {
         FaultEffect::Continue => {}

@@ -30,6 +30,8 @@ pub struct Role {
     /// Inline policies by name. Always changed together with `identity`, their parsed form.
     policies: BTreeMap<String, Value>,
     identity: IdentityPolicy,
+    /// What the policies were before each change, and its time; a change needs time to work.
+    earlier: Vec<(u64, IdentityPolicy)>,
     pub tags: BTreeMap<String, String>,
     pub description: Option<String>,
     /// Longest session in seconds, 3,600 unless set.
@@ -44,7 +46,12 @@ impl Role {
         &self.policies
     }
 
-    /// Replaces all inline policies.
+    /// Replaces all inline policies by a call, so that the new ones need time to work.
+    fn change_policies(&mut self, policies: BTreeMap<String, Value>, now_ms: u64) {
+        self.earlier.push((now_ms, std::mem::take(&mut self.identity)));
+        self.set_policies(policies);
+    }
+
     fn set_policies(&mut self, policies: BTreeMap<String, Value>) {
         self.identity = IdentityPolicy::of(&policies);
         self.policies = policies;
@@ -74,11 +81,6 @@ impl IamState {
         self.ledger = Ledger::default();
     }
 
-    /// Whether the role's inline policies allow the action on the resource.
-    pub(crate) fn allows(&self, role: &Role, action: &str, resource_arn: &str, context: &Context) -> bool {
-        role.identity.allows(&self.ledger, &role.name, action, resource_arn, context)
-    }
-
     /// A role by its name.
     pub fn role(&self, account: &str, name: &str) -> Option<&Role> {
         self.roles.get(account)?.get(name)
@@ -104,6 +106,11 @@ impl IamState {
         self.roles.get_mut(account)?.remove(name)
     }
 
+    /// Exchanges all roles of an account.
+    pub(crate) fn swap_roles(&mut self, account: &str, roles: &mut BTreeMap<String, Role>) {
+        std::mem::swap(self.roles.entry(account.to_owned()).or_default(), roles);
+    }
+
     fn insert(&mut self, account: &str, role: Role) {
         self.roles.entry(account.to_owned()).or_default().insert(role.name.clone(), role);
     }
@@ -126,6 +133,14 @@ impl World {
         roles.entry(name.to_owned()).or_insert(role)
     }
 
+    /// Whether the role's inline policies, as far as they work already, allow the action on the resource.
+    pub(crate) fn role_allows(&self, role: &Role, action: &str, resource_arn: &str, context: &Context) -> bool {
+        let (now_ms, delay_ms) = (self.now_ms(), self.settings.policy_propagation_ms);
+        let waiting = role.earlier.iter().find(|(changed_ms, _)| now_ms < changed_ms.saturating_add(delay_ms));
+        let identity = waiting.map_or(&role.identity, |(_, before)| before);
+        identity.allows(&self.iam.ledger, &role.name, action, resource_arn, context)
+    }
+
     /// Whether a role has propagated, so that services and principals can assume it.
     pub fn role_propagated(&self, role: &Role) -> bool {
         self.now_ms() >= role.created_ms.saturating_add(self.settings.role_propagation_ms)
@@ -140,6 +155,7 @@ impl World {
             trust,
             policies: BTreeMap::new(),
             identity: IdentityPolicy::default(),
+            earlier: Vec::new(),
             tags: BTreeMap::new(),
             description: None,
             max_session_seconds: 3600,

@@ -20,6 +20,7 @@ mod fixtures;
 pub mod http_client;
 pub mod iam;
 mod json_input;
+mod lag;
 pub mod limits;
 pub mod logs;
 pub mod organizations;

@@ -195,6 +195,13 @@ impl OrganizationState {
         members
     }
 
+    /// One member as it was at a time.
+    pub(crate) fn member_at(&self, account: &str, ms: u64) -> Option<Member> {
+        let mut since = self.changes.iter().filter(|change| change.at_ms > ms);
+        let first = since.find(|change| change.account == account);
+        first.map_or_else(|| self.members.get(account).cloned(), |change| change.before.clone())
+    }
+
     fn remember(&mut self, account: &str, now_ms: u64) {
         let before = self.members.get(account).cloned();
         self.changes.push(Change { at_ms: now_ms, account: account.to_owned(), before });

@@ -47,7 +47,7 @@ pub(crate) fn assumable<'w>(
 
 /// Whether the role's policies allow all of the actions on the resource.
 pub(crate) fn allows(world: &World, role: &Role, actions: &[&str], resource_arn: &str) -> bool {
-    actions.iter().all(|action| world.iam.allows(role, action, resource_arn, &Context::new()))
+    actions.iter().all(|action| world.role_allows(role, action, resource_arn, &Context::new()))
 }
 
 /// Whether the ARN is one of a role of that account; roles cannot be passed across accounts.

@@ -36,8 +36,48 @@ pub struct Settings {
     /// Whether permissions on log groups are asked for on the bare ARN, as the user guide has it since 2026, and not
     /// with `:log-stream:` behind it, as refusals of AWS show it. Which of both holds is UNVERIFIED.
     pub bare_log_group_arns: bool,
+    /// Milliseconds from the creation of a flow log to its first record. AWS says "several minutes" (VPC user guide,
+    /// "Create a flow log").
+    pub recording_delay_ms: u64,
+    /// Milliseconds that a deleted flow log goes on recording ("it can take several minutes to stop", same page).
+    pub stopping_delay_ms: u64,
+    /// Whether DescribeFlowLogs shows the result of deliveries without a tick of the data plane, as where there is
+    /// always traffic. On real time nobody else makes traffic.
+    pub constant_traffic: bool,
+    /// Milliseconds by which reads lag behind writes: of flow logs, log groups, filters, destinations, roles, and
+    /// DescribeAccount. None of these promises read-after-write; how long they lag is UNVERIFIED.
+    pub read_lag_ms: u64,
+    /// Whether each read draws its lag between none and `read_lag_ms` from the seed.
+    pub read_lag_drawn: bool,
+    /// Whether a write to a role or log group that is too new to be read is refused as if it were not there.
+    pub writes_lag: bool,
+    /// Milliseconds in which the policies of a role work as before their last change, although reads show the new ones
+    /// (IAM user guide, "Changes that I make are not always immediately visible").
+    pub policy_propagation_ms: u64,
+    /// Of a hundred writes whose operation names `OperationAbortedException`, how many get it, drawn from the seed.
+    pub aborted_percent: u64,
+    /// Of a hundred receives of a message from a standard queue, how many leave it visible, so that it comes again.
+    pub queue_repeat_percent: u64,
+    /// Whether standard queues give their messages in an order drawn from the seed.
+    pub queue_reorder: bool,
+    /// Milliseconds that each page of `ListAccounts` takes: of virtual time, or of real time on real time.
+    pub listing_page_ms: u64,
     /// VPCs that an account may have in a Region.
     pub vpcs_per_region: usize,
+}
+
+impl Settings {
+    /// The same with the delays that AWS has, at the upper end of what its documentation and field reports say.
+    #[must_use]
+    pub fn with_delays_of_aws(self) -> Self {
+        Self {
+            role_propagation_ms: 10_000,
+            policy_propagation_ms: 20_000,
+            recording_delay_ms: 5 * 60 * 1_000,
+            stopping_delay_ms: 5 * 60 * 1_000,
+            ..self
+        }
+    }
 }
 
 impl Default for Settings {
@@ -51,6 +91,17 @@ impl Default for Settings {
             latency_ms: 0,
             any_signing_region: false,
             bare_log_group_arns: false,
+            recording_delay_ms: 0,
+            stopping_delay_ms: 0,
+            constant_traffic: false,
+            read_lag_ms: 0,
+            read_lag_drawn: false,
+            writes_lag: false,
+            policy_propagation_ms: 0,
+            aborted_percent: 0,
+            queue_repeat_percent: 0,
+            queue_reorder: false,
+            listing_page_ms: 0,
             // AWS's default quota is 5 per Region and adjustable (VPC user guide, quotas); organizations that need
             // this product have raised it.
             vpcs_per_region: 10_000,

@@ -113,7 +113,11 @@ impl Sim {
 
     /// Answers one request after the configured latency.
     pub(crate) async fn answer(&self, parts: &Parts, body: &Bytes) -> Answer {
-        let latency_ms = self.with(|world| world.settings.latency_ms);
+        let latency_ms = self.with(|world| {
+            let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+            let listing = world.is_real_time() && target.is_some_and(|target| target.ends_with(".ListAccounts"));
+            world.settings.latency_ms + if listing { world.settings.listing_page_ms } else { 0 }
+        });
         if latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(latency_ms)).await;
         }

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 pub(crate) use self::api::handle;
-use self::queue::{MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_VISIBILITY_SECONDS, NewMessage, Queue, Visibility};
+use self::queue::{MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_VISIBILITY_SECONDS, NewMessage, Queue, Visibility, Whims};
 pub use self::queue::{QueueDepth, QueueSettings, ReceivedMessage, Redrive};
+use crate::settings::Settings;
 use crate::sim::Sim;
 use crate::world::World;
 
@@ -114,6 +115,9 @@ fn check(world: &World, (account, region, name): &QueueId, settings: &QueueSetti
     if settings.delay_ms > MAX_DELAY_SECONDS * 1_000 {
         return Err("DelaySeconds must be between 0 and 900 seconds");
     }
+    if !(60_000..=1_209_600_000).contains(&settings.retention_ms) {
+        return Err("MessageRetentionPeriod must be between 60 and 1209600 seconds");
+    }
     if let Some(redrive) = &settings.redrive {
         if !(1..=1_000).contains(&redrive.max_receive_count) {
             return Err("maxReceiveCount must be between 1 and 1000");
@@ -136,7 +140,10 @@ fn check(world: &World, (account, region, name): &QueueId, settings: &QueueSetti
 fn receive(world: &mut World, id: &QueueId, max: usize, visibility_ms: Option<u64>) -> Vec<ReceivedMessage> {
     let now_ms = world.now_ms();
     let Some(queue) = world.sqs.queues.get_mut(id) else { return Vec::new() };
-    let (received, dead) = queue.receive(max, visibility_ms, now_ms);
+    queue.expire(now_ms);
+    let Settings { queue_repeat_percent: repeat_percent, queue_reorder: reorder, .. } = world.settings;
+    let mut whims = Whims { dice: &mut world.dice, repeat_percent, reorder };
+    let (received, dead) = queue.receive(max, visibility_ms, now_ms, &mut whims);
     let target = queue.settings().redrive.as_ref().map(|redrive| id_of(&id.0, &id.1, &redrive.dead_letter_queue));
     if let Some(dead_letters) = target.and_then(|target| world.sqs.queues.get_mut(&target)) {
         dead.into_iter().for_each(|message| dead_letters.put_dead(message, now_ms));
@@ -221,7 +228,12 @@ impl Sim {
     /// # Errors
     /// [`QueueError::NoSuchQueue`].
     pub fn queue_depth(&self, queue_url: &str) -> Result<QueueDepth, QueueError> {
-        let depth = |world: &mut World, id: &QueueId| world.sqs.queues.get(id).map(|queue| queue.depth(world.now_ms()));
+        let depth = |world: &mut World, id: &QueueId| {
+            let now_ms = world.now_ms();
+            let queue = world.sqs.queues.get_mut(id)?;
+            queue.expire(now_ms);
+            Some(queue.depth(now_ms))
+        };
         Ok(self.at_queue(queue_url, depth)?.unwrap_or_default())
     }
 

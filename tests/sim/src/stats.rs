@@ -123,7 +123,7 @@ impl Stats {
 }
 
 /// Whether an operation changes configuration.
-fn is_mutating(service: Service, operation: &str) -> bool {
+pub(crate) fn is_mutating(service: Service, operation: &str) -> bool {
     let reads = ["Describe", "List", "Get", "AssumeRole", "FilterLogEvents"];
     service != Service::Sqs && !reads.iter().any(|read| operation.starts_with(read))
 }

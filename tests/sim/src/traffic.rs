@@ -12,6 +12,7 @@ mod record;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
+pub(crate) use self::delivery_path::deliver_unasked;
 use self::delivery_path::{Delivery, DeliveryPaths};
 use crate::sim::Sim;
 use crate::world::World;
@@ -38,6 +39,8 @@ impl Default for TrafficState {
 pub enum Loss {
     /// The VPC has no flow log of any kind.
     NotLogged,
+    /// Its flow logs are too young to record.
+    NotRecording,
     /// It has flow logs, none of which goes to CloudWatch Logs.
     OtherDestination,
     /// The delivery role is missing, does not trust VPC Flow Logs, or may not write to the log group.
@@ -62,6 +65,7 @@ impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotLogged => "no flow log",
+            Self::NotRecording => "flow log does not record yet",
             Self::OtherDestination => "no flow log to CloudWatch Logs",
             Self::DeliveryRole => "delivery role",
             Self::LogGroup => "log group missing",

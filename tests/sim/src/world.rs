@@ -7,6 +7,7 @@ use crate::ec2::Ec2State;
 use crate::events::EventsState;
 use crate::faults::Faults;
 use crate::iam::IamState;
+use crate::lag::Past;
 use crate::limits::Limits;
 use crate::logs::LogsState;
 use crate::organizations::OrganizationState;
@@ -50,6 +51,10 @@ pub struct World {
     pub limits: Limits,
     /// Switches for what AWS does not document, and delays.
     pub settings: Settings,
+    /// Draws of the seed: which reads lag, which writes are aborted, which messages repeat.
+    pub(crate) dice: fastrand::Rng,
+    /// Earlier states, for reads that lag.
+    pub(crate) past: Past,
     clock: Clock,
 }
 
@@ -73,6 +78,8 @@ impl World {
             rules: Rules::default(),
             limits: Limits::default(),
             settings: Settings::default(),
+            dice: fastrand::Rng::with_seed(seed),
+            past: Past::default(),
             clock: Clock::Virtual { now_ms: START_MS },
         }
     }
@@ -96,6 +103,7 @@ impl World {
     /// Lets the wall clock move time from now on.
     pub fn use_real_time(&mut self) {
         self.clock = Clock::Real { ahead_ms: 0 };
+        self.settings.constant_traffic = true;
     }
 
     /// Whether the wall clock moves time.

@@ -80,7 +80,7 @@ pub(crate) fn check(world: &mut World, call: &Call, input: &Input) -> Result<(),
         context.extend(need.keys);
         // A session belongs to the id of its role: it may nothing once the role is gone, even under a reused name.
         let role = world.iam.role_by_arn(&session.role_arn).filter(|role| session.is_of(role));
-        if !role.is_some_and(|role| world.iam.allows(role, &need.action, &need.resource, &context)) {
+        if !role.is_some_and(|role| world.role_allows(role, &need.action, &need.resource, &context)) {
             return Err(refusal(call, &need.action, &need.resource));
         }
     }

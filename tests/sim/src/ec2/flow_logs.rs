@@ -6,6 +6,7 @@ use super::describe::{Filter, Page, tag_set};
 use super::{DeliverStatus, FlowLog, missing, no_such_flow_log};
 use crate::call::{ApiError, Call};
 use crate::time::iso8601_ms;
+use crate::traffic;
 use crate::wire::QueryAnswer;
 use crate::wire::query::Params;
 use crate::wire::xml::Element;
@@ -22,6 +23,9 @@ pub(super) fn describe(world: &mut World, call: &Call, params: &Params) -> Query
     let page = Page::parse(params, 1)?;
     let ids = params.list("FlowLogId");
     let (account, region) = (call.caller.account.as_str(), call.region.as_str());
+    if world.settings.constant_traffic {
+        traffic::deliver_unasked(world, account, region);
+    }
     let all: Vec<&FlowLog> = world.ec2.flow_logs(account, region).collect();
     if let Some(unknown) = ids.iter().find(|id| all.binary_search_by(|log| log.id.as_str().cmp(id)).is_err()) {
         return Err(no_such_flow_log(unknown));
@@ -93,12 +97,17 @@ pub(super) fn delete(world: &mut World, call: &Call, params: &Params) -> QueryAn
         // EC2 model, DeleteFlowLogs: at most 1,000 ids.
         return Err(ApiError::new(400, "InvalidParameterValue", "At most 1000 flow log IDs can be given."));
     }
+    let (now_ms, delay_ms) = (world.now_ms(), world.settings.stopping_delay_ms);
     let state = world.ec2.region_mut(&call.caller.account, &call.region);
-    let unsuccessful: Vec<Value> = ids
-        .iter()
-        .filter(|id| state.remove_flow_log(id).is_none())
-        .map(|id| failure(id, &no_such_flow_log(id)))
-        .collect();
+    state.stopping.retain(|(_, until_ms)| now_ms < *until_ms);
+    let mut unsuccessful: Vec<Value> = Vec::new();
+    for id in ids {
+        match state.remove_flow_log(id) {
+            Some(removed) if delay_ms > 0 => state.stopping.push((removed, now_ms + delay_ms)),
+            Some(_) => {}
+            None => unsuccessful.push(failure(id, &no_such_flow_log(id))),
+        }
+    }
     Ok((vec![unsuccessful_set(&unsuccessful)], json!({ "unsuccessful": unsuccessful })))
 }
 

@@ -11,6 +11,7 @@ mod vpcs;
 
 use serde_json::Value;
 
+pub(crate) use state::FlowLogs;
 pub use state::{DeliverStatus, Ec2State, FlowLog, Vpc};
 
 use crate::call::{ApiError, Call};

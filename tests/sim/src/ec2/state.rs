@@ -82,6 +82,8 @@ pub(super) struct RegionState {
     /// Ids of the flow logs of each resource.
     pub(super) by_resource: BTreeMap<String, Vec<String>>,
     pub(super) tokens: BTreeMap<String, TokenUse>,
+    /// Deleted flow logs that go on recording, and until when.
+    pub(super) stopping: Vec<(FlowLog, u64)>,
 }
 
 impl RegionState {
@@ -102,6 +104,10 @@ impl RegionState {
         self.by_resource.get(resource_id).into_iter().flatten().filter_map(|id| self.flow_logs.get(id))
     }
 }
+
+/// Flow logs by id, and their ids by resource.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FlowLogs(BTreeMap<String, FlowLog>, BTreeMap<String, Vec<String>>);
 
 /// VPCs and flow logs of all accounts.
 #[derive(Debug, Default)]
@@ -125,6 +131,35 @@ impl Ec2State {
 
     pub(super) fn region_mut(&mut self, account: &str, region: &str) -> &mut RegionState {
         self.accounts.entry(account.to_owned()).or_default().entry(region.to_owned()).or_default()
+    }
+
+    /// Flow logs of a VPC that record at this time: those that are old enough, and deleted ones that have not stopped.
+    pub(crate) fn recording(
+        &self,
+        account: &str,
+        region: &str,
+        vpc_id: &str,
+        now_ms: u64,
+        delay_ms: u64,
+    ) -> impl Iterator<Item = &FlowLog> {
+        let stopping = self.region(account, region).into_iter().flat_map(|state| &state.stopping);
+        let stopping =
+            stopping.filter(move |(flow_log, until_ms)| flow_log.resource_id == vpc_id && now_ms < *until_ms);
+        let all = self.flow_logs_of(account, region, vpc_id).chain(stopping.map(|(flow_log, _)| flow_log));
+        all.filter(move |flow_log| now_ms >= flow_log.created_ms.saturating_add(delay_ms))
+    }
+
+    /// The flow logs of an account and Region, to keep.
+    pub(crate) fn copy_flow_logs(&self, account: &str, region: &str) -> FlowLogs {
+        let state = self.region(account, region);
+        state.map(|state| FlowLogs(state.flow_logs.clone(), state.by_resource.clone())).unwrap_or_default()
+    }
+
+    /// Exchanges the flow logs of an account and Region.
+    pub(crate) fn swap_flow_logs(&mut self, account: &str, region: &str, other: &mut FlowLogs) {
+        let state = self.region_mut(account, region);
+        std::mem::swap(&mut state.flow_logs, &mut other.0);
+        std::mem::swap(&mut state.by_resource, &mut other.1);
     }
 
     /// VPCs that the account owns in the Region, by id.

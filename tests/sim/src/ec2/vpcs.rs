@@ -151,6 +151,7 @@ pub(super) fn delete(world: &mut World, call: &Call, params: &Params) -> QueryAn
     let id = params.get("VpcId").ok_or_else(|| missing("vpcId"))?;
     let state = world.ec2.region_mut(&call.caller.account, &call.region);
     state.vpcs.remove(id).ok_or_else(|| no_such_vpc(id))?;
+    state.stopping.retain(|(flow_log, _)| flow_log.resource_id != id);
     for flow_log in state.by_resource.remove(id).unwrap_or_default() {
         state.flow_logs.remove(&flow_log);
     }

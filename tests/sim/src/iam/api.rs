@@ -44,9 +44,9 @@ pub(crate) fn handle(world: &mut World, call: &Call, params: &Params) -> QueryAn
     let role = world.iam.role_mut(account, name).ok_or_else(|| no_such_role(name))?;
     match call.operation.as_str() {
         "GetRole" => Ok((vec![role_element(role)], Value::Null)),
-        "PutRolePolicy" => put_role_policy(role, params),
+        "PutRolePolicy" => put_role_policy(role, params, now_ms),
         "GetRolePolicy" => get_role_policy(role, params),
-        "DeleteRolePolicy" => delete_role_policy(role, params),
+        "DeleteRolePolicy" => delete_role_policy(role, params, now_ms),
         "UpdateAssumeRolePolicy" => update_trust(role, params),
         "TagRole" => tag_role(role, params),
         "ListRolePolicies" => list_role_policies(role, params),
@@ -110,7 +110,7 @@ fn create_role(world: &mut World, account: &str, name: &str, params: &Params) ->
     Ok(answer)
 }
 
-fn put_role_policy(role: &mut Role, params: &Params) -> QueryAnswer {
+fn put_role_policy(role: &mut Role, params: &Params, now_ms: u64) -> QueryAnswer {
     let policy_name = name_of(params, "PolicyName", "policyName", 128)?;
     let policy = document(params, "PolicyDocument", DocumentKind::Identity)?;
     let others = role.policies.iter().filter(|(name, _)| name.as_str() != policy_name);
@@ -122,7 +122,7 @@ fn put_role_policy(role: &mut Role, params: &Params) -> QueryAnswer {
     }
     let mut policies = role.policies.clone();
     policies.insert(policy_name.to_owned(), policy);
-    role.set_policies(policies);
+    role.change_policies(policies, now_ms);
     Ok((Vec::new(), json!({ "roleName": role.name, "policyName": policy_name })))
 }
 
@@ -137,11 +137,11 @@ fn get_role_policy(role: &Role, params: &Params) -> QueryAnswer {
     Ok((members, Value::Null))
 }
 
-fn delete_role_policy(role: &mut Role, params: &Params) -> QueryAnswer {
+fn delete_role_policy(role: &mut Role, params: &Params, now_ms: u64) -> QueryAnswer {
     let policy_name = name_of(params, "PolicyName", "policyName", 128)?;
     let mut policies = role.policies.clone();
     policies.remove(policy_name).ok_or_else(|| no_such_policy(policy_name))?;
-    role.set_policies(policies);
+    role.change_policies(policies, now_ms);
     Ok((Vec::new(), json!({ "roleName": role.name, "policyName": policy_name })))
 }
 

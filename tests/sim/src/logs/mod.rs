@@ -39,10 +39,17 @@ pub struct LogsState {
 }
 
 /// One account in one Region.
-#[derive(Debug, Default)]
-struct AccountRegion {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AccountRegion {
     groups: BTreeMap<String, LogGroup>,
     destinations: BTreeMap<String, Destination>,
+}
+
+impl AccountRegion {
+    /// Whether there is a log group of that name.
+    pub(crate) fn has_group(&self, name: &str) -> bool {
+        self.groups.contains_key(name)
+    }
 }
 
 /// A log group with its subscription filters.
@@ -180,6 +187,16 @@ impl LogsState {
     /// The destinations of an account in a Region, by name.
     pub fn destinations(&self, account: &str, region: &str) -> impl Iterator<Item = &Destination> {
         self.account_region(account, region).into_iter().flat_map(|it| it.destinations.values())
+    }
+
+    /// Groups and destinations of an account and Region, to keep.
+    pub(crate) fn copy(&self, account: &str, region: &str) -> AccountRegion {
+        self.account_region(account, region).cloned().unwrap_or_default()
+    }
+
+    /// Exchanges the groups and destinations of an account and Region.
+    pub(crate) fn swap(&mut self, account: &str, region: &str, other: &mut AccountRegion) {
+        std::mem::swap(self.account_region_mut(account, region), other);
     }
 
     pub(crate) fn group_mut(&mut self, account: &str, region: &str, name: &str) -> Option<&mut LogGroup> {

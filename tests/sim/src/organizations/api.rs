@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Member, OrganizationState};
 use crate::account_lifecycle::LifecycleError;
 use crate::call::{ApiError, Call};
+use crate::lag;
 use crate::wire::json::only;
 use crate::world::World;
 
@@ -25,13 +26,17 @@ pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Va
     };
     only(input, operation, known)?;
     check_caller(world, call)?;
+    if operation == "ListAccounts" && !world.is_real_time() {
+        world.advance_clock(world.settings.listing_page_ms);
+    }
     if operation == "RemoveAccountFromOrganization" {
         return remove_account(world, call, input);
     }
+    let seen_at_ms = lag::seen_at_ms(world);
     let organization = &world.organization;
     match operation {
         "DescribeOrganization" => Ok(describe_organization(world)),
-        "DescribeAccount" => describe_account(world, input),
+        "DescribeAccount" => describe_account(world, input, seen_at_ms),
         "DescribeOrganizationalUnit" => describe_unit(world, input),
         "ListAccounts" => {
             let mut listed = organization.members_at(world.now_ms().saturating_sub(world.settings.listing_lag_ms));
@@ -154,12 +159,13 @@ fn describe_organization(world: &World) -> Value {
     }})
 }
 
-fn describe_account(world: &World, input: &Value) -> Result<Value, ApiError> {
+fn describe_account(world: &World, input: &Value, seen_at_ms: u64) -> Result<Value, ApiError> {
     let id = input["AccountId"].as_str().unwrap_or_default();
     if id.len() != 12 || !id.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(invalid("You provided a value that does not match the required pattern: ^\\d{12}$"));
     }
-    let member = world.organization.member(id);
+    let seen = world.organization.member_at(id, seen_at_ms);
+    let member = seen.as_ref();
     if member.is_none() {
         // Model: AccountNotFoundException.
         let message = "You specified an account that doesn't exist.";

@@ -11,20 +11,36 @@ type Number = (&'static str, u64, fn(&mut Settings) -> &mut u64);
 const NUMBERS: &[Number] = &[
     ("role-propagation-seconds", 1000, |settings| &mut settings.role_propagation_ms),
     ("listing-lag-seconds", 1000, |settings| &mut settings.listing_lag_ms),
+    ("recording-seconds", 1000, |settings| &mut settings.recording_delay_ms),
+    ("stopping-seconds", 1000, |settings| &mut settings.stopping_delay_ms),
+    ("policy-propagation-seconds", 1000, |settings| &mut settings.policy_propagation_ms),
+    ("read-lag-seconds", 1000, |settings| &mut settings.read_lag_ms),
+    ("listing-page-milliseconds", 1, |settings| &mut settings.listing_page_ms),
+    ("aborted-percent", 1, |settings| &mut settings.aborted_percent),
+    ("queue-repeat-percent", 1, |settings| &mut settings.queue_repeat_percent),
     ("latency-milliseconds", 1, |settings| &mut settings.latency_ms),
 ];
 
 type Flag = (&'static str, fn(&mut Settings) -> &mut bool);
 
-const FLAGS: &[Flag] =
-    &[("empty-pages", |settings| &mut settings.empty_pages), ("account-paths", |settings| &mut settings.account_paths)];
+const FLAGS: &[Flag] = &[
+    ("empty-pages", |settings| &mut settings.empty_pages),
+    ("read-lag-drawn", |settings| &mut settings.read_lag_drawn),
+    ("writes-lag", |settings| &mut settings.writes_lag),
+    ("queue-reorder", |settings| &mut settings.queue_reorder),
+    ("constant-traffic", |settings| &mut settings.constant_traffic),
+    ("account-paths", |settings| &mut settings.account_paths),
+];
 
 const TWINS: &str = "twins";
+
+/// All delays of AWS at once: `delays=aws`.
+const DELAYS: &str = "delays";
 
 /// Names of all switches.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let numbers = NUMBERS.iter().map(|(name, ..)| *name);
-    numbers.chain(FLAGS.iter().map(|(name, _)| *name)).chain([TWINS])
+    numbers.chain(FLAGS.iter().map(|(name, _)| *name)).chain([TWINS, DELAYS])
 }
 
 /// Sets a switch; `false` when there is none of that name.
@@ -36,6 +52,13 @@ pub(super) fn set(settings: &mut Settings, name: &str, value: &Value) -> Result<
     }
     if let Some((_, of)) = FLAGS.iter().find(|(known, _)| *known == name) {
         *of(settings) = value.as_bool().ok_or_else(|| bad(name, format!("{value} is neither true nor false")))?;
+        return Ok(true);
+    }
+    if name == DELAYS {
+        *settings = match value.as_str() {
+            Some("aws") => settings.clone().with_delays_of_aws(),
+            _ => return Err(bad(name, "it is aws")),
+        };
         return Ok(true);
     }
     if name != TWINS {

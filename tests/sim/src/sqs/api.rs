@@ -85,6 +85,7 @@ fn set_attribute(settings: &mut QueueSettings, name: &str, value: &str) -> Resul
         "ContentBasedDeduplication" => settings.content_based_deduplication = flag()?,
         "VisibilityTimeout" => settings.visibility_timeout_ms = seconds()?,
         "DelaySeconds" => settings.delay_ms = seconds()?,
+        "MessageRetentionPeriod" => settings.retention_ms = seconds()?,
         "RedrivePolicy" => {
             let policy: Value = serde_json::from_str(value).map_err(|_| wrong())?;
             let count = &policy["maxReceiveCount"];

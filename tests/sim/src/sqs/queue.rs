@@ -30,6 +30,8 @@ pub struct QueueSettings {
     pub visibility_timeout_ms: u64,
     /// Milliseconds before a new message can be received, 0 to 15 minutes.
     pub delay_ms: u64,
+    /// Milliseconds that a message is kept (`MessageRetentionPeriod`), 60 seconds to 14 days.
+    pub retention_ms: u64,
     /// FIFO: a message without deduplication id gets the hash of its body.
     pub content_based_deduplication: bool,
     /// Dead-letter queue for messages that were received too often.
@@ -46,12 +48,13 @@ pub struct Redrive {
 }
 
 impl Default for QueueSettings {
-    /// SQS's defaults: standard, 30 s visibility, no delay, no redrive.
+    /// SQS's defaults: standard, 30 s visibility, no delay, messages kept for 4 days, no redrive.
     fn default() -> Self {
         Self {
             fifo: false,
             visibility_timeout_ms: 30_000,
             delay_ms: 0,
+            retention_ms: 4 * 24 * 60 * 60 * 1_000,
             content_based_deduplication: false,
             redrive: None,
         }
@@ -102,6 +105,14 @@ impl QueueDepth {
     pub fn total(&self) -> usize {
         self.visible + self.in_flight + self.delayed
     }
+}
+
+/// What standard queues do at times (SQS developer guide, "Standard queues"): repeat messages and change their order.
+#[derive(Debug)]
+pub(crate) struct Whims<'a> {
+    pub(crate) dice: &'a mut fastrand::Rng,
+    pub(crate) repeat_percent: u64,
+    pub(crate) reorder: bool,
 }
 
 /// A message on the queue.
@@ -166,18 +177,30 @@ impl Queue {
         self.messages.insert(self.arrivals, message);
     }
 
+    /// Drops messages that are older than the retention period.
+    pub(crate) fn expire(&mut self, now_ms: u64) {
+        let retention_ms = self.settings.retention_ms;
+        self.messages.retain(|_, message| now_ms < message.sent_ms.saturating_add(retention_ms));
+    }
+
     /// Receives up to `max` messages. Those received too often are returned apart, for the dead-letter queue.
     pub(crate) fn receive(
         &mut self,
         max: usize,
         visibility_ms: Option<u64>,
         now_ms: u64,
+        whims: &mut Whims<'_>,
     ) -> (Vec<ReceivedMessage>, Vec<Message>) {
         let visible_at_ms = now_ms + visibility_ms.unwrap_or(self.settings.visibility_timeout_ms);
         let limit = self.settings.redrive.as_ref().map(|redrive| redrive.max_receive_count);
         let mut blocked = self.blocked_groups(now_ms);
         let (mut received, mut dead) = (Vec::new(), Vec::new());
-        for (&arrival, message) in &mut self.messages {
+        let mut order: Vec<u64> = self.messages.keys().copied().collect();
+        if whims.reorder && !self.settings.fifo {
+            whims.dice.shuffle(&mut order);
+        }
+        for arrival in order {
+            let Some(message) = self.messages.get_mut(&arrival) else { continue };
             if received.len() == max {
                 break;
             }
@@ -192,7 +215,8 @@ impl Queue {
                 continue;
             }
             message.receive_count += 1;
-            message.visible_at_ms = visible_at_ms;
+            let repeats = !self.settings.fifo && whims.dice.u64(0..100) < whims.repeat_percent;
+            message.visible_at_ms = if repeats { now_ms } else { visible_at_ms };
             let first_received_ms = *message.first_received_ms.get_or_insert(now_ms);
             received.push(ReceivedMessage {
                 message_id: message.id.clone(),
@@ -311,6 +335,14 @@ mod tests {
         Queue::new(QueueSettings { fifo: true, content_based_deduplication: true, ..QueueSettings::default() })
     }
 
+    fn dice() -> fastrand::Rng {
+        fastrand::Rng::with_seed(1)
+    }
+
+    fn none(dice: &mut fastrand::Rng) -> Whims<'_> {
+        Whims { dice, repeat_percent: 0, reorder: false }
+    }
+
     fn bodies(received: &(Vec<ReceivedMessage>, Vec<Message>)) -> Vec<&str> {
         received.0.iter().map(|message| message.body.as_str()).collect()
     }
@@ -319,9 +351,9 @@ mod tests {
     fn a_received_message_is_hidden_until_its_visibility_timeout_ends_and_counts_its_receives() {
         let mut queue = standard();
         queue.send(message("a", None), "1".to_owned(), 0);
-        assert_eq!(queue.receive(10, None, 5).0[0].receive_count, 1);
-        assert!(queue.receive(10, None, 30_004).0.is_empty());
-        let again = queue.receive(10, None, 30_005).0.remove(0);
+        assert_eq!(queue.receive(10, None, 5, &mut none(&mut dice())).0[0].receive_count, 1);
+        assert!(queue.receive(10, None, 30_004, &mut none(&mut dice())).0.is_empty());
+        let again = queue.receive(10, None, 30_005, &mut none(&mut dice())).0.remove(0);
         assert_eq!((again.receive_count, again.first_received_ms, again.sent_ms), (2, 5, 0));
     }
 
@@ -330,8 +362,8 @@ mod tests {
         let mut queue = standard();
         queue.send(NewMessage { delay_ms: Some(10), ..message("a", None) }, "1".to_owned(), 0);
         assert_eq!(queue.depth(9), QueueDepth { delayed: 1, ..QueueDepth::default() });
-        assert!(queue.receive(1, None, 9).0.is_empty());
-        assert_eq!(bodies(&queue.receive(1, None, 10)), ["a"]);
+        assert!(queue.receive(1, None, 9, &mut none(&mut dice())).0.is_empty());
+        assert_eq!(bodies(&queue.receive(1, None, 10, &mut none(&mut dice()))), ["a"]);
     }
 
     #[test]
@@ -340,12 +372,16 @@ mod tests {
         for (body, group) in [("a1", "a"), ("b1", "b"), ("a2", "a"), ("a3", "a")] {
             queue.send(message(body, Some(group)), body.to_owned(), 0);
         }
-        let first = queue.receive(1, None, 0);
+        let first = queue.receive(1, None, 0, &mut none(&mut dice()));
         assert_eq!(bodies(&first), ["a1"]);
-        assert_eq!(bodies(&queue.receive(10, None, 1)), ["b1"]);
+        assert_eq!(bodies(&queue.receive(10, None, 1, &mut none(&mut dice()))), ["b1"]);
         assert_eq!(queue.earliest_visible_ms(2), Some(30_000), "what waits behind a1 can come when a1 can");
         assert!(queue.delete(&first.0[0].receipt_handle, 2));
-        assert_eq!(bodies(&queue.receive(10, None, 3)), ["a2", "a3"], "one receive may take several of a group");
+        assert_eq!(
+            bodies(&queue.receive(10, None, 3, &mut none(&mut dice()))),
+            ["a2", "a3"],
+            "one receive may take several of a group"
+        );
     }
 
     #[test]
@@ -364,9 +400,9 @@ mod tests {
         let redrive = Some(Redrive { dead_letter_queue: "dead".to_owned(), max_receive_count: 2 });
         let mut queue = Queue::new(QueueSettings { redrive, visibility_timeout_ms: 1, ..QueueSettings::default() });
         queue.send(message("a", None), "1".to_owned(), 0);
-        assert_eq!(queue.receive(1, None, 0).0.len(), 1);
-        assert_eq!(queue.receive(1, None, 1).0.len(), 1);
-        let (received, dead) = queue.receive(1, None, 2);
+        assert_eq!(queue.receive(1, None, 0, &mut none(&mut dice())).0.len(), 1);
+        assert_eq!(queue.receive(1, None, 1, &mut none(&mut dice())).0.len(), 1);
+        let (received, dead) = queue.receive(1, None, 2, &mut none(&mut dice()));
         assert!(received.is_empty());
         assert_eq!((dead[0].id.as_str(), dead[0].receive_count), ("1", 2));
         assert_eq!(queue.depth(2).total(), 0);
@@ -376,8 +412,8 @@ mod tests {
     fn visibility_changes_only_with_the_handle_of_the_last_receive() {
         let mut queue = standard();
         queue.send(message("a", None), "1".to_owned(), 0);
-        let old = queue.receive(1, Some(10), 0).0.remove(0).receipt_handle;
-        let new = queue.receive(1, Some(10), 10).0.remove(0).receipt_handle;
+        let old = queue.receive(1, Some(10), 0, &mut none(&mut dice())).0.remove(0).receipt_handle;
+        let new = queue.receive(1, Some(10), 10, &mut none(&mut dice())).0.remove(0).receipt_handle;
         assert_eq!(queue.change_visibility(&old, 500, 11), Visibility::NotInFlight);
         assert_eq!(queue.change_visibility("nonsense", 500, 11), Visibility::InvalidHandle);
         assert_eq!(queue.change_visibility(&new, 500, 11), Visibility::Changed);
@@ -389,7 +425,7 @@ mod tests {
     fn a_fifo_queue_keeps_a_message_whose_handle_has_expired() {
         let mut queue = fifo();
         queue.send(message("a", Some("g")), "1".to_owned(), 0);
-        let handle = queue.receive(1, Some(10), 0).0.remove(0).receipt_handle;
+        let handle = queue.receive(1, Some(10), 0, &mut none(&mut dice())).0.remove(0).receipt_handle;
         assert!(!queue.delete(&handle, 10));
         assert_eq!(queue.depth(10).visible, 1);
     }
@@ -397,5 +433,29 @@ mod tests {
     #[test]
     fn the_digest_is_that_of_the_documentation() {
         assert_eq!(md5_hex("This is a test message"), "fafb00f5732ab283681e124bf8747ed1");
+    }
+
+    #[test]
+    fn a_standard_queue_may_repeat_and_reorder_and_a_fifo_queue_does_neither() {
+        for (mut queue, in_order, left) in [(standard(), false, 9), (fifo(), true, 0)] {
+            for number in 0..9 {
+                queue.send(message(&number.to_string(), Some("g")), number.to_string(), 0);
+            }
+            let mut dice = dice();
+            let mut whims = Whims { dice: &mut dice, repeat_percent: 100, reorder: true };
+            let received = queue.receive(9, None, 0, &mut whims);
+            assert_eq!(bodies(&received) == ["0", "1", "2", "3", "4", "5", "6", "7", "8"], in_order);
+            assert_eq!(queue.depth(0).visible, left);
+        }
+    }
+
+    #[test]
+    fn a_message_expires_after_the_retention_period() {
+        let mut queue = Queue::new(QueueSettings { retention_ms: 60_000, ..QueueSettings::default() });
+        queue.send(message("a", None), "1".to_owned(), 0);
+        queue.expire(59_999);
+        assert_eq!(queue.depth(0).total(), 1);
+        queue.expire(60_000);
+        assert_eq!(queue.depth(0).total(), 0);
     }
 }

@@ -42,7 +42,10 @@ pub(super) fn follow(
     region: &str,
     vpc_id: &str,
 ) -> VpcDelivery {
-    let flow_logs: Vec<FlowLog> = world.ec2.flow_logs_of(account, region, vpc_id).cloned().collect();
+    let (now_ms, delay_ms) = (world.now_ms(), world.settings.recording_delay_ms);
+    let recording = world.ec2.recording(account, region, vpc_id, now_ms, delay_ms);
+    let flow_logs: Vec<FlowLog> = recording.cloned().collect();
+    let young = world.ec2.flow_logs_of(account, region, vpc_id).next().is_some();
     let mut written = Vec::new();
     for flow_log in &flow_logs {
         let Some(group) = flow_log.log_group_name.as_deref() else { continue };
@@ -70,6 +73,7 @@ pub(super) fn follow(
         }
         match (copies, furthest) {
             (0, Some(loss)) => Delivery::Lost(loss),
+            (0, None) if flow_logs.is_empty() && young => Delivery::Lost(Loss::NotRecording),
             (0, None) if flow_logs.is_empty() => Delivery::Lost(Loss::NotLogged),
             (0, None) if written.is_empty() => Delivery::Lost(Loss::OtherDestination),
             (0, None) => Delivery::NotWanted,
@@ -84,6 +88,13 @@ pub(super) fn follow(
 /// documented minimum of permissions (VPC user guide, "IAM role for publishing flow logs to CloudWatch Logs"), and
 /// another one to create a missing log group.
 fn write_to_group(world: &mut World, account: &str, region: &str, flow_log: &FlowLog, group: &str) -> Result<(), Loss> {
+    if let Group::ToCreate = reaches_group(world, account, region, flow_log, group)? {
+        logs::create_for_service(world, account, region, group);
+    }
+    Ok(())
+}
+
+fn reaches_group(world: &World, account: &str, region: &str, flow_log: &FlowLog, group: &str) -> Result<Group, Loss> {
     let role_arn = flow_log.deliver_logs_permission_arn.as_deref().ok_or(Loss::DeliveryRole)?;
     let source_arn = format!("arn:aws:ec2:{region}:{account}:vpc-flow-log/{}", flow_log.id);
     let source = Source { account, arn: &source_arn };
@@ -97,14 +108,37 @@ fn write_to_group(world: &mut World, account: &str, region: &str, flow_log: &Flo
     if !finds || !allows(world, role, &["logs:CreateLogStream", "logs:PutLogEvents"], &stream_arn) {
         return Err(Loss::DeliveryRole);
     }
-    if world.logs.group(account, region, group).is_none() {
-        let may_create = [group_arn.as_str(), stream_arn.as_str()];
-        if !may_create.iter().any(|arn| allows(world, role, &["logs:CreateLogGroup"], arn)) {
-            return Err(Loss::LogGroup);
-        }
-        logs::create_for_service(world, account, region, group);
+    if world.logs.group(account, region, group).is_some() {
+        return Ok(Group::Exists);
     }
-    Ok(())
+    let may_create = [group_arn.as_str(), stream_arn.as_str()];
+    if may_create.iter().any(|arn| allows(world, role, &["logs:CreateLogGroup"], arn)) {
+        return Ok(Group::ToCreate);
+    }
+    Err(Loss::LogGroup)
+}
+
+/// What the delivery role finds.
+enum Group {
+    Exists,
+    ToCreate,
+}
+
+/// Shows the result of deliveries of flow logs that have begun to record, without records. A missing log group is not
+/// made: only records do that.
+pub(crate) fn deliver_unasked(world: &mut World, account: &str, region: &str) {
+    let (now_ms, delay_ms) = (world.now_ms(), world.settings.recording_delay_ms);
+    let old_enough = |flow_log: &&FlowLog| now_ms >= flow_log.created_ms.saturating_add(delay_ms);
+    let flow_logs: Vec<FlowLog> = world.ec2.flow_logs(account, region).filter(old_enough).cloned().collect();
+    for flow_log in &flow_logs {
+        let Some(group) = flow_log.log_group_name.as_deref() else { continue };
+        let status = match reaches_group(world, account, region, flow_log, group) {
+            Ok(Group::Exists) => Ok(()),
+            Ok(Group::ToCreate) => continue,
+            Err(_) => Err("Access error".to_owned()),
+        };
+        world.ec2.set_delivery(account, region, &flow_log.id, status);
+    }
 }
 
 impl DeliveryPaths {

@@ -191,3 +191,45 @@ fn only_the_last_lines_are_kept() {
     let report = report(&world);
     assert_eq!((report.delivered, report.vpcs[0].lines.len()), (15, 3));
 }
+
+#[test]
+fn a_flow_log_records_minutes_after_it_is_made_and_has_no_status_before() {
+    let (mut world, _, flow_log) = enrolled();
+    world.settings = world.settings.clone().with_delays_of_aws();
+    world.advance_clock(299_999);
+    assert_eq!(ticked(&mut world).before_by_reason, [(Loss::NotRecording, 3)].into());
+    assert_eq!(status(&world, &flow_log), None);
+    world.advance_clock(1);
+    assert_eq!(ticked(&mut world).delivered, 3);
+    assert_eq!(status(&world, &flow_log), Some(DeliverStatus::Success));
+}
+
+#[test]
+fn a_deleted_flow_log_goes_on_recording_for_minutes_so_that_an_early_successor_duplicates() {
+    let (mut world, vpc_id, flow_log) = enrolled();
+    world.settings.stopping_delay_ms = 300_000;
+    ec2(&mut world, MEMBER, "DeleteFlowLogs", &format!("FlowLogId.1={flow_log}")).unwrap();
+    world.advance_clock(299_999);
+    let counts = |report: &TrafficReport| (report.delivered, report.duplicated);
+    assert_eq!(counts(&ticked(&mut world)), (3, 0));
+    create_flow_log(&mut world, &vpc_id, "ALL");
+    assert_eq!(counts(&ticked(&mut world)), (6, 3));
+    world.advance_clock(1);
+    assert_eq!(counts(&ticked(&mut world)), (9, 3));
+}
+
+#[test]
+fn with_constant_traffic_describe_flow_logs_shows_the_result_of_deliveries() {
+    let (mut world, _, flow_log) = enrolled();
+    world.settings.recording_delay_ms = 60_000;
+    world.settings.constant_traffic = true;
+    let shown = |world: &mut World| {
+        ec2(world, MEMBER, "DescribeFlowLogs", "").unwrap();
+        status(world, &flow_log)
+    };
+    assert_eq!(shown(&mut world), None);
+    world.advance_clock(60_000);
+    assert_eq!(shown(&mut world), Some(DeliverStatus::Success));
+    world.iam.remove_role(MEMBER, "PublishFlowLogs");
+    assert_eq!(shown(&mut world), Some(DeliverStatus::Failed("Access error".to_owned())));
+}
