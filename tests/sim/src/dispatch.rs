@@ -8,7 +8,9 @@ use serde_json::Value;
 use crate::call::{ApiError, Call, Caller, Service};
 use crate::faults::{Failure, FaultEffect, after, before};
 use crate::lag;
+use crate::model::{self, names_error};
 use crate::regions::GLOBAL_REGION;
+use crate::stats::is_mutating;
 use crate::wire::{Input, Output, Scope, parse, render_error, render_output, text};
 use crate::world::World;
 use crate::{authorization, cloudtrail, ec2, events, iam, logs, organizations, preflight, rules, sqs, sts};
@@ -60,6 +62,10 @@ pub(crate) fn answer(world: &mut World, parts: &Parts, body: &[u8]) -> Answer {
     world.stats.record(&call, code.as_deref(), now_ms);
     match outcome {
         Outcome::Done(output) => {
+            #[cfg(test)]
+            if let Err(mismatch) = model::check_answer(&call, &output) {
+                panic!("an answer that AWS's model does not have: {mismatch}");
+            }
             Answer::Response(render_output(call.service, &call.operation, &call.request_id, output))
         }
         Outcome::Refused(refusal) => {
@@ -97,7 +103,9 @@ fn run(world: &mut World, call: &Call, input: &Input) -> Outcome {
     if let Err(refusal) = world.limits.check(call, now_ms) {
         return Outcome::Refused(refusal);
     }
-    let allowed = preflight::check(world, call).and_then(|()| authorization::check(world, call, input));
+    let checked = preflight::check(world, call).and_then(|()| model::check_input(call, input));
+    let allowed = checked.and_then(|()| authorization::check(world, call, input));
+    let allowed = allowed.and_then(|()| aborted(world, call));
     let result = allowed.and_then(|()| lag::serve(world, call, input, serve));
     record(world, call, input, result.as_ref().map(|(_, facts)| facts));
     match after(fault.as_ref(), world, call) {
@@ -109,6 +117,21 @@ fn run(world: &mut World, call: &Call, input: &Input) -> Outcome {
         Ok((output, _)) => Outcome::Done(rules::echoed(world, call, output)),
         Err(refusal) => Outcome::Refused(refusal),
     }
+}
+
+/// Refuses some of the writes that can be aborted, by the draws of the seed (models, OperationAbortedException).
+fn aborted(world: &mut World, call: &Call) -> Result<(), ApiError> {
+    let code = "OperationAbortedException";
+    let percent = world.settings.aborted_percent;
+    if percent == 0 || !is_mutating(call.service, &call.operation) || !names_error(call.service, &call.operation, code)
+    {
+        return Ok(());
+    }
+    if world.dice.u64(0..100) >= percent {
+        return Ok(());
+    }
+    let message = "A conflicting operation is currently in progress against this resource. Please try again.";
+    Err(ApiError::new(400, code, message))
 }
 
 /// The answer of the service, and the facts of it that the trail shows.

@@ -137,6 +137,8 @@ pub struct Account {
 impl Account {
     /// A ready account without denies.
     pub(crate) fn new(name: &str, regions: BTreeSet<String>) -> Self {
+        // No account is without a name (Organizations model).
+        let name = if name.is_empty() { "account" } else { name };
         let (name, email) = (name.to_owned(), format!("{name}@example.com"));
         Self { name, email, regions, ready_at_ms: 0, assumable_at_ms: 0, denies: Vec::new() }
     }

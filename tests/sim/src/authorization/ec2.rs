@@ -39,7 +39,22 @@ fn create_flow_logs(world: &World, call: &Call, params: &Params) -> Vec<Need> {
     if let Some(role_arn) = params.get("DeliverLogsPermissionArn") {
         needs.push(Need::pass_role(role_arn, "vpc-flow-logs.amazonaws.com"));
     }
+    let format = params.get("LogFormat").unwrap_or_default();
+    needs.extend(ecs_actions(format).into_iter().map(|action| Need::new(action, "*")));
     needs
+}
+
+/// What the fields about ECS need of the caller (VPC user guide, "Flow log records", the fields of version 7).
+fn ecs_actions(format: &str) -> Vec<&'static str> {
+    let has = |part: &str| format.contains(&format!("${{ecs-{part}"));
+    let all = [
+        ("ecs:ListClusters", has("")),
+        ("ecs:ListContainerInstances", has("container-instance-")),
+        ("ecs:ListServices", has("service-name")),
+        ("ecs:ListTaskDefinitions", has("task-definition-arn")),
+        ("ecs:ListTasks", has("task-arn") || has("task-id")),
+    ];
+    all.into_iter().filter(|(_, needed)| *needed).map(|(action, _)| action).collect()
 }
 
 /// Creation of a resource that has no id yet. Tags need a permission of their own (EC2 user guide, "Grant permission to

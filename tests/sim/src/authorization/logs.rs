@@ -14,7 +14,9 @@ pub(super) fn needs(world: &World, call: &Call, input: &Value) -> Option<Vec<Nee
         // Neither has resource-level permissions. What AWS checks is seen in error messages: the groups' ARN without a
         // name (hashicorp/terraform-provider-aws issue 8804).
         "DescribeLogGroups" => Some(vec![Need::own(call, arn(call, "log-group::log-stream:"))]),
-        "DescribeDestinations" => Some(vec![Need::own(call, "*")]),
+        "DescribeDestinations" | "PutAccountPolicy" | "DescribeAccountPolicies" | "DeleteAccountPolicy" => {
+            Some(vec![Need::own(call, "*")])
+        }
         "CreateLogGroup" => Some(create_group(world, call, input)),
         "DeleteLogGroup"
         | "PutRetentionPolicy"

@@ -35,8 +35,8 @@ fn each_service_refuses_what_no_policy_allows_in_its_own_words() {
         (
             Service::Sts,
             "AssumeRole",
-            json!({"RoleArn": "arn:aws:iam::1:role/r", "RoleSessionName": "s"}),
-            ApiError::new(403, "AccessDenied", because("sts:AssumeRole", "arn:aws:iam::1:role/r")),
+            json!({"RoleArn": "arn:aws:iam::111122223333:role/r", "RoleSessionName": "me"}),
+            ApiError::new(403, "AccessDenied", because("sts:AssumeRole", "arn:aws:iam::111122223333:role/r")),
         ),
         (
             Service::Sqs,
@@ -122,4 +122,23 @@ fn a_session_whose_role_is_gone_may_do_nothing() {
     let account = others(&sim)[0].clone();
     sim.with(|world| world.iam.remove_role(&account, "worker"));
     assert_eq!(caller.code(Service::Ec2, "DescribeVpcs", json!({})), "UnauthorizedOperation");
+}
+
+#[test]
+fn fields_about_ecs_need_permissions_to_list_what_they_name() {
+    let sim = small();
+    let account = others(&sim)[0].clone();
+    let create = |caller: &Caller, fields: &str| {
+        let input = json!({
+            "ResourceType": "VPC", "ResourceId.1": first_vpc(&sim, &account), "TrafficType": "ALL",
+            "LogDestinationType": "s3", "LogDestination": "arn:aws:s3:::bucket", "LogFormat": fields,
+        });
+        caller.call(Service::Ec2, "CreateFlowLogs", input).map_err(|refusal| refusal.message)
+    };
+    let without = session(&sim, &["ec2:*"], "*");
+    assert!(create(&without, "${version} ${action}").is_ok());
+    assert!(create(&without, "${version} ${ecs-task-id}").unwrap_err().contains("ecs:ListClusters"));
+    let with = session(&sim, &["ec2:*", "ecs:ListClusters", "ecs:ListTasks"], "*");
+    assert!(create(&with, "${version} ${ecs-task-id}").is_ok());
+    assert!(create(&with, "${version} ${ecs-service-name}").unwrap_err().contains("ecs:ListServices"));
 }

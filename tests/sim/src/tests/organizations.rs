@@ -102,8 +102,12 @@ fn what_does_not_exist_is_refused_by_name() {
     let cases = [
         ("DescribeAccount", json!({"AccountId": "999999999999"}), "AccountNotFoundException"),
         ("DescribeAccount", json!({"AccountId": "12"}), "InvalidInputException"),
-        ("DescribeOrganizationalUnit", json!({"OrganizationalUnitId": "ou-0"}), "OrganizationalUnitNotFoundException"),
-        ("ListAccountsForParent", json!({"ParentId": "ou-0"}), "ParentNotFoundException"),
+        (
+            "DescribeOrganizationalUnit",
+            json!({"OrganizationalUnitId": "ou-abcd-01234567"}),
+            "OrganizationalUnitNotFoundException",
+        ),
+        ("ListAccountsForParent", json!({"ParentId": "ou-abcd-01234567"}), "ParentNotFoundException"),
         ("ListParents", json!({"ChildId": "999999999999"}), "ChildNotFoundException"),
         ("ListAccounts", json!({"NextToken": "made up"}), "InvalidInputException"),
         ("ListAccounts", json!({"Frob": 1}), "UnknownParameter"),

@@ -93,8 +93,11 @@ fn a_role_pinned_to_the_callers_role_admits_only_its_sessions() {
 #[test]
 fn durations_outside_the_roles_limits_are_refused() {
     let setting = setting();
-    for (seconds, part) in [("899", "between 900 and 43200"), ("43201", "between"), ("3601", "MaxSessionDuration set")]
-    {
+    for (seconds, part) in [
+        ("899", "greater than or equal to 900"),
+        ("43201", "less than or equal to 43200"),
+        ("3601", "MaxSessionDuration set"),
+    ] {
         let mut input = request(&setting.role_arn);
         input["DurationSeconds"] = json!(seconds);
         let refusal = setting.central.call(Service::Sts, "AssumeRole", input).unwrap_err();

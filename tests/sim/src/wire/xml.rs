@@ -43,6 +43,27 @@ impl Element {
         self
     }
 
+    #[cfg(test)]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[cfg(test)]
+    pub(crate) fn own_text(&self) -> &str {
+        match &self.content {
+            Content::Text(text) => text,
+            Content::Children(_) => "",
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn children(&self) -> &[Self] {
+        match &self.content {
+            Content::Text(_) => &[],
+            Content::Children(children) => children,
+        }
+    }
+
     /// Visits the texts with the names of their elements.
     pub(crate) fn each_text(&mut self, visit: &impl Fn(&str, &mut String)) {
         match &mut self.content {
