@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::filter_pattern::problem_of;
 use super::groups::named;
 use super::{
     DestinationPolicy, LogGroupClass, LogsArn, MAX_FILTERS, MAX_PAGE, Sender, SubscriptionFilter, check_free_name,
@@ -27,6 +28,9 @@ pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value
     if pattern.chars().count() > MAX_PATTERN {
         return Err(invalid_parameter("Invalid filter pattern: longer than 1024 characters"));
     }
+    if let Some(problem) = problem_of(pattern) {
+        return Err(invalid_parameter(problem));
+    }
     let distribution = input.text("distribution")?.unwrap_or("ByLogStream");
     if !matches!(distribution, "Random" | "ByLogStream") {
         return Err(invalid_parameter(format!("Invalid distribution: {distribution}")));
@@ -34,12 +38,7 @@ pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value
     let destination_arn = input.required_text("destinationArn")?;
     let role_arn = input.text("roleArn")?;
     let group = named(world, call, &input)?;
-    if group.class != LogGroupClass::Standard {
-        // CloudWatch Logs user guide, "Log classes"; code as handled by awslabs/landing-zone-accelerator-on-aws, text
-        // UNVERIFIED.
-        let message = "Subscription filters are supported for log groups of the STANDARD log class only.";
-        return Err(ApiError::new(400, "ValidationException", message));
-    }
+    check_class(group.class)?;
     let group_arn = group.arn.clone();
     let (full, existing) = (group.filters.len() >= MAX_FILTERS, group.filters.get(name));
     if full && existing.is_none() {
@@ -62,6 +61,17 @@ pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value
     };
     named(world, call, &input)?.filters.insert(name.to_owned(), filter);
     Ok(json!({}))
+}
+
+/// Reading is refused as well as writing. Text: turbot/steampipe-plugin-aws issue 2758.
+fn check_class(class: LogGroupClass) -> Result<(), ApiError> {
+    match class {
+        LogGroupClass::Standard => Ok(()),
+        LogGroupClass::InfrequentAccess | LogGroupClass::Delivery | LogGroupClass::Essentials => {
+            let message = "This operation is only supported on the Standard log class.";
+            Err(ApiError::new(400, "ValidationException", message))
+        }
+    }
 }
 
 fn check_destination(world: &World, call: &Call, arn: &str, role_arn: Option<&str>) -> Result<(), ApiError> {
@@ -145,6 +155,7 @@ pub(super) fn describe(world: &mut World, call: &Call, input: &Value) -> Result<
     let limit = input.number("limit", 1, MAX_PAGE)?;
     let token = input.text("nextToken")?;
     let group = named(world, call, &input)?;
+    check_class(group.class)?;
     let filters = group.filters.values().filter(|filter| filter.name.starts_with(prefix));
     let named = filters.map(|filter| (filter.name.as_str(), render(&group.name, filter)));
     let (items, next) = page(named, token, limit)?;

@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::account_policies::retention_of;
 use super::{LogGroup, LogGroupClass, MAX_PAGE, check_pattern, invalid_parameter, not_found, page, paged};
 use crate::call::{ApiError, Call};
 use crate::json_input::Input;
 use crate::world::World;
 
 /// The values PutRetentionPolicy takes, in days (CloudWatch Logs API reference).
-const RETENTION_DAYS: [u64; 22] =
+pub(super) const RETENTION_DAYS: [u64; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
 /// Most tags of a resource.
@@ -90,14 +91,17 @@ pub(super) fn describe(world: &mut World, call: &Call, input: &Value) -> Result<
             && pattern.is_none_or(|pattern| group.name.contains(pattern))
             && class.is_none_or(|class| group.class == class)
     };
+    let now_ms = world.now_ms();
+    let policies = &world.logs.account_region_mut(&call.caller.account, &call.region).policies.clone();
     let groups = world.logs.groups(&call.caller.account, &call.region).filter(wanted);
-    let named = groups.map(|group| (group.name.as_str(), render(group)));
+    let named = groups.map(|group| (group.name.as_str(), render(group, retention_of(policies, group, now_ms))));
     let (items, next) = page(named, input.text("nextToken")?, limit)?;
     Ok(paged("logGroups", items, next))
 }
 
+/// A policy of the account replaces the group's own retention, whatever that is (LogGroup, `retentionPolicyName`).
 /// `arn` ends in `:*` and `logGroupArn` does not (CloudWatch Logs API reference, LogGroup).
-fn render(group: &LogGroup) -> Value {
+fn render(group: &LogGroup, policy: Option<(String, Option<u64>)>) -> Value {
     let mut rendered = json!({
         "logGroupName": group.name,
         "creationTime": group.created_ms,
@@ -108,7 +112,11 @@ fn render(group: &LogGroup) -> Value {
         "logGroupClass": group.class.as_str(),
         "deletionProtectionEnabled": group.deletion_protected,
     });
-    if let Some(days) = group.retention_days {
+    let days = policy.as_ref().map_or(group.retention_days, |(_, days)| *days);
+    if let Some((name, _)) = policy {
+        rendered["retentionPolicyName"] = json!(name);
+    }
+    if let Some(days) = days {
         rendered["retentionInDays"] = json!(days);
     }
     if let Some(key) = &group.kms_key_id {
@@ -191,7 +199,7 @@ fn parse_class(text: &str) -> Result<LogGroupClass, ApiError> {
     LogGroupClass::ALL.into_iter().find(|class| class.as_str() == text).ok_or_else(|| {
         invalid_parameter(format!(
             "1 validation error detected: Value '{text}' at 'logGroupClass' failed to satisfy constraint: Member must \
-             satisfy enum value set: [STANDARD, INFREQUENT_ACCESS, DELIVERY]"
+             satisfy enum value set: [STANDARD, INFREQUENT_ACCESS, DELIVERY, ESSENTIALS]"
         ))
     })
 }

@@ -3,8 +3,10 @@
 //! Rules: CloudWatch Logs API reference (each operation) and user guide; behaviour that neither documents is
 //! marked with the public issue that reports it, or UNVERIFIED.
 
+mod account_policies;
 mod destination_policy;
 mod destinations;
+mod filter_pattern;
 mod filters;
 mod groups;
 mod tags;
@@ -13,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use self::account_policies::AccountPolicies;
 pub use self::destination_policy::MAX_POLICY_BYTES;
 use self::destination_policy::{DestinationPolicy, Sender};
 pub(crate) use self::destinations::delivers;
@@ -43,6 +46,7 @@ pub struct LogsState {
 pub(crate) struct AccountRegion {
     groups: BTreeMap<String, LogGroup>,
     destinations: BTreeMap<String, Destination>,
+    policies: AccountPolicies,
 }
 
 impl AccountRegion {
@@ -83,16 +87,19 @@ pub enum LogGroupClass {
     InfrequentAccess,
     /// No subscription filters.
     Delivery,
+    /// A subset of the features; that it takes no subscription filters is UNVERIFIED.
+    Essentials,
 }
 
 impl LogGroupClass {
-    const ALL: [Self; 3] = [Self::Standard, Self::InfrequentAccess, Self::Delivery];
+    const ALL: [Self; 4] = [Self::Standard, Self::InfrequentAccess, Self::Delivery, Self::Essentials];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "STANDARD",
             Self::InfrequentAccess => "INFREQUENT_ACCESS",
             Self::Delivery => "DELIVERY",
+            Self::Essentials => "ESSENTIALS",
         }
     }
 }
@@ -248,6 +255,9 @@ pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Va
         "PutSubscriptionFilter" => filters::put(world, call, input),
         "DescribeSubscriptionFilters" => filters::describe(world, call, input),
         "DeleteSubscriptionFilter" => filters::delete(world, call, input),
+        "PutAccountPolicy" => account_policies::put(world, call, input),
+        "DescribeAccountPolicies" => account_policies::describe(world, call, input),
+        "DeleteAccountPolicy" => account_policies::delete(world, call, input),
         "PutDestination" => destinations::put(world, call, input),
         "DescribeDestinations" => destinations::describe(world, call, input),
         "DeleteDestination" => destinations::delete(world, call, input),

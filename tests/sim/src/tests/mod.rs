@@ -1,6 +1,7 @@
 //! Behaviour over the wire protocols, by sentence.
 
 mod account_lifecycle;
+mod account_policies;
 mod consistency;
 mod ec2;
 mod events;
