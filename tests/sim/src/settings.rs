@@ -62,6 +62,9 @@ pub struct Settings {
     pub queue_reorder: bool,
     /// Milliseconds that each page of `ListAccounts` takes: of virtual time, or of real time on real time.
     pub listing_page_ms: u64,
+    /// Whether every answer is held to AWS's model of it; one outside it becomes an error of status 500. On in the tests
+    /// of the simulation itself.
+    pub check_answers: bool,
     /// VPCs that an account may have in a Region.
     pub vpcs_per_region: usize,
 }
@@ -102,6 +105,7 @@ impl Default for Settings {
             queue_repeat_percent: 0,
             queue_reorder: false,
             listing_page_ms: 0,
+            check_answers: cfg!(test),
             // AWS's default quota is 5 per Region and adjustable (VPC user guide, quotas); organizations that need
             // this product have raised it.
             vpcs_per_region: 10_000,

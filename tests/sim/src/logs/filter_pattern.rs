@@ -30,7 +30,7 @@ pub(super) fn problem_of(pattern: &str) -> Option<String> {
 
 fn reads_as_json(inside: &str) -> bool {
     let operators = ["=", ">", "<", " IS ", " NOT EXISTS"];
-    inside.matches('"').count() % 2 == 0
+    inside.matches('"').count().is_multiple_of(2)
         && inside.contains("$.") | inside.contains("$[")
         && operators.iter().any(|operator| inside.contains(operator))
 }
@@ -45,7 +45,7 @@ fn reads_as_fields(inside: &str) -> bool {
         !name.is_empty() && (rest.is_empty() || rest.starts_with(['=', '!', '<', '>']))
     };
     let (gaps, others): (Vec<&str>, Vec<&str>) = fields.into_iter().partition(|field| *field == "...");
-    gaps.len() <= 1 && others.iter().all(named) && inside.matches('"').count() % 2 == 0
+    gaps.len() <= 1 && others.iter().all(named) && inside.matches('"').count().is_multiple_of(2)
 }
 
 #[cfg(test)]

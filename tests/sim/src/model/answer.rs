@@ -1,5 +1,4 @@
 //! The answer of a call against the model.
-#![cfg(test)]
 
 use serde_json::{Map, Value};
 

@@ -54,7 +54,7 @@ fn from_query(model: &Model, shape: &str, params: &Params, name: &str, ec2: bool
 }
 
 /// The name of a member in a request. EC2 writes the first letter large.
-fn on_wire(name: &str, member: &Member, ec2: bool) -> String {
+pub(super) fn on_wire(name: &str, member: &Member, ec2: bool) -> String {
     if !ec2 {
         return member.location_name.as_deref().unwrap_or(name).to_owned();
     }

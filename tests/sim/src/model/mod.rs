@@ -14,7 +14,6 @@ use std::sync::OnceLock;
 
 use regex::Regex;
 
-#[cfg(test)]
 pub(crate) use self::answer::check as check_answer;
 pub use self::errors::errors_of;
 pub(crate) use self::errors::names_error;
@@ -98,3 +97,5 @@ impl Model {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod violations;

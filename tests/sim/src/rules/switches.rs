@@ -28,6 +28,7 @@ const FLAGS: &[Flag] = &[
     ("read-lag-drawn", |settings| &mut settings.read_lag_drawn),
     ("writes-lag", |settings| &mut settings.writes_lag),
     ("queue-reorder", |settings| &mut settings.queue_reorder),
+    ("check-answers", |settings| &mut settings.check_answers),
     ("constant-traffic", |settings| &mut settings.constant_traffic),
     ("account-paths", |settings| &mut settings.account_paths),
 ];

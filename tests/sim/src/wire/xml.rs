@@ -43,12 +43,12 @@ impl Element {
         self
     }
 
-    #[cfg(test)]
+    /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    #[cfg(test)]
+    /// Its text; empty for one with children.
     pub(crate) fn own_text(&self) -> &str {
         match &self.content {
             Content::Text(text) => text,
@@ -56,7 +56,7 @@ impl Element {
         }
     }
 
-    #[cfg(test)]
+    /// Its children.
     pub(crate) fn children(&self) -> &[Self] {
         match &self.content {
             Content::Text(_) => &[],
