@@ -48,6 +48,25 @@ def unknown_operations_and_parameters_are_rejected_by_name(aws: SimulatedAws):
         )
 
 
+def rules_are_set_shown_and_lifted_while_it_runs(aws: SimulatedAws):
+    def control(method: str, path: str, body: dict | None = None) -> dict:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{aws.endpoint}/_sim/{path}", data=data, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    session = aws.in_member(aws.fresh_member())
+    ec2 = aws.client("ec2", session)
+    outage = {"service": "ec2", "account": [session.account], "answer": "UnauthorizedOperation", "status": 403}
+    number = control("POST", "rules", {"outage": outage})["ids"]["outage"]
+    with refused("UnauthorizedOperation"):
+        ec2.describe_vpcs()
+    shown = [rule for rule in control("GET", "rules")["rules"] if rule["id"] == number]
+    equal((shown[0]["hits"], shown[0]["value"]), (1, outage))
+    control("DELETE", f"rules/{number}")
+    ec2.describe_vpcs()
+
+
 def it_stops_on_request(aws: SimulatedAws):
     """Must be the last check, because no call is possible after it."""
     equal(aws.stop(), 0)

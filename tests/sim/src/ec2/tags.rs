@@ -22,9 +22,18 @@ pub(super) fn of_specification(params: &Params, resource_type: &str) -> Result<B
             let message = format!("'{given}' is not a valid taggable resource type for this operation.");
             return Err(invalid_value(message));
         }
-        tags.extend(params.tags(&format!("{start}.Tag")));
+        tags.extend(read(params, &format!("{start}.Tag"))?);
     }
     check(&tags)?;
+    Ok(tags)
+}
+
+/// Tags of a request, each key once (EC2 user guide, same page; the text is UNVERIFIED).
+fn read(params: &Params, prefix: &str) -> Result<BTreeMap<String, String>, ApiError> {
+    let tags = params.tags(prefix);
+    if tags.len() < params.structures(prefix).len() {
+        return Err(invalid_value("Duplicate tag keys specified."));
+    }
     Ok(tags)
 }
 
@@ -46,7 +55,7 @@ fn check(tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
 }
 
 pub(super) fn create(world: &mut World, call: &Call, params: &Params) -> QueryAnswer {
-    let added = params.tags("Tag");
+    let added = read(params, "Tag")?;
     check(&added)?;
     let resources = resources(params)?;
     for id in &resources {

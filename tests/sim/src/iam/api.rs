@@ -1,5 +1,7 @@
 //! IAM's operations (IAM API reference and model).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
@@ -101,8 +103,9 @@ fn create_role(world: &mut World, account: &str, name: &str, params: &Params) ->
             return Err(ApiError::new(400, "ValidationError", message));
         }
     };
+    let tags = new_tags(params)?;
     let mut role = world.new_role(account, path, name, trust);
-    role.tags = params.tags("Tags.member");
+    role.tags = tags;
     role.description = params.get("Description").map(str::to_owned);
     role.max_session_seconds = max_session_seconds;
     let answer = (vec![role_element(&role)], json!({ "roleName": name, "arn": role.arn }));
@@ -150,9 +153,28 @@ fn update_trust(role: &mut Role, params: &Params) -> QueryAnswer {
     Ok((Vec::new(), json!({ "roleName": role.name })))
 }
 
+/// Tags of a request. Keys of IAM differ in more than case (text: terraform-aws-modules/terraform-aws-rds-aurora issue
+/// 189). That keys beginning with `aws:` are refused is documented (IAM user guide, "Tags for IAM resources"); with which
+/// code is UNVERIFIED.
+fn new_tags(params: &Params) -> Result<BTreeMap<String, String>, ApiError> {
+    let tags = params.tags("Tags.member");
+    let folded: BTreeSet<String> = tags.keys().map(|key| key.to_ascii_lowercase()).collect();
+    if folded.len() < params.structures("Tags.member").len() {
+        let message = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
+        return Err(ApiError::new(400, "InvalidInput", message));
+    }
+    if folded.iter().any(|key| key.starts_with("aws:")) {
+        return Err(ApiError::new(400, "InvalidInput", "Tag keys beginning with aws: are reserved."));
+    }
+    Ok(tags)
+}
+
 fn tag_role(role: &mut Role, params: &Params) -> QueryAnswer {
+    let added = new_tags(params)?;
     let mut tags = role.tags.clone();
-    tags.extend(params.tags("Tags.member"));
+    // A key replaces the same key in another case (aws/aws-cdk issue 26253).
+    tags.retain(|key, _| !added.keys().any(|new| new.eq_ignore_ascii_case(key)));
+    tags.extend(added);
     if tags.len() > 50 {
         // IAM user guide, "IAM and AWS STS quotas": 50 tags.
         return Err(ApiError::new(409, "LimitExceeded", "The number of tags has reached the maximum limit."));

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::account_policies::retention_of;
+use super::tags::check_reserved;
 use super::{LogGroup, LogGroupClass, MAX_PAGE, check_pattern, invalid_parameter, not_found, page, paged};
 use crate::call::{ApiError, Call};
 use crate::json_input::Input;
@@ -23,6 +24,7 @@ pub(super) fn create(world: &mut World, call: &Call, input: &Value) -> Result<Va
     let kms_key_id = input.text("kmsKeyId")?.map(|key| check_key(call, key)).transpose()?;
     let tags = input.text_map("tags")?;
     check_tag_count(tags.len())?;
+    check_reserved(&tags)?;
     let class = input.text("logGroupClass")?.map_or(Ok(LogGroupClass::Standard), parse_class)?;
     let deletion_protected = input.flag("deletionProtectionEnabled")?.unwrap_or(false);
     if world.logs.group(&call.caller.account, &call.region, name).is_some() {

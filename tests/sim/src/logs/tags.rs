@@ -19,6 +19,7 @@ pub(super) fn tag(world: &mut World, call: &Call, input: &Value) -> Result<Value
              than or equal to 1",
         ));
     }
+    check_reserved(&added)?;
     let tags = tags_of(world, call, &input)?;
     let mut merged = tags.clone();
     merged.extend(added);
@@ -37,6 +38,14 @@ pub(super) fn untag(world: &mut World, call: &Call, input: &Value) -> Result<Val
 pub(super) fn list(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["resourceArn"])?;
     Ok(json!({"tags": tags_of(world, call, &input)?}))
+}
+
+/// "Tags that begin with aws: are reserved" (TagResource); the text is UNVERIFIED.
+pub(super) fn check_reserved(tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    match tags.keys().find(|key| key.to_ascii_lowercase().starts_with("aws:")) {
+        Some(key) => Err(invalid_parameter(format!("The tag key {key} begins with aws:, which is reserved."))),
+        None => Ok(()),
+    }
 }
 
 /// TagResource: the ARN of a log group is the one without the trailing `:*`.

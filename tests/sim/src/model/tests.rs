@@ -113,3 +113,33 @@ fn writes_whose_model_says_so_are_aborted_at_times() {
     assert!((1..30).contains(&aborted), "{codes:?}");
     assert!((0..30).all(|_| caller.call(Service::Logs, "DescribeLogGroups", json!({})).is_ok()), "never a read");
 }
+
+#[test]
+fn tags_that_the_services_reserve_or_count_as_the_same_are_refused() {
+    let sim = small();
+    let caller = |region| Caller::of(&sim, &others(&sim)[0], region);
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"logs.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    let role = |tags: [(&str, &str); 2]| {
+        let mut input = json!({"RoleName": "R", "AssumeRolePolicyDocument": trust});
+        for ((key, value), number) in tags.iter().zip(1..) {
+            input[format!("Tags.member.{number}.Key")] = json!(key);
+            input[format!("Tags.member.{number}.Value")] = json!(value);
+        }
+        input
+    };
+    let iam = |operation: &str, input| caller(GLOBAL).code(Service::Iam, operation, input);
+    assert_eq!(iam("CreateRole", role([("a", "1"), ("A", "2")])), "InvalidInput");
+    assert_eq!(iam("CreateRole", role([("aws:a", "1"), ("b", "2")])), "InvalidInput");
+    assert!(iam("CreateRole", role([("a", "1"), ("b", "2")])).starts_with("answered"));
+    let another_case = json!({"RoleName": "R", "Tags.member.1.Key": "A", "Tags.member.1.Value": "3"});
+    assert!(iam("TagRole", another_case).starts_with("answered"));
+    let account = others(&sim)[0].clone();
+    let tags = sim.with(|world| world.iam.role(&account, "R").unwrap().tags.clone());
+    assert_eq!(tags.into_iter().collect::<Vec<_>>(), [("A".into(), "3".into()), ("b".into(), "2".into())]);
+    let group = json!({"logGroupName": "g", "tags": {"AWS:a": "1"}});
+    assert_eq!(caller(REGION).code(Service::Logs, "CreateLogGroup", group), "InvalidParameterException");
+    let vpc = crate::tests::first_vpc(&sim, &account);
+    let twice =
+        json!({"ResourceId.1": vpc, "Tag.1.Key": "a", "Tag.1.Value": "1", "Tag.2.Key": "a", "Tag.2.Value": "2"});
+    assert_eq!(caller(REGION).code(Service::Ec2, "CreateTags", twice), "InvalidParameterValue");
+}
