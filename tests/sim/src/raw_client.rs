@@ -44,7 +44,7 @@ impl Sim {
     }
 }
 
-fn request(
+pub(crate) fn request(
     credentials: &Credentials,
     region: &str,
     service: Service,

@@ -65,6 +65,9 @@ pub struct Settings {
     /// Whether every answer is held to AWS's model of it; one outside it becomes an error of status 500. On in the tests
     /// of the simulation itself.
     pub check_answers: bool,
+    /// Most times that a call lets others pass before it is served, drawn from the seed. On a runtime of one thread the
+    /// calls of tasks that run at once then interleave in an order that the seed repeats.
+    pub interleave: u64,
     /// VPCs that an account may have in a Region.
     pub vpcs_per_region: usize,
 }
@@ -105,6 +108,7 @@ impl Default for Settings {
             queue_repeat_percent: 0,
             queue_reorder: false,
             listing_page_ms: 0,
+            interleave: 0,
             check_answers: cfg!(test),
             // AWS's default quota is 5 per Region and adjustable (VPC user guide, quotas); organizations that need
             // this product have raised it.

@@ -121,6 +121,13 @@ impl Sim {
         if latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(latency_ms)).await;
         }
+        let passes = self.with(|world| match world.settings.interleave {
+            0 => 0,
+            most => world.dice.u64(0..=most),
+        });
+        for _ in 0..passes {
+            tokio::task::yield_now().await;
+        }
         self.with(|world| answer(world, parts, body))
     }
 }

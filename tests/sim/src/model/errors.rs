@@ -6,8 +6,8 @@ use crate::limits::throttle;
 use crate::preflight::{bad_credentials, denied_by_policy, expired};
 use crate::wire::Protocol;
 
-/// Every error that an operation can answer, without repetition: those that its model names, those of its service that
-/// no model names, and the common ones: a denial, throttling, an error and an outage of the service, bad and expired
+/// Every error that an operation can answer, without repetition of codes but for the two denials: those that its model names, those of its service that
+/// no model names, and the common ones: both kinds of denial, throttling, an error and an outage of the service, bad and expired
 /// credentials. EC2's model names no error; its own are those of the developer guide, "Error codes".
 pub fn errors_of(service: Service, operation: &str) -> Vec<ApiError> {
     let model = Model::of(service);
@@ -17,6 +17,7 @@ pub fn errors_of(service: Service, operation: &str) -> Vec<ApiError> {
     errors.extend(unnamed.chain(common_errors(service, operation)));
     let mut seen = std::collections::BTreeSet::new();
     errors.retain(|error| seen.insert(error.code.clone()));
+    errors.push(explicit_denial(service, operation));
     errors
 }
 
@@ -39,8 +40,21 @@ fn modelled(service: Service, model: &Model, name: &str) -> ApiError {
     error(status, &code)
 }
 
+/// The second kind of denial, with the code of the first: no policy of the role can lift it.
+fn explicit_denial(service: Service, operation: &str) -> ApiError {
+    let denial = format!(
+        "User is not authorized to perform: {service}:{operation} on resource: * with an explicit deny in a service \
+         control policy"
+    );
+    denied_by_policy(service, &denial)
+}
+
 fn common_errors(service: Service, operation: &str) -> Vec<ApiError> {
-    let denial = format!("User is not authorized to perform: {service}:{operation} on resource: *");
+    let action = format!("{service}:{operation}");
+    let denial = format!(
+        "User is not authorized to perform: {action} on resource: * because no identity-based policy allows the {action} \
+         action"
+    );
     let (internal, unavailable) = match service {
         Service::Ec2 => ("InternalError", "Unavailable"),
         _ => ("InternalFailure", "ServiceUnavailable"),

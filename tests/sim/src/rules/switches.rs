@@ -16,6 +16,7 @@ const NUMBERS: &[Number] = &[
     ("policy-propagation-seconds", 1000, |settings| &mut settings.policy_propagation_ms),
     ("read-lag-seconds", 1000, |settings| &mut settings.read_lag_ms),
     ("listing-page-milliseconds", 1, |settings| &mut settings.listing_page_ms),
+    ("interleave", 1, |settings| &mut settings.interleave),
     ("aborted-percent", 1, |settings| &mut settings.aborted_percent),
     ("queue-repeat-percent", 1, |settings| &mut settings.queue_repeat_percent),
     ("latency-milliseconds", 1, |settings| &mut settings.latency_ms),

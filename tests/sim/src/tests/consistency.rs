@@ -137,3 +137,60 @@ fn every_page_of_a_listing_takes_its_time() {
     }
     assert_eq!(sim.now_ms() - before, 3 * 700);
 }
+
+/// Three tasks with three calls each, at once; the accounts in the order in which their calls were served.
+async fn order_of_calls(seed: u64, interleave: u64) -> Vec<String> {
+    let sim = SimBuilder { accounts: 5, seed, ..SimBuilder::default() }.build();
+    sim.with(|world| world.settings.interleave = interleave);
+    let mut tasks = tokio::task::JoinSet::new();
+    for account in others(&sim) {
+        let sim = sim.clone();
+        tasks.spawn(async move {
+            for _ in 0..3 {
+                let caller = Caller::of(&sim, &account, REGION);
+                let (parts, body) =
+                    crate::raw_client::request(&caller.credentials, REGION, Service::Ec2, "DescribeVpcs", &json!({}))
+                        .unwrap()
+                        .into_parts();
+                sim.answer(&parts, &body).await;
+            }
+        });
+    }
+    while tasks.join_next().await.is_some() {}
+    let names = sim.calls().into_iter().map(|call| call.account);
+    names.collect()
+}
+
+#[tokio::test]
+async fn calls_that_are_made_at_once_interleave_in_an_order_that_the_seed_repeats() {
+    let in_turn = order_of_calls(1, 0).await;
+    let mut runs = Vec::new();
+    for (account, next) in in_turn.iter().zip(in_turn.iter().skip(1)) {
+        if account != next {
+            runs.push(account);
+        }
+    }
+    assert_eq!(runs.len(), 2, "without it each task makes its calls in one go");
+    let interleaved = order_of_calls(1, 5).await;
+    assert_eq!(interleaved, order_of_calls(1, 5).await);
+    assert_ne!(interleaved, in_turn);
+    let mut seeds = Vec::new();
+    for seed in 2..12 {
+        let order = order_of_calls(seed, 5).await;
+        // Accounts by their number in the order of first calls, since ids differ from seed to seed.
+        let mut seen: Vec<String> = Vec::new();
+        let numbered: Vec<usize> = order
+            .into_iter()
+            .map(|account| {
+                seen.iter().position(|known| *known == account).unwrap_or_else(|| {
+                    seen.push(account);
+                    seen.len() - 1
+                })
+            })
+            .collect();
+        seeds.push(numbered);
+    }
+    seeds.sort();
+    seeds.dedup();
+    assert!(seeds.len() > 5, "{seeds:?}");
+}
