@@ -25,7 +25,7 @@ pub struct Settings {
     /// Whether `ListAccounts` puts an empty page with a token before every page, which AWS allows itself.
     pub empty_pages: bool,
     /// Milliseconds by which `ListAccounts` lags behind the organization. Reads of Organizations are eventually
-    /// consistent; how long they lag, and whether `DescribeAccount` does too, is UNVERIFIED: here it does not.
+    /// consistent; how long they lag is UNVERIFIED. `DescribeAccount` lags with `read_lag_ms`.
     pub listing_lag_ms: u64,
     /// Real milliseconds that every answer takes.
     pub latency_ms: u64,
@@ -86,6 +86,30 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// The same with a consistency drawn from a seed: what lags, repeats, is aborted and interleaves, and how much. Each
+    /// part is off for some seeds.
+    #[must_use]
+    pub fn with_drawn_consistency(self, seed: u64) -> Self {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let mut one_of = |choices: &[u64]| dice.choice(choices).copied().unwrap_or_default();
+        Self {
+            read_lag_ms: one_of(&[0, 1_000, 5_000, 30_000]),
+            role_propagation_ms: one_of(&[0, 5_000, 20_000]),
+            policy_propagation_ms: one_of(&[0, 5_000, 20_000]),
+            listing_lag_ms: one_of(&[0, 10_000, 60_000]),
+            listing_page_ms: one_of(&[0, 200, 700]),
+            aborted_percent: one_of(&[0, 2, 10]),
+            queue_repeat_percent: one_of(&[0, 2, 10]),
+            interleave: one_of(&[0, 3, 9]),
+            read_lag_drawn: one_of(&[0, 1]) == 1,
+            writes_lag: one_of(&[0, 1]) == 1,
+            queue_reorder: one_of(&[0, 1]) == 1,
+            ..self
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -113,6 +137,23 @@ impl Default for Settings {
             // AWS's default quota is 5 per Region and adjustable (VPC user guide, quotas); organizations that need
             // this product have raised it.
             vpcs_per_region: 10_000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_the_same_consistency_again_and_every_part_is_off_for_some_seeds() {
+        let drawn = |seed| format!("{:?}", Settings::default().with_drawn_consistency(seed));
+        assert_eq!(drawn(7), drawn(7));
+        for part in
+            ["read_lag_ms: 0,", "aborted_percent: 0,", "queue_reorder: false", "interleave: 0,", "writes_lag: false"]
+        {
+            let off = (0..50).filter(|seed| drawn(*seed).contains(part)).count();
+            assert!((1..50).contains(&off), "{part} {off}");
         }
     }
 }

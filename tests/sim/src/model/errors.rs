@@ -6,9 +6,11 @@ use crate::limits::throttle;
 use crate::preflight::{bad_credentials, denied_by_policy, expired};
 use crate::wire::Protocol;
 
-/// Every error that an operation can answer, without repetition of codes but for the two denials: those that its model names, those of its service that
-/// no model names, and the common ones: both kinds of denial, throttling, an error and an outage of the service, bad and expired
-/// credentials. EC2's model names no error; its own are those of the developer guide, "Error codes".
+/// Every error that an operation can answer, no code twice but for the two denials.
+///
+/// These are the errors that its model names, those that no model names, and the common ones: both kinds of denial,
+/// throttling, an error and an outage of the service, bad and expired credentials. EC2's model names no error; its own
+/// are those of the developer guide, "Error codes".
 pub fn errors_of(service: Service, operation: &str) -> Vec<ApiError> {
     let model = Model::of(service);
     let named = model.operations.get(operation).map(|operation| operation.errors.as_slice()).unwrap_or_default();
@@ -52,8 +54,8 @@ fn explicit_denial(service: Service, operation: &str) -> ApiError {
 fn common_errors(service: Service, operation: &str) -> Vec<ApiError> {
     let action = format!("{service}:{operation}");
     let denial = format!(
-        "User is not authorized to perform: {action} on resource: * because no identity-based policy allows the {action} \
-         action"
+        "User is not authorized to perform: {action} on resource: * because no identity-based policy allows the \
+         {action} action"
     );
     let (internal, unavailable) = match service {
         Service::Ec2 => ("InternalError", "Unavailable"),

@@ -64,7 +64,10 @@ fn an_input_that_breaks_the_model_is_refused_in_the_services_words() {
         (
             Service::Iam,
             "CreateRole",
-            json!({"RoleName": "R", "AssumeRolePolicyDocument": trust, "Tags.member.1.Key": "a!", "Tags.member.1.Value": ""}),
+            json!({
+                "RoleName": "R", "AssumeRolePolicyDocument": trust,
+                "Tags.member.1.Key": "a!", "Tags.member.1.Value": "",
+            }),
             "ValidationError",
         ),
         (Service::Ec2, "CreateFlowLogs", json!({"ResourceType": "VPC"}), "MissingParameter"),
@@ -119,7 +122,7 @@ fn writes_whose_model_says_so_are_aborted_at_times() {
 fn tags_that_the_services_reserve_or_count_as_the_same_are_refused() {
     let sim = small();
     let caller = |region| Caller::of(&sim, &others(&sim)[0], region);
-    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"logs.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    let trust = crate::fixtures::trust("logs.amazonaws.com", json!({})).to_string();
     let role = |tags: [(&str, &str); 2]| {
         let mut input = json!({"RoleName": "R", "AssumeRolePolicyDocument": trust});
         for ((key, value), number) in tags.iter().zip(1..) {

@@ -148,7 +148,10 @@ impl Rules {
         let ended = |rule: &Rule| {
             rule.until_ms.is_some_and(|until_ms| now_ms >= until_ms) || rule.calls_left.is_some_and(|left| left == 0)
         };
-        let show = |rule: &Rule| json!({"id": rule.id, "name": rule.name, "value": rule.value, "hits": rule.hits, "ended": ended(rule)});
+        let show = |rule: &Rule| {
+            let Rule { id, name, value, hits, .. } = rule;
+            json!({"id": id, "name": name, "value": value, "hits": hits, "ended": ended(rule)})
+        };
         self.rules.iter().map(show).collect()
     }
 }

@@ -9,7 +9,10 @@ fn lagging(sim: &Sim) -> Caller {
     Caller::of(sim, &others(sim)[0], REGION)
 }
 
-const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"logs.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+fn new_role(name: &str) -> Value {
+    let trust = crate::fixtures::trust("logs.amazonaws.com", json!({}));
+    json!({"RoleName": name, "AssumeRolePolicyDocument": trust.to_string()})
+}
 
 #[test]
 fn a_log_group_that_was_just_made_exists_for_writes_and_not_for_reads() {
@@ -42,7 +45,7 @@ fn flow_logs_and_roles_lag_and_another_region_does_not() {
     let shown = || texts(&caller.call(Service::Ec2, "DescribeFlowLogs", json!({})).unwrap(), "flowLogId").len();
     assert_eq!(shown(), 0);
     let global = Caller::of(&sim, &caller_account(&sim), GLOBAL);
-    let role = json!({"RoleName": "R", "AssumeRolePolicyDocument": TRUST});
+    let role = new_role("R");
     global.call(Service::Iam, "CreateRole", role.clone()).unwrap();
     assert_eq!(global.code(Service::Iam, "GetRole", json!({"RoleName": "R"})), "NoSuchEntity");
     assert_eq!(global.code(Service::Iam, "CreateRole", role), "EntityAlreadyExists");
@@ -61,7 +64,7 @@ fn writes_to_what_is_not_visible_yet_are_refused_where_that_is_set() {
     lagging(&sim);
     let global = Caller::of(&sim, &caller_account(&sim), GLOBAL);
     sim.set_rule("writes-lag=true").unwrap();
-    global.call(Service::Iam, "CreateRole", json!({"RoleName": "R", "AssumeRolePolicyDocument": TRUST})).unwrap();
+    global.call(Service::Iam, "CreateRole", new_role("R")).unwrap();
     global.call(Service::Logs, "CreateLogGroup", json!({"logGroupName": "g"})).unwrap();
     let put = || {
         let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"logs:*","Resource":"*"}]}"#;
