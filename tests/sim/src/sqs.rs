@@ -12,6 +12,7 @@ use thiserror::Error;
 pub(crate) use self::api::handle;
 use self::queue::{MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_VISIBILITY_SECONDS, NewMessage, Queue, Visibility, Whims};
 pub use self::queue::{QueueDepth, QueueSettings, ReceivedMessage, Redrive};
+use crate::rules::queue_refuses_events;
 use crate::settings::Settings;
 use crate::sim::Sim;
 use crate::world::World;
@@ -159,6 +160,9 @@ pub(crate) fn send_event(
     group_id: Option<String>,
     now_ms: u64,
 ) -> bool {
+    if queue_refuses_events(world, account, region) {
+        return false;
+    }
     let id = world.ids.uuid();
     match world.sqs.queues.get_mut(&id_of(account, region, name)) {
         Some(queue) if queue.settings().fifo == group_id.is_some() && body.len() <= MAX_MESSAGE_BYTES => {

@@ -7,6 +7,7 @@ use super::tags::check_reserved;
 use super::{LogGroup, LogGroupClass, MAX_PAGE, check_pattern, invalid_parameter, not_found, page, paged};
 use crate::call::{ApiError, Call};
 use crate::json_input::Input;
+use crate::rules::key_refused;
 use crate::world::World;
 
 /// The values PutRetentionPolicy takes, in days (CloudWatch Logs API reference).
@@ -21,7 +22,7 @@ pub(super) fn create(world: &mut World, call: &Call, input: &Value) -> Result<Va
     let input = Input::of(call, input, &known)?;
     let name = input.required_text("logGroupName")?;
     check_name(name)?;
-    let kms_key_id = input.text("kmsKeyId")?.map(|key| check_key(call, key)).transpose()?;
+    let kms_key_id = input.text("kmsKeyId")?.map(|key| check_key(world, call, key)).transpose()?;
     let tags = input.text_map("tags")?;
     check_tag_count(tags.len())?;
     check_reserved(&tags)?;
@@ -149,7 +150,7 @@ pub(super) fn delete_retention(world: &mut World, call: &Call, input: &Value) ->
 
 pub(super) fn associate_key(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let input = Input::of(call, input, &["logGroupName", "kmsKeyId"])?;
-    let key = check_key(call, input.required_text("kmsKeyId")?)?;
+    let key = check_key(world, call, input.required_text("kmsKeyId")?)?;
     named(world, call, &input)?.kms_key_id = Some(key);
     Ok(json!({}))
 }
@@ -179,10 +180,11 @@ fn check_name(name: &str) -> Result<(), ApiError> {
 }
 
 /// A symmetric key of the same Region, by ARN (CreateLogGroup, `kmsKeyId`). Keys themselves are not simulated.
-fn check_key(call: &Call, key: &str) -> Result<String, ApiError> {
+fn check_key(world: &mut World, call: &Call, key: &str) -> Result<String, ApiError> {
+    let refused = key_refused(world, call);
     let parts: Vec<&str> = key.splitn(6, ':').collect();
     match parts[..] {
-        ["arn", _, "kms", region, _, resource] if region == call.region && resource.starts_with("key/") => {
+        ["arn", _, "kms", region, _, resource] if region == call.region && resource.starts_with("key/") && !refused => {
             Ok(key.to_owned())
         }
         _ => Err(invalid_parameter("The specified KMS key does not exist or is not allowed to be used")),

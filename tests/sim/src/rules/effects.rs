@@ -70,6 +70,21 @@ pub(crate) fn flow_log_exists(world: &mut World, call: &Call) -> bool {
     world.rules.hit(now_ms, wanted, covers).is_some()
 }
 
+/// Whether a queue of the account and Region refuses events of rules.
+pub(crate) fn queue_refuses_events(world: &mut World, account: &str, region: &str) -> bool {
+    let now_ms = world.now_ms();
+    let wanted = |effect: &Effect| matches!(effect, Effect::QueueRefusesEvents);
+    world.rules.hit(now_ms, wanted, |scope| scope.covers("sqs:SendMessage", account, region, None)).is_some()
+}
+
+/// Whether CloudWatch Logs may not use the key that the call names.
+pub(crate) fn key_refused(world: &mut World, call: &Call) -> bool {
+    let now_ms = world.now_ms();
+    let wanted = |effect: &Effect| matches!(effect, Effect::KeyRefused);
+    let covers = |scope: &super::Scope| scope.covers("kms:Encrypt", &call.caller.account, &call.region, role_of(call));
+    world.rules.hit(now_ms, wanted, covers).is_some()
+}
+
 /// The answer with the attributes that a rule changes.
 pub(crate) fn echoed(world: &mut World, call: &Call, output: Output) -> Output {
     let now_ms = world.now_ms();

@@ -11,7 +11,9 @@ mod switches;
 use serde_json::{Value, json};
 
 pub(crate) use self::control::respond;
-pub(crate) use self::effects::{denied, echoed, flow_log_exists, outage, sts_is_off};
+pub(crate) use self::effects::{
+    denied, echoed, flow_log_exists, key_refused, outage, queue_refuses_events, sts_is_off,
+};
 pub use self::parse::RuleError;
 use crate::call::{ApiError, Call};
 use crate::policy_language::glob;
@@ -35,6 +37,10 @@ pub(crate) enum Effect {
     IdentityDeny,
     /// CreateFlowLogs says that there is such a flow log, whether there is one or not.
     FlowLogExists,
+    /// Queues of these accounts and Regions take no events: their policies do not admit the rule.
+    QueueRefusesEvents,
+    /// CloudWatch Logs may not use keys in these accounts and Regions.
+    KeyRefused,
     /// An attribute comes back in another form than it was given.
     Echo {
         /// Name of the attribute in answers, in any case.

@@ -29,8 +29,17 @@ pub enum RuleError {
 }
 
 /// Names of the rules that are not switches.
-pub(super) const RULES: [&str; 7] =
-    ["outage", "sts-off", "scp-deny", "iam-deny", "flow-log-exists", "echo", "stale-sessions"];
+pub(super) const RULES: [&str; 9] = [
+    "outage",
+    "sts-off",
+    "scp-deny",
+    "iam-deny",
+    "flow-log-exists",
+    "echo",
+    "stale-sessions",
+    "queue-refuses-events",
+    "key-refused",
+];
 
 /// A rule that was read.
 pub(super) struct Parsed {
@@ -80,6 +89,8 @@ pub(super) fn parse(name: &str, value: &Value, now_ms: u64, last_session: u64) -
         "scp-deny" => Effect::ServiceControlDeny,
         "iam-deny" => Effect::IdentityDeny,
         "flow-log-exists" => Effect::FlowLogExists,
+        "queue-refuses-events" => Effect::QueueRefusesEvents,
+        "key-refused" => Effect::KeyRefused,
         "echo" => {
             let attribute = reader.text("attribute")?.ok_or_else(|| bad(name, "attribute is missing"))?;
             let form = reader.text("form")?.ok_or_else(|| bad(name, "form is missing"))?;
@@ -103,7 +114,7 @@ fn members(name: &str, value: &Value) -> Result<Map<String, Value>, RuleError> {
     match (name, value) {
         (_, Value::Object(members)) => Ok(members.clone()),
         (_, Value::Bool(true)) => Ok(Map::new()),
-        ("sts-off" | "flow-log-exists", Value::String(_)) => Ok(one("region")),
+        ("sts-off" | "flow-log-exists" | "queue-refuses-events" | "key-refused", Value::String(_)) => Ok(one("region")),
         ("scp-deny" | "iam-deny", Value::String(_)) => Ok(one("action")),
         ("stale-sessions", Value::String(_)) => Ok(one("role")),
         _ => Err(bad(name, format!("{value} is not a value of it"))),

@@ -201,3 +201,35 @@ fn a_rule_that_cannot_be_read_says_why_and_sets_nothing() {
     assert_eq!(control(&sim, &Method::POST, "/_sim/rules", &body).0, 400);
     assert_eq!(describe(&member(&sim)), "answered");
 }
+
+#[test]
+fn a_key_can_be_refused_to_cloudwatch_logs_for_a_time() {
+    let sim = small();
+    sim.set_rule("key-refused=seconds=60").unwrap();
+    let account = others(&sim)[0].clone();
+    let create = || {
+        let key = format!("arn:aws:kms:{REGION}:{account}:key/00000000-0000-4000-8000-000000000000");
+        let input = json!({"logGroupName": "g", "kmsKeyId": key});
+        member(&sim).call(Service::Logs, "CreateLogGroup", input).map_err(|refusal| refusal.code)
+    };
+    assert_eq!(create(), Err("InvalidParameterException".to_owned()));
+    sim.advance(60_000);
+    assert!(create().is_ok());
+}
+
+#[test]
+fn a_queue_can_refuse_the_events_of_rules() {
+    let sim = small();
+    let account = others(&sim)[0].clone();
+    let queue = crate::fixtures::watch(&sim, &account, REGION);
+    let make = || {
+        member(&sim).call(Service::Ec2, "CreateVpc", json!({"CidrBlock": "10.9.0.0/16"})).unwrap();
+        sim.advance(3_600_000);
+        crate::fixtures::events_on(&sim, &queue).len()
+    };
+    let rule = sim.set_rule("queue-refuses-events=eu-west-1").unwrap().unwrap();
+    assert_eq!(make(), 0);
+    assert!(sim.with(|world| world.rules.hits(rule)) > 0);
+    sim.with(|world| world.rules.lift(rule));
+    assert_eq!(make(), 1);
+}

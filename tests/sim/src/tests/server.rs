@@ -49,6 +49,13 @@ async fn the_server_answers_counts_breaks_and_stops() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("<vpcSet><item><vpcId>vpc-"), "{answer}");
     let stats = exchange(address, "GET /_sim/stats HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned()).await;
     assert!(stats.contains("\"total\":1"), "{stats}");
+    let rule = r#"{"outage": {"service": "ec2", "answer": "503", "calls": 1}}"#;
+    let set = format!(
+        "POST /_sim/rules HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{rule}",
+        rule.len()
+    );
+    assert!(exchange(address, set).await.contains("{\"ids\":{\"outage\":1}}"));
+    assert!(exchange(address, describe_vpcs(&account)).await.starts_with("HTTP/1.1 503"));
     let global = exchange(address, get_role(&account)).await;
     assert!(global.starts_with("HTTP/1.1 404") && global.contains("NoSuchEntity"), "{global}");
     let unsigned = exchange(address, "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned()).await;
