@@ -20,6 +20,7 @@ mod coverage;
 mod demo;
 mod doctor;
 mod explain;
+mod granting;
 mod grants;
 mod interrupt;
 mod output;

@@ -53,8 +53,7 @@ impl Session {
         if args.sim {
             let mut lab = simulated::organization(args.sim_accounts, args.sim_vpcs).await?;
             simulated::reconfigure(&mut lab, &Configuration::of_flags(&args.settings.set)?)?;
-            let enroller_lab::Operator { context, ports, writer, doctor_ports } = lab.operator(Arc::new(NullLog));
-            return Ok(Self { context, ports, writer, doctor_ports, sim: Some(lab.sim) });
+            return Ok(Self::on(&lab));
         }
         let settings = Configuration::load(&args.settings)?.settings()?;
         let connection = Connection::connect(Arc::new(settings.clone())).await;
@@ -70,6 +69,13 @@ impl Session {
         })
     }
 
+    /// Works on a simulated installation, as its operator.
+    #[cfg(feature = "sim")]
+    pub(crate) fn on(lab: &enroller_lab::Lab) -> Self {
+        let enroller_lab::Operator { context, ports, writer, doctor_ports } = lab.operator(Arc::new(NullLog));
+        Self { context, ports, writer, doctor_ports, sim: Some(lab.sim.clone()) }
+    }
+
     /// The settings that the command works with.
     pub(crate) fn settings(&self) -> &Settings {
         &self.context.settings
@@ -77,6 +83,11 @@ impl Session {
 
     pub(crate) fn enroller(&self) -> Enroller {
         Enroller::new(self.context.clone(), &self.ports)
+    }
+
+    /// The ports that workers share.
+    pub(crate) const fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// Inspects accounts without changing them.

@@ -1,5 +1,7 @@
 //! `enroller backfill`: syncs the grants, then reconciles the selected accounts, several at once.
 
+#[cfg(all(test, feature = "sim"))]
+mod agreement;
 mod deployed;
 mod outcome;
 
@@ -20,6 +22,7 @@ use enroller_engine::reconcile_error::ReconcileError;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use crate::args::BackfillArgs;
+use crate::granting::GrantsDone;
 use crate::interrupt::Stop;
 use crate::output::{Output, ask, count};
 use crate::plan::{OrganizationSnapshot, PlanFile, PlanReport, grant_work, plan_for, summary_line};
@@ -44,7 +47,6 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
     let file = args.plan.as_deref().map(PlanFile::read).transpose()?;
     let selection = file.as_ref().map_or_else(|| args.selection.request(), |file| file.selection.clone());
-    let regions = session.regions(&selection)?;
     let granter = session.granter()?;
     let seen = match args.yes && file.is_none() {
         true => None,
@@ -54,9 +56,30 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
         },
     };
     let mut stop = Stop::listen();
-    let grants = grant(&granter, &selection, seen.as_ref()).await;
-    let accounts = select(&selection, granter.planner().organization_accounts().await?)?;
-    let mut outcomes = Outcomes::new(&grants);
+    let concurrency = args.concurrency.unwrap_or(session.settings().max_concurrency);
+    let (outcomes, interrupted) =
+        carry_out(&session, &granter, &selection, seen.as_ref(), concurrency, &mut stop).await?;
+    let mut out = Output::stdout();
+    outcomes.print(&mut out, interrupted)?;
+    out.finish()?;
+    Ok(if outcomes.all_well() && !interrupted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Syncs the grants and reconciles the accounts, within what was seen. Returns the results, and whether it was
+/// interrupted.
+async fn carry_out(
+    session: &Session,
+    granter: &Granter,
+    selection: &BackfillRequest,
+    seen: Option<&OrganizationSnapshot>,
+    concurrency: usize,
+    stop: &mut Stop,
+) -> anyhow::Result<(Outcomes, bool)> {
+    let regions = session.regions(selection)?;
+    let grants = GrantsDone::from(grant(granter, selection, seen).await);
+    let accounts = select(selection, granter.planner().organization_accounts().await?)?;
+    let assignments = grants.assignments.clone();
+    let mut outcomes = Outcomes::new(grants);
     let (chosen, left_out): (Vec<Account>, Vec<Account>) =
         accounts.into_iter().partition(|account| session.settings().account_in_scope(account).is_ok());
     for account in left_out {
@@ -64,17 +87,13 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
             outcomes.left_out(&account, &reason);
         }
     }
-    let concurrency = args.concurrency.unwrap_or(session.settings().max_concurrency);
     let work = |account: &Account| AccountWork {
-        approved: seen.as_ref().map(|seen| seen.plans(account.id)),
-        ..work(account.id, &regions, &grants.assignments)
+        approved: seen.map(|seen| seen.plans(account.id)),
+        ..work(account.id, &regions, &assignments)
     };
     let work = chosen.iter().map(work).collect();
-    let interrupted = passes(&session, work, concurrency, &mut outcomes, &mut stop).await;
-    let mut out = Output::stdout();
-    outcomes.print(&mut out, interrupted)?;
-    out.finish()?;
-    Ok(if outcomes.all_well() && !interrupted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let interrupted = passes(session, work, concurrency, &mut outcomes, stop).await;
+    Ok((outcomes, interrupted))
 }
 
 /// Makes the plan, compares it with the one in the file, and asks unless `--yes` is given. Returns `None` if the answer

@@ -1,52 +1,86 @@
 //! The result of a backfill.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
-use enroller_core::ids::AccountId;
+use enroller_core::ids::{AccountId, AccountRegion, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::observed::Account;
+use enroller_core::plan::Action;
 use enroller_core::scope::OutOfScope;
 use enroller_engine::enroller::{AccountReport, GAP, KEEP_FLOW_LOG, VpcResult};
-use enroller_engine::granter::GrantReport;
 use owo_colors::Style;
 
+use crate::granting::{GrantsDone, is_failure};
 use crate::output::{Output, OutputError, printable};
 
-/// The latest report on every account, and the result of the sync of the grants.
+/// The latest report on every account, what was made of every VPC, and the result of the sync of the grants.
 pub(super) struct Outcomes {
     accounts: BTreeMap<AccountId, AccountReport>,
+    vpcs: BTreeMap<AccountRegion, BTreeMap<VpcId, Made>>,
+    /// Account-Regions in which something was repaired that every VPC needs: the grant, the log group or the filter.
+    repaired: BTreeSet<AccountRegion>,
     left_out: Vec<String>,
-    grants_added: usize,
-    grants_removed: usize,
+    grants: GrantsDone,
     changes: usize,
-    /// Failures of the sync of the grants.
-    grant_failures: Vec<LogEntry>,
+}
+
+/// What was made of a VPC, in the words of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Made {
+    Enrolled,
+    Repaired,
+    Covered,
+    LeftAlone,
+    Broken,
+    Failed,
+}
+
+impl Made {
+    const fn of(result: &VpcResult, repaired: bool) -> Self {
+        match result {
+            VpcResult::Enrolled => Self::Enrolled,
+            VpcResult::Repaired => Self::Repaired,
+            // Its flow log was right before, and its records could not arrive.
+            VpcResult::Covered | VpcResult::CoveredByOthers if repaired => Self::Repaired,
+            VpcResult::Covered | VpcResult::CoveredByOthers => Self::Covered,
+            VpcResult::OutOfScope(_) => Self::LeftAlone,
+            VpcResult::Broken(_) => Self::Broken,
+            VpcResult::Failed(_) => Self::Failed,
+        }
+    }
+
+    /// A later pass finds covered what an earlier one has enrolled or repaired.
+    const fn after(self, earlier: Option<Self>) -> Self {
+        match (self, earlier) {
+            (Self::Covered | Self::Repaired, Some(earlier @ (Self::Enrolled | Self::Repaired))) => earlier,
+            (now, _) => now,
+        }
+    }
 }
 
 /// The number of VPCs with each result.
-#[derive(Default)]
-struct Counts {
-    enrolled: usize,
-    repaired: usize,
-    covered: usize,
-    left_alone: usize,
-    broken: usize,
-    failed: usize,
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) enrolled: usize,
+    pub(super) repaired: usize,
+    pub(super) covered: usize,
+    pub(super) left_alone: usize,
+    pub(super) broken: usize,
+    pub(super) failed: usize,
 }
 
 impl Outcomes {
-    pub(super) fn new(grants: &GrantReport) -> Self {
-        let failed = |line: &&LogEntry| is_failure(line);
+    pub(super) fn new(grants: GrantsDone) -> Self {
         Self {
             accounts: BTreeMap::new(),
+            vpcs: BTreeMap::new(),
+            repaired: grants.added.clone(),
             left_out: Vec::new(),
-            grants_added: grants.granted.len(),
-            grants_removed: grants.revoked.len(),
-            changes: grants.writes,
-            grant_failures: grants.decisions.iter().filter(failed).cloned().collect(),
+            changes: grants.destinations,
+            grants,
         }
     }
 
@@ -57,6 +91,17 @@ impl Outcomes {
     /// Adds an account's report. A report of a later pass replaces the earlier one, whose changes still count.
     pub(super) fn add(&mut self, account: AccountId, report: AccountReport) {
         self.changes += report.changes();
+        for at in &report.account_regions {
+            if at.decisions.iter().any(repairs_all) {
+                self.repaired.insert(at.at.clone());
+            }
+            let repaired = self.repaired.contains(&at.at);
+            let before = self.vpcs.remove(&at.at).unwrap_or_default();
+            let made = |(vpc, result): (&VpcId, &VpcResult)| {
+                (vpc.clone(), Made::of(result, repaired).after(before.get(vpc).copied()))
+            };
+            self.vpcs.insert(at.at.clone(), at.vpcs.iter().map(made).collect());
+        }
         self.accounts.insert(account, report);
     }
 
@@ -65,29 +110,33 @@ impl Outcomes {
         self.failures().next().is_none()
     }
 
-    fn failures(&self) -> impl Iterator<Item = &LogEntry> {
-        let lines = self.accounts.values().flat_map(|report| &report.account_regions).flat_map(|at| &at.decisions);
-        self.grant_failures.iter().chain(lines.filter(|line| is_failure(line)))
+    /// Resources that were made, altered or deleted, the unit of the plan.
+    pub(super) const fn changes(&self) -> usize {
+        self.changes
     }
 
-    fn counts(&self) -> Counts {
+    fn failures(&self) -> impl Iterator<Item = &LogEntry> {
+        let lines = self.accounts.values().flat_map(|report| &report.account_regions).flat_map(|at| &at.decisions);
+        self.grants.failures.iter().chain(lines.filter(|line| is_failure(line)))
+    }
+
+    pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
-        for result in self.accounts.values().flat_map(|report| &report.account_regions).flat_map(|at| at.vpcs.values())
-        {
-            match result {
-                VpcResult::Enrolled => counts.enrolled += 1,
-                VpcResult::Repaired => counts.repaired += 1,
-                VpcResult::Covered | VpcResult::CoveredByOthers => counts.covered += 1,
-                VpcResult::OutOfScope(_) => counts.left_alone += 1,
-                VpcResult::Broken(_) => counts.broken += 1,
-                VpcResult::Failed(_) => counts.failed += 1,
-            }
+        for made in self.vpcs.values().flat_map(BTreeMap::values) {
+            *match made {
+                Made::Enrolled => &mut counts.enrolled,
+                Made::Repaired => &mut counts.repaired,
+                Made::Covered => &mut counts.covered,
+                Made::LeftAlone => &mut counts.left_alone,
+                Made::Broken => &mut counts.broken,
+                Made::Failed => &mut counts.failed,
+            } += 1;
         }
         counts
     }
 
     /// Account-Regions of which not even the VPCs are known.
-    fn not_inspected(&self) -> usize {
+    pub(super) fn not_inspected(&self) -> usize {
         let regions = self.accounts.values().flat_map(|report| &report.account_regions);
         regions.filter(|at| !at.looked_at && at.decisions.iter().any(is_failure)).count()
     }
@@ -106,8 +155,9 @@ impl Outcomes {
         for (what, count) in [
             ("accounts done", self.accounts.len()),
             ("accounts left alone", self.left_out.len()),
-            ("accounts granted", self.grants_added),
-            ("grants removed", self.grants_removed),
+            ("accounts granted", self.grants.added.iter().map(|at| at.account).collect::<BTreeSet<_>>().len()),
+            ("grants added", self.grants.added.len()),
+            ("grants removed", self.grants.removed.len()),
             ("VPCs enrolled", counts.enrolled),
             ("VPCs repaired", counts.repaired),
             ("VPCs already covered", counts.covered),
@@ -198,11 +248,10 @@ impl Outcomes {
     }
 }
 
-fn is_failure(line: &LogEntry) -> bool {
-    match line.outcome {
-        Outcome::RetryLater | Outcome::Failed | Outcome::Refused => true,
-        Outcome::Done | Outcome::Unchanged | Outcome::Ignored | Outcome::Skipped => false,
-    }
+/// Whether the line tells of a change without which no VPC of the account-Region delivers.
+fn repairs_all(line: &LogEntry) -> bool {
+    let needed = [Action::CREATE_LOG_GROUP, Action::PUT_FILTER];
+    line.outcome == Outcome::Done && needed.contains(&line.action.as_ref())
 }
 
 fn subject_and_cause(line: &LogEntry) -> String {
@@ -238,8 +287,7 @@ mod tests {
     fn untrusted_text_is_escaped() {
         let hostile = "prod\u{1b}[2J\u{202e}dorp\n\u{9b}31m";
         let line = LogEntry::about(None, "grant", hostile, Outcome::Failed, hostile);
-        let grants = GrantReport { decisions: vec![line], ..GrantReport::default() };
-        let mut outcomes = Outcomes::new(&grants);
+        let mut outcomes = Outcomes::new(GrantsDone { failures: vec![line], ..GrantsDone::default() });
         let id = "111122223333".parse().unwrap();
         let account = Account { id, name: hostile.to_owned(), state: AccountState::Active, parents: Vec::new() };
         outcomes.left_out(&account, &OutOfScope::AccountExcluded);

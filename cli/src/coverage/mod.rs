@@ -23,19 +23,25 @@ use crate::session::Session;
 pub(crate) async fn run(args: &CoverageArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection).await?;
     let looked = plan_for(&session, session.granter()?.planner(), &args.selection.request()).await?;
-    let mut survey = Survey::default();
-    for account in &looked.surveys {
-        add(&mut survey, session.settings(), account);
-    }
     let now_ms = i64::try_from(session.context.clock.now_ms()).unwrap_or(i64::MAX);
     let now = Timestamp::from_millisecond(now_ms).context("the clock shows no time")?;
-    let report = survey.finish(session.settings(), format!("{now:.0}"), BTreeMap::new());
+    let report =
+        CoverageReport { generated_at: format!("{now:.0}"), ..coverage_of(session.settings(), &looked.surveys) };
     if let Some(file) = &args.html {
         let page = html::render(&report).context("cannot render the HTML page")?;
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
     }
     print(args, &report)?;
     Ok(if report.totals().problems() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The coverage of these accounts, without the time.
+pub(crate) fn coverage_of(settings: &Settings, accounts: &[AccountSnapshot]) -> CoverageReport {
+    let mut survey = Survey::default();
+    for account in accounts {
+        add(&mut survey, settings, account);
+    }
+    survey.finish(settings, String::new(), BTreeMap::new())
 }
 
 fn print(args: &CoverageArgs, report: &CoverageReport) -> anyhow::Result<()> {

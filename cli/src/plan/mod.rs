@@ -2,17 +2,20 @@
 
 mod file;
 mod report;
+mod role;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use enroller_core::backfill::BackfillRequest;
-use enroller_core::ids::{AccountId, Region};
+use enroller_core::ids::{AccountId, AccountRegion, Region};
 use enroller_core::observed::Account;
 use enroller_core::plan::Plan;
-use enroller_engine::coverage::AccountSnapshot;
-use enroller_engine::granter::{GrantPlanner, GrantPreview, GrantSync};
+use enroller_engine::coverage::{AccountRegionSnapshot, AccountSnapshot};
+use enroller_engine::granter::{GrantPlanner, GrantPreview, GrantSync, GranterError};
+use enroller_engine::ports::AwsResult;
+use enroller_engine::reconcile_error::ReconcileError;
 use futures::stream::{StreamExt, iter};
 
 use crate::args::{PlanArgs, PlanFormat};
@@ -22,14 +25,25 @@ use crate::session::{Session, select};
 
 pub(crate) use file::PlanFile;
 pub(crate) use report::PlanReport;
+#[cfg(all(test, feature = "sim"))]
+pub(crate) use report::Summary;
 
 /// The inspected grants and accounts, with the changes planned for them.
 pub(crate) struct OrganizationSnapshot {
     pub(crate) preview: GrantPreview,
     pub(crate) surveys: Vec<AccountSnapshot>,
+    /// What the delivery role lacks, in accounts in which a backfill would check it.
+    pub(crate) roles: BTreeMap<AccountId, AwsResult<Vec<&'static str>>>,
 }
 
 impl OrganizationSnapshot {
+    /// Whether the account is granted in the Region or would be by the planned writes. Without a grant a backfill changes
+    /// nothing in the account-Region.
+    pub(crate) fn will_be_granted(&self, at: &AccountRegion) -> bool {
+        let plan = self.preview.regions.get(&at.region).and_then(|plan| plan.as_ref().ok());
+        plan.is_some_and(|plan| plan.assignments.get(&at.account).is_some())
+    }
+
     /// The plans of one account by Region, for the operator's approval.
     pub(crate) fn plans(&self, account: AccountId) -> BTreeMap<Region, Plan> {
         let account_regions =
@@ -81,9 +95,16 @@ async fn look(
 ) -> OrganizationSnapshot {
     let inspector = session.inspector();
     let mut progress = Progress::new(accounts.len());
+    let (known, unknown): (BTreeSet<Region>, BTreeSet<Region>) =
+        regions.iter().cloned().partition(|region| !matches!(preview.regions.get(region), Some(Err(_))));
     let surveys = iter(&accounts).map(async |account| {
         let granted_on = preview.granted_on(account.id);
-        inspector.inspect(account, regions, &granted_on).await
+        let mut seen = inspector.inspect(account, &known, &granted_on).await;
+        if seen.left_out.is_none() {
+            seen.account_regions
+                .extend(unknown.iter().filter_map(|region| without_grants(&preview, account.id, region)));
+        }
+        seen
     });
     let mut surveys = surveys.buffer_unordered(session.settings().max_concurrency);
     let mut found = Vec::with_capacity(accounts.len());
@@ -95,7 +116,31 @@ async fn look(
     progress.finish();
     // The accounts finish in any order, and the output must not depend on it.
     found.sort_by_key(|survey| survey.account.id);
-    OrganizationSnapshot { preview, surveys: found }
+    let roles = roles(session, &found).await;
+    OrganizationSnapshot { preview, surveys: found, roles }
+}
+
+/// An account-Region whose grants could not be read. Nothing can be said of it: a missing grant would look the same.
+fn without_grants(preview: &GrantPreview, account: AccountId, region: &Region) -> Option<AccountRegionSnapshot> {
+    let error = match preview.regions.get(region)?.as_ref().err()? {
+        GranterError::Aws(error) => ReconcileError::Aws(error.clone()),
+        GranterError::Contended { .. } => ReconcileError::DidNotConverge,
+    };
+    let at = AccountRegion { account, region: region.clone() };
+    Some(AccountRegionSnapshot { at, granted_on: None, found: Err(error) })
+}
+
+/// Reads the delivery role of each account in which a backfill would check it.
+async fn roles(session: &Session, found: &[AccountSnapshot]) -> BTreeMap<AccountId, AwsResult<Vec<&'static str>>> {
+    let checked = |survey: &&AccountSnapshot| {
+        let mut plans = survey.account_regions.iter().filter_map(|it| it.found.as_ref().ok());
+        plans.any(|(_, plan)| role::checks_role(plan))
+    };
+    let read = found.iter().filter(checked).map(async |survey| {
+        let account = survey.account.id;
+        (account, role::missing(session.settings(), &*session.ports().roles, account).await)
+    });
+    iter(read).buffer_unordered(session.settings().max_concurrency).collect().await
 }
 
 /// The last line of a plan, shown before a question.
@@ -106,7 +151,7 @@ pub(crate) fn summary_line(report: &PlanReport) -> String {
 fn exit_code(report: &PlanReport) -> ExitCode {
     if report.summary.changes > 0 {
         ExitCode::from(2)
-    } else if report.summary.failures > 0 {
+    } else if report.summary.failures > 0 || report.summary.for_a_person() > 0 {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use enroller_core::coverage::{InspectedRegion, Status};
+use enroller_core::coverage::{InspectedRegion, Status, Totals};
 use enroller_core::error::Disposition;
 use enroller_core::grants::GrantPlan;
 use enroller_core::ids::{AccountId, Region, VpcId};
@@ -12,10 +12,12 @@ use enroller_core::plan::{Action, Lacking, Plan, VpcPlan};
 use enroller_core::settings::Settings;
 use enroller_engine::coverage::{AccountRegionSnapshot, AccountSnapshot};
 use enroller_engine::granter::GranterError;
+use enroller_engine::ports::AwsResult;
 use enroller_engine::reconcile_error::ReconcileError;
 use serde::Serialize;
 
 use super::OrganizationSnapshot;
+use crate::coverage::coverage_of;
 
 /// The plan for all selected accounts.
 #[derive(Debug, Serialize)]
@@ -35,19 +37,80 @@ pub(crate) struct Summary {
     pub(crate) accounts: usize,
     pub(crate) account_regions: usize,
     pub(crate) vpcs: usize,
+    /// VPCs without a working flow log of ours that a backfill gives one.
     pub(crate) vpcs_to_enroll: usize,
+    /// VPCs to repair whose flow log is replaced. They count in `vpcs_to_repair`, too.
     pub(crate) vpcs_to_replace: usize,
+    /// Broken VPCs that a backfill repairs.
     pub(crate) vpcs_to_repair: usize,
     pub(crate) vpcs_covered: usize,
+    /// Broken VPCs that a backfill does not repair.
     pub(crate) vpcs_broken: usize,
+    /// VPCs without a flow log of ours that a backfill cannot give one.
+    pub(crate) vpcs_blocked: usize,
     pub(crate) vpcs_left_alone: usize,
     pub(crate) grants_to_add: usize,
     pub(crate) grants_to_remove: usize,
-    /// Steps that change member accounts, and writes to destinations.
+    /// Resources that a backfill makes, alters or deletes: in member accounts, and destinations with their policies.
     pub(crate) changes: usize,
     pub(crate) skipped: usize,
-    /// Account-Regions, and Regions' grants, that could not be inspected.
+    /// Account-Regions, and Regions' grants, that could not be inspected or in which a backfill would do nothing.
     pub(crate) failures: usize,
+    /// What `enroller coverage` says now. Its broken ones are `vpcs_to_repair` and `vpcs_broken` together, and those
+    /// with no flow log or only one of others are `vpcs_to_enroll` and `vpcs_blocked` together.
+    pub(crate) coverage: Totals,
+}
+
+impl Summary {
+    /// VPCs that are not covered and that a backfill does not help.
+    pub(crate) const fn for_a_person(&self) -> usize {
+        self.vpcs_broken + self.vpcs_blocked
+    }
+
+    fn counter(&mut self, verdict: Verdict) -> &mut usize {
+        match verdict {
+            Verdict::Covered => &mut self.vpcs_covered,
+            Verdict::Broken => &mut self.vpcs_broken,
+            Verdict::Enroll => &mut self.vpcs_to_enroll,
+            Verdict::Replace | Verdict::Repair => &mut self.vpcs_to_repair,
+            Verdict::Blocked => &mut self.vpcs_blocked,
+            Verdict::LeftAlone => &mut self.vpcs_left_alone,
+        }
+    }
+}
+
+/// What a backfill makes of a VPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Verdict {
+    /// Nothing is to be done.
+    Covered,
+    /// It is broken, and a backfill does not repair it.
+    Broken,
+    /// It gets a flow log.
+    Enroll,
+    /// Its flow log is replaced.
+    Replace,
+    /// Its flow log is right, and what keeps the records from arriving is repaired.
+    Repair,
+    /// It has no flow log, and a backfill cannot give it one.
+    Blocked,
+    /// It is not enrolled on purpose.
+    LeftAlone,
+}
+
+impl Verdict {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Covered => "covered",
+            Self::Broken => "broken",
+            Self::Enroll => "enroll",
+            Self::Replace => "replace",
+            Self::Repair => "repair",
+            Self::Blocked => "blocked",
+            Self::LeftAlone => "left-alone",
+        }
+    }
 }
 
 /// The planned write to one destination.
@@ -88,6 +151,8 @@ pub(crate) struct RegionPlan {
 pub(crate) struct StepPlan {
     pub(crate) action: &'static str,
     pub(crate) why: String,
+    /// How many resources it makes, alters or deletes.
+    pub(crate) changes: usize,
     pub(crate) vpcs: Vec<VpcId>,
 }
 
@@ -96,8 +161,7 @@ pub(crate) struct StepPlan {
 pub(crate) struct VpcLine {
     pub(crate) vpc: VpcId,
     pub(crate) name: Option<String>,
-    /// `covered`, `broken`, `enroll`, `replace`, `repair` or `left-alone`.
-    pub(crate) verdict: &'static str,
+    pub(crate) verdict: Verdict,
     pub(crate) reason: String,
 }
 
@@ -132,8 +196,9 @@ impl PlanReport {
             report.add_grants(region, plan.as_ref());
         }
         for survey in &looked.surveys {
-            report.add_account(settings, survey);
+            report.add_account(settings, looked, survey);
         }
+        report.summary.coverage = coverage_of(settings, &looked.surveys).totals();
         report
     }
 
@@ -170,7 +235,7 @@ impl PlanReport {
         }
     }
 
-    fn add_account(&mut self, settings: &Settings, survey: &AccountSnapshot) {
+    fn add_account(&mut self, settings: &Settings, looked: &OrganizationSnapshot, survey: &AccountSnapshot) {
         let account = &survey.account;
         if let Some(reason) = &survey.left_out {
             let (name, reason) = (account.name.clone(), reason.to_string());
@@ -178,11 +243,24 @@ impl PlanReport {
             return;
         }
         self.summary.accounts += 1;
-        let regions = survey.account_regions.iter().map(|at| self.region_plan(settings, account, at)).collect();
+        let mut role = looked.roles.get(&account.id);
+        let mut regions = Vec::new();
+        for at in &survey.account_regions {
+            let granted = at.found.is_err() || looked.will_be_granted(&at.at);
+            regions.push(self.region_plan(settings, account, at, granted, &mut role));
+        }
         self.accounts.push(AccountPlan { account: account.id, name: account.name.clone(), regions });
     }
 
-    fn region_plan(&mut self, settings: &Settings, account: &Account, survey: &AccountRegionSnapshot) -> RegionPlan {
+    /// `role` is what the delivery role lacks. The first Region that checks it takes it.
+    fn region_plan(
+        &mut self,
+        settings: &Settings,
+        account: &Account,
+        survey: &AccountRegionSnapshot,
+        granted: bool,
+        role: &mut Option<&AwsResult<Vec<&'static str>>>,
+    ) -> RegionPlan {
         self.summary.account_regions += 1;
         let mut region = RegionPlan {
             region: survey.at.region.clone(),
@@ -194,15 +272,24 @@ impl PlanReport {
         };
         match &survey.found {
             Ok((observed, plan)) => {
-                region.steps = plan.steps.iter().map(|step| StepPlan::of(&step.action, &step.why)).collect();
+                // Without a grant a backfill stops before the first step.
+                let steps = if granted { plan.steps.as_slice() } else { &[] };
+                region.steps = steps.iter().map(|step| StepPlan::of(&step.action, &step.why, role)).collect();
                 let (at, granted_on) = (survey.at.clone(), survey.granted_on.clone());
                 let seen = InspectedRegion { account, at, granted_on, looked: Ok((observed, plan)) };
-                region.vpcs = self.vpc_lines(&seen.judged(settings), observed, plan);
+                let helps = granted && plan.blocked.is_none();
+                region.vpcs = self.vpc_lines(&seen.judged(settings), observed, plan, helps);
                 region.notes.clone_from(&plan.notes);
                 let unfinished = plan.unfinished.iter().map(|(vpc, finding)| format!("{vpc}: {finding}"));
                 region.notes.extend(unfinished);
-                region.failure = plan.blocked.clone().map(|blocked| failure(&ReconcileError::Blocked(blocked)));
-                self.summary.changes += region.steps.len();
+                region.failure = match &plan.blocked {
+                    Some(blocked) => Some(failure(&ReconcileError::Blocked(blocked.clone()))),
+                    None if !granted && region.vpcs.iter().any(|vpc| vpc.verdict != Verdict::LeftAlone) => {
+                        Some(failure(&ReconcileError::NotGranted))
+                    }
+                    None => None,
+                };
+                self.summary.changes += region.steps.iter().map(|step| step.changes).sum::<usize>();
             }
             Err(errors) => region.failure = Some(failure(errors)),
         }
@@ -219,58 +306,67 @@ impl PlanReport {
         judged: &BTreeMap<VpcId, (Status, String)>,
         observed: &Observed,
         plan: &Plan,
+        helps: bool,
     ) -> Vec<VpcLine> {
         let names: BTreeMap<&VpcId, Option<&String>> =
             observed.vpcs.iter().map(|vpc| (&vpc.id, vpc.tags.get("Name"))).collect();
         let mut lines = Vec::new();
-        for (vpc, verdict) in &plan.vpcs {
+        for (vpc, planned) in &plan.vpcs {
+            let (verdict, reason) = verdict(planned, judged.get(vpc), helps);
             self.summary.vpcs += 1;
-            let (verdict, reason, counter) = self.verdict(verdict, judged.get(vpc));
-            *counter += 1;
+            self.summary.vpcs_to_replace += usize::from(verdict == Verdict::Replace);
+            *self.summary.counter(verdict) += 1;
             let name = names.get(vpc).copied().flatten().cloned();
             lines.push(VpcLine { vpc: vpc.clone(), name, verdict, reason });
         }
         lines
     }
+}
 
-    /// What a backfill would make of a VPC. `covered` means what coverage means by it: a correct flow log whose records
-    /// cannot reach the destination is one to repair.
-    fn verdict(&mut self, verdict: &VpcPlan, judged: Option<&(Status, String)>) -> (&'static str, String, &mut usize) {
-        let summary = &mut self.summary;
-        match verdict {
-            VpcPlan::Covered(_) | VpcPlan::CoveredByOthers(_)
-                if let Some((status, reason)) = judged
-                    && *status != Status::Covered =>
-            {
-                ("repair", reason.clone(), &mut summary.vpcs_to_repair)
-            }
-            VpcPlan::Covered(id) => ("covered", format!("by {id}"), &mut summary.vpcs_covered),
-            VpcPlan::CoveredByOthers(id) => {
-                ("covered", format!("by {id}, an unmanaged flow log"), &mut summary.vpcs_covered)
-            }
-            VpcPlan::Broken { flow_log, message } => {
-                ("broken", format!("{flow_log} does not deliver: {message}"), &mut summary.vpcs_broken)
-            }
-            VpcPlan::Enroll { beside: None } => {
-                ("enroll", "no managed flow log".to_owned(), &mut summary.vpcs_to_enroll)
-            }
-            VpcPlan::Enroll { beside: Some(Lacking { flow_log, lacks }) } => {
-                let reason = format!("no managed flow log, and the unmanaged {flow_log} is not enough: {lacks}");
-                ("enroll", reason, &mut summary.vpcs_to_enroll)
-            }
-            VpcPlan::Replace { differences, .. } => ("replace", differences.clone(), &mut summary.vpcs_to_replace),
-            VpcPlan::NotAsAsked { flow_log, differences } => {
-                let reason =
-                    format!("AWS returns {flow_log} with other values than it was created with: {differences}");
-                ("broken", reason, &mut summary.vpcs_broken)
-            }
-            VpcPlan::OutOfScope(reason) => ("left-alone", reason.to_string(), &mut summary.vpcs_left_alone),
+/// What a backfill makes of a VPC. Whether it is covered is judged as coverage judges it. `helps` is false where a
+/// backfill changes nothing in the account-Region.
+fn verdict(planned: &VpcPlan, judged: Option<&(Status, String)>, helps: bool) -> (Verdict, String) {
+    let broken = judged.filter(|(status, _)| *status != Status::Covered).map(|(_, reason)| reason.clone());
+    match (planned, broken) {
+        (VpcPlan::Covered(id), None) => (Verdict::Covered, format!("by {id}")),
+        (VpcPlan::CoveredByOthers(id), None) => (Verdict::Covered, format!("by {id}, an unmanaged flow log")),
+        (VpcPlan::Covered(_) | VpcPlan::CoveredByOthers(_), Some(reason)) if helps => (Verdict::Repair, reason),
+        (VpcPlan::Covered(_) | VpcPlan::CoveredByOthers(_), Some(reason)) => (Verdict::Broken, reason),
+        (VpcPlan::Broken { flow_log, message }, _) => {
+            (Verdict::Broken, format!("{flow_log} does not deliver: {message}"))
         }
+        (VpcPlan::Enroll { beside: None }, _) if helps => (Verdict::Enroll, "no managed flow log".to_owned()),
+        (VpcPlan::Enroll { beside: Some(Lacking { flow_log, lacks }) }, _) if helps => {
+            (Verdict::Enroll, format!("no managed flow log, and the unmanaged {flow_log} is not enough: {lacks}"))
+        }
+        (VpcPlan::Enroll { .. }, reason) => (Verdict::Blocked, reason.unwrap_or_default()),
+        (VpcPlan::Replace { differences, .. }, _) if helps => (Verdict::Replace, differences.clone()),
+        (VpcPlan::Replace { differences, .. }, reason) => {
+            (Verdict::Broken, reason.unwrap_or_else(|| differences.clone()))
+        }
+        (VpcPlan::NotAsAsked { flow_log, differences }, _) => {
+            let reason = format!("AWS returns {flow_log} with other values than it was created with: {differences}");
+            (Verdict::Broken, reason)
+        }
+        (VpcPlan::OutOfScope(reason), _) => (Verdict::LeftAlone, reason.to_string()),
     }
 }
 
 impl StepPlan {
-    fn of(action: &Action, why: &str) -> Self {
+    /// `role` is what the delivery role lacks. It is taken by the first step that checks the role.
+    fn of(action: &Action, why: &str, role: &mut Option<&AwsResult<Vec<&'static str>>>) -> Self {
+        let (mut changes, mut why) = (action.changes(), why.to_owned());
+        if *action == Action::EnsureDeliveryRole {
+            match role.take() {
+                Some(Ok(missing)) if missing.is_empty() => why.push_str("; it needs no change"),
+                Some(Ok(missing)) => {
+                    changes = missing.len();
+                    why.push_str(&format!("; {}", missing.join(", and ")));
+                }
+                Some(Err(error)) => why.push_str(&format!("; it could not be read: {error}")),
+                None => {}
+            }
+        }
         let vpcs = match action {
             Action::CreateFlowLogs { vpcs, .. } => vpcs.clone(),
             Action::DeleteFlowLogs { flow_logs } => flow_logs.values().cloned().collect(),
@@ -280,7 +376,7 @@ impl StepPlan {
             | Action::AssociateKmsKey { .. }
             | Action::PutFilter { .. } => Vec::new(),
         };
-        Self { action: action.label(), why: why.to_owned(), vpcs }
+        Self { action: action.label(), why, changes, vpcs }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use owo_colors::Style;
 
-use super::report::{AccountPlan, Failure, GrantChange, PlanReport, RegionPlan, StepPlan};
+use super::report::{AccountPlan, Failure, GrantChange, PlanReport, RegionPlan, StepPlan, Verdict};
 use crate::output::{Output, OutputError, count, printable};
 
 /// Most VPC ids or account ids shown in one line.
@@ -46,27 +46,33 @@ pub(super) fn print<W: Write>(out: &mut Output<W>, report: &PlanReport) -> Resul
 
 /// Whether the account-Region needs no change and no remark.
 fn is_quiet(region: &RegionPlan) -> bool {
-    let settled = region.vpcs.iter().all(|vpc| vpc.verdict == "covered");
+    let settled = region.vpcs.iter().all(|vpc| vpc.verdict == Verdict::Covered);
     region.steps.is_empty() && region.failure.is_none() && region.notes.is_empty() && settled
 }
 
 pub(super) fn summary(report: &PlanReport) -> String {
     let it = &report.summary;
+    let mut now = format!("{} covered, {} broken", count(it.vpcs_covered, "VPC"), it.vpcs_broken);
+    if it.vpcs_blocked > 0 {
+        now.push_str(&format!(", {} blocked", it.vpcs_blocked));
+    }
+    now.push_str(&format!(", {} left alone.", it.vpcs_left_alone));
     if it.changes == 0 && it.failures == 0 {
-        return format!("Nothing to do: {} covered, {} left alone.", count(it.vpcs_covered, "VPC"), it.vpcs_left_alone);
+        let person = match it.for_a_person() {
+            0 => String::new(),
+            some => format!(" A backfill does not help {}, see above.", count(some, "VPC")),
+        };
+        return format!("Nothing to do: {now}{person}");
     }
     format!(
-        "Plan: {} to enroll, {} to replace, {} to repair, {} to add, {} to remove; {} in total. \
-         {} covered, {} broken, {} left alone. {} skipped, {} could not be inspected.",
+        "Plan: {} to enroll, {} to repair (of these {} to replace), {} to add, {} to remove; {} in total. \
+         {now} {} skipped, {} could not be inspected or changed.",
         count(it.vpcs_to_enroll, "VPC"),
-        it.vpcs_to_replace,
         it.vpcs_to_repair,
+        it.vpcs_to_replace,
         count(it.grants_to_add, "grant"),
         it.grants_to_remove,
         count(it.changes, "change"),
-        count(it.vpcs_covered, "VPC"),
-        it.vpcs_broken,
-        it.vpcs_left_alone,
         count(it.skipped, "account-Region"),
         it.failures
     )
@@ -77,7 +83,7 @@ fn heading<W: Write>(out: &mut Output<W>, text: &str) -> Result<(), OutputError>
 }
 
 fn one_region<W: Write>(out: &mut Output<W>, region: &RegionPlan) -> Result<(), OutputError> {
-    let covered = region.vpcs.iter().filter(|vpc| vpc.verdict == "covered").count();
+    let covered = region.vpcs.iter().filter(|vpc| vpc.verdict == Verdict::Covered).count();
     match (&region.failure, region.vpcs.len()) {
         (Some(_), 0) => out.line(&format!("  {}", region.region))?,
         (_, vpcs) => out.line(&format!("  {}  ({covered} of {} covered)", region.region, count(vpcs, "VPC")))?,
@@ -86,11 +92,14 @@ fn one_region<W: Write>(out: &mut Output<W>, region: &RegionPlan) -> Result<(), 
         step(out, one)?;
     }
     // Where there are steps, they say what is repaired and why.
-    let shown =
-        |verdict| matches!(verdict, "broken" | "left-alone") || (verdict == "repair" && region.steps.is_empty());
+    let shown = |verdict| match verdict {
+        Verdict::Broken | Verdict::Blocked | Verdict::LeftAlone => true,
+        Verdict::Repair => region.steps.is_empty(),
+        Verdict::Covered | Verdict::Enroll | Verdict::Replace => false,
+    };
     for vpc in region.vpcs.iter().filter(|vpc| shown(vpc.verdict)) {
         let name = vpc.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-        problem(out, &format!("{}{name} {}: {}", vpc.vpc, vpc.verdict, vpc.reason), None)?;
+        problem(out, &format!("{}{name} {}: {}", vpc.vpc, vpc.verdict.as_str(), vpc.reason), None)?;
     }
     for note in &region.notes {
         problem(out, note, None)?;
@@ -184,11 +193,11 @@ mod tests {
         let vpc = VpcLine {
             vpc: "vpc-0123456789abcdef0".parse().unwrap(),
             name: Some(name.clone()),
-            verdict: "broken",
+            verdict: Verdict::Broken,
             reason: name.clone(),
         };
         let failure = Failure { class: "terminal", cause: name.clone(), next_step: name.clone() };
-        let step = StepPlan { action: "put-filter", why: name.clone(), vpcs: Vec::new() };
+        let step = StepPlan { action: "put-filter", why: name.clone(), changes: 1, vpcs: Vec::new() };
         let region = RegionPlan {
             region: "eu-west-1".parse().unwrap(),
             granted: true,

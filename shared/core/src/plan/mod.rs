@@ -179,16 +179,37 @@ pub enum Action {
 }
 
 impl Action {
+    /// The name of [`Action::CreateLogGroup`].
+    pub const CREATE_LOG_GROUP: &'static str = "create-log-group";
+    /// The name of [`Action::PutFilter`].
+    pub const PUT_FILTER: &'static str = "put-subscription-filter";
+
     /// A short, stable name for logs and reports.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::EnsureDeliveryRole => "ensure-delivery-role",
-            Self::CreateLogGroup { .. } => "create-log-group",
+            Self::CreateLogGroup { .. } => Self::CREATE_LOG_GROUP,
             Self::SetRetention { .. } => "set-retention",
             Self::AssociateKmsKey { .. } => "associate-kms-key",
-            Self::PutFilter { .. } => "put-subscription-filter",
+            Self::PutFilter { .. } => Self::PUT_FILTER,
             Self::CreateFlowLogs { .. } => "create-flow-logs",
             Self::DeleteFlowLogs { .. } => "delete-flow-logs",
+        }
+    }
+
+    /// How many changes applying it makes: one for each resource that it makes, alters or deletes. In one call it may
+    /// make hundreds. The delivery role counts as none, because only reading it shows what it lacks.
+    pub fn changes(&self) -> usize {
+        match self {
+            Self::EnsureDeliveryRole => 0,
+            Self::CreateLogGroup { .. }
+            | Self::SetRetention { .. }
+            | Self::AssociateKmsKey { .. }
+            | Self::PutFilter { .. } => 1,
+            Self::CreateFlowLogs { vpcs, replaces, .. } => {
+                vpcs.len() + replaces.values().map(BTreeSet::len).sum::<usize>()
+            }
+            Self::DeleteFlowLogs { flow_logs } => flow_logs.len(),
         }
     }
 }
