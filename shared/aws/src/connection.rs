@@ -31,6 +31,7 @@ use crate::logs::LogGroups;
 use crate::organization::Organizations;
 use crate::queues::Sqs;
 use crate::roles::Iam;
+use crate::sign_in::{CredentialSource, SignInError, sign_in};
 
 #[cfg(test)]
 mod tests;
@@ -101,6 +102,15 @@ impl Connection {
         let sessions = Sessions::new(Arc::clone(&settings), &sts.build(), time_of(&config), Arc::clone(&limits));
         let in_progress = Semaphore::new(MAX_CALLS_IN_PROGRESS);
         Self(Arc::new(Link { settings, config, sessions, limits, read_timeouts, in_progress }))
+    }
+
+    /// Gets the process's credentials, and tells where they come from.
+    ///
+    /// # Errors
+    ///
+    /// There are none, in the words of the AWS CLI.
+    pub async fn sign_in(&self) -> Result<CredentialSource, SignInError> {
+        sign_in(&self.0.config).await
     }
 
     /// The ports that workers share. Each call makes new ones with clients of their own: call it once.

@@ -57,7 +57,7 @@ pub(crate) fn unparsable(operation: &'static str, at: &AccountRegion, message: i
 
 /// The error's text with those of all its causes. Unlike the SDK's `DisplayErrorContext`, it leaves out the debug form,
 /// which quotes the raw response: that of AssumeRole contains credentials.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

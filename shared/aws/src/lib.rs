@@ -5,6 +5,7 @@
 //! | how a process connects to AWS: endpoints, retries, timeouts, one HTTP client | [`Connection`] |
 //! | how every call is made: credentials, rate limit, client, error | `calls` |
 //! | AssumeRole, once per account | `credentials` |
+//! | where the process's own credentials come from, and why there are none | `sign_in` |
 //! | AWS's documented rates | `limits` |
 //! | from the SDK's errors to error codes | `errors` |
 //! | the ports | `ec2`, `logs`, `roles`, `destinations`, `organization`, `queues` |
@@ -29,6 +30,7 @@ mod logs;
 mod organization;
 mod queues;
 mod roles;
+mod sign_in;
 #[cfg(test)]
 mod testing;
 
@@ -37,3 +39,4 @@ pub use connection::Connection;
 pub use functions::Deployed;
 pub use limits::RateLimits;
 pub use log::JsonLog;
+pub use sign_in::{CredentialSource, SignInError};
