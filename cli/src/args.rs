@@ -20,7 +20,7 @@ use crate::configuration::{Assignment, SettingsArgs};
 
 Exit codes:
   0  success
-  1  failed, including invalid arguments or settings
+  1  failed, including invalid arguments, settings or credentials
   2  command-specific, see `enroller COMMAND --help`
 
 Colours are used only on a terminal, and never if NO_COLOR is set.")]
@@ -61,7 +61,8 @@ Uses credentials of the central account, from the environment or a profile (AWS_
 
 Exit codes:
   0  nothing to do
-  1  some or all accounts could not be inspected, and no change is known to be pending
+  1  no change is known to be pending, but some accounts could not be inspected, or VPCs are broken that a backfill
+     does not help; also if the settings or credentials are wrong
   2  changes are pending")]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
@@ -87,11 +88,11 @@ pub(crate) enum PlanFormat {
 
 /// Enroll every selected VPC that is not enrolled
 ///
-/// Grants the accounts on the destinations and then reconciles them, several at once. One failing account never stops
-/// the others, and running the command again is always safe. It writes the grants itself, as the account-onboarder
-/// does, so run it from one place at a time. Without --yes, it shows a summary of the plan and asks. Only what you
-/// confirm is done: a change beyond the plan is reported as a failure and not made. With --account, --ou, --exclude or
-/// --region, only the grants of the selection are written.
+/// Has the accounts granted on the destinations and then reconciles them, several at once. One failing account never
+/// stops the others, and running the command again is always safe. Grants are written by account-onboarder, which is
+/// asked through its queue (grants_queue_url) and waited for. Without --yes, the command shows a summary of the plan and
+/// asks. Only what you confirm is done: a change beyond the plan is reported as a failure and not made. With --account,
+/// --ou, --exclude or --region, only the grants of the selection are asked for.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller backfill --sim --yes
@@ -99,6 +100,7 @@ pub(crate) enum PlanFormat {
   enroller backfill --config enroller.toml --ou ou-exam-11111111 --yes
   enroller backfill --config enroller.toml --plan today.plan
   enroller backfill --config enroller.toml --function backfill
+  enroller backfill --config enroller.toml --write-grants        without account-onboarder
 
 Ctrl-C lets the accounts in progress finish and then reports the results.
 
@@ -120,6 +122,10 @@ pub(crate) struct BackfillArgs {
         conflicts_with_all = ["accounts", "units", "exclude", "regions", "function"]
     )]
     pub(crate) plan: Option<PathBuf>,
+    /// Write the grants from this machine instead of asking account-onboarder; only for an installation without the
+    /// functions, because two writers lose each other's accounts. --sim implies it: no functions run there
+    #[arg(long, conflicts_with = "function")]
+    pub(crate) write_grants: bool,
     /// Invoke this deployed function instead of working from this machine, and watch the queues until they are empty
     #[arg(long, value_name = "NAME", conflicts_with_all = ["sim", "concurrency"])]
     pub(crate) function: Option<String>,
@@ -170,7 +176,8 @@ pub(crate) enum CoverageFormat {
 
 /// List the destinations, their granted accounts and the policy bytes left, or sync the grants with the organization
 ///
-/// `enroller grants sync` grants members that lack a grant and removes accounts that Organizations confirms have left.
+/// `enroller grants sync` grants members that lack a grant and removes accounts that Organizations confirms have left. It
+/// asks account-onboarder through its queue (grants_queue_url), and waits until the policies show it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   enroller grants --sim
@@ -190,17 +197,34 @@ pub(crate) struct GrantsArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
     /// With sync: only show what would be written
-    #[arg(long, requires = "action")]
+    #[arg(long)]
     pub(crate) dry_run: bool,
     /// With sync: do not ask for confirmation
-    #[arg(long, short = 'y', requires = "action")]
+    #[arg(long, short = 'y')]
     pub(crate) yes: bool,
     /// With sync: allow what the guards hold back (many revocations at once, switching a policy to the organization)
-    #[arg(long, requires = "action")]
+    #[arg(long)]
     pub(crate) allow_mass_revocation: bool,
+    /// With sync: write from this machine instead of asking account-onboarder; only for an installation without the
+    /// functions, because two writers lose each other's accounts. --sim implies it: no functions run there
+    #[arg(long)]
+    pub(crate) write_grants: bool,
     /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: PlanFormat,
+}
+
+impl GrantsArgs {
+    /// The first flag that means something only with `sync`, if it is given without.
+    pub(crate) fn stray_flag(&self) -> Option<&'static str> {
+        let flags = [
+            ("--dry-run", self.dry_run),
+            ("--yes", self.yes),
+            ("--allow-mass-revocation", self.allow_mass_revocation),
+            ("--write-grants", self.write_grants),
+        ];
+        flags.into_iter().find(|(_, given)| self.action.is_none() && *given).map(|(flag, _)| flag)
+    }
 }
 
 /// The actions of `enroller grants`.
@@ -546,8 +570,13 @@ mod tests {
 
     #[test]
     fn flags_of_a_sync_are_refused_without_one() {
-        for flag in ["--yes", "--dry-run", "--allow-mass-revocation"] {
-            assert!(parsed(&format!("enroller grants --sim {flag}")).is_err(), "{flag}");
+        for flag in ["--yes", "--dry-run", "--allow-mass-revocation", "--write-grants"] {
+            for (line, stray) in [(format!("grants --sim {flag}"), Some(flag)), (format!("grants sync {flag}"), None)] {
+                let Command::Grants(args) = parsed(&format!("enroller {line}")).unwrap() else {
+                    panic!("not the grants")
+                };
+                assert_eq!(args.stray_flag(), stray, "{line}");
+            }
         }
     }
 

@@ -4,21 +4,29 @@ use std::process::ExitCode;
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
+use enroller_core::backfill::BackfillRequest;
 use enroller_core::grants::{GrantPlan, GrantProblem, ShardSummary};
 use enroller_core::ids::{AccountId, OrganizationId, Region};
-use enroller_core::log::{LogEntry, Outcome};
-use enroller_core::metrics::Metrics;
+use enroller_core::log::LogEntry;
 use enroller_engine::coverage::FilterRoles;
-use enroller_engine::granter::{GrantPreview, GrantSync};
+use enroller_engine::granter::{GrantPreview, GrantSync, Granter};
+use enroller_engine::outbox::Outbox;
 use serde::Serialize;
 
+use crate::about::About;
 use crate::args::{GrantsAction, GrantsArgs, PlanFormat};
-use crate::output::{Output, ask, count, printable};
+use crate::granting::{GrantWriter, GrantsDone, is_failure};
+use crate::identity::Purpose;
+use crate::interrupt::Stop;
+use crate::output::{Output, ask, count, note, printable};
 use crate::session::Session;
 
 /// A destination with its granted accounts. Sizes are in bytes.
 #[derive(Debug, Serialize)]
 struct Shard {
+    /// What the list is about. The list is an array, so that only its items can say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    about: Option<About>,
     region: Region,
     destination: String,
     /// Accounts that a statement names, managed or not, and that none certainly denies.
@@ -38,6 +46,7 @@ struct Shard {
 /// All destinations, and the changes that a sync would write.
 #[derive(Debug, Serialize)]
 struct GrantsReport {
+    about: About,
     shards: Vec<Shard>,
     to_add: Vec<(Region, AccountId)>,
     to_remove: Vec<(Region, AccountId)>,
@@ -47,6 +56,9 @@ struct GrantsReport {
 }
 
 pub(crate) async fn run(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
+    if let Some(flag) = args.stray_flag() {
+        anyhow::bail!("{flag} belongs to `enroller grants sync {flag}`; without an action the grants are only listed");
+    }
     match args.action {
         None => list(args).await,
         Some(GrantsAction::Sync) => run_sync(args).await,
@@ -54,27 +66,22 @@ pub(crate) async fn run(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn list(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
-    let session = Session::open(&args.connection).await?;
+    let session = Session::open(&args.connection, Purpose::Read).await?;
+    let about = About::of(&session, &BackfillRequest::default(), None)?;
     let mut shards = Vec::new();
     let assignments = session.assignments();
     for region in &session.settings().regions {
         let grants = assignments.region_grants(region).await?;
-        shards.extend(grants.summaries().into_iter().map(|summary| Shard::of(region, summary)));
+        let rows = grants.summaries().into_iter().map(|summary| Shard::of(region, summary));
+        shards.extend(rows.map(|shard| Shard { about: Some(about.clone()), ..shard }));
     }
-    let report = GrantsReport {
-        shards,
-        to_add: Vec::new(),
-        to_remove: Vec::new(),
-        writes: 0,
-        problems: Vec::new(),
-        failures: Vec::new(),
-    };
     let mut out = Output::stdout();
     match args.format {
-        PlanFormat::Json => out.json(&report.shards)?,
+        PlanFormat::Json => out.json(&shards)?,
         PlanFormat::Text => {
-            out.line(&table(&report.shards))?;
-            print_notes(&mut out, &report.shards)?;
+            about.print(&mut out)?;
+            out.line(&table(&shards))?;
+            print_notes(&mut out, &shards)?;
         }
     }
     out.finish()?;
@@ -82,8 +89,9 @@ async fn list(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
-    let session = Session::open(&args.connection).await?;
-    let granter = session.announcing_granter()?;
+    let purpose = if args.dry_run { Purpose::Read } else { Purpose::Change };
+    let session = Session::open(&args.connection, purpose).await?;
+    let (granter, writer) = (announcing(&session)?, GrantWriter::of(&session, args.write_grants));
     let mut work = GrantSync {
         sync: true,
         allow_mass_revocation: args.allow_mass_revocation,
@@ -97,7 +105,8 @@ async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
     };
     work.filters_with_role = filters.ready;
     let preview = granter.planner().preview(&work).await?;
-    let mut report = GrantsReport::of(&preview);
+    let about = About::of(&session, &BackfillRequest::default(), None)?;
+    let mut report = GrantsReport::of(about, &preview);
     report.problems.extend(filters.problems);
     let mut out = Output::stdout();
     match args.format {
@@ -105,33 +114,56 @@ async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
         PlanFormat::Text => report.print(&mut out)?,
     }
     out.flush()?;
-    if args.dry_run || (report.writes == 0 && report.failures.is_empty()) {
+    if args.dry_run || report.writes == 0 {
         out.finish()?;
         return Ok(if report.writes > 0 { ExitCode::from(2) } else { report.exit_code() });
     }
-    if !args.yes && !ask("Write these changes? [y/N] ")? {
-        return Ok(ExitCode::FAILURE);
+    writer.check(&preview)?;
+    if !args.yes {
+        let who = writer.announcement(&granter, &work, &preview).await?.unwrap_or_default();
+        if !ask(&format!("{who} Write these changes? [y/N] "))? {
+            return Ok(ExitCode::FAILURE);
+        }
     }
-    work.approved = Some(preview.plans());
-    let done = granter.sync(&work, &mut Metrics::default()).await;
-    let failed = |line: &&LogEntry| matches!(line.outcome, Outcome::Failed | Outcome::RetryLater);
-    for line in done.decisions.iter().filter(failed) {
-        out.line(&printable(&format!("{}: {}", line.resource, line.cause)))?;
+    let done = writer.carry_out(&session, &granter, &work, Some(&preview), &mut Stop::listen()).await?;
+    // Standard output has one JSON object, and nothing behind it.
+    match args.format {
+        PlanFormat::Json => result(&done).iter().for_each(|line| note(line)),
+        PlanFormat::Text => result(&done).iter().try_for_each(|line| out.line(line))?,
     }
-    out.line(&format!(
-        "{} granted, {} removed, {}",
-        count(done.granted.len(), "account"),
-        done.revoked.len(),
-        count(done.writes, "write")
-    ))?;
     out.finish()?;
-    let failed = done.needs_retry() || done.decisions.iter().any(|line| failed(&line));
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if done.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The granter, which asks vpc-enroller to enroll the accounts that it grants, if there are queues.
+fn announcing(session: &Session) -> anyhow::Result<Granter> {
+    let granter = session.granter()?;
+    Ok(match session.settings().queue_urls() {
+        Ok(urls) if !session.is_simulated() => granter.announcing(Outbox::new(&session.ports().queues, urls)),
+        Ok(_) | Err(_) => granter,
+    })
+}
+
+/// What a sync has done, line by line.
+fn result(done: &GrantsDone) -> Vec<String> {
+    let failure = |line: &LogEntry| {
+        let next = line.next_step.as_ref().map(|next| format!("\n  next: {next}")).unwrap_or_default();
+        format!("{}{next}", printable(&format!("{}: {}", line.resource, line.cause)))
+    };
+    let mut lines: Vec<String> = done.failures.iter().map(failure).collect();
+    lines.push(format!(
+        "{} added, {} removed, {}",
+        count(done.added.len(), "grant"),
+        done.removed.len(),
+        count(done.destinations, "destination")
+    ));
+    lines
 }
 
 impl Shard {
     fn of(region: &Region, summary: ShardSummary) -> Self {
         Self {
+            about: None,
             region: region.clone(),
             destination: summary.name.to_string(),
             accounts: summary.accounts.into_iter().collect(),
@@ -173,8 +205,9 @@ fn print_notes<W: std::io::Write>(out: &mut Output<W>, shards: &[Shard]) -> anyh
 }
 
 impl GrantsReport {
-    fn of(preview: &GrantPreview) -> Self {
+    fn of(about: About, preview: &GrantPreview) -> Self {
         let mut report = Self {
+            about,
             shards: Vec::new(),
             to_add: Vec::new(),
             to_remove: Vec::new(),
@@ -205,6 +238,7 @@ impl GrantsReport {
             let denied: Vec<AccountId> = denied.collect();
             let on = plan.assignments.named().iter().filter(|(_, name)| **name == usage.name);
             self.shards.push(Shard {
+                about: None,
                 region: region.clone(),
                 destination: usage.name.to_string(),
                 accounts: on.map(|(account, _)| *account).filter(|account| !denied.contains(account)).collect(),
@@ -219,6 +253,7 @@ impl GrantsReport {
     }
 
     fn print<W: std::io::Write>(&self, out: &mut Output<W>) -> anyhow::Result<()> {
+        self.about.print(out)?;
         out.line("After the sync:")?;
         out.line(&table(&self.shards))?;
         print_notes(out, &self.shards)?;
@@ -240,8 +275,13 @@ impl GrantsReport {
         Ok(())
     }
 
+    /// Nothing is to be written. What is held back or unreadable is not in sync.
     fn exit_code(&self) -> ExitCode {
-        if self.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if self.failures.is_empty() && !self.problems.iter().any(is_failure) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
     }
 }
 

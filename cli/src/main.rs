@@ -10,8 +10,12 @@
 //! | `demo` | `demo` |
 //! | `sim` | `sim` |
 //! | which AWS a command works on: the real one or `--sim` | `session`, `simulated` |
+//! | whether the credentials and the settings belong together | `identity` |
+//! | what a report is about: scope, caller, settings, time | `about` |
+//! | writing grants | `granting` |
 //! | `plan`, `backfill`, `coverage`, `grants`, `doctor` | `plan`, `backfill`, `coverage`, `grants`, `doctor` |
 
+mod about;
 mod args;
 mod backfill;
 mod configuration;
@@ -22,6 +26,7 @@ mod doctor;
 mod explain;
 mod granting;
 mod grants;
+mod identity;
 mod interrupt;
 mod output;
 mod plan;

@@ -111,6 +111,17 @@ pub(crate) fn report(error: &(dyn Error + 'static)) {
     to_stderr(&format!("{word} {}\n", chain(error)));
 }
 
+/// Prints a line on standard error.
+pub(crate) fn note(text: &str) {
+    to_stderr(&format!("{text}\n"));
+}
+
+/// Prints a warning on standard error.
+pub(crate) fn warn(text: &str) {
+    let word = "warning:".style(Style::new().yellow().bold()).to_string();
+    to_stderr(&format!("{word} {text}\n"));
+}
+
 /// Prints what clap returned instead of arguments: help, the version, or an error in the arguments.
 ///
 /// clap's own exit code for an error is 2. A script that runs `enroller plan` would take that for "changes are pending".

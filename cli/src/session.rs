@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use enroller_aws::{Connection, Time};
+use enroller_aws::{Connection, Deployed, Time};
 use enroller_core::backfill::BackfillRequest;
 use enroller_core::ids::Region;
 use enroller_core::log::LogEntry;
@@ -24,6 +24,7 @@ use enroller_engine::ports::{DecisionLog, Ports};
 
 use crate::args::ConnectionArgs;
 use crate::configuration::Configuration;
+use crate::identity::{self, Caller, IdentityError, Purpose};
 #[cfg(feature = "sim")]
 use crate::simulated;
 
@@ -33,6 +34,8 @@ pub(crate) struct Session {
     ports: Ports,
     writer: Arc<dyn DestinationWriter>,
     doctor_ports: DoctorPorts,
+    caller: Caller,
+    connection: Option<Connection>,
     /// The simulated AWS, if there is one. Its time does not pass by itself.
     #[cfg(feature = "sim")]
     sim: Option<enroller_sim::Sim>,
@@ -47,23 +50,32 @@ impl DecisionLog for NullLog {
 }
 
 impl Session {
-    /// Connects to the real AWS, or builds the simulated organization if `--sim` is given.
-    pub(crate) async fn open(args: &ConnectionArgs) -> anyhow::Result<Self> {
+    /// Connects to the real AWS, or builds the simulated organization if `--sim` is given, and checks who is calling.
+    ///
+    /// # Errors
+    ///
+    /// The settings are refused, or the credentials are not those of the central account of the organization.
+    pub(crate) async fn open(args: &ConnectionArgs, purpose: Purpose) -> anyhow::Result<Self> {
         #[cfg(feature = "sim")]
         if args.sim {
             let mut lab = simulated::organization(args.sim_accounts, args.sim_vpcs).await?;
             simulated::reconfigure(&mut lab, &Configuration::of_flags(&args.settings.set)?)?;
-            return Ok(Self::on(&lab));
+            return Self::on(&lab).await;
         }
         let settings = Configuration::load(&args.settings)?.settings()?;
         let connection = Connection::connect(Arc::new(settings.clone())).await;
+        let source = connection.sign_in().await.map_err(IdentityError::SignIn)?;
+        let doctor_ports = connection.doctor_ports();
+        let caller = identity::check(&settings, &*doctor_ports.identity, Some(source), purpose).await?;
         let context = Context::new(settings, Arc::new(Time::system()), Arc::new(NullLog));
         let (ports, writer) = (connection.ports(), connection.destination_writer());
         Ok(Self {
             context,
             ports,
             writer,
-            doctor_ports: connection.doctor_ports(),
+            doctor_ports,
+            caller,
+            connection: Some(connection),
             #[cfg(feature = "sim")]
             sim: None,
         })
@@ -71,9 +83,25 @@ impl Session {
 
     /// Works on a simulated installation, as its operator.
     #[cfg(feature = "sim")]
-    pub(crate) fn on(lab: &enroller_lab::Lab) -> Self {
+    pub(crate) async fn on(lab: &enroller_lab::Lab) -> anyhow::Result<Self> {
         let enroller_lab::Operator { context, ports, writer, doctor_ports } = lab.operator(Arc::new(NullLog));
-        Self { context, ports, writer, doctor_ports, sim: Some(lab.sim.clone()) }
+        let caller = identity::check(&context.settings, &*doctor_ports.identity, None, Purpose::Change).await?;
+        Ok(Self { context, ports, writer, doctor_ports, caller, connection: None, sim: Some(lab.sim.clone()) })
+    }
+
+    /// What only the doctor reads.
+    pub(crate) const fn doctor_ports(&self) -> &DoctorPorts {
+        &self.doctor_ports
+    }
+
+    /// The principal that the command calls as.
+    pub(crate) const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The deployed functions; `None` if the organization is simulated, where none runs.
+    pub(crate) fn deployed(&self) -> Option<Deployed> {
+        self.connection.as_ref().map(Connection::deployed)
     }
 
     /// The settings that the command works with.

@@ -126,7 +126,7 @@ async fn others_log(lab: &Lab, account: &str, region: &str, vpc: Option<&String>
     let tag = Tag { key: "owner".to_owned(), value: "somebody".to_owned() };
     let vpcs = vec![vpc.parse().unwrap()];
     let new = NewFlowLogs { vpcs, spec, log_group: settings.log_group_name.clone(), tag };
-    drop(Session::on(lab).ports().ec2.create_flow_logs(&at, &new).await);
+    drop(Session::on(lab).await.unwrap().ports().ec2.create_flow_logs(&at, &new).await);
 }
 
 /// The account loses its grant in the Region, if it has one.
@@ -148,7 +148,7 @@ fn put_policy(lab: &Lab, region: &str, policy: &str) {
 async fn said(session: &Session) -> (OrganizationSnapshot, Summary, Totals) {
     let everything = BackfillRequest::default();
     let looked = plan_for(session, session.granter().unwrap().planner(), &everything).await.unwrap();
-    let report = PlanReport::of(session.settings(), &looked);
+    let report = PlanReport::of(looked.about(session, &everything).unwrap(), session.settings(), &looked);
     let totals = coverage_of(session.settings(), &looked.surveys).totals();
     assert_eq!(report.summary.coverage, totals);
     let (plan, left_out) = (report.summary, report.left_alone.len());
@@ -167,13 +167,13 @@ async fn said(session: &Session) -> (OrganizationSnapshot, Summary, Totals) {
 async fn plan_coverage_and_backfill_agree(seed: u64) -> Summary {
     let mut rng = Rng::with_seed(seed);
     let lab = organization(&mut rng).await;
-    let session = Session::on(&lab);
+    let session = Session::on(&lab).await.unwrap();
     let (looked, plan, before) = said(&session).await;
 
-    let granter = session.granter().unwrap();
     let seen = rng.bool().then_some(&looked);
-    let everything = BackfillRequest::default();
-    let (done, _) = carry_out(&session, &granter, &everything, seen, 4, &mut Stop::listen()).await.unwrap();
+    let (granter, writer) = (session.granter().unwrap(), GrantWriter::of(&session, false));
+    let run = Run { session: &session, granter, writer, selection: BackfillRequest::default() };
+    let (done, _) = run.carry_out(seen, 4, &mut Stop::listen()).await.unwrap();
     let shown = crate::output::testing::printed(|out| done.print(out, false).unwrap());
     let counts = done.counts();
     assert_eq!(counts.enrolled, plan.vpcs_to_enroll, "enrolled, seed {seed}: {shown}");

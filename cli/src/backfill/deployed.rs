@@ -2,18 +2,19 @@
 //! they are empty.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use enroller_aws::{Connection, Deployed};
+use enroller_aws::Deployed;
 use enroller_core::backfill::BackfillRequest;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use crate::about::About;
 use crate::args::{BackfillArgs, SelectionArgs};
-use crate::configuration::Configuration;
+use crate::identity::Purpose;
 use crate::output::{Output, ask, count};
+use crate::session::Session;
 
 /// The polling interval of the queues.
 const INTERVAL: Duration = Duration::from_secs(3);
@@ -22,21 +23,24 @@ const INTERVAL: Duration = Duration::from_secs(3);
 const EMPTY_LOOKS: usize = 3;
 
 pub(super) async fn run(args: &BackfillArgs, function: &str) -> anyhow::Result<ExitCode> {
-    let settings = Configuration::load(&args.connection.settings)?.settings()?;
+    let session = Session::open(&args.connection, Purpose::Change).await?;
+    let settings = session.settings();
     // A backfill that runs out of time continues through a queue of its own. It is not done while that queue has messages.
     let queues = [&settings.enrollments_queue_url, &settings.grants_queue_url, &settings.backfill_queue_url];
     let queues: Option<Vec<String>> = queues.into_iter().cloned().collect();
     let queues =
         queues.context("set enrollments_queue_url, grants_queue_url and backfill_queue_url to watch the queues")?;
-    let deployed = Connection::connect(Arc::new(settings)).await.deployed();
+    let deployed = session.deployed().context("a simulated installation has no functions to invoke")?;
+    let about = About::of(&session, &args.selection.request(), None)?;
     if !args.yes {
         let dry = deployed.invoke(function, &request(&args.selection, true)).await?;
-        if !ask(&format!("{dry:#}\nProceed? [y/N] "))? {
+        if !ask(&format!("{}\n{dry:#}\nProceed? [y/N] ", about.lines().join("\n")))? {
             return Ok(ExitCode::FAILURE);
         }
     }
     let answer = deployed.invoke(function, &request(&args.selection, false)).await?;
     let mut out = Output::stdout();
+    about.print(&mut out)?;
     out.line(&format!("{answer:#}"))?;
     out.flush()?;
     let left = follow(&deployed, &queues).await?;

@@ -1,4 +1,4 @@
-//! `enroller backfill`: syncs the grants, then reconciles the selected accounts, several at once.
+//! `enroller backfill`: has the grants written, then reconciles the selected accounts, several at once.
 
 #[cfg(all(test, feature = "sim"))]
 mod agreement;
@@ -14,15 +14,15 @@ use enroller_core::backfill::BackfillRequest;
 use enroller_core::error::{Disposition, Wait};
 use enroller_core::grants::ShardAssignments;
 use enroller_core::ids::{AccountId, Region};
-use enroller_core::metrics::Metrics;
 use enroller_core::observed::Account;
 use enroller_engine::enroller::{AccountReport, AccountWork, Enroller};
-use enroller_engine::granter::{GrantPlanner, GrantReport, GrantSync, Granter};
+use enroller_engine::granter::{GrantSync, Granter};
 use enroller_engine::reconcile_error::ReconcileError;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use crate::args::BackfillArgs;
-use crate::granting::GrantsDone;
+use crate::granting::GrantWriter;
+use crate::identity::Purpose;
 use crate::interrupt::Stop;
 use crate::output::{Output, ask, count};
 use crate::plan::{OrganizationSnapshot, PlanFile, PlanReport, grant_work, plan_for, summary_line};
@@ -44,81 +44,95 @@ pub(crate) async fn run(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
     if let Some(function) = &args.function {
         return deployed::run(args, function).await;
     }
-    let session = Session::open(&args.connection).await?;
     let file = args.plan.as_deref().map(PlanFile::read).transpose()?;
+    let session = Session::open(&args.connection, Purpose::Change).await?;
     let selection = file.as_ref().map_or_else(|| args.selection.request(), |file| file.selection.clone());
+    session.regions(&selection)?;
     let granter = session.granter()?;
+    let run = Run { writer: GrantWriter::of(&session, args.write_grants), session: &session, granter, selection };
     let seen = match args.yes && file.is_none() {
         true => None,
-        false => match agreed(&session, granter.planner(), args, &selection, file.as_ref()).await? {
+        false => match run.agreed(args.yes, file.as_ref()).await? {
             Some(seen) => Some(seen),
             None => return Ok(ExitCode::FAILURE),
         },
     };
     let mut stop = Stop::listen();
     let concurrency = args.concurrency.unwrap_or(session.settings().max_concurrency);
-    let (outcomes, interrupted) =
-        carry_out(&session, &granter, &selection, seen.as_ref(), concurrency, &mut stop).await?;
+    let (outcomes, interrupted) = run.carry_out(seen.as_ref(), concurrency, &mut stop).await?;
     let mut out = Output::stdout();
+    outcomes.about(&session, &run.selection)?.print(&mut out)?;
     outcomes.print(&mut out, interrupted)?;
     out.finish()?;
     Ok(if outcomes.all_well() && !interrupted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Syncs the grants and reconciles the accounts, within what was seen. Returns the results, and whether it was
-/// interrupted.
-async fn carry_out(
-    session: &Session,
-    granter: &Granter,
-    selection: &BackfillRequest,
-    seen: Option<&OrganizationSnapshot>,
-    concurrency: usize,
-    stop: &mut Stop,
-) -> anyhow::Result<(Outcomes, bool)> {
-    let regions = session.regions(selection)?;
-    let grants = GrantsDone::from(grant(granter, selection, seen).await);
-    let accounts = select(selection, granter.planner().organization_accounts().await?)?;
-    let assignments = grants.assignments.clone();
-    let mut outcomes = Outcomes::new(grants);
-    let (chosen, left_out): (Vec<Account>, Vec<Account>) =
-        accounts.into_iter().partition(|account| session.settings().account_in_scope(account).is_ok());
-    for account in left_out {
-        if let Err(reason) = session.settings().account_in_scope(&account) {
-            outcomes.left_out(&account, &reason);
+/// A backfill of a selection.
+struct Run<'a> {
+    session: &'a Session,
+    granter: Granter,
+    writer: GrantWriter,
+    selection: BackfillRequest,
+}
+
+impl Run<'_> {
+    /// Makes the plan, compares it with the one in the file, and asks unless `yes` is given. Returns `None` if the answer
+    /// is no.
+    async fn agreed(&self, yes: bool, file: Option<&PlanFile>) -> anyhow::Result<Option<OrganizationSnapshot>> {
+        let (session, selection) = (self.session, &self.selection);
+        let looked = plan_for(session, self.granter.planner(), selection).await?;
+        let report = PlanReport::of(looked.about(session, selection)?, session.settings(), &looked);
+        if let Some(file) = file {
+            file.must_still_hold(&PlanFile::of(&report.about, selection, &looked))?;
         }
+        self.writer.check(&looked.preview)?;
+        if yes {
+            return Ok(Some(looked));
+        }
+        let mut question = report.about.lines();
+        question.push(summary_line(&report));
+        question.extend(self.writer.announcement(&self.granter, &self.grant_work(), &looked.preview).await?);
+        question.push("Go ahead? [y/N] ".to_owned());
+        Ok(ask(&question.join("\n"))?.then_some(looked))
     }
-    let work = |account: &Account| AccountWork {
-        approved: seen.map(|seen| seen.plans(account.id)),
-        ..work(account.id, &regions, &assignments)
-    };
-    let work = chosen.iter().map(work).collect();
-    let interrupted = passes(session, work, concurrency, &mut outcomes, stop).await;
-    Ok((outcomes, interrupted))
-}
 
-/// Makes the plan, compares it with the one in the file, and asks unless `--yes` is given. Returns `None` if the answer
-/// is no.
-async fn agreed(
-    session: &Session,
-    planner: &GrantPlanner,
-    args: &BackfillArgs,
-    selection: &BackfillRequest,
-    file: Option<&PlanFile>,
-) -> anyhow::Result<Option<OrganizationSnapshot>> {
-    let looked = plan_for(session, planner, selection).await?;
-    if let Some(file) = file {
-        file.must_still_hold(&PlanFile::of(session, selection, &looked))?;
+    /// The sync of the grants that the backfill needs.
+    fn grant_work(&self) -> GrantSync {
+        grant_work(&self.selection, "backfill from the command line")
     }
-    let summary = summary_line(&PlanReport::of(session.settings(), &looked));
-    let yes = args.yes || ask(&format!("{summary}\nGo ahead? [y/N] "))?;
-    Ok(yes.then_some(looked))
-}
 
-/// Grants the accounts of the selection, as the onboarder does, within what was seen.
-async fn grant(granter: &Granter, selection: &BackfillRequest, seen: Option<&OrganizationSnapshot>) -> GrantReport {
-    let approved = seen.map(|seen| seen.preview.plans());
-    let work = GrantSync { approved, ..grant_work(selection, "backfill from the command line") };
-    granter.sync(&work, &mut Metrics::default()).await
+    /// Has the grants written and reconciles the accounts, within what was seen. Returns the results, and whether it was
+    /// interrupted.
+    async fn carry_out(
+        &self,
+        seen: Option<&OrganizationSnapshot>,
+        concurrency: usize,
+        stop: &mut Stop,
+    ) -> anyhow::Result<(Outcomes, bool)> {
+        let session = self.session;
+        let regions = session.regions(&self.selection)?;
+        let seen_grants = seen.map(|seen| &seen.preview);
+        let grants = self.writer.carry_out(session, &self.granter, &self.grant_work(), seen_grants, stop).await?;
+        let all = self.granter.planner().organization_accounts().await?;
+        let number = all.len();
+        let accounts = select(&self.selection, all)?;
+        let assignments = grants.assignments.clone();
+        let mut outcomes = Outcomes::new(grants, (accounts.len(), number));
+        let (chosen, left_out): (Vec<Account>, Vec<Account>) =
+            accounts.into_iter().partition(|account| session.settings().account_in_scope(account).is_ok());
+        for account in left_out {
+            if let Err(reason) = session.settings().account_in_scope(&account) {
+                outcomes.left_out(&account, &reason);
+            }
+        }
+        let work = |account: &Account| AccountWork {
+            approved: seen.map(|seen| seen.plans(account.id)),
+            ..work(account.id, &regions, &assignments)
+        };
+        let work = chosen.iter().map(work).collect();
+        let interrupted = passes(session, work, concurrency, &mut outcomes, stop).await;
+        Ok((outcomes, interrupted))
+    }
 }
 
 /// Reconciles the accounts, and again those whose problem may resolve itself soon, up to [`PASSES`] more times. Returns

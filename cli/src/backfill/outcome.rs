@@ -5,6 +5,7 @@ use std::io::Write;
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
+use enroller_core::backfill::BackfillRequest;
 use enroller_core::ids::{AccountId, AccountRegion, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::observed::Account;
@@ -13,8 +14,10 @@ use enroller_core::scope::OutOfScope;
 use enroller_engine::enroller::{AccountReport, GAP, KEEP_FLOW_LOG, VpcResult};
 use owo_colors::Style;
 
+use crate::about::About;
 use crate::granting::{GrantsDone, is_failure};
 use crate::output::{Output, OutputError, printable};
+use crate::session::Session;
 
 /// The latest report on every account, what was made of every VPC, and the result of the sync of the grants.
 pub(super) struct Outcomes {
@@ -25,6 +28,8 @@ pub(super) struct Outcomes {
     left_out: Vec<String>,
     grants: GrantsDone,
     changes: usize,
+    /// The number of accounts selected, and of all.
+    selected: (usize, usize),
 }
 
 /// What was made of a VPC, in the words of the plan.
@@ -73,8 +78,9 @@ pub(super) struct Counts {
 }
 
 impl Outcomes {
-    pub(super) fn new(grants: GrantsDone) -> Self {
+    pub(super) fn new(grants: GrantsDone, selected: (usize, usize)) -> Self {
         Self {
+            selected,
             accounts: BTreeMap::new(),
             vpcs: BTreeMap::new(),
             repaired: grants.added.clone(),
@@ -82,6 +88,11 @@ impl Outcomes {
             changes: grants.destinations,
             grants,
         }
+    }
+
+    /// What the report on the selection is about.
+    pub(super) fn about(&self, session: &Session, selection: &BackfillRequest) -> anyhow::Result<About> {
+        About::of(session, selection, Some(self.selected))
     }
 
     pub(super) fn left_out(&mut self, account: &Account, reason: &OutOfScope) {
@@ -111,6 +122,7 @@ impl Outcomes {
     }
 
     /// Resources that were made, altered or deleted, the unit of the plan.
+    #[cfg(test)]
     pub(super) const fn changes(&self) -> usize {
         self.changes
     }
@@ -287,7 +299,7 @@ mod tests {
     fn untrusted_text_is_escaped() {
         let hostile = "prod\u{1b}[2J\u{202e}dorp\n\u{9b}31m";
         let line = LogEntry::about(None, "grant", hostile, Outcome::Failed, hostile);
-        let mut outcomes = Outcomes::new(GrantsDone { failures: vec![line], ..GrantsDone::default() });
+        let mut outcomes = Outcomes::new(GrantsDone { failures: vec![line], ..GrantsDone::default() }, (1, 1));
         let id = "111122223333".parse().unwrap();
         let account = Account { id, name: hostile.to_owned(), state: AccountState::Active, parents: Vec::new() };
         outcomes.left_out(&account, &OutOfScope::AccountExcluded);

@@ -9,6 +9,8 @@ use enroller_core::coverage::{CoverageReport, Status};
 use enroller_core::ids::{AccountId, ParentId, Region};
 use serde::Serialize;
 
+use crate::about::About;
+
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 
@@ -25,8 +27,8 @@ const SCRIPTS: [&str; 4] = [
 /// # Errors
 ///
 /// Serialization fails only for maps whose keys are not strings, and the report has none.
-pub(crate) fn render(report: &CoverageReport) -> Result<String, serde_json::Error> {
-    let data = embeddable(&serde_json::to_string(&PageData::of(report))?);
+pub(crate) fn render(about: &About, report: &CoverageReport) -> Result<String, serde_json::Error> {
+    let data = embeddable(&serde_json::to_string(&PageData::of(about, report))?);
     // The data is inserted last, so that nothing in it is taken for a placeholder.
     Ok(PAGE.replacen("/*STYLE*/", STYLE, 1).replacen("/*SCRIPT*/", &SCRIPTS.concat(), 1).replacen("/*DATA*/", &data, 1))
 }
@@ -40,6 +42,11 @@ fn embeddable(json: &str) -> String {
 /// The report with each repeated text stored once, which makes the page of a large organization several times smaller.
 #[derive(Serialize)]
 struct PageData<'a> {
+    about: &'a About,
+    /// The lines that tell people what the report is about.
+    about_lines: Vec<String>,
+    /// The selected part; absent if the report is about the whole organization.
+    part: Option<String>,
     organization: &'a str,
     generated_at: &'a str,
     coverage_percent: Option<f64>,
@@ -82,7 +89,7 @@ struct AccountData<'a> {
 struct RowData<'a>(usize, isize, &'a str, &'a str, usize, usize, &'a str, usize, usize);
 
 impl<'a> PageData<'a> {
-    fn of(report: &'a CoverageReport) -> Self {
+    fn of(about: &'a About, report: &'a CoverageReport) -> Self {
         let units: Positions<&ParentId> = report.rows.iter().flat_map(|row| &row.units).collect();
         let regions: Positions<&Region> =
             report.regions.iter().chain(report.rows.iter().filter_map(|row| row.region.as_ref())).collect();
@@ -90,6 +97,9 @@ impl<'a> PageData<'a> {
         let mut texts = Texts::default();
         let by_account: BTreeMap<_, _> = report.rows.iter().map(|row| (row.account, row)).collect();
         Self {
+            about,
+            about_lines: about.lines(),
+            part: about.scope.title(),
             organization: report.organization.as_str(),
             generated_at: &report.generated_at,
             coverage_percent: report.coverage_percent(),
@@ -176,7 +186,7 @@ impl<'a> Texts<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{report, row};
+    use super::super::testing::{about, report, row};
     use super::*;
 
     fn data_of(page: &str) -> serde_json::Value {
@@ -190,7 +200,7 @@ mod tests {
         let name = "</script><script>alert(1)</script><!-- \u{2028}\u{2029}\"' /*DATA*/ /*SCRIPT*/";
         let mut hostile = row(1, Status::Broken);
         hostile.account_name = name.to_owned();
-        let page = render(&report(vec![hostile])).unwrap();
+        let page = render(&about(), &report(vec![hostile])).unwrap();
         assert_eq!(data_of(&page)["accounts"][0]["name"], name);
         assert_eq!(page.matches("</script>").count(), 2, "one of the data, one of the script");
         assert_eq!(page.matches("<script").count(), 2);
@@ -199,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_page_makes_no_network_requests() {
-        let page = render(&report(vec![row(1, Status::Covered)])).unwrap();
+        let page = render(&about(), &report(vec![row(1, Status::Covered)])).unwrap();
         assert!(page.contains("default-src 'none'"));
         for request in ["http://", "https://", "src=", "url(", "@import", "innerHTML", "<link", "fetch("] {
             assert!(!page.contains(request), "{request}");
@@ -211,7 +221,7 @@ mod tests {
         for at in ["/*STYLE*/", "/*SCRIPT*/", "/*DATA*/"] {
             assert_eq!(PAGE.matches(at).count(), 1, "{at}");
         }
-        let page = render(&report(Vec::new())).unwrap();
+        let page = render(&about(), &report(Vec::new())).unwrap();
         assert!(!page.contains("/*DATA*/") && !page.contains("/*STYLE*/") && !page.contains("/*SCRIPT*/"));
     }
 
@@ -219,7 +229,7 @@ mod tests {
     fn a_row_refers_to_its_account_region_status_and_texts() {
         let mut second = row(2, Status::NotCovered);
         second.reason = "It has no flow log.".to_owned();
-        let data = data_of(&render(&report(vec![row(1, Status::Covered), second])).unwrap());
+        let data = data_of(&render(&about(), &report(vec![row(1, Status::Covered), second])).unwrap());
         let cells = &data["rows"][1];
         let index = |at: usize| usize::try_from(cells[at].as_u64().unwrap()).unwrap();
         assert_eq!(data["accounts"][index(0)]["id"], "000000000002");

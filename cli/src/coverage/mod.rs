@@ -13,25 +13,38 @@ use enroller_core::error::Disposition;
 use enroller_core::settings::Settings;
 use enroller_engine::coverage::{AccountRegionSnapshot, AccountSnapshot};
 use enroller_engine::reconcile_error::ReconcileError;
-use jiff::Timestamp;
+use serde::Serialize;
 
+use crate::about::About;
 use crate::args::{CoverageArgs, CoverageFormat};
+use crate::identity::Purpose;
 use crate::output::Output;
-use crate::plan::plan_for;
+use crate::plan::coverage_for;
 use crate::session::Session;
 
+/// The JSON object that `--format json` prints: the report, and what it is about.
+#[derive(Serialize)]
+struct Document<'a> {
+    about: &'a About,
+    #[serde(flatten)]
+    report: &'a CoverageReport,
+}
+
 pub(crate) async fn run(args: &CoverageArgs) -> anyhow::Result<ExitCode> {
-    let session = Session::open(&args.connection).await?;
-    let looked = plan_for(&session, session.granter()?.planner(), &args.selection.request()).await?;
-    let now_ms = i64::try_from(session.context.clock.now_ms()).unwrap_or(i64::MAX);
-    let now = Timestamp::from_millisecond(now_ms).context("the clock shows no time")?;
-    let report =
-        CoverageReport { generated_at: format!("{now:.0}"), ..coverage_of(session.settings(), &looked.surveys) };
+    let session = Session::open(&args.connection, Purpose::Read).await?;
+    let selection = args.selection.request();
+    let looked = coverage_for(&session, &selection).await?;
+    let about = looked.about(&session, &selection)?;
+    let report = CoverageReport {
+        generated_at: about.generated_at.clone(),
+        regions: about.scope.regions.clone(),
+        ..coverage_of(session.settings(), &looked.surveys)
+    };
     if let Some(file) = &args.html {
-        let page = html::render(&report).context("cannot render the HTML page")?;
+        let page = html::render(&about, &report).context("cannot render the HTML page")?;
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    print(args, &report)?;
+    print(args, &about, &report)?;
     Ok(if report.totals().problems() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -44,12 +57,12 @@ pub(crate) fn coverage_of(settings: &Settings, accounts: &[AccountSnapshot]) -> 
     survey.finish(settings, String::new(), BTreeMap::new())
 }
 
-fn print(args: &CoverageArgs, report: &CoverageReport) -> anyhow::Result<()> {
+fn print(args: &CoverageArgs, about: &About, report: &CoverageReport) -> anyhow::Result<()> {
     let mut out = Output::stdout();
     match args.format {
-        CoverageFormat::Table => table::print(&mut out, report, args.all)?,
-        CoverageFormat::Json => out.json(report)?,
-        CoverageFormat::Csv => out.bytes(csv::render(report).context("cannot render the CSV")?.as_bytes())?,
+        CoverageFormat::Table => table::print(&mut out, about, report, args.all)?,
+        CoverageFormat::Json => out.json(&Document { about, report })?,
+        CoverageFormat::Csv => out.bytes(csv::render(about, report).context("cannot render the CSV")?.as_bytes())?,
     }
     Ok(out.finish()?)
 }
@@ -89,6 +102,8 @@ pub(crate) mod testing {
     use std::collections::BTreeMap;
 
     use enroller_core::coverage::{CoverageReport, CoverageRow, Status};
+
+    pub(crate) use crate::about::testing::about;
 
     /// A row about VPC `number` of account `number`, in eu-west-1.
     pub(crate) fn row(number: u32, status: Status) -> CoverageRow {

@@ -11,6 +11,7 @@ use enroller_core::coverage::{CoverageReport, CoverageRow, Status, Totals};
 use enroller_core::ids::{AccountId, Region};
 use owo_colors::Style;
 
+use crate::about::About;
 use crate::output::{Output, OutputError, count, printable};
 
 /// Where the fourth column begins, in characters.
@@ -28,12 +29,14 @@ const ACCOUNTS: usize = 10;
 /// Prints the whole report. `every_vpc` lists each VPC instead of grouping them.
 pub(crate) fn print<W: Write>(
     out: &mut Output<W>,
+    about: &About,
     report: &CoverageReport,
     every_vpc: bool,
 ) -> Result<(), OutputError> {
     let bold = Style::new().bold();
     let title = format!("VPC Flow Logs coverage of {}", report.organization);
     out.line(&format!("{}, {}", out.styled(&title, bold), report.generated_at))?;
+    about.print(out)?;
     if every_vpc {
         each_vpc(out, report)?;
     } else {
@@ -43,7 +46,7 @@ pub(crate) fn print<W: Write>(
         left_alone(out, report)?;
     }
     what_to_do(out, report)?;
-    totals(out, report)
+    totals(out, about, report)
 }
 
 /// The rows of each account, by account id.
@@ -189,7 +192,7 @@ fn what_to_do<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<
     steps.iter().try_for_each(|(step, count)| out.line(&format!("  {count:>6} x  {}", printable(step))))
 }
 
-fn totals<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<(), OutputError> {
+fn totals<W: Write>(out: &mut Output<W>, about: &About, report: &CoverageReport) -> Result<(), OutputError> {
     let mut accounts: Vec<_> = report.by_account().into_iter().filter(|(_, totals)| totals.problems() > 0).collect();
     if accounts.len() > 1 {
         let title = match accounts.len() {
@@ -207,7 +210,7 @@ fn totals<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<(), 
         out.line(&counts("REGION", &regions))?;
     }
     out.line("")?;
-    out.line(&verdict(out, report))
+    out.line(&verdict(out, about, report))
 }
 
 /// A table of the number of rows with each status. Statuses that occur nowhere have no column.
@@ -229,7 +232,7 @@ fn counts<K: ToString>(what: &str, lines: &[(K, Totals)]) -> String {
 }
 
 /// The last line: the overall result.
-fn verdict<W: Write>(out: &Output<W>, report: &CoverageReport) -> String {
+fn verdict<W: Write>(out: &Output<W>, about: &About, report: &CoverageReport) -> String {
     let totals = report.totals();
     let (status, text) = match (totals.wanted(), totals.problems()) {
         (0, _) => (Status::Excluded, "There is nothing to cover".to_owned()),
@@ -246,7 +249,9 @@ fn verdict<W: Write>(out: &Output<W>, report: &CoverageReport) -> String {
         count(report.account_regions, "account-Region"),
         report.empty_account_regions
     );
-    out.styled(&format!("{text}{rest}{inspected}"), style(status).bold())
+    let part = about.scope.title().map(|part| format!("Of {part} only: ")).unwrap_or_default();
+    let simulated = if about.simulated { "SIMULATED. " } else { "" };
+    out.styled(&format!("{simulated}{part}{text}{rest}{inspected}"), style(status).bold())
 }
 
 fn percent(totals: &Totals) -> String {
@@ -298,12 +303,12 @@ fn several_kinds(rows: &[&CoverageRow]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{report, row};
+    use super::super::testing::{about, report, row};
     use super::*;
     use crate::output::testing::{printed, to_nobody};
 
     fn shown(rows: Vec<CoverageRow>, every_vpc: bool) -> String {
-        printed(|out| print(out, &report(rows), every_vpc).unwrap())
+        printed(|out| print(out, &about(), &report(rows), every_vpc).unwrap())
     }
 
     /// Another VPC, in account 1.
@@ -314,8 +319,11 @@ mod tests {
     #[test]
     fn problems_come_first_and_totals_last() {
         let rows = vec![row(1, Status::Covered), row(2, Status::Broken), row(3, Status::Excluded)];
-        let expected = "\
+        let about = about().lines().join("\n");
+        let expected = format!(
+            "\
 VPC Flow Logs coverage of o-exampleorg1, 2026-11-23T10:00:00Z
+{about}
 
 Problems
 000000000002  account-2
@@ -335,7 +343,8 @@ Regions
  eu-west-1    50.0 %       1        1         1
 
 50.0 % covered: 1 of 2; 1 broken, 1 excluded (3 accounts, 3 account-Regions, 0 without a VPC)
-";
+"
+        );
         assert_eq!(shown(rows, false), expected);
     }
 
@@ -407,7 +416,7 @@ Regions
 
     #[test]
     fn a_closed_pipe_ends_the_output() {
-        let ended = print(&mut to_nobody(), &report(vec![row(1, Status::Broken)]), false);
+        let ended = print(&mut to_nobody(), &about(), &report(vec![row(1, Status::Broken)]), false);
         assert!(matches!(ended, Err(OutputError::NobodyReads)));
     }
 }

@@ -4,19 +4,23 @@ mod table;
 
 use std::process::ExitCode;
 
+use enroller_core::backfill::BackfillRequest;
 use enroller_core::doctor::{Check, DoctorReport, Summary};
 use enroller_core::ids::{AccountId, OrganizationId, Region};
 use enroller_core::settings::Settings;
 use enroller_engine::doctor::{DoctorOptions, Sample};
 use serde::Serialize;
 
+use crate::about::About;
 use crate::args::{DoctorArgs, DoctorFormat};
+use crate::identity::Purpose;
 use crate::output::Output;
 use crate::session::Session;
 
 /// The JSON object that `--format json` prints.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
+    about: About,
     organization: &'a OrganizationId,
     central_account: AccountId,
     home_region: &'a Region,
@@ -25,8 +29,9 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn of(settings: &'a Settings, found: &'a DoctorReport) -> Self {
+    fn of(about: About, settings: &'a Settings, found: &'a DoctorReport) -> Self {
         Self {
+            about,
             organization: &settings.organization_id,
             central_account: settings.central_account,
             home_region: &settings.home_region,
@@ -37,11 +42,12 @@ impl<'a> Report<'a> {
 }
 
 pub(crate) async fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let session = Session::open(&args.connection).await?;
+    let session = Session::open(&args.connection, Purpose::Diagnose).await?;
     let sample = if args.all { Sample::All } else { Sample::Accounts(args.sample) };
     let options = DoctorOptions { sample, bus: args.bus.clone() };
     let found = session.doctor().check(&options).await;
-    let report = Report::of(session.settings(), &found);
+    let about = About::of(&session, &BackfillRequest::default(), None)?;
+    let report = Report::of(about, session.settings(), &found);
     let mut out = Output::stdout();
     match args.format {
         DoctorFormat::Table => table::print(&mut out, &report)?,

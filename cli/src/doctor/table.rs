@@ -22,6 +22,7 @@ const ID: usize = 18;
 pub(super) fn print<W: Write>(out: &mut Output<W>, report: &Report<'_>) -> Result<(), OutputError> {
     let title = out.styled(&format!("Doctor report for {}", report.organization), Style::new().bold());
     out.line(&format!("{title}, central account {}, home Region {}", report.central_account, report.home_region))?;
+    report.about.print(out)?;
     let mut shown: Option<Group> = None;
     for id in CheckId::ALL {
         let checks: Vec<&Check> = report.checks.iter().filter(|check| check.id == *id).collect();
@@ -124,6 +125,7 @@ mod tests {
         static ORGANIZATION: std::sync::OnceLock<enroller_core::ids::OrganizationId> = std::sync::OnceLock::new();
         static HOME: std::sync::OnceLock<enroller_core::ids::Region> = std::sync::OnceLock::new();
         Report {
+            about: crate::about::testing::about(),
             organization: ORGANIZATION.get_or_init(|| "o-exampleorg1".parse().unwrap()),
             central_account: "444455556666".parse().unwrap(),
             home_region: HOME.get_or_init(|| "eu-west-1".parse().unwrap()),
@@ -146,10 +148,12 @@ mod tests {
             Check::new(CheckId::Queue, CheckResult::warning("it has no dead-letter queue", "update the stack"))
                 .about("q"),
         ]);
+        let about = crate::about::testing::about().lines().join("\n");
         let (queue, role) = (CheckId::Queue.meaning(), CheckId::MemberRole.meaning());
         let expected = format!(
             "\
 Doctor report for o-exampleorg1, central account 444455556666, home Region eu-west-1
+{about}
 
 Caller and organization
   ok       caller              arn:aws:iam::444455556666:root

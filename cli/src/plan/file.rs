@@ -11,44 +11,76 @@ use enroller_core::grants::{GrantPlan, ShardWrite};
 use enroller_core::ids::{AccountId, OrganizationId, Region};
 use enroller_core::plan::{Action, FlowLogSpec, Plan};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::OrganizationSnapshot;
-use crate::session::Session;
+use crate::about::{About, fingerprint};
 
 /// A longer file is cut off, and then refused, before it fills the memory.
 const LONGEST_BYTES: u64 = 1 << 30;
 
 /// The version of the file format. A file with another version is refused.
-const VERSION: u32 = 1;
+const VERSION: u64 = 2;
+
+/// Most differences of one kind that a refusal lists.
+const LISTED: usize = 20;
 
 /// A plan that an operator has reviewed, complete enough to detect every change since.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlanFile {
-    plan_file_version: u32,
+    plan_file_version: u64,
+    /// Who made it, when, of what and with which settings. It is for people; only the fields below are compared.
+    about: Value,
     organization_id: OrganizationId,
     central_account: AccountId,
     /// Whether the plan is about a simulated organization.
     simulated: bool,
     /// The accounts and Regions of the plan. The backfill uses the same selection.
     pub(crate) selection: BackfillRequest,
+    /// The properties of the flow logs to create, which many of them share, by a name.
+    flow_logs: BTreeMap<String, String>,
     /// One text per change, with all values that it would write.
     changes: BTreeSet<String>,
     /// Account-Regions and Regions that could not be inspected, with the cause.
     not_planned: BTreeMap<String, String>,
+    /// Account-Regions that were inspected.
+    #[serde(skip)]
+    inspected: BTreeSet<String>,
+}
+
+/// Why a file is not carried out.
+#[derive(Debug, thiserror::Error)]
+enum NotAPlan {
+    #[error("{file} is not a plan that `enroller plan --out` wrote")]
+    Foreign {
+        file: String,
+        #[source]
+        cause: serde_json::Error,
+    },
+    #[error(
+        "{file} is a plan in format {found}, and this enroller ({}) reads format {VERSION}\n  \
+         next: make a new plan with this enroller, or carry this one out with the enroller that made it",
+        env!("CARGO_PKG_VERSION")
+    )]
+    OtherVersion { file: String, found: u64 },
+    #[error("{file} asks for a dry run, which a plan does not")]
+    DryRun { file: String },
 }
 
 impl PlanFile {
-    pub(crate) fn of(session: &Session, selection: &BackfillRequest, looked: &OrganizationSnapshot) -> Self {
-        let settings = session.settings();
+    pub(crate) fn of(about: &About, selection: &BackfillRequest, looked: &OrganizationSnapshot) -> Self {
         let mut file = Self {
             plan_file_version: VERSION,
-            organization_id: settings.organization_id.clone(),
-            central_account: settings.central_account,
-            simulated: session.is_simulated(),
+            about: serde_json::to_value(about).unwrap_or_default(),
+            organization_id: about.organization.clone(),
+            central_account: about.central_account,
+            simulated: about.simulated,
             selection: selection.clone(),
+            flow_logs: BTreeMap::new(),
             changes: BTreeSet::new(),
             not_planned: BTreeMap::new(),
+            inspected: BTreeSet::new(),
         };
         for (region, plan) in &looked.preview.regions {
             match plan {
@@ -78,7 +110,11 @@ impl PlanFile {
     }
 
     fn add_steps(&mut self, plan: &Plan) {
+        self.inspected.insert(plan.at.to_string());
         for step in &plan.steps {
+            if let Action::CreateFlowLogs { spec, .. } = &step.action {
+                self.flow_logs.insert(name_of(spec), properties(spec));
+            }
             self.changes.extend(describe(&step.action).into_iter().map(|change| format!("{}: {change}", plan.at)));
         }
     }
@@ -92,10 +128,16 @@ impl PlanFile {
         let mut text = String::new();
         let read = File::open(file).and_then(|file| file.take(LONGEST_BYTES).read_to_string(&mut text));
         read.with_context(|| format!("cannot read {}", file.display()))?;
-        let what = || format!("{} is not a plan written by this version of enroller", file.display());
-        let plan: Self = serde_json::from_str(&text).with_context(what)?;
-        anyhow::ensure!(plan.plan_file_version == VERSION, what());
-        anyhow::ensure!(!plan.selection.dry_run, "{} asks for a dry run, which a plan does not", file.display());
+        let name = || file.display().to_string();
+        // The version comes first: a file of another one has other fields.
+        let value: Value = serde_json::from_str(&text).map_err(|cause| NotAPlan::Foreign { file: name(), cause })?;
+        if let Some(found) = value.get("plan_file_version").and_then(Value::as_u64).filter(|found| *found != VERSION) {
+            return Err(NotAPlan::OtherVersion { file: name(), found }.into());
+        }
+        let plan: Self = serde_json::from_value(value).map_err(|cause| NotAPlan::Foreign { file: name(), cause })?;
+        if plan.selection.dry_run {
+            return Err(NotAPlan::DryRun { file: name() }.into());
+        }
         Ok(plan)
     }
 
@@ -103,7 +145,7 @@ impl PlanFile {
     ///
     /// # Errors
     ///
-    /// Lists every difference between the two plans.
+    /// Lists the differences between the two plans.
     pub(crate) fn must_still_hold(&self, now: &Self) -> anyhow::Result<()> {
         let mut moved: Vec<String> = Vec::new();
         if (&self.organization_id, self.central_account) != (&now.organization_id, now.central_account) {
@@ -114,14 +156,31 @@ impl PlanFile {
             let whose = if self.simulated { "a simulated organization" } else { "a real organization" };
             moved.push(format!("made for {whose}"));
         }
-        moved.extend(self.changes.difference(&now.changes).map(|it| format!("no longer needed: {it}")));
-        moved.extend(now.changes.difference(&self.changes).map(|it| format!("not in the plan: {it}")));
-        let could_look = |one: &Self, other: &Self, what: &str| -> Vec<String> {
-            let only = one.not_planned.iter().filter(|(at, _)| !other.not_planned.contains_key(*at));
-            only.map(|(at, cause)| format!("{what}: {at}: {cause}")).collect()
+        let differ = |one: &Self, other: &Self, what: &str| -> Vec<String> {
+            let known = |name: &&String| !other.flow_logs.contains_key(*name);
+            one.flow_logs
+                .keys()
+                .filter(known)
+                .map(|name| format!("{what}: {name} is {}", one.flow_logs[name]))
+                .collect()
         };
-        moved.extend(could_look(self, now, "can be inspected now"));
-        moved.extend(could_look(now, self, "can no longer be inspected"));
+        moved.extend(differ(self, now, "flow logs in the plan"));
+        moved.extend(differ(now, self, "flow logs now"));
+        let no_longer = self.changes.difference(&now.changes);
+        moved.extend(listed(no_longer.map(|it| format!("no longer needed: {it}")).collect()));
+        moved
+            .extend(listed(now.changes.difference(&self.changes).map(|it| format!("not in the plan: {it}")).collect()));
+        let only = |one: &Self, other: &Self| -> Vec<(String, String)> {
+            let only = one.not_planned.iter().filter(|(at, _)| !other.not_planned.contains_key(*at));
+            only.map(|(at, cause)| (at.clone(), cause.clone())).collect()
+        };
+        let better = only(self, now).into_iter().map(|(at, _)| {
+            let what = if now.can_be_planned(&at) { "can be inspected now" } else { "is no longer part of the plan" };
+            format!("{what}: {at}")
+        });
+        moved.extend(listed(better.collect()));
+        let worse = only(now, self).into_iter().map(|(at, cause)| format!("cannot be inspected now: {at}: {cause}"));
+        moved.extend(listed(worse.collect()));
         anyhow::ensure!(
             moved.is_empty(),
             "things have changed since the plan was made; nothing was done:\n  {}\nnext: make a new plan",
@@ -129,6 +188,33 @@ impl PlanFile {
         );
         Ok(())
     }
+
+    /// Whether this plan has looked at an account-Region, or at the grants of a Region.
+    fn can_be_planned(&self, at: &str) -> bool {
+        self.inspected.contains(at) || at.starts_with("grants ")
+    }
+}
+
+/// The first lines, and how many more there are.
+fn listed(mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(LISTED);
+    if more > 0 {
+        let what = lines[LISTED].split_once(':').map_or("", |(what, _)| what).to_owned();
+        lines.truncate(LISTED);
+        lines.push(format!("{what}: {more} more"));
+    }
+    lines
+}
+
+/// The properties of a flow log, which do not depend on the account.
+fn properties(spec: &FlowLogSpec) -> String {
+    let FlowLogSpec { traffic_type, interval, format, delivery_role } = spec;
+    format!("{traffic_type}, {interval} s, {}, {format}", delivery_role.resource())
+}
+
+/// A short name for the properties.
+fn name_of(spec: &FlowLogSpec) -> String {
+    format!("spec-{}", &fingerprint(&properties(spec))[..8])
 }
 
 /// Splits a step into single changes, each with all values that it writes.
@@ -145,11 +231,11 @@ fn describe(action: &Action) -> Vec<String> {
             vec![format!("{label} {} {:?} to {}, role {role}", filter.name, filter.pattern, filter.destination)]
         }
         Action::CreateFlowLogs { spec, vpcs, replaces } => {
-            let FlowLogSpec { traffic_type, interval, format, delivery_role } = spec;
+            let name = name_of(spec);
             let made = vpcs.iter().map(|vpc| {
                 let old: Vec<&str> = replaces.get(vpc).into_iter().flatten().map(|id| id.as_str()).collect();
                 let instead = if old.is_empty() { String::new() } else { format!(" instead of {}", old.join(", ")) };
-                format!("{label} {vpc}{instead}: {traffic_type:?}, {interval} s, role {delivery_role}, {format}")
+                format!("{label} {vpc}{instead}, {name}")
             });
             made.collect()
         }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use enroller_core::backfill::BackfillRequest;
+use enroller_core::grants::{GrantPlan, RegionGrants};
 use enroller_core::ids::{AccountId, AccountRegion, Region};
 use enroller_core::observed::Account;
 use enroller_core::plan::Plan;
@@ -16,9 +17,12 @@ use enroller_engine::coverage::{AccountRegionSnapshot, AccountSnapshot};
 use enroller_engine::granter::{GrantPlanner, GrantPreview, GrantSync, GranterError};
 use enroller_engine::ports::AwsResult;
 use enroller_engine::reconcile_error::ReconcileError;
+use futures::future::join_all;
 use futures::stream::{StreamExt, iter};
 
+use crate::about::About;
 use crate::args::{PlanArgs, PlanFormat};
+use crate::identity::Purpose;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::session::{Session, select};
@@ -44,6 +48,11 @@ impl OrganizationSnapshot {
         plan.is_some_and(|plan| plan.assignments.get(&at.account).is_some())
     }
 
+    /// What a report on the selection is about.
+    pub(crate) fn about(&self, session: &Session, selection: &BackfillRequest) -> anyhow::Result<About> {
+        About::of(session, selection, Some((self.surveys.len(), self.preview.accounts.len())))
+    }
+
     /// The plans of one account by Region, for the operator's approval.
     pub(crate) fn plans(&self, account: AccountId) -> BTreeMap<Region, Plan> {
         let account_regions =
@@ -58,12 +67,12 @@ pub(crate) fn grant_work(selection: &BackfillRequest, reason: &str) -> GrantSync
 }
 
 pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
-    let session = Session::open(&args.connection).await?;
+    let session = Session::open(&args.connection, Purpose::Read).await?;
     let selection = args.selection.request();
     let looked = plan_for(&session, session.granter()?.planner(), &selection).await?;
-    let report = PlanReport::of(session.settings(), &looked);
+    let report = PlanReport::of(looked.about(&session, &selection)?, session.settings(), &looked);
     if let Some(file) = &args.out {
-        PlanFile::of(&session, &selection, &looked).write(file)?;
+        PlanFile::of(&report.about, &selection, &looked).write(file)?;
     }
     let mut out = Output::stdout();
     match args.format {
@@ -82,6 +91,30 @@ pub(crate) async fn plan_for(
 ) -> anyhow::Result<OrganizationSnapshot> {
     let regions = session.regions(selection)?;
     let preview = planner.preview(&grant_work(selection, "plan")).await?;
+    let accounts = select(selection, preview.accounts.clone())?;
+    Ok(look(session, &regions, preview, accounts).await)
+}
+
+/// Looks at the selection as a plan does. Where the settings lack what a plan of the grants needs, only the grants that
+/// exist are read.
+pub(crate) async fn coverage_for(
+    session: &Session,
+    selection: &BackfillRequest,
+) -> anyhow::Result<OrganizationSnapshot> {
+    if session.settings().destination_parts().is_ok() {
+        return plan_for(session, session.granter()?.planner(), selection).await;
+    }
+    let regions = session.regions(selection)?;
+    let accounts = session.ports().organization.accounts().await?;
+    let assignments = session.assignments();
+    let read = regions.iter().map(async |region| {
+        let grants = assignments.region_grants(region).await.map_err(GranterError::Aws);
+        let organization = session.settings().granted_organization();
+        let plan =
+            |grants: RegionGrants| GrantPlan { assignments: grants.assignments(organization), ..Default::default() };
+        (region.clone(), grants.map(plan))
+    });
+    let preview = GrantPreview { accounts, regions: join_all(read).await.into_iter().collect(), decisions: Vec::new() };
     let accounts = select(selection, preview.accounts.clone())?;
     Ok(look(session, &regions, preview, accounts).await)
 }

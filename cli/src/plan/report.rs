@@ -17,11 +17,13 @@ use enroller_engine::reconcile_error::ReconcileError;
 use serde::Serialize;
 
 use super::OrganizationSnapshot;
+use crate::about::About;
 use crate::coverage::coverage_of;
 
 /// The plan for all selected accounts.
 #[derive(Debug, Serialize)]
 pub(crate) struct PlanReport {
+    pub(crate) about: About,
     pub(crate) organization: String,
     pub(crate) summary: Summary,
     pub(crate) grants: Vec<GrantChange>,
@@ -183,8 +185,9 @@ pub(crate) struct LeftAlone {
 }
 
 impl PlanReport {
-    pub(crate) fn of(settings: &Settings, looked: &OrganizationSnapshot) -> Self {
+    pub(crate) fn of(about: About, settings: &Settings, looked: &OrganizationSnapshot) -> Self {
         let mut report = Self {
+            about,
             organization: settings.organization_id.to_string(),
             summary: Summary::default(),
             grants: Vec::new(),

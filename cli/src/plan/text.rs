@@ -12,6 +12,9 @@ use crate::output::{Output, OutputError, count, printable};
 const SHOWN: usize = 6;
 
 pub(super) fn print<W: Write>(out: &mut Output<W>, report: &PlanReport) -> Result<(), OutputError> {
+    let title = format!("Plan for {}", report.organization);
+    out.line(&out.styled(&title, Style::new().bold()))?;
+    report.about.print(out)?;
     if !report.grants.is_empty() {
         heading(out, "Grants")?;
         for change in &report.grants {
@@ -208,6 +211,7 @@ mod tests {
         };
         let account: enroller_core::ids::AccountId = "111122223333".parse().unwrap();
         let report = PlanReport {
+            about: crate::about::testing::about(),
             organization: "o-exampleorg1".to_owned(),
             summary: Summary::default(),
             grants: Vec::new(),

@@ -93,6 +93,12 @@ impl KmsKey {
     }
 }
 
+impl fmt::Display for KmsKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
 /// All settings. See [`KEYS`] for names, defaults and meanings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each field is described in KEYS, where users read it")]

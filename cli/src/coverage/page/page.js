@@ -130,8 +130,16 @@ function listen() {
 }
 
 function start() {
-  document.title = `VPC Flow Logs coverage of ${data.organization}`;
+  const part = data.part ? `: only ${data.part}` : "";
+  document.title = `${data.about.simulated ? "SIMULATED: " : ""}VPC Flow Logs coverage of ${data.organization}${part}`;
   find("organization").textContent = data.organization;
+  find("part").textContent = part;
+  // A page of a part, or of an invented organization, must not pass for one of the whole.
+  const loud = data.about_lines.filter((line) => /^(SIMULATED|PARTIAL)/.test(line));
+  const quiet = data.about_lines.filter((line) => !loud.includes(line));
+  find("banner").hidden = loud.length === 0;
+  find("banner").replaceChildren(...loud.map((line) => make("div", {}, foreign(line))));
+  find("about").replaceChildren(...quiet.map((line) => make("div", {}, foreign(line))));
   const empty = data.empty_account_regions ? `, ${NUMBER.format(data.empty_account_regions)} of them without a VPC` : "";
   find("extent").textContent = `As of ${data.generated_at.replace("T", " ").replace("Z", " UTC")} · ${count(data.surveyed_accounts, "account", "accounts")} in ${count(data.regions.length, "Region", "Regions")} · ${count(data.account_regions, "account-Region", "account-Regions")} inspected${empty}`;
   find("legend").replaceChildren(...STATUSES.flatMap((status, index) => [

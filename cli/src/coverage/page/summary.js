@@ -14,7 +14,7 @@ function drawTotals() {
     ring(all.percent ?? 0),
     make("div", {},
       make("div", { class: "figure" }, percentText(data.coverage_percent)),
-      make("div", { class: "muted" }, all.wanted ? `${NUMBER.format(all.covered)} of ${NUMBER.format(all.wanted)} covered` : "nothing to cover")));
+      make("div", { class: "muted" }, all.wanted ? `${NUMBER.format(all.covered)} of ${NUMBER.format(all.wanted)} covered${data.part ? " in this part" : ""}` : "nothing to cover")));
   const tiles = STATUSES.map((status, index) => {
     const total = all.counts[index];
     const tile = make("button", { type: "button", class: total ? "tile" : "tile none", "data-tile": status.id, "data-status": status.id, title: status.meaning, "aria-pressed": "false" },

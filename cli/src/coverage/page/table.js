@@ -76,10 +76,14 @@ function csvCell(text) {
 }
 
 function save() {
-  const header = ["account", "account_name", "organizational_units", "region", "vpc", "name", "status", "reason", "flow_log", "destination", "next_step"];
+  const header = ["account", "account_name", "organizational_units", "region", "vpc", "name", "status", "reason", "flow_log", "destination", "next_step",
+    "generated_at", "scope", "simulated", "caller", "version", "settings_digest"];
+  const { about } = data;
+  const scope = data.about_lines.find((line) => /^(Scope|PARTIAL)/.test(line));
+  const made = [about.generated_at, scope, String(about.simulated), about.caller, about.version, about.settings_digest];
   const lines = found.map((row) => [
     row.owner.id, row.owner.name, row.owner.units.map((unit) => data.units[unit].id).join(" "), row.regionName, row.vpc, row.name,
-    STATUSES[row.status].id, row.reason, row.flowLog, row.destination, row.nextStep,
+    STATUSES[row.status].id, row.reason, row.flowLog, row.destination, row.nextStep, ...made,
   ]);
   const text = [header, ...lines].map((cells) => `${cells.map(csvCell).join(",")}\n`).join("");
   const link = make("a", { download: `coverage-${data.organization}.csv` });
