@@ -207,3 +207,71 @@ fn plan_and_coverage_mean_the_same_by_covered() {
         assert_eq!(plan["summary"]["vpcs_covered"], coverage["totals"]["covered"]);
     }
 }
+
+#[test]
+fn every_output_says_that_it_is_simulated_who_looked_and_with_which_settings() {
+    for arguments in [
+        &["plan", "--sim"][..],
+        &["coverage", "--sim"],
+        &["backfill", "--sim", "--yes"],
+        &["grants", "--sim"],
+        &["grants", "sync", "--sim", "--yes"],
+        &["doctor", "--sim"],
+    ] {
+        let shown = text(&output(arguments).stdout);
+        for expected in ["SIMULATED", "the whole organization in 2 Regions", "assumed-role/", "enroller 0.", "digest "]
+        {
+            assert!(shown.contains(expected), "{arguments:?} lacks {expected}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn a_report_of_a_part_does_not_pass_for_one_of_the_whole() {
+    let json = |arguments: &[&str]| -> Value { serde_json::from_slice(&output(arguments).stdout).unwrap() };
+    let whole = json(&["coverage", "--sim", "--format", "json"]);
+    assert_eq!(whole["about"]["scope"]["complete"], json!(true));
+    let rows = whole["rows"].as_array().unwrap();
+    let account = rows.iter().find(|row| row["status"] == "covered").unwrap()["account"].as_str().unwrap().to_owned();
+    let part = ["--sim", "--account", &account, "--region", "us-east-1"];
+    let of_part = |command: &str, more: &[&str]| [&[command], &part[..], more].concat().join(" ");
+    let run = |line: String| output(&line.split(' ').collect::<Vec<_>>());
+
+    let said = format!("PARTIAL: only account {account} in us-east-1; not inspected: 11 other accounts, eu-west-1");
+    for line in [of_part("plan", &[]), of_part("coverage", &[]), of_part("backfill", &["--yes"])] {
+        let shown = text(&run(line.clone()).stdout);
+        assert!(shown.contains(&said), "{line}: {shown}");
+    }
+    let table = text(&run(of_part("coverage", &[])).stdout);
+    let last = table.lines().last().unwrap();
+    assert!(last.contains(&format!("Of account {account} in us-east-1 only: Everything is covered")), "{last}");
+    let csv = text(&run(of_part("coverage", &["--format", "csv"])).stdout);
+    assert!(
+        csv.lines().skip(1).all(|line| line.contains("PARTIAL: only account ") && line.contains(",true,")),
+        "{csv}"
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    let page = file(&directory, "coverage.html", "");
+    let report: Value =
+        serde_json::from_slice(&run(of_part("coverage", &["--format", "json", "--html", &page])).stdout).unwrap();
+    assert_eq!(report["regions"], json!(["us-east-1"]));
+    assert_eq!(report["about"]["scope"]["complete"], json!(false));
+    assert_eq!(report["about"]["scope"]["regions_not_inspected"], json!(["eu-west-1"]));
+    assert_eq!(report["about"]["scope"]["accounts_not_inspected"], json!(11));
+    assert_eq!(report["about"]["settings"]["log_group_name"], "vpc-flow-logs");
+    let page = std::fs::read_to_string(&page).unwrap();
+    assert!(page.contains(&format!("\"part\":\"account {account} in us-east-1\"")), "the page names its part");
+    let plan = directory.path().join("plan");
+    run(of_part("plan", &["--out", plan.to_str().unwrap()]));
+    let plan: Value = serde_json::from_str(&std::fs::read_to_string(&plan).unwrap()).unwrap();
+    assert_eq!(plan["about"]["scope"]["complete"], json!(false));
+    assert_eq!(plan["about"]["simulated"], json!(true));
+}
+
+#[test]
+fn a_flag_of_a_sync_without_sync_is_told_where_it_belongs() {
+    let done = output(&["grants", "--sim", "--yes"]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(text(&done.stderr).contains("--yes belongs to `enroller grants sync --yes`"), "{}", text(&done.stderr));
+}

@@ -90,7 +90,7 @@ fn an_installation_is_checked_with_credentials_from_the_environment() {
     assert_eq!(done.status.code(), Some(1));
     assert_eq!(report["summary"]["unknown"], 0);
 
-    let synced = served.run(&["grants", "sync", "--yes"]);
+    let synced = served.run(&["grants", "sync", "--yes", "--write-grants"]);
     assert!(synced.status.success(), "{}{}", text(&synced.stdout), text(&synced.stderr));
     let healthy = served.run(&["doctor"]);
     assert_eq!(healthy.status.code(), Some(0), "{}{}", text(&healthy.stdout), text(&healthy.stderr));

@@ -72,7 +72,11 @@ def the_totals_are_those_of_the_data(browser: Browser, data: dict) -> None:
 @check("given")
 def the_title_and_the_heading_name_the_organization(browser: Browser, data: dict) -> None:
     expect(data["organization"] in browser.driver.title, browser.driver.title)
-    expect(browser.one("h1").text == f"Coverage of {data['organization']}", browser.one("h1").text)
+    part = f": only {data['part']}" if data["part"] else ""
+    expect(browser.one("h1").text == f"Coverage of {data['organization']}{part}", browser.one("h1").text)
+    expect(("SIMULATED" in browser.driver.title) == data["about"]["simulated"], browser.driver.title)
+    loud = data["about"]["simulated"] or not data["about"]["scope"]["complete"]
+    expect(browser.one("#banner").is_displayed() == loud, "the banner")
 
 
 @check("given")
