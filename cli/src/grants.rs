@@ -18,6 +18,7 @@ use crate::args::{GrantsAction, GrantsArgs, PlanFormat};
 use crate::granting::{GrantWriter, GrantsDone, is_failure};
 use crate::identity::Purpose;
 use crate::interrupt::Stop;
+use crate::next_step;
 use crate::output::{Output, ask, count, note, printable};
 use crate::session::Session;
 
@@ -147,7 +148,7 @@ fn announcing(session: &Session) -> anyhow::Result<Granter> {
 /// What a sync has done, line by line.
 fn result(done: &GrantsDone) -> Vec<String> {
     let failure = |line: &LogEntry| {
-        let next = line.next_step.as_ref().map(|next| format!("\n  next: {next}")).unwrap_or_default();
+        let next = next_step::of_entry(line).map(|next| format!("\n  next: {next}")).unwrap_or_default();
         format!("{}{next}", printable(&format!("{}: {}", line.resource, line.cause)))
     };
     let mut lines: Vec<String> = done.failures.iter().map(failure).collect();
@@ -265,6 +266,9 @@ impl GrantsReport {
         for line in &self.problems {
             let region = line.region.as_ref().map(ToString::to_string).unwrap_or_default();
             out.line(&format!("  ! {region} {}: {}", line.action, printable(&line.cause)))?;
+            if let Some(step) = next_step::of_entry(line) {
+                out.line(&format!("    next: {}", printable(&step)))?;
+            }
         }
         for failure in &self.failures {
             out.line(&format!("  ! {}", printable(failure)))?;

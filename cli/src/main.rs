@@ -13,6 +13,7 @@
 //! | whether the credentials and the settings belong together | `identity` |
 //! | what a report is about: scope, caller, settings, time | `about` |
 //! | writing grants | `granting` |
+//! | what a person can do next | `next_step` |
 //! | `plan`, `backfill`, `coverage`, `grants`, `doctor` | `plan`, `backfill`, `coverage`, `grants`, `doctor` |
 
 mod about;
@@ -28,6 +29,7 @@ mod granting;
 mod grants;
 mod identity;
 mod interrupt;
+mod next_step;
 mod output;
 mod plan;
 mod progress;

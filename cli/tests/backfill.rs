@@ -142,6 +142,7 @@ async fn three_broken_accounts_are_explained_and_the_other_47_enrolled() {
         assert!(shown.contains(account), "{shown}");
     }
     assert!(shown.contains("sts:AssumeRole") && shown.contains("deploy the member stack"), "{shown}");
+    assert!(!shown.contains("retried"), "a command has no message that comes back: {shown}");
     assert!(shown.contains("service control policy"), "{shown}");
     assert!(shown.contains("SUSPENDED"), "{shown}");
     assert!(shown.contains("request: "), "{shown}");

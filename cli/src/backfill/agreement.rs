@@ -1,6 +1,8 @@
 //! Plan, coverage and backfill say the same of the same organization: tried on random ones, enrolled and then broken in
 //! random ways.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
+
 use enroller_core::coverage::Totals;
 use enroller_core::ids::AccountRegion;
 use enroller_core::observed::TrafficType;

@@ -16,6 +16,7 @@ use owo_colors::Style;
 
 use crate::about::About;
 use crate::granting::{GrantsDone, is_failure};
+use crate::next_step;
 use crate::output::{Output, OutputError, printable};
 use crate::session::Session;
 
@@ -282,7 +283,7 @@ fn failure<W: Write>(out: &mut Output<W>, line: &LogEntry) -> Result<(), OutputE
     if let Some(id) = &line.request_id {
         out.line(&format!("    request: {}", printable(id)))?;
     }
-    match &line.next_step {
+    match next_step::of_entry(line) {
         Some(step) => out.line(&format!("    next: {step}")),
         None => Ok(()),
     }

@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::about::About;
 use crate::args::{CoverageArgs, CoverageFormat};
 use crate::identity::Purpose;
+use crate::next_step;
 use crate::output::Output;
 use crate::plan::coverage_for;
 use crate::session::Session;
@@ -94,7 +95,7 @@ fn failure(errors: &ReconcileError) -> InspectionFailure {
         Disposition::AlreadyThere | Disposition::Absent | Disposition::Terminal(_) => FailureClass::Failed,
     };
     let request_id = errors.aws_error().and_then(|error| error.request_id.clone());
-    InspectionFailure { text: errors.to_string(), class, request_id, next_step: disposition.next_step().to_owned() }
+    InspectionFailure { text: errors.to_string(), class, request_id, next_step: next_step::of_disposition(disposition) }
 }
 
 #[cfg(test)]

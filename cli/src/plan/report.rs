@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::OrganizationSnapshot;
 use crate::about::About;
 use crate::coverage::coverage_of;
+use crate::next_step;
 
 /// The plan for all selected accounts.
 #[derive(Debug, Serialize)]
@@ -288,7 +289,7 @@ impl PlanReport {
                 region.failure = match &plan.blocked {
                     Some(blocked) => Some(failure(&ReconcileError::Blocked(blocked.clone()))),
                     None if !granted && region.vpcs.iter().any(|vpc| vpc.verdict != Verdict::LeftAlone) => {
-                        Some(failure(&ReconcileError::NotGranted))
+                        Some(Failure::not_to_be_granted())
                     }
                     None => None,
                 };
@@ -384,8 +385,15 @@ impl StepPlan {
 }
 
 impl Failure {
+    /// The plan of the grants leaves the account out.
+    fn not_to_be_granted() -> Self {
+        let cause = "the account is not granted on any destination of this Region, and cannot be";
+        let next_step = "resolve the problems of the grants, which `enroller grants sync --dry-run` shows";
+        Self { class: "terminal", cause: cause.to_owned(), next_step: next_step.to_owned() }
+    }
+
     fn of(disposition: Disposition, cause: String) -> Self {
-        Self { class: disposition.label(), cause, next_step: disposition.next_step().to_owned() }
+        Self { class: disposition.label(), cause, next_step: next_step::of_disposition(disposition) }
     }
 }
 

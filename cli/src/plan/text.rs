@@ -6,6 +6,7 @@ use std::io::Write;
 use owo_colors::Style;
 
 use super::report::{AccountPlan, Failure, GrantChange, PlanReport, RegionPlan, StepPlan, Verdict};
+use crate::next_step;
 use crate::output::{Output, OutputError, count, printable};
 
 /// Most VPC ids or account ids shown in one line.
@@ -23,7 +24,7 @@ pub(super) fn print<W: Write>(out: &mut Output<W>, report: &PlanReport) -> Resul
     }
     for warning in &report.warnings {
         let at = warning.region.as_ref().map(ToString::to_string).unwrap_or_default();
-        problem(out, &format!("{at} {}: {}", warning.action, warning.cause), warning.next_step.as_deref())?;
+        problem(out, &format!("{at} {}: {}", warning.action, warning.cause), next_step::of_entry(warning).as_deref())?;
     }
     let quiet = |account: &&AccountPlan| account.regions.iter().all(is_quiet);
     for account in report.accounts.iter().filter(|account| !quiet(account)) {

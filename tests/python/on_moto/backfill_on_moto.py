@@ -128,11 +128,11 @@ class Story:
             ended_with(self.enroller.run("plan"), 2)
             equal((self.account_regions(), self.policies()), before)
         with self.say.check("a backfill with --ou enrolls the accounts below the OU, nested OUs included"):
-            ended_with(self.enroller.run("backfill", "--yes", "--ou", self.moto.upper), 0)
+            ended_with(self.enroller.run("backfill", "--yes", "--write-grants", "--ou", self.moto.upper), 0)
             enrolled = {at.account for at in self.account_regions() if at.managed}
             equal(enrolled, set(self.moto.members[1::3] + self.moto.members[2::3]))
         with self.say.check("the first backfill of the whole organization succeeds"):
-            done = self.enroller.run("backfill", "--yes")
+            done = self.enroller.run("backfill", "--yes", "--write-grants")
             ended_with(done, 0)
             equal(figure(done.stdout, "accounts done"), len(self.moto.accounts))
         self.covered("after the first run")

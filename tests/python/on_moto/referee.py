@@ -73,7 +73,7 @@ class Scenario:
     planned: int = 2
     # Exit code of `coverage` before the command, if it is checked: 1 if a VPC is not covered.
     coverage: int | None = None
-    command: tuple[str, ...] = ("backfill", "--yes")
+    command: tuple[str, ...] = ("backfill", "--yes", "--write-grants")
     # What must hold in the end besides equality. Equality alone would also hold for an enroller that does nothing.
     holds: Callable[[World], None] = lambda world: None
 
@@ -214,7 +214,8 @@ def no_grant_left(world: World) -> None:
 
 SCENARIOS = [
     Scenario(
-        "a backfill of one account in one Region", command=("backfill", "--yes", "--region", HOME, "--account")
+        "a backfill of one account in one Region",
+        command=("backfill", "--yes", "--write-grants", "--region", HOME, "--account"),
     ),
     Scenario("a backfill of the whole organization", holds=covered()),
     Scenario("a second backfill", planned=0, holds=covered()),

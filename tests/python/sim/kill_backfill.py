@@ -59,7 +59,7 @@ class Round:
 
     def end_backfill(self, calls: int, signal_number: int, *options: str) -> subprocess.CompletedProcess:
         """Starts a backfill, and sends the signal after that many mutating calls."""
-        process = self.enroller.start("backfill", "--yes", *options)
+        process = self.enroller.start("backfill", "--yes", "--write-grants", *options)
         try:
             while process.poll() is None and self.mutating_calls() < calls:
                 pass
@@ -110,11 +110,11 @@ def undisturbed(binary: str, say: Sentences) -> int:
     """The reference for the other rounds. Returns the number of mutating calls of a whole run."""
     with fresh(binary) as this:
         with say.check("a backfill without interruption enrolls everything once"):
-            ended_with(this.enroller.run("backfill", "--yes"), 0)
+            ended_with(this.enroller.run("backfill", "--yes", "--write-grants"), 0)
             this.complete_and_single()
         calls = this.mutating_calls()
         with say.check("a second backfill changes nothing"):
-            done = this.enroller.run("backfill", "--yes")
+            done = this.enroller.run("backfill", "--yes", "--write-grants")
             ended_with(done, 0)
             equal(figure(done.stdout, "changes made"), 0)
             equal(this.mutating_calls(), calls)
@@ -127,7 +127,7 @@ def killed(binary: str, say: Sentences, calls: int, total: int) -> None:
         when = f"killed after {calls} of {total} changes"
         with say.check(f"{when}, another backfill completes it and creates nothing twice"):
             ended_with(done, -signal.SIGKILL)
-            ended_with(this.enroller.run("backfill", "--yes"), 0)
+            ended_with(this.enroller.run("backfill", "--yes", "--write-grants"), 0)
             this.complete_and_single()
 
 
@@ -143,7 +143,7 @@ def interrupted(binary: str, say: Sentences, calls: int, total: int) -> None:
             equal((len(whole), begun), (figure(done.stdout, "accounts done"), whole))
             assert len(whole) < ACCOUNTS, "the interrupt came too late: all accounts are done"
         with say.check(f"{when}, another backfill completes it and creates nothing twice"):
-            ended_with(this.enroller.run("backfill", "--yes"), 0)
+            ended_with(this.enroller.run("backfill", "--yes", "--write-grants"), 0)
             this.complete_and_single()
 
 
