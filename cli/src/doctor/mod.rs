@@ -21,6 +21,8 @@ use crate::session::Session;
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     about: About,
+    /// The most accounts that were checked; absent if every account in scope was.
+    sample: Option<usize>,
     organization: &'a OrganizationId,
     central_account: AccountId,
     home_region: &'a Region,
@@ -29,9 +31,10 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn of(about: About, settings: &'a Settings, found: &'a DoctorReport) -> Self {
+    fn of(about: About, sample: Option<usize>, settings: &'a Settings, found: &'a DoctorReport) -> Self {
         Self {
             about,
+            sample,
             organization: &settings.organization_id,
             central_account: settings.central_account,
             home_region: &settings.home_region,
@@ -47,7 +50,7 @@ pub(crate) async fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let options = DoctorOptions { sample, bus: args.bus.clone() };
     let found = session.doctor().check(&options).await;
     let about = About::of(&session, &BackfillRequest::default(), None)?;
-    let report = Report::of(about, session.settings(), &found);
+    let report = Report::of(about, (!args.all).then_some(args.sample), session.settings(), &found);
     let mut out = Output::stdout();
     match args.format {
         DoctorFormat::Table => table::print(&mut out, &report)?,

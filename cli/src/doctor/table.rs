@@ -7,7 +7,7 @@ use enroller_core::doctor::{Check, CheckId, Group, Status, Summary};
 use owo_colors::Style;
 
 use super::Report;
-use crate::output::{Output, OutputError, printable};
+use crate::output::{Output, OutputError, count, printable};
 
 /// Most problems listed for one kind of check. The others are counted.
 const LISTED: usize = 10;
@@ -23,6 +23,11 @@ pub(super) fn print<W: Write>(out: &mut Output<W>, report: &Report<'_>) -> Resul
     let title = out.styled(&format!("Doctor report for {}", report.organization), Style::new().bold());
     out.line(&format!("{title}, central account {}, home Region {}", report.central_account, report.home_region))?;
     report.about.print(out)?;
+    let accounts = match report.sample {
+        Some(most) => format!("a sample of at most {}; --all checks every one", count(most, "account")),
+        None => "every account in scope".to_owned(),
+    };
+    out.line(&format!("Accounts: {accounts}"))?;
     let mut shown: Option<Group> = None;
     for id in CheckId::ALL {
         let checks: Vec<&Check> = report.checks.iter().filter(|check| check.id == *id).collect();
@@ -126,6 +131,7 @@ mod tests {
         static HOME: std::sync::OnceLock<enroller_core::ids::Region> = std::sync::OnceLock::new();
         Report {
             about: crate::about::testing::about(),
+            sample: Some(5),
             organization: ORGANIZATION.get_or_init(|| "o-exampleorg1".parse().unwrap()),
             central_account: "444455556666".parse().unwrap(),
             home_region: HOME.get_or_init(|| "eu-west-1".parse().unwrap()),
@@ -154,6 +160,7 @@ mod tests {
             "\
 Doctor report for o-exampleorg1, central account 444455556666, home Region eu-west-1
 {about}
+Accounts: a sample of at most 5 accounts; --all checks every one
 
 Caller and organization
   ok       caller              arn:aws:iam::444455556666:root
