@@ -64,9 +64,10 @@ fn a_misspelt_profile_is_named_with_those_that_exist() {
 fn without_credentials_every_place_that_was_tried_is_listed() {
     for refusal in refusals(&[], "[default]\nregion = eu-west-1\n") {
         assert!(refusal.contains("Unable to locate credentials"), "{refusal}");
-        for tried in ["AWS_ACCESS_KEY_ID is not set", "profile default: it has no credentials", "(IMDS)"] {
+        for tried in ["AWS_ACCESS_KEY_ID is not set", "profile default: ", "(IMDS): IMDS disabled by"] {
             assert!(refusal.contains(tried), "{tried}: {refusal}");
         }
+        assert_eq!(refusal.lines().count(), 7, "{refusal}");
     }
 }
 

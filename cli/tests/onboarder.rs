@@ -10,6 +10,7 @@ use enroller_lab::audit::audit;
 use enroller_lab::install::OPERATOR_ROLE;
 use enroller_lab::{Lab, LabOptions};
 use enroller_sim::SimBuilder;
+use enroller_sim::events::DeliverySettings;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -112,6 +113,23 @@ async fn a_backfill_of_one_account_asks_for_that_account() {
     let account = running.lab.sim.members()[3].clone();
     let done = running.run(&["backfill", "--yes", "--account", &account, "--region", "us-east-1"]).await;
     assert!(done.status.success(), "{}{}", text(&done.stdout), text(&done.stderr));
+    only_the_onboarder(&running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_grant_of_an_account_that_has_left_is_waited_for_until_it_is_gone() {
+    let running = Running::new(5).await;
+    assert!(running.run(&["backfill", "--yes"]).await.status.success());
+    let (central, management) = (running.lab.sim.central(), running.lab.sim.management());
+    let mut members = running.lab.sim.members().into_iter();
+    let left = members.rfind(|id| *id != central && *id != management).unwrap();
+    // No event tells account-onboarder before the command does.
+    let lost = DeliverySettings { drop_probability: 1.0, ..DeliverySettings::default() };
+    running.lab.sim.set_event_delivery(lost, 1);
+    running.lab.sim.with(|world| world.remove(&left)).unwrap();
+    let done = running.run(&["grants", "sync", "--yes"]).await;
+    assert!(done.status.success(), "{}{}", text(&done.stdout), text(&done.stderr));
+    assert!(text(&done.stdout).contains("0 grants added, 2 removed, 2 destinations"), "{}", text(&done.stdout));
     only_the_onboarder(&running);
 }
 

@@ -146,11 +146,21 @@ fn put_policy(lab: &Lab, region: &str, policy: &str) {
     drop(lab.sim.with(|world| world.put_destination_policy(&central, region, &name, policy)));
 }
 
-/// What plan and coverage say now.
-async fn said(session: &Session) -> (OrganizationSnapshot, Summary, Totals) {
-    let everything = BackfillRequest::default();
-    let looked = plan_for(session, session.granter().unwrap().planner(), &everything).await.unwrap();
-    let report = PlanReport::of(looked.about(session, &everything).unwrap(), session.settings(), &looked);
+/// Everything, or a part of the organization.
+fn selection(rng: &mut Rng, lab: &Lab) -> BackfillRequest {
+    let mut selection = BackfillRequest::default();
+    match rng.u32(0..4) {
+        0 => selection.regions.insert(rng.choice(&lab.regions).unwrap().parse().unwrap()),
+        1 => selection.accounts.insert(rng.choice(lab.sim.members()).unwrap().parse().unwrap()),
+        _ => false,
+    };
+    selection
+}
+
+/// What plan and coverage say now of the selection.
+async fn said(session: &Session, selection: &BackfillRequest) -> (OrganizationSnapshot, Summary, Totals) {
+    let looked = plan_for(session, session.granter().unwrap().planner(), selection).await.unwrap();
+    let report = PlanReport::of(looked.about(session, selection).unwrap(), session.settings(), &looked);
     let totals = coverage_of(session.settings(), &looked.surveys).totals();
     assert_eq!(report.summary.coverage, totals);
     let (plan, left_out) = (report.summary, report.left_alone.len());
@@ -170,11 +180,12 @@ async fn plan_coverage_and_backfill_agree(seed: u64) -> Summary {
     let mut rng = Rng::with_seed(seed);
     let lab = organization(&mut rng).await;
     let session = Session::on(&lab).await.unwrap();
-    let (looked, plan, before) = said(&session).await;
+    let selection = selection(&mut rng, &lab);
+    let (looked, plan, before) = said(&session, &selection).await;
 
     let seen = rng.bool().then_some(&looked);
     let (granter, writer) = (session.granter().unwrap(), GrantWriter::of(&session, false));
-    let run = Run { session: &session, granter, writer, selection: BackfillRequest::default() };
+    let run = Run { session: &session, granter, writer, selection };
     let (done, _) = run.carry_out(seen, 4, &mut Stop::listen()).await.unwrap();
     let shown = crate::output::testing::printed(|out| done.print(out, false).unwrap());
     let counts = done.counts();
@@ -187,7 +198,7 @@ async fn plan_coverage_and_backfill_agree(seed: u64) -> Summary {
     assert_eq!(done.not_inspected(), before.unknown, "not inspected, seed {seed}: {shown}");
     assert_eq!(done.changes(), plan.changes, "changes, seed {seed}: {shown}");
 
-    let (_, again, after) = said(&session).await;
+    let (_, again, after) = said(&session, &run.selection).await;
     let promised = Totals {
         covered: plan.vpcs_covered + plan.vpcs_to_enroll + plan.vpcs_to_repair,
         broken: plan.vpcs_broken,

@@ -66,9 +66,12 @@ pub enum SignInError {
     /// A source has credentials, and getting them failed.
     #[error(
         "Error when retrieving credentials from {from}: {cause}\n  \
-         next: correct it, or let the AWS CLI do it: aws configure export-credentials --format env"
+         next: correct it, or let the AWS CLI do it: \
+         eval \"$(aws configure export-credentials --profile {profile} --format env)\""
     )]
     Failed {
+        /// The profile in use.
+        profile: String,
         /// The variables, the profile or the service.
         from: String,
         /// What the SDK reports.
@@ -152,7 +155,7 @@ impl Places {
         if self.in_container() {
             return "the container's credentials (AWS_CONTAINER_CREDENTIALS_…)".to_owned();
         }
-        "the instance metadata service (IMDS)".to_owned()
+        IMDS.to_owned()
     }
 
     fn in_container(&self) -> bool {
@@ -167,27 +170,31 @@ impl Places {
         match error {
             CredentialsError::CredentialsNotLoaded(_) => self.not_located(Some(cause)),
             _ if uses_profile && self.profile().and_then(kind_of) == Some(SSO) => SignInError::Sso { profile, cause },
-            _ => SignInError::Failed { from: self.used(), cause },
+            // The last place is asked if all others have nothing. On most machines it is not there, or refuses.
+            _ if self.used() == IMDS => self.not_located(Some(cause)),
+            _ => SignInError::Failed { profile, from: self.used(), cause },
         }
     }
 
-    /// `cause` is what the SDK reports of its last try.
+    /// `cause` is what the SDK reports: a line for each place that has nothing, or the error of its last try.
     fn not_located(&self, cause: Option<String>) -> SignInError {
+        let cause = cause.unwrap_or_else(|| "not tried".to_owned());
+        let of = |place: &str| {
+            let line = cause.lines().find_map(|line| line.trim().strip_prefix(place)?.strip_prefix(": "))?;
+            Some(line.trim_start_matches("the credential provider was not enabled: ").to_owned())
+        };
         let profile = self.profiles.selected_profile();
-        let in_files = match self.profile() {
-            None => "is in neither ~/.aws/config nor ~/.aws/credentials",
-            Some(_) => "has no credentials",
+        let in_profile = match self.profile() {
+            None => "it is in neither ~/.aws/config nor ~/.aws/credentials".to_owned(),
+            Some(_) => of("Profile").unwrap_or_else(|| "it has no credentials".to_owned()),
         };
         let mut tried = vec![
             "environment: AWS_ACCESS_KEY_ID is not set".to_owned(),
-            format!("profile {profile}: it {in_files}"),
+            format!("profile {profile}: {in_profile}"),
             "web identity: AWS_WEB_IDENTITY_TOKEN_FILE is not set".to_owned(),
             "container: AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and …_FULL_URI are not set".to_owned(),
+            format!("instance metadata service (IMDS): {}", of("Ec2InstanceMetadata").unwrap_or(cause)),
         ];
-        tried.push(match cause {
-            Some(cause) => format!("instance metadata service (IMDS): {cause}"),
-            None => "instance metadata service (IMDS): not tried".to_owned(),
-        });
         if self.variable("AWS_DEFAULT_PROFILE").is_some() && self.variable("AWS_PROFILE").is_none() {
             tried.push("AWS_DEFAULT_PROFILE is set and not used here: set AWS_PROFILE".to_owned());
         }
@@ -196,6 +203,8 @@ impl Places {
 }
 
 const SSO: &str = "SSO";
+
+const IMDS: &str = "the instance metadata service (IMDS)";
 
 /// How a profile gets credentials, if it does.
 fn kind_of(profile: &Profile) -> Option<&'static str> {
