@@ -12,6 +12,7 @@
 //! | which AWS a command works on: the real one or `--sim` | `session`, `simulated` |
 //! | whether the credentials and the settings belong together | `identity` |
 //! | what a report is about: scope, caller, settings, time | `about` |
+//! | which inspected VPCs are covered | `judged` |
 //! | writing grants | `granting` |
 //! | what a person can do next | `next_step` |
 //! | `plan`, `backfill`, `coverage`, `grants`, `doctor` | `plan`, `backfill`, `coverage`, `grants`, `doctor` |
@@ -29,6 +30,7 @@ mod granting;
 mod grants;
 mod identity;
 mod interrupt;
+mod judged;
 mod next_step;
 mod output;
 mod plan;

@@ -18,7 +18,7 @@ use fastrand::Rng;
 use serde_json::json;
 
 use super::*;
-use crate::coverage::coverage_of;
+use crate::judged::coverage_of;
 use crate::plan::Summary;
 
 const DAY_MS: u64 = 86_400_000;

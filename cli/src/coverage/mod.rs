@@ -4,21 +4,16 @@ pub(crate) mod csv;
 pub(crate) mod html;
 pub(crate) mod table;
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use enroller_core::coverage::{CoverageReport, FailureClass, InspectedRegion, InspectionFailure, Survey};
-use enroller_core::error::Disposition;
-use enroller_core::settings::Settings;
-use enroller_engine::coverage::{AccountRegionSnapshot, AccountSnapshot};
-use enroller_engine::reconcile_error::ReconcileError;
+use enroller_core::coverage::CoverageReport;
 use serde::Serialize;
 
 use crate::about::About;
 use crate::args::{CoverageArgs, CoverageFormat};
 use crate::identity::Purpose;
-use crate::next_step;
+use crate::judged::coverage_of;
 use crate::output::Output;
 use crate::plan::coverage_for;
 use crate::session::Session;
@@ -49,15 +44,6 @@ pub(crate) async fn run(args: &CoverageArgs) -> anyhow::Result<ExitCode> {
     Ok(if report.totals().problems() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The coverage of these accounts, without the time.
-pub(crate) fn coverage_of(settings: &Settings, accounts: &[AccountSnapshot]) -> CoverageReport {
-    let mut survey = Survey::default();
-    for account in accounts {
-        add(&mut survey, settings, account);
-    }
-    survey.finish(settings, String::new(), BTreeMap::new())
-}
-
 fn print(args: &CoverageArgs, about: &About, report: &CoverageReport) -> anyhow::Result<()> {
     let mut out = Output::stdout();
     match args.format {
@@ -66,36 +52,6 @@ fn print(args: &CoverageArgs, about: &About, report: &CoverageReport) -> anyhow:
         CoverageFormat::Csv => out.bytes(csv::render(about, report).context("cannot render the CSV")?.as_bytes())?,
     }
     Ok(out.finish()?)
-}
-
-fn add(survey: &mut Survey, settings: &Settings, account: &AccountSnapshot) {
-    if let Some(why) = &account.left_out {
-        survey.leave_out(&account.account, None, why);
-    }
-    for at in &account.account_regions {
-        let failure = at.found.as_ref().err().map(failure);
-        let looked = match (&at.found, &failure) {
-            (Ok((observed, plan)), _) => Ok((observed, plan)),
-            (Err(_), Some(failure)) => Err(failure),
-            // This cannot happen, because `failure` is derived from the same error.
-            (Err(_), None) => continue,
-        };
-        let AccountRegionSnapshot { at, granted_on, .. } = at;
-        let (at, granted_on) = (at.clone(), granted_on.clone());
-        survey.add(settings, &InspectedRegion { account: &account.account, at, granted_on, looked });
-    }
-}
-
-fn failure(errors: &ReconcileError) -> InspectionFailure {
-    let disposition = errors.disposition();
-    let class = match disposition {
-        Disposition::Skip(_) => FailureClass::Skipped,
-        Disposition::RetryLater(wait) if wait.tries().is_some() => FailureClass::Failed,
-        Disposition::RetrySoon | Disposition::RetryLater(_) => FailureClass::Later,
-        Disposition::AlreadyThere | Disposition::Absent | Disposition::Terminal(_) => FailureClass::Failed,
-    };
-    let request_id = errors.aws_error().and_then(|error| error.request_id.clone());
-    InspectionFailure { text: errors.to_string(), class, request_id, next_step: next_step::of_disposition(disposition) }
 }
 
 #[cfg(test)]

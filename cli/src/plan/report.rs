@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::OrganizationSnapshot;
 use crate::about::About;
-use crate::coverage::coverage_of;
+use crate::judged::coverage_of;
 use crate::next_step;
 
 /// The plan for all selected accounts.
