@@ -123,7 +123,7 @@ impl Outcomes {
     }
 
     /// Resources that were made, altered or deleted, the unit of the plan.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "sim"))]
     pub(super) const fn changes(&self) -> usize {
         self.changes
     }

@@ -191,10 +191,12 @@ fn is_written(write: &ShardWrite, grants: &RegionGrants) -> bool {
     };
     let names_organization = |organization| policy.is_some_and(|policy| policy.organization() == Some(organization));
     let organization = write.policy.as_ref().and_then(|policy| policy.organization()).is_none_or(names_organization);
+    // A write can also be about nothing but our statement itself, which somebody has changed.
+    let intact = write.policy.is_none() || policy.is_some_and(|policy| !policy.needs_put(&write.arn));
     let assignments = grants.assignments(None);
     let added = write.added.iter().all(|account| assignments.get(account).is_some());
     let removed = policy.is_none_or(|policy| write.removed.iter().all(|account| !policy.accounts().contains(account)));
-    aimed && organization && added && removed
+    aimed && organization && intact && added && removed
 }
 
 /// What account-onboarder was asked for in a Region and has not written.
@@ -234,4 +236,100 @@ pub(super) fn beyond(all: &GrantPreview, shown: &GrantPreview) -> (usize, usize)
     };
     let (all, shown) = (sums(all), sums(shown));
     (all.0.saturating_sub(shown.0), all.1.saturating_sub(shown.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use enroller_core::arn::Arn;
+    use enroller_core::grants::{Shard, ShardNaming};
+    use enroller_core::policy::DestinationPolicy;
+
+    use super::*;
+
+    const REGION: &str = "eu-west-1";
+
+    fn arn(text: &str) -> Arn {
+        text.parse().unwrap()
+    }
+
+    fn stream(name: &str) -> Arn {
+        arn(&format!("arn:aws:firehose:eu-west-1:444455556666:deliverystream/{name}"))
+    }
+
+    fn destination() -> Arn {
+        arn("arn:aws:logs:eu-west-1:444455556666:destination:VPCFlowLogsDestination")
+    }
+
+    fn account(number: u32) -> AccountId {
+        format!("{number:012}").parse().unwrap()
+    }
+
+    fn policy(accounts: &[u32]) -> DestinationPolicy {
+        DestinationPolicy::empty().with_accounts(accounts.iter().copied().map(account).collect())
+    }
+
+    /// The Region's one destination, which delivers to this stream and grants these accounts.
+    fn grants(target: &str, accounts: Option<&[u32]>) -> RegionGrants {
+        let text = accounts.map(|accounts| policy(accounts).render(&destination()));
+        let shard = Shard {
+            name: "VPCFlowLogsDestination".parse().unwrap(),
+            target: stream(target),
+            role: arn("arn:aws:iam::444455556666:role/r"),
+            policy: PolicyState::read(text.as_deref()),
+        };
+        let naming = ShardNaming::new(shard.name.clone()).unwrap();
+        RegionGrants::new(REGION.parse().unwrap(), "444455556666".parse().unwrap(), naming, [shard])
+    }
+
+    fn write(added: &[u32], removed: &[u32], listed: &[u32], repoint: bool) -> ShardWrite {
+        ShardWrite {
+            name: "VPCFlowLogsDestination".parse().unwrap(),
+            arn: destination(),
+            target: stream("new"),
+            role: arn("arn:aws:iam::444455556666:role/r"),
+            create: false,
+            repoint,
+            policy: Some(policy(listed)),
+            force: false,
+            added: added.iter().copied().map(account).collect(),
+            removed: removed.iter().copied().map(account).collect(),
+        }
+    }
+
+    #[test]
+    fn a_write_is_done_when_the_policy_shows_it_and_may_show_more() {
+        let added = write(&[1, 2], &[], &[1, 2], false);
+        for (found, expected) in [(None, false), (Some(&[][..]), false), (Some(&[1][..]), false)] {
+            assert_eq!(is_written(&added, &grants("new", found)), expected, "{found:?}");
+        }
+        assert!(is_written(&added, &grants("new", Some(&[1, 2]))));
+        assert!(is_written(&added, &grants("new", Some(&[1, 2, 3]))), "account-onboarder grants everybody who waits");
+        let removed = write(&[], &[3], &[1], false);
+        assert!(!is_written(&removed, &grants("new", Some(&[1, 3]))));
+        assert!(is_written(&removed, &grants("new", Some(&[1]))));
+    }
+
+    #[test]
+    fn a_destination_that_has_to_aim_elsewhere_is_not_done_before_it_does() {
+        let repointed = write(&[], &[], &[1], true);
+        assert!(!is_written(&repointed, &grants("old", Some(&[1]))));
+        assert!(is_written(&repointed, &grants("new", Some(&[1]))));
+        let other = ShardNaming::new("Other".parse().unwrap()).unwrap();
+        let nothing = RegionGrants::new(REGION.parse().unwrap(), "444455556666".parse().unwrap(), other, []);
+        assert!(!is_written(&repointed, &nothing));
+    }
+
+    #[test]
+    fn what_is_not_written_is_a_failure_with_a_next_step_for_its_cause() {
+        let entry = |end| missing(&REGION.parse().unwrap(), &[write(&[1, 2], &[], &[1, 2], false)], &end);
+        for (end, expected) in [
+            (End::Unread, "--write-grants"),
+            (End::TimedOut, "dead-letter queue"),
+            (End::Interrupted, "account-onboarder goes on by itself"),
+        ] {
+            let entry = entry(end);
+            assert!(is_failure(&entry) && entry.cause.contains("2 grants to add"), "{entry:?}");
+            assert!(entry.next_step.as_deref().unwrap().contains(expected), "{entry:?}");
+        }
+    }
 }
