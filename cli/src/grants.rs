@@ -126,11 +126,12 @@ async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     }
+    let by_hand = writer == GrantWriter::Here && (session.is_simulated() || session.settings().queue_urls().is_err());
     let done = writer.carry_out(&session, &granter, &work, Some(&preview), &mut Stop::listen()).await?;
     // Standard output has one JSON object, and nothing behind it.
     match args.format {
-        PlanFormat::Json => result(&done).iter().for_each(|line| note(line)),
-        PlanFormat::Text => result(&done).iter().try_for_each(|line| out.line(line))?,
+        PlanFormat::Json => result(&done, by_hand).iter().for_each(|line| note(line)),
+        PlanFormat::Text => result(&done, by_hand).iter().try_for_each(|line| out.line(line))?,
     }
     out.finish()?;
     Ok(if done.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -145,8 +146,8 @@ fn announcing(session: &Session) -> anyhow::Result<Granter> {
     })
 }
 
-/// What a sync has done, line by line.
-fn result(done: &GrantsDone) -> Vec<String> {
+/// What a sync has done, line by line. `by_hand` means that nobody was told to enroll the accounts.
+fn result(done: &GrantsDone, by_hand: bool) -> Vec<String> {
     let failure = |line: &LogEntry| {
         let next = next_step::of_entry(line).map(|next| format!("\n  next: {next}")).unwrap_or_default();
         format!("{}{next}", printable(&format!("{}: {}", line.resource, line.cause)))
@@ -158,6 +159,9 @@ fn result(done: &GrantsDone) -> Vec<String> {
         done.removed.len(),
         count(done.destinations, "destination")
     ));
+    if by_hand && !done.added.is_empty() {
+        lines.push("next: run `enroller backfill`, which enrolls the accounts that were granted".to_owned());
+    }
     lines
 }
 

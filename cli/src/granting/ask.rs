@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use enroller_core::grants::{GrantPlan, PolicyState, RegionGrants, ShardWrite};
-use enroller_core::ids::{AccountId, AccountRegion, Region};
+use enroller_core::ids::{AccountId, AccountRegion, OrganizationId, Region};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::message::{GrantRequest, Message, SyncRequest};
 use enroller_core::settings::QueueUrls;
 use enroller_engine::granter::{GrantPreview, GrantSync};
 use enroller_engine::outbox::Outbox;
 use enroller_engine::ports::AwsResult;
+use futures::future::{join, join_all};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{GrantsDone, is_failure};
@@ -115,24 +116,32 @@ async fn wait(
 ) -> End {
     note(&format!("Asked account-onboarder to write {}. Waiting for it.", count(pending.all, "destination")));
     let bar = spinner();
-    let (mut waited, mut unread, mut pause) = (Duration::ZERO, Duration::ZERO, POLL[0]);
+    // A Region that does not answer takes its time with every look, so that looks cannot be counted instead.
+    let now = || Duration::from_millis(session.context.clock.now_ms());
+    let begun = now();
+    let (mut last_read, mut pause) = (begun, POLL[0]);
     let end = loop {
-        tokio::select! {
+        let wait_and_look = async {
+            session.pause(pause).await;
+            join(look(session, &pending.writes), idle(session, queue_url)).await
+        };
+        let (found, idle) = tokio::select! {
             () = stop.wait() => break End::Interrupted,
-            () = session.pause(pause) => {}
-        }
-        waited += pause;
-        look(session, pending, done).await;
+            seen = wait_and_look => seen,
+        };
+        pending.take(found, session.settings().granted_organization(), done);
         let left: usize = pending.writes.values().map(Vec::len).sum();
         bar.set_message(format!("{} of {} written by account-onboarder", pending.all - left, pending.all));
         if left == 0 {
             break End::Done;
         }
-        unread = if idle(session, queue_url).await { unread + pause } else { Duration::ZERO };
-        if unread >= UNREAD {
+        if !idle {
+            last_read = now();
+        }
+        if now().saturating_sub(last_read) >= UNREAD {
             break End::Unread;
         }
-        if waited >= PATIENCE {
+        if now().saturating_sub(begun) >= PATIENCE {
             break End::TimedOut;
         }
         pause = (pause * 2).min(POLL[1]);
@@ -155,30 +164,39 @@ async fn idle(session: &Session, queue_url: &str) -> bool {
     matches!(queue, Ok(Some(queue)) if queue.visible > 0 && queue.in_flight == 0)
 }
 
-/// Reads the policies, and takes what they show off the list.
-async fn look(session: &Session, pending: &mut Pending, done: &mut GrantsDone) {
-    let (assignments, organization) = (session.assignments(), session.settings().granted_organization());
-    let mut left = BTreeMap::new();
-    for (region, writes) in std::mem::take(&mut pending.writes) {
-        // A Region that cannot be read now is read again later. What is wrong with it shows when time is up.
-        let Ok(grants) = assignments.region_grants(&region).await else {
-            left.insert(region, writes);
-            continue;
-        };
-        let (written, unwritten): (Vec<_>, Vec<_>) = writes.into_iter().partition(|write| is_written(write, &grants));
-        for write in &written {
-            let at = |account: &AccountId| AccountRegion { account: *account, region: region.clone() };
-            done.added.extend(write.added.iter().map(at));
-            done.removed.extend(write.removed.iter().map(at));
-        }
-        done.destinations += written.len();
-        if unwritten.is_empty() {
-            done.assignments.insert(region, grants.assignments(organization));
-        } else {
-            left.insert(region, unwritten);
+/// Reads the policies of the Regions that something is pending in. A Region that cannot be read now is read again later,
+/// and what is wrong with it shows when time is up.
+async fn look(session: &Session, writes: &BTreeMap<Region, Vec<ShardWrite>>) -> BTreeMap<Region, RegionGrants> {
+    let assignments = session.assignments();
+    let reads = writes.keys().map(async |region| (region.clone(), assignments.region_grants(region).await));
+    join_all(reads).await.into_iter().filter_map(|(region, grants)| Some((region, grants.ok()?))).collect()
+}
+
+impl Pending {
+    /// Takes off the list what the policies show.
+    fn take(
+        &mut self,
+        found: BTreeMap<Region, RegionGrants>,
+        organization: Option<&OrganizationId>,
+        done: &mut GrantsDone,
+    ) {
+        for (region, grants) in found {
+            let writes = self.writes.remove(&region).unwrap_or_default();
+            let (written, unwritten): (Vec<_>, Vec<_>) = writes.into_iter().partition(|it| is_written(it, &grants));
+            for write in &written {
+                let at = |account: &AccountId| AccountRegion { account: *account, region: region.clone() };
+                done.added.extend(write.added.iter().map(at));
+                done.removed.extend(write.removed.iter().map(at));
+            }
+            done.destinations += written.len();
+            if unwritten.is_empty() {
+                // account-onboarder may have put an account on another destination than the plan.
+                done.assignments.insert(region, grants.assignments(organization));
+            } else {
+                self.writes.insert(region, unwritten);
+            }
         }
     }
-    pending.writes = left;
 }
 
 /// Whether a destination is as the write would leave it. It may have more: account-onboarder grants everybody who waits.
