@@ -117,7 +117,7 @@ impl Run<'_> {
         let number = all.len();
         let accounts = select(&self.selection, all)?;
         let assignments = grants.assignments.clone();
-        let mut outcomes = Outcomes::new(grants, (accounts.len(), number));
+        let mut outcomes = Outcomes::new(grants, (accounts.len(), number), seen);
         let (chosen, left_out): (Vec<Account>, Vec<Account>) =
             accounts.into_iter().partition(|account| session.settings().account_in_scope(account).is_ok());
         for account in left_out {

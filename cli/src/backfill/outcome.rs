@@ -9,7 +9,7 @@ use enroller_core::backfill::BackfillRequest;
 use enroller_core::ids::{AccountId, AccountRegion, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::observed::Account;
-use enroller_core::plan::Action;
+use enroller_core::plan::{Action, Plan, VpcPlan};
 use enroller_core::scope::OutOfScope;
 use enroller_engine::enroller::{AccountReport, GAP, KEEP_FLOW_LOG, VpcResult};
 use owo_colors::Style;
@@ -18,6 +18,7 @@ use crate::about::About;
 use crate::granting::{GrantsDone, is_failure};
 use crate::next_step;
 use crate::output::{Output, OutputError, printable};
+use crate::plan::OrganizationSnapshot;
 use crate::session::Session;
 
 /// The latest report on every account, what was made of every VPC, and the result of the sync of the grants.
@@ -31,6 +32,8 @@ pub(super) struct Outcomes {
     changes: usize,
     /// The number of accounts selected, and of all.
     selected: (usize, usize),
+    /// The plans that were shown, if any were.
+    seen: BTreeMap<AccountRegion, Plan>,
 }
 
 /// What was made of a VPC, in the words of the plan.
@@ -45,8 +48,12 @@ enum Made {
 }
 
 impl Made {
-    const fn of(result: &VpcResult, repaired: bool) -> Self {
+    /// `planned` is what the plan that was shown says of the VPC. vpc-enroller enrolls accounts that are granted meanwhile,
+    /// and may have been here first.
+    const fn of(result: &VpcResult, repaired: bool, planned: Option<&VpcPlan>) -> Self {
         match result {
+            VpcResult::Covered if matches!(planned, Some(VpcPlan::Enroll)) => Self::Enrolled,
+            VpcResult::Covered if matches!(planned, Some(VpcPlan::Replace { .. })) => Self::Repaired,
             VpcResult::Enrolled => Self::Enrolled,
             VpcResult::Repaired => Self::Repaired,
             // Its flow log was right before, and its records could not arrive.
@@ -79,8 +86,11 @@ pub(super) struct Counts {
 }
 
 impl Outcomes {
-    pub(super) fn new(grants: GrantsDone, selected: (usize, usize)) -> Self {
+    pub(super) fn new(grants: GrantsDone, selected: (usize, usize), seen: Option<&OrganizationSnapshot>) -> Self {
+        let account_regions = seen.into_iter().flat_map(|seen| &seen.surveys).flat_map(|it| &it.account_regions);
+        let plans = account_regions.filter_map(|it| Some((it.at.clone(), it.found.as_ref().ok()?.1.clone())));
         Self {
+            seen: plans.collect(),
             selected,
             accounts: BTreeMap::new(),
             vpcs: BTreeMap::new(),
@@ -109,8 +119,10 @@ impl Outcomes {
             }
             let repaired = self.repaired.contains(&at.at);
             let before = self.vpcs.remove(&at.at).unwrap_or_default();
+            let seen = self.seen.get(&at.at);
             let made = |(vpc, result): (&VpcId, &VpcResult)| {
-                (vpc.clone(), Made::of(result, repaired).after(before.get(vpc).copied()))
+                let planned = seen.and_then(|plan| plan.vpcs.get(vpc));
+                (vpc.clone(), Made::of(result, repaired, planned).after(before.get(vpc).copied()))
             };
             self.vpcs.insert(at.at.clone(), at.vpcs.iter().map(made).collect());
         }
@@ -297,10 +309,33 @@ mod tests {
     use crate::output::testing::printed;
 
     #[test]
+    fn what_the_functions_enrolled_meanwhile_counts_as_it_was_planned() {
+        let (enroll, covered) = (VpcPlan::Enroll, VpcPlan::Covered("fl-00000001".parse().unwrap()));
+        let replace = VpcPlan::Replace { differences: String::new() };
+        for (planned, expected) in [
+            (Some(&enroll), Made::Enrolled),
+            (Some(&replace), Made::Repaired),
+            (Some(&covered), Made::Covered),
+            (None, Made::Covered),
+        ] {
+            assert_eq!(Made::of(&VpcResult::Covered, false, planned), expected, "{planned:?}");
+        }
+        assert_eq!(Made::of(&VpcResult::Broken(String::new()), false, Some(&enroll)), Made::Broken);
+    }
+
+    #[test]
+    fn a_later_pass_keeps_what_an_earlier_one_has_made() {
+        assert_eq!(Made::Covered.after(Some(Made::Enrolled)), Made::Enrolled);
+        assert_eq!(Made::Repaired.after(Some(Made::Enrolled)), Made::Enrolled);
+        assert_eq!(Made::Enrolled.after(Some(Made::Failed)), Made::Enrolled);
+        assert_eq!(Made::Failed.after(Some(Made::Enrolled)), Made::Failed);
+    }
+
+    #[test]
     fn untrusted_text_is_escaped() {
         let hostile = "prod\u{1b}[2J\u{202e}dorp\n\u{9b}31m";
         let line = LogEntry::about(None, "grant", hostile, Outcome::Failed, hostile);
-        let mut outcomes = Outcomes::new(GrantsDone { failures: vec![line], ..GrantsDone::default() }, (1, 1));
+        let mut outcomes = Outcomes::new(GrantsDone { failures: vec![line], ..GrantsDone::default() }, (1, 1), None);
         let id = "111122223333".parse().unwrap();
         let account = Account { id, name: hostile.to_owned(), state: AccountState::Active, parents: Vec::new() };
         outcomes.left_out(&account, &OutOfScope::AccountExcluded);
