@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use enroller_core::error::inline_chain;
+use enroller_core::error::{AwsError, inline_chain};
 use enroller_core::grants::{
     GrantInputs, GrantPlan, PolicyState, RegionGrants, RevocationGuard, ShardNaming, ShardWrite, plan_grants,
 };
@@ -13,6 +13,10 @@ use enroller_core::settings::GrantMode;
 use futures::future::join_all;
 
 use super::{GrantPlanner, GrantReport, GrantSync, GranterError, Membership, accounts};
+
+/// How long a sync waits for a Region's destinations, in milliseconds. All Regions wait for each other before any is
+/// written, and the calls themselves would try for longer.
+const READING_MS: u64 = 40_000;
 
 /// The sync of one Region: its plan, then its result.
 pub(super) struct RegionSync {
@@ -127,9 +131,15 @@ impl GrantPlanner {
 
     async fn read_region(&self, region: &Region) -> RegionSync {
         let mut sync = RegionSync::new(region);
-        match self.assignments.region_grants(region).await {
-            Ok(grants) => sync.grants = Some(grants),
-            Err(error) => sync.error = Some(error.into()),
+        let deadline_ms = self.ctx.clock.now_ms().saturating_add(READING_MS);
+        match self.ctx.within(deadline_ms, self.assignments.region_grants(region)).await {
+            Some(Ok(grants)) => sync.grants = Some(grants),
+            Some(Err(error)) => sync.error = Some(error.into()),
+            None => {
+                let message = format!("no answer within {} seconds", READING_MS / 1_000);
+                let error = AwsError::unanswered("logs:DescribeDestinations", message);
+                sync.error = Some(error.at(self.ctx.settings.central_account, region).into());
+            }
         }
         sync
     }

@@ -108,8 +108,8 @@ impl Granter {
     }
 
     /// Leaves accounts out of the plan for which no enrollment request was queued: a granted account that nobody
-    /// enrolls would stay without flow logs, and no message would tell. Returns whether the rest may be written. A policy that
-    /// names the organization cannot leave anybody out.
+    /// enrolls would stay without flow logs, and no message would tell. Returns whether the rest may be written. A policy
+    /// that names the organization cannot leave anybody out.
     fn grants_only_announced(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) -> bool {
         let (Some(plan), Some(_)) = (&sync.plan, &self.outbox) else { return true };
         let unannounced = self.announced.unannounced(&plan.granted);

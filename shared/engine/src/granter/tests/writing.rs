@@ -148,6 +148,18 @@ async fn one_regions_failure_does_not_stop_another() {
 }
 
 #[tokio::test]
+async fn a_region_that_does_not_answer_holds_up_the_others_for_forty_seconds() {
+    let world = World::members(&[], [1]);
+    world.journal.hang(READ);
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!((codes(&report), &report.granted), (vec![Code::NoAnswer], &ids([1])));
+    assert!(world.destinations.granted(&home()).is_empty() && report.needs_retry());
+    assert_eq!(world.context().clock.now_ms() - crate::testing::T0, 40_000);
+    let told = report.decisions.iter().find(|it| it.outcome == Outcome::RetryLater).unwrap();
+    assert_eq!((told.region.as_ref(), told.account), (Some(&home()), Some(world.settings.central_account)));
+}
+
+#[tokio::test]
 async fn a_failed_reading_back_tells_what_was_written_all_the_same() {
     let world = World::granted(&ONE_REGION, [1]);
     world.organization.add(account(2));
