@@ -1,9 +1,12 @@
+use aws_config::retry::RetryConfig;
 use serde_json::{Value, json};
 
 use enroller_core::error::Code;
 
 use super::*;
-use crate::testing::{FakeAws, MEMBER, json_error};
+use crate::connection::Connection;
+use crate::limits::RateLimits;
+use crate::testing::{FakeAws, MEMBER, json_error, settings};
 
 fn ids(parents: &[ParentId]) -> Vec<&str> {
     parents.iter().map(ParentId::as_str).collect()
@@ -41,6 +44,18 @@ async fn empty_pages_do_not_end_the_listing() {
     assert_eq!(asked.len(), 3);
     assert!(asked.iter().all(|request| request.member("MaxResults") == 20 && request.region == "us-east-1"));
     assert!(fake.asked("ListParents").is_empty());
+}
+
+#[tokio::test]
+async fn a_throttled_page_is_tried_longer_than_other_calls() {
+    let fake = FakeAws::answering(|_| json_error("TooManyRequestsException", "slow down"));
+    let retries = RetryConfig::standard().with_max_attempts(4);
+    let config = fake.config().into_builder().retry_config(retries).build();
+    let ports = Connection::from_config(settings(), config, RateLimits::Unlimited).ports();
+    assert_eq!(ports.organization.accounts().await.unwrap_err().code, Code::Throttled);
+    assert_eq!(fake.asked("ListAccounts").len(), 8);
+    ports.organization.account(MEMBER.parse().unwrap()).await.unwrap_err();
+    assert_eq!(fake.asked("DescribeAccount").len(), 4);
 }
 
 #[tokio::test]
