@@ -8,7 +8,7 @@ use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::message::EnrollmentRequest;
 
 use super::regions::RegionSync;
-use super::{GrantReport, GrantSync, Granter, Membership};
+use super::{GrantReport, GrantSync, Granter, GranterError, Membership};
 use crate::outbox::Outbox;
 use crate::ports::RegionDestinations;
 
@@ -44,7 +44,8 @@ impl Granter {
         planned: &[RegionSync],
         report: &mut GrantReport,
     ) {
-        for account in &report.unknown {
+        let doubted: BTreeSet<AccountId> = report.doubts.iter().filter_map(GranterError::account).collect();
+        for account in report.unknown.difference(&doubted) {
             let cause = match members.listed.contains(account) {
                 true => "the account's state is PENDING_ACTIVATION; it will be looked up again",
                 false => "the account was not found in the organization (yet); it will be looked up again",

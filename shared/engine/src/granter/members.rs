@@ -70,23 +70,46 @@ pub struct Membership {
     pub departed: BTreeSet<AccountId>,
     /// Granted accounts that the listing lacks and that were not asked about yet.
     pub undecided: BTreeSet<AccountId>,
-    /// Accounts about which Organizations gave no usable answer.
-    pub doubtful: BTreeSet<AccountId>,
 }
 
-impl Membership {
-    /// Notes that there is no usable answer about an account that a message names.
-    fn doubt(&mut self, id: AccountId, doubt: GranterError, work: &GrantSync, report: &mut GrantReport) {
-        self.doubtful.insert(id);
-        if work.departed.contains(&id) && doubt.disposition().is_retryable() {
-            // Nothing but this message tells of the departure before the next sweep.
-            report.fail("revoke", &id.to_string(), doubt);
-            return;
-        }
-        report.doubt(if work.departed.contains(&id) { "revoke" } else { "grant" }, doubt);
-        if work.joined.contains(&id) || work.moved.contains(&id) {
-            // The enroller asks again, on a queue whose messages do not wait for each other.
-            report.unknown.insert(id);
+/// Notes that there is no usable answer about an account that a message names.
+fn doubt_named(id: AccountId, doubt: GranterError, work: &GrantSync, report: &mut GrantReport) {
+    let departed = work.departed.contains(&id);
+    if departed && doubt.disposition().is_retryable() {
+        // Nothing but this message tells of the departure before the next sweep.
+        report.fail("revoke", &id.to_string(), doubt);
+        return;
+    }
+    report.doubt(if departed { "revoke" } else { "grant" }, doubt);
+    if work.joined.contains(&id) || work.moved.contains(&id) {
+        // The enroller asks again, on a queue whose messages do not wait for each other.
+        report.unknown.insert(id);
+    }
+}
+
+/// What follows from the answers about the accounts that messages name.
+fn judge(
+    described: BTreeMap<AccountId, Option<Account>>,
+    work: &GrantSync,
+    membership: &mut Membership,
+    report: &mut GrantReport,
+) {
+    for (id, account) in described {
+        let departed = work.departed.contains(&id);
+        match account {
+            account if is_gone(account.as_ref()) => {
+                if account.is_some() || departed {
+                    membership.departed.insert(id);
+                } else {
+                    report.unknown.insert(id);
+                }
+            }
+            Some(account) if departed => {
+                let cause = format!("not confirmed: the account's state in Organizations is {}", account.state);
+                let line = LogEntry::about(Some(id), "revoke", id.to_string(), Outcome::Ignored, cause);
+                report.decisions.push(line.next("no action needed: the next sweep compares again"));
+            }
+            Some(_) | None => {}
         }
     }
 }
@@ -117,23 +140,11 @@ impl GrantPlanner {
                 Ok(account) => {
                     described.insert(id, account);
                 }
-                Err(doubt) => membership.doubt(id, doubt, work, report),
+                Err(doubt) => doubt_named(id, doubt, work, report),
             }
         }
         self.correct_listing(&mut accounts, &described, &work.departed).await;
-        for (id, account) in described {
-            if !is_gone(account.as_ref()) {
-                if let Some(account) = account.filter(|_| work.departed.contains(&id)) {
-                    let cause = format!("not confirmed: the account's state in Organizations is {}", account.state);
-                    let line = LogEntry::about(Some(id), "revoke", id.to_string(), Outcome::Ignored, cause);
-                    report.decisions.push(line.next("no action needed: the next sweep compares again"));
-                }
-            } else if account.is_some() || work.departed.contains(&id) {
-                membership.departed.insert(id);
-            } else {
-                report.unknown.insert(id);
-            }
-        }
+        judge(described, work, &mut membership, report);
         for account in accounts.values() {
             self.classify(account, work, &mut membership, report);
         }
@@ -154,7 +165,6 @@ impl GrantPlanner {
         match self.ctx.settings.account_in_scope(account) {
             // A listed account keeps its grant, and only a sync names all of them: every batch would be too often.
             Ok(()) if account.state == AccountState::Unknown => {
-                membership.doubtful.insert(account.id);
                 let told = report.doubts.iter().any(|it| it.account() == Some(account.id));
                 if (named || work.sync) && !told {
                     report.doubt("grant", GranterError::UnknownState { account: account.id });

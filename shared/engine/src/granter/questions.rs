@@ -129,7 +129,6 @@ impl GrantPlanner {
                 }
                 Some(Ok(_)) => Verdict::Member,
                 Some(Err(doubt)) => {
-                    members.doubtful.insert(id);
                     report.doubt("revoke", doubt);
                     Verdict::Doubtful
                 }
