@@ -19,7 +19,6 @@ use enroller_engine::coverage::Inspector;
 use enroller_engine::doctor::{Doctor, DoctorPorts};
 use enroller_engine::enroller::Enroller;
 use enroller_engine::granter::{DestinationWriter, GrantPlanner, Granter};
-use enroller_engine::outbox::Outbox;
 use enroller_engine::ports::{DecisionLog, Ports};
 
 use crate::args::ConnectionArgs;
@@ -136,17 +135,6 @@ impl Session {
     pub(crate) fn granter(&self) -> anyhow::Result<Granter> {
         let parts = self.settings().destination_parts()?;
         Ok(Granter::new(GrantPlanner::new(self.context.clone(), &self.ports, parts), Arc::clone(&self.writer)))
-    }
-
-    /// The same for a command that enrolls nobody itself: it announces the accounts to the deployed enroller, if the
-    /// settings name the queues.
-    pub(crate) fn announcing_granter(&self) -> anyhow::Result<Granter> {
-        let granter = self.granter()?;
-        Ok(match self.settings().queue_urls() {
-            Ok(urls) => granter.announcing(Outbox::new(&self.ports.queues, urls)),
-            // An installation without functions: the operator's next backfill enrolls the accounts.
-            Err(_) => granter,
-        })
     }
 
     /// Waits. Simulated time passes at once.

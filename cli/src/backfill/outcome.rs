@@ -52,7 +52,7 @@ impl Made {
     /// and may have been here first.
     const fn of(result: &VpcResult, repaired: bool, planned: Option<&VpcPlan>) -> Self {
         match result {
-            VpcResult::Covered if matches!(planned, Some(VpcPlan::Enroll)) => Self::Enrolled,
+            VpcResult::Covered if matches!(planned, Some(VpcPlan::Enroll { .. })) => Self::Enrolled,
             VpcResult::Covered if matches!(planned, Some(VpcPlan::Replace { .. })) => Self::Repaired,
             VpcResult::Enrolled => Self::Enrolled,
             VpcResult::Repaired => Self::Repaired,
@@ -310,8 +310,8 @@ mod tests {
 
     #[test]
     fn what_the_functions_enrolled_meanwhile_counts_as_it_was_planned() {
-        let (enroll, covered) = (VpcPlan::Enroll, VpcPlan::Covered("fl-00000001".parse().unwrap()));
-        let replace = VpcPlan::Replace { differences: String::new() };
+        let (enroll, covered) = (VpcPlan::Enroll { beside: None }, VpcPlan::Covered("fl-00000001".parse().unwrap()));
+        let replace = VpcPlan::Replace { differences: String::new(), beside: None, to_group: true };
         for (planned, expected) in [
             (Some(&enroll), Made::Enrolled),
             (Some(&replace), Made::Repaired),

@@ -156,7 +156,9 @@ async fn look(
 /// An account-Region whose grants could not be read. Nothing can be said of it: a missing grant would look the same.
 fn without_grants(preview: &GrantPreview, account: AccountId, region: &Region) -> Option<AccountRegionSnapshot> {
     let error = match preview.regions.get(region)?.as_ref().err()? {
-        GranterError::Aws(error) | GranterError::NotAnswered { source: error, .. } => ReconcileError::Aws(error.clone()),
+        GranterError::Aws(error) | GranterError::NotAnswered { source: error, .. } => {
+            ReconcileError::Aws(error.clone())
+        }
         GranterError::Contended { .. } | GranterError::UnknownState { .. } => ReconcileError::DidNotConverge,
     };
     let at = AccountRegion { account, region: region.clone() };
