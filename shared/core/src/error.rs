@@ -243,7 +243,7 @@ impl Disposition {
             Self::AlreadyThere | Self::Absent => "no action needed",
             Self::RetrySoon => "no action needed: retried within seconds",
             Self::RetryLater(Wait::MemberRole) => {
-                "deploy the member stack to this account (StackSet); the enroller tries again by itself"
+                "deploy the member stack to this account (StackSet); retried automatically"
             }
             Self::RetryLater(Wait::Account) => "wait until AWS has activated the account; retried automatically",
             Self::RetryLater(Wait::Credentials) => {

@@ -82,7 +82,7 @@ async fn waiting_callers_share_a_denied_attempt_and_later_ones_retry() {
 }
 
 #[tokio::test]
-async fn an_expired_token_is_reported_and_the_next_call_assumes_the_role_again() {
+async fn a_token_that_expires_early_is_renewed_and_the_call_made_again_once() {
     let expired = Arc::new(AtomicBool::new(true));
     let fake = FakeAws::answering({
         let expired = Arc::clone(&expired);
@@ -92,10 +92,14 @@ async fn an_expired_token_is_reported_and_the_next_call_assumes_the_role_again()
         }
     });
     let aws = fake.ports();
-    let error = aws.ec2.vpcs(&at()).await.unwrap_err();
-    assert_eq!(error.code, Code::CredentialsExpired);
     aws.ec2.vpcs(&at()).await.unwrap();
-    assert_eq!(fake.asked("AssumeRole").len(), 2);
+    assert_eq!((fake.asked("AssumeRole").len(), fake.asked("DescribeVpcs").len()), (2, 2));
+    let always = FakeAws::answering(|request| match request.operation.as_str() {
+        "DescribeVpcs" => ec2_error(400, "ExpiredToken", "expired"),
+        _ => empty(request),
+    });
+    let error = always.ports().ec2.vpcs(&at()).await.unwrap_err();
+    assert_eq!((error.code, always.asked("DescribeVpcs").len()), (Code::CredentialsExpired, 2));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::{CoverageReport, CoverageRow, Status};
 use crate::ids::{AccountId, AccountRegion, FlowLogId, ParentId, Region, VpcId};
 use crate::names::DestinationName;
 use crate::observed::{Account, FlowLog, Observed, Vpc};
-use crate::plan::{Action, Finding, Lacking, Plan, VpcPlan};
+use crate::plan::{Action, Finding, Lacking, Plan, VpcPlan, is_managed};
 use crate::scope::OutOfScope;
 use crate::settings::Settings;
 
@@ -164,6 +164,7 @@ struct Fault {
 
 /// Judges the VPCs of one account-Region.
 struct Judge<'a> {
+    account: AccountId,
     log_group: &'a str,
     names: BTreeMap<&'a VpcId, &'a str>,
     flow_logs: BTreeMap<&'a str, Vec<&'a FlowLog>>,
@@ -181,6 +182,7 @@ impl<'a> Judge<'a> {
             flow_logs.entry(&log.resource).or_default().push(log);
         }
         Self {
+            account: seen.at.account,
             log_group: settings.log_group_name.as_str(),
             names: observed.vpcs.iter().filter_map(name).collect(),
             flow_logs,
@@ -288,7 +290,7 @@ impl<'a> Judge<'a> {
     /// The first managed flow log of a VPC.
     fn own_flow_log(&self, vpc: &VpcId) -> Option<FlowLogId> {
         let here = self.flow_logs.get(vpc.as_str())?.iter();
-        here.filter(|log| self.settings.ownership_tag.is_on(&log.tags)).map(|log| log.id.clone()).min()
+        here.filter(|log| is_managed(self.settings, self.account, log)).map(|log| log.id.clone()).min()
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Desired, FlowLogSpec};
+use crate::ids::AccountId;
 use crate::observed::{Delivery, FlowLog, FlowLogTarget, TrafficType};
-use crate::settings::AWS_DEFAULT_FORMAT;
+use crate::settings::{AWS_DEFAULT_FORMAT, Settings};
 
 /// The tag of each flow log that the enroller creates: a fingerprint of the settings it was created with. A flow log
 /// never changes (VPC guide, Flow log limitations). If it differs from the settings of its own fingerprint, then AWS
@@ -41,10 +42,28 @@ pub(super) fn differences(desired: &Desired<'_>, spec: &FlowLogSpec, log: &FlowL
     found
 }
 
+/// Whether the enroller may replace and delete a flow log. A tag alone does not show it, because many principals of a
+/// member account may tag flow logs of others. So a managed one also delivers to the log group, or with the delivery
+/// role, or has the fingerprint of the settings it was created with.
+pub(crate) fn is_managed(settings: &Settings, account: AccountId, log: &FlowLog) -> bool {
+    settings.ownership_tag.is_on(&log.tags)
+        && (delivers_to(settings, log)
+            || delivers_with_role(settings, account, log)
+            || log.tags.contains_key(SETTINGS_TAG))
+}
+
+fn delivers_with_role(settings: &Settings, account: AccountId, log: &FlowLog) -> bool {
+    let wanted = settings.delivery_role(account).to_string();
+    log.delivery_role.as_deref().is_some_and(|role| without_path(role) == without_path(&wanted))
+}
+
+fn delivers_to(settings: &Settings, log: &FlowLog) -> bool {
+    matches!(&log.target, FlowLogTarget::LogGroup(name) if group_name(name) == settings.log_group_name.as_str())
+}
+
 /// Whether a flow log delivers to the log group of the settings.
 pub(super) fn delivers_to_group(desired: &Desired<'_>, log: &FlowLog) -> bool {
-    let wanted = desired.settings.log_group_name.as_str();
-    matches!(&log.target, FlowLogTarget::LogGroup(name) if group_name(name) == wanted)
+    delivers_to(desired.settings, log)
 }
 
 /// What a flow log to the log group lacks to cover its VPC, as shown to operators; empty if it lacks nothing. It may

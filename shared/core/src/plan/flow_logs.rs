@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::compare::{delivers_to_group, differences, lacks, was_made_for};
+use super::compare::{delivers_to_group, differences, is_managed, lacks, was_made_for};
 use super::{Action, Desired, Finding, FlowLogSpec, Lacking, MAX_FLOW_LOGS_PER_CALL, Step, VpcPlan};
 use crate::ids::{FlowLogId, VpcId};
 use crate::observed::{Delivery, FlowLog, Observed};
@@ -43,10 +43,17 @@ struct Judge<'a> {
 pub(super) fn plan_flow_logs(desired: &Desired<'_>, observed: &Observed, now_ms: u64) -> FlowLogPlans {
     let (plans, wanted, redundant) = Default::default();
     let mut judge = Judge { desired, now_ms, plans, wanted, redundant };
-    let is_managed = |log: &&FlowLog| desired.settings.ownership_tag.is_on(&log.tags);
+    let is_managed = |log: &&FlowLog| is_managed(desired.settings, desired.at.account, log);
     for vpc in &observed.vpcs {
         let here = || observed.flow_logs.iter().filter(|log| log.resource == vpc.id.as_str());
         let (managed, unmanaged): (Vec<_>, Vec<_>) = here().partition(is_managed);
+        for log in unmanaged.iter().filter(|log| desired.settings.ownership_tag.is_on(&log.tags)) {
+            let note = format!(
+                "{}: {} has our tag, but nothing else of a managed flow log, and is left alone",
+                vpc.id, log.id
+            );
+            judge.plans.notes.push(note);
+        }
         let verdict = match desired.settings.vpc_in_scope(desired.at.account, vpc) {
             Err(reason) => {
                 if let Some(log) = managed.first() {

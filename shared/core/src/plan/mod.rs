@@ -31,6 +31,7 @@ use crate::settings::{DeliveryRoleMaker, Settings, Tag};
 
 pub use build::plan;
 pub use compare::SETTINGS_TAG;
+pub(crate) use compare::is_managed;
 pub use finding::{Blocked, Finding, Lacking};
 pub use flow_logs::{IDLE_SUCCESSOR_MS, SILENT_SUCCESSOR_MS};
 
@@ -206,9 +207,8 @@ impl Action {
             | Self::SetRetention { .. }
             | Self::AssociateKmsKey { .. }
             | Self::PutFilter { .. } => 1,
-            Self::CreateFlowLogs { vpcs, replaces, .. } => {
-                vpcs.len() + replaces.values().map(BTreeSet::len).sum::<usize>()
-            }
+            // What it replaces is deleted by a later plan, once the new flow logs deliver.
+            Self::CreateFlowLogs { vpcs, .. } => vpcs.len(),
             Self::DeleteFlowLogs { flow_logs } => flow_logs.len(),
         }
     }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::world::{World, is_ours, wanted_traffic_type};
+use super::world::{World, is_our_flow_log, is_ours, wanted_traffic_type};
 use super::*;
 use crate::settings::DEFAULT_FORMAT;
 
@@ -167,7 +167,7 @@ fn of_others(world: &World, desired: &Desired<'_>) -> World {
             .filter(|vpc| wanted_traffic_type(desired, vpc).is_some())
             .all(|vpc| vpc.id.as_str() != resource)
     };
-    others.flow_logs.retain(|log| !is_ours(&log.tags) || left_alone(&log.resource));
+    others.flow_logs.retain(|log| !is_our_flow_log(desired, log) || left_alone(&log.resource));
     others.filters.retain(|filter| filter.name != desired.settings.filter_name.as_str());
     others.log_group = others.log_group.filter(|group| !is_ours(group.tags.as_ref().unwrap()));
     others
@@ -223,7 +223,7 @@ proptest! {
         prop_assert_eq!(changes(&fourth), Vec::<&Step>::new(), "after {}", story(&third));
         for (vpc, verdict) in &fourth.vpcs {
             let in_scope = wanted.iter().any(|wanted| wanted.id == *vpc);
-            let ours = || after.flow_logs.iter().filter(|log| log.resource == vpc.as_str() && is_ours(&log.tags)).count();
+            let ours = || after.flow_logs.iter().filter(|log| log.resource == vpc.as_str() && is_our_flow_log(&desired, log)).count();
             match verdict {
                 VpcPlan::Covered(_) => prop_assert!(in_scope && ours() == 1),
                 VpcPlan::CoveredByOthers(_) => prop_assert!(in_scope && ours() == 0),

@@ -205,3 +205,43 @@ fn an_access_error_of_another_role_is_ignored() {
     });
     insta::assert_snapshot!(scenario.story(), @"nothing");
 }
+
+#[test]
+fn a_flow_log_of_others_that_somebody_gave_our_tag_is_neither_deleted_nor_replaced() {
+    let tagged = |there: &mut Observed| {
+        let mut log = there.flow_logs[0].clone();
+        log.id = flow_log_id(9);
+        log.target = FlowLogTarget::Other("arn:aws:s3:::somebody".to_owned());
+        log.delivery_role = Some("arn:aws:iam::444455556666:role/Theirs".to_owned());
+        log.tags = std::iter::once((OWN_TAG.0.to_owned(), OWN_TAG.1.to_owned())).collect();
+        there.flow_logs.push(log);
+    };
+    let beside_ours = Scenario::covered_region(1).after(tagged);
+    assert_eq!(beside_ours.plan().steps, []);
+    assert!(beside_ours.story().contains("fl-00000009 has our tag"), "{}", beside_ours.story());
+    let alone = Scenario::covered_region(1).after(tagged).after(|there| drop(there.flow_logs.remove(0)));
+    assert_eq!(alone.verdict(1), VpcPlan::Enroll { beside: None });
+}
+
+#[test]
+fn ours_is_recognized_by_its_group_its_role_or_its_fingerprint() {
+    let changes: [fn(&mut FlowLog); 3] = [
+        |log| {
+            log.target = FlowLogTarget::LogGroup("former".to_owned());
+            log.tags.remove(SETTINGS_TAG);
+        },
+        |log| {
+            log.delivery_role = Some("arn:aws:iam::444455556666:role/Former".to_owned());
+            log.tags.remove(SETTINGS_TAG);
+        },
+        |log| {
+            log.target = FlowLogTarget::LogGroup("former".to_owned());
+            log.delivery_role = Some("arn:aws:iam::444455556666:role/Former".to_owned());
+            log.tags.insert(SETTINGS_TAG.to_owned(), "of former settings".to_owned());
+        },
+    ];
+    for change in changes {
+        let scenario = Scenario::covered_region(1).after(|there| change(&mut there.flow_logs[0]));
+        assert!(matches!(scenario.verdict(1), VpcPlan::Replace { .. }), "{:?}", scenario.verdict(1));
+    }
+}

@@ -118,7 +118,7 @@ impl World {
     fn delete_flow_log(&mut self, desired: &Desired<'_>, id: &FlowLogId, vpc: &VpcId) {
         let position = self.flow_logs.iter().position(|log| log.id == *id).expect("what is deleted exists");
         let gone = self.flow_logs.remove(position);
-        assert!(is_ours(&gone.tags), "{id} is unmanaged");
+        assert!(is_our_flow_log(desired, &gone), "{id} is unmanaged");
         assert_eq!(gone.resource, vpc.as_str());
         let vpc = self.vpcs.iter().find(|there| there.id == *vpc).unwrap();
         let delivers = |log: &&FlowLog| match log.delivery {
@@ -156,6 +156,15 @@ fn covers(desired: &Desired<'_>, vpc: &Vpc, log: &FlowLog) -> bool {
         && (log.traffic_type == Some(traffic_type) || log.traffic_type == Some(TrafficType::All))
         && log.target == FlowLogTarget::LogGroup(desired.settings.log_group_name.to_string())
         && desired.settings.log_format.split_whitespace().all(|field| recorded.split_whitespace().any(|it| it == field))
+}
+
+/// Whether a flow log is ours, by its tag and by something that no tag can give.
+pub(super) fn is_our_flow_log(desired: &Desired<'_>, log: &FlowLog) -> bool {
+    let group = FlowLogTarget::LogGroup(desired.settings.log_group_name.to_string());
+    let role = desired.settings.delivery_role(desired.at.account).to_string();
+    let name = role.rsplit('/').next().unwrap().to_owned();
+    let with_role = log.delivery_role.as_deref().is_some_and(|arn| arn.rsplit('/').next() == Some(&name));
+    is_ours(&log.tags) && (log.target == group || with_role || log.tags.contains_key(SETTINGS_TAG))
 }
 
 pub(super) fn is_ours(tags: &Tags) -> bool {
