@@ -6,7 +6,7 @@ use super::{CoverageReport, CoverageRow, Status};
 use crate::ids::{AccountId, AccountRegion, FlowLogId, ParentId, Region, VpcId};
 use crate::names::DestinationName;
 use crate::observed::{Account, FlowLog, Observed, Vpc};
-use crate::plan::{Action, Finding, Lacking, Plan, VpcPlan, is_managed};
+use crate::plan::{Action, Finding, Lacking, Plan, VpcPlan, is_managed, next_step_of_failed_delivery};
 use crate::scope::OutOfScope;
 use crate::settings::Settings;
 
@@ -199,7 +199,8 @@ impl<'a> Judge<'a> {
             VpcPlan::Covered(log) | VpcPlan::CoveredByOthers(log) => self.with_right_flow_log(row, log),
             VpcPlan::Broken { flow_log, message } => {
                 let reason = format!("Flow log {flow_log} is ACTIVE, but its delivery fails: {message}");
-                self.broken(row, Some(flow_log.clone()), reason, next_step_of(message))
+                let next_step = next_step_of_failed_delivery(message, self.settings.delivery_role_maker);
+                self.broken(row, Some(flow_log.clone()), reason, &sentence(next_step))
             }
             VpcPlan::Replace { differences, .. } => {
                 let log = self.own_flow_log(vpc);
@@ -335,17 +336,6 @@ fn doubled(plan: &Plan) -> BTreeMap<VpcId, (String, String)> {
         doubled.insert(vpc.clone(), (reason, RUN_BACKFILL.to_owned()));
     }
     doubled
-}
-
-/// The next step for each of AWS's three messages; see [`Delivery::Failed`](crate::observed::Delivery::Failed).
-fn next_step_of(message: &str) -> &'static str {
-    if message.starts_with("Access error") {
-        "Run enroller backfill, which checks the delivery role and its trust policy."
-    } else if message.starts_with("Rate limited") {
-        "Request a higher CloudWatch Logs quota for this account and Region."
-    } else {
-        "Run enroller backfill. If this persists, delete the flow log, which is then created again, or contact AWS Support."
-    }
 }
 
 /// The text as a sentence, with a capital letter and a full stop. Empty text stays empty.

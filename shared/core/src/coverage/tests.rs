@@ -117,16 +117,15 @@ fn an_equal_unmanaged_flow_log_covers_the_vpc_too() {
 #[test]
 fn a_failing_delivery_is_broken_with_awss_message_and_a_next_step() {
     for (message, next_step) in [
-        ("Access error", "Run enroller backfill, which checks the delivery role and its trust policy."),
-        ("Rate limited", "Request a higher CloudWatch Logs quota for this account and Region."),
-        (
-            "Unknown error",
-            "Run enroller backfill. If this persists, delete the flow log, which is then created again, or contact AWS Support.",
-        ),
+        ("Access error", "Update the member stack in this account"),
+        ("Access error (The log destination is not accessible)", "Update the member stack in this account"),
+        ("Rate limited", "Request a higher quota of CloudWatch Logs"),
+        ("Unknown error", "Wait an hour"),
     ] {
         let row = Site::covered().after(|seen| seen.flow_logs[0].delivery = Delivery::Failed(message.to_owned())).row();
         let reason = format!("Flow log {FLOW_LOG} is ACTIVE, but its delivery fails: {message}.");
-        assert_eq!(summary(&row), format!("broken: {reason} -> {next_step}"));
+        assert!(summary(&row).starts_with(&format!("broken: {reason} -> {next_step}")), "{}", summary(&row));
+        assert!(row.next_step.ends_with('.'));
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::error::{Disposition, Wait};
 use crate::ids::FlowLogId;
+use crate::settings::DeliveryRoleMaker;
 
 /// An unmanaged flow log to the log group that does not cover its VPC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Finding {
                 "have its owner delete that flow log, or set another log_group_name. Then run enroller backfill",
             ),
             Self::NotAsAsked { .. } => Disposition::Terminal(
-                "compare the flow log with the settings. If it records what you want, set the value that AWS returns; otherwise delete it and run enroller backfill",
+                "compare the flow log with the settings. If it records what you want, set the value that AWS returns. Otherwise delete it and run enroller backfill; if AWS returns the new one changed, too, ask AWS Support",
             ),
         }
     }
@@ -86,6 +87,26 @@ impl fmt::Display for Finding {
                 )
             }
         }
+    }
+}
+
+/// The next step where a flow log does not deliver, for each of AWS's three messages; see
+/// [`Delivery::Failed`](crate::observed::Delivery::Failed). Such a flow log is never replaced: a new one would need the
+/// same role, group and quota.
+pub fn next_step_of_failed_delivery(message: &str, maker: DeliveryRoleMaker) -> &'static str {
+    if message.starts_with("Access error") {
+        match maker {
+            DeliveryRoleMaker::MemberStack => {
+                "update the member stack in this account, which makes the delivery role. If that does not help, look for a permissions boundary or a service control policy that denies logs:CreateLogStream or logs:PutLogEvents to this role"
+            }
+            DeliveryRoleMaker::Enroller => {
+                "run enroller backfill, which puts the delivery role right where it differs. If that does not help, look for a permissions boundary or a service control policy that denies logs:CreateLogStream or logs:PutLogEvents to this role"
+            }
+        }
+    } else if message.starts_with("Rate limited") {
+        "request a higher quota of CloudWatch Logs for this account and Region (PutLogEvents throttle limit, or the number of log groups); nothing is wrong with the role"
+    } else {
+        "wait an hour, because AWS calls this an internal error. If it persists, ask AWS Support, or delete the flow log and run enroller backfill, which makes a new one"
     }
 }
 

@@ -32,7 +32,7 @@ use crate::settings::{DeliveryRoleMaker, Settings, Tag};
 pub use build::plan;
 pub use compare::SETTINGS_TAG;
 pub(crate) use compare::is_managed;
-pub use finding::{Blocked, Finding, Lacking};
+pub use finding::{Blocked, Finding, Lacking, next_step_of_failed_delivery};
 pub use flow_logs::{IDLE_SUCCESSOR_MS, SILENT_SUCCESSOR_MS};
 
 /// The maximum number of VPC ids in one call of CreateFlowLogs (EC2 API reference).

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use enroller_core::error::{AwsError, Code, Disposition};
 use enroller_core::ids::{AccountRegion, FlowLogId, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
-use enroller_core::plan::{Action, Desired, Finding, Lacking, Plan, Step, VpcPlan};
+use enroller_core::plan::{Action, Desired, Finding, Lacking, Plan, Step, VpcPlan, next_step_of_failed_delivery};
 
 use super::report::{AccountRegionReport, VpcResult};
 use super::role::RoleOnce;
@@ -163,7 +163,7 @@ impl<'a> AccountRegionRun<'a> {
     fn broken(&mut self, vpc: &VpcId, message: &str) -> VpcResult {
         let cause = format!("the flow log is ACTIVE, but its last delivery failed: {message}");
         let line = LogEntry::at(&self.at, "check-delivery", vpc.to_string(), Outcome::Failed, cause)
-            .next("check that the delivery role trusts vpc-flow-logs.amazonaws.com and can write to the log group");
+            .next(next_step_of_failed_delivery(message, self.desired.settings.delivery_role_maker));
         if !self.decisions.contains(&line) {
             self.decisions.push(line);
         }

@@ -233,6 +233,22 @@ async fn a_vpc_whose_delivery_fails_is_told_of_and_not_covered() {
     assert_eq!(report.decisions.iter().map(|it| it.outcome).collect::<Vec<_>>(), [Outcome::Failed]);
 }
 
+#[tokio::test]
+async fn the_next_step_of_a_failed_delivery_is_for_whoever_makes_the_role() {
+    for (maker, message, step) in [
+        ("member-stack", "Access error", "update the member stack"),
+        ("enroller", "Access error (The log destination is not accessible)", "run enroller backfill"),
+        ("member-stack", "Rate limited", "a higher quota of CloudWatch Logs"),
+        ("enroller", "Unknown error", "AWS Support"),
+    ] {
+        let world = World::enrolled(&[("delivery_role_maker", maker)]);
+        deliver(&world, &Delivery::Failed(message.to_owned()));
+        let report = reconcile_home(&world).await;
+        let told = report.decisions.iter().find(|it| it.action == "check-delivery").unwrap();
+        assert!(told.next_step.as_ref().unwrap().contains(step), "{told:?}");
+    }
+}
+
 /// A flow log of ours that differs so that AWS takes a successor beside it.
 fn outdated() -> World {
     let world = World::enrolled(&[]);

@@ -164,7 +164,7 @@ async fn a_newcomer_that_cannot_be_asked_about_stops_nobody_and_is_tried_again()
     assert_eq!((&report.granted, report.needs_retry()), (&ids([1]), false));
     assert_eq!(report.doubts.len(), 1);
     let told = report.decisions.iter().filter(|it| it.account == Some(id(2)));
-    assert_eq!(told.map(|it| it.outcome).collect::<Vec<_>>(), [Outcome::RetryLater], "it is told once");
+    assert_eq!(told.map(|it| it.outcome).collect::<Vec<_>>(), [Outcome::RetryLater], "it is not said to be unknown");
     let delays: Vec<u32> = world.queues.sent_to(ENROLLMENTS).iter().map(|it| it.delay_seconds).collect();
     assert_eq!(delays, [5, 60], "the enroller asks again in a minute");
 }
