@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use enroller_core::error::{Disposition, Wait};
 use enroller_core::event::{Classified, Decoded, decode};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::metrics::{Metric, Metrics};
@@ -55,10 +56,10 @@ impl BatchReport {
         self.failed.len() > self.refused
     }
 
-    /// Makes records come back after [`wait_seconds`].
-    pub(crate) fn defer<'a>(&mut self, records: impl Iterator<Item = &'a Record>, soon: bool) {
+    /// Makes records come back at a pace.
+    pub(crate) fn defer<'a>(&mut self, records: impl Iterator<Item = &'a Record>, pace: Pace) {
         for record in records {
-            self.fail(record, wait_seconds(record.receive_count, soon));
+            self.fail(record, pace.wait_seconds(record.receive_count));
         }
     }
 
@@ -87,7 +88,7 @@ impl BatchReport {
             Err(error) => {
                 let line = LogEntry::about(error.account, action, record.id.clone(), Outcome::Failed, "");
                 self.decisions.push(line.failed_with(&error));
-                self.defer(std::iter::once(record), true);
+                self.defer(std::iter::once(record), Pace::Soon);
             }
         }
     }
@@ -127,12 +128,45 @@ pub const ANSWER_MS: u64 = 8_000;
 /// Visibility changes made at the same time.
 const CALLS_AT_ONCE: usize = 16;
 
-/// Seconds until the next try of a message that was received `receive_count` times: 30, 60, 120, … up to 15 minutes.
-/// With `soon`, when the cause may pass within seconds, it is a third of that.
-pub fn wait_seconds(receive_count: u32, soon: bool) -> u32 {
-    let doublings = receive_count.saturating_sub(1).min(10);
-    let seconds = 30_u32.saturating_mul(1 << doublings).min(LONGEST_WAIT_SECONDS);
-    if soon { seconds / 3 } else { seconds }
+/// How long a message waits that comes back because a flow log has not delivered yet. AWS says that this takes 10
+/// minutes or more, so nothing can have happened before.
+const SUCCESSOR_WAIT_SECONDS: u32 = 600;
+
+/// How soon a message is tried again. Where several things are waited for, the greatest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pace {
+    /// Always after ten minutes: everything is done but the deletion of a flow log whose successor has to deliver first.
+    Successor,
+    /// After 10, 20, 40, … seconds: the cause may pass within seconds.
+    Soon,
+    /// After 30, 60, 120, … seconds.
+    Later,
+}
+
+impl Pace {
+    /// The pace for what has to be waited for.
+    pub(crate) const fn of(disposition: Disposition) -> Self {
+        match disposition {
+            Disposition::RetryLater(Wait::Successor) => Self::Successor,
+            Disposition::RetrySoon => Self::Soon,
+            Disposition::RetryLater(_)
+            | Disposition::AlreadyThere
+            | Disposition::Absent
+            | Disposition::Skip(_)
+            | Disposition::Terminal(_) => Self::Later,
+        }
+    }
+
+    /// Seconds until the next try of a message that was received `receive_count` times, at most 15 minutes.
+    pub(crate) fn wait_seconds(self, receive_count: u32) -> u32 {
+        let doublings = receive_count.saturating_sub(1).min(10);
+        let seconds = 30_u32.saturating_mul(1 << doublings).min(LONGEST_WAIT_SECONDS);
+        match self {
+            Self::Successor => SUCCESSOR_WAIT_SECONDS,
+            Self::Soon => seconds / 3,
+            Self::Later => seconds,
+        }
+    }
 }
 
 /// The receiving end of a queue: decodes its messages and answers them.

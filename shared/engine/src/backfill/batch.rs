@@ -5,7 +5,7 @@ use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::metrics::Metrics;
 
 use super::{Backfill, BackfillCommand};
-use crate::batch::{BatchReport, Record};
+use crate::batch::{BatchReport, Pace, Record};
 
 impl Backfill {
     /// Processes a batch of the `backfill` queue until `deadline_ms`, in epoch milliseconds, one run after the other.
@@ -27,7 +27,7 @@ impl Backfill {
                 report.refuse(record, LogEntry { outcome: Outcome::Refused, ..line }, &mut metrics);
             } else {
                 report.decisions.push(LogEntry { outcome: Outcome::RetryLater, ..line });
-                report.defer(std::iter::once(record), false);
+                report.defer(std::iter::once(record), Pace::Later);
             }
         }
         self.inbox.answer(records, deadline_ms, report, metrics).await

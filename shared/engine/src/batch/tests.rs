@@ -20,11 +20,20 @@ fn line() -> LogEntry {
 
 #[test]
 fn a_message_waits_longer_each_time_up_to_fifteen_minutes() {
-    let waits: Vec<u32> = (1..=8).map(|count| wait_seconds(count, false)).collect();
+    let waits: Vec<u32> = (1..=8).map(|count| Pace::Later.wait_seconds(count)).collect();
     assert_eq!(waits, [30, 60, 120, 240, 480, 900, 900, 900]);
-    assert_eq!(wait_seconds(1, true), 10);
-    assert_eq!(wait_seconds(0, false), 30);
-    assert_eq!(wait_seconds(u32::MAX, false), 900);
+    assert_eq!(Pace::Soon.wait_seconds(1), 10);
+    assert_eq!(Pace::Later.wait_seconds(0), 30);
+    assert_eq!(Pace::Later.wait_seconds(u32::MAX), 900);
+}
+
+#[test]
+fn what_has_not_delivered_yet_is_waited_for_at_once_and_slows_nothing_else_down() {
+    let [successor, soon, later] =
+        [Disposition::RetryLater(Wait::Successor), Disposition::RetrySoon, Disposition::RetryLater(Wait::Account)]
+            .map(Pace::of);
+    assert_eq!([1, 5, 11].map(|count| successor.wait_seconds(count)), [600; 3]);
+    assert_eq!([successor.max(soon), successor.max(later), soon.max(later)], [soon, later, later]);
 }
 
 #[tokio::test]
@@ -32,8 +41,8 @@ async fn each_deferred_message_is_hidden_by_its_own_receives() {
     let world = World::with(&[]);
     let records = [received("a", 1), received("b", 3), received("c", 1)];
     let mut report = BatchReport::default();
-    report.defer(records[..2].iter(), false);
-    report.defer(records[2..].iter(), true);
+    report.defer(records[..2].iter(), Pace::Later);
+    report.defer(records[2..].iter(), Pace::Soon);
     let report = inbox(&world).answer(&records, DEADLINE, report, Metrics::default()).await;
     assert_eq!(report.failed, ["a", "b", "c"]);
     assert!(report.needs_another_try());
@@ -74,7 +83,7 @@ async fn messages_are_hidden_for_their_delay_even_when_the_time_for_work_is_up()
     let world = World::with(&[]);
     let records = [received("a", 1)];
     let mut report = BatchReport::default();
-    report.defer(records.iter(), false);
+    report.defer(records.iter(), Pace::Later);
     let report = inbox(&world).answer(&records, T0, report, Metrics::default()).await;
     assert_eq!(report.failed, ["a"]);
     assert_eq!(world.queues.hidden(), [("receipt of a".to_owned(), 30)]);
@@ -85,7 +94,7 @@ async fn a_queue_that_does_not_answer_holds_an_answer_up_no_longer_than_allowed(
     let world = World::with(&[]);
     let records = [received("a", 1), received("b", 1)];
     let mut report = BatchReport::default();
-    report.defer(records.iter(), false);
+    report.defer(records.iter(), Pace::Later);
     world.journal.hang("sqs:ChangeMessageVisibility");
     let report = inbox(&world).answer(&records, T0, report, Metrics::default()).await;
     assert_eq!(world.context().clock.now_ms(), T0 + ANSWER_MS);
@@ -99,7 +108,7 @@ async fn what_was_decided_is_logged_before_the_queue_is_asked() {
     let world = World::with(&[]);
     let records = [received("a", 1)];
     let mut report = BatchReport { decisions: vec![line()], ..BatchReport::default() };
-    report.defer(records.iter(), false);
+    report.defer(records.iter(), Pace::Later);
     let log = Arc::clone(&world.log);
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
@@ -115,7 +124,7 @@ async fn a_bare_event_comes_back_without_being_hidden() {
     let world = World::with(&[]);
     let records = [Record { source: None, ..received("a", 1) }];
     let mut report = BatchReport::default();
-    report.defer(records.iter(), false);
+    report.defer(records.iter(), Pace::Later);
     let report = inbox(&world).answer(&records, DEADLINE, report, Metrics::default()).await;
     assert_eq!(report.failed, ["a"]);
     assert!(world.journal.calls().is_empty());
@@ -126,7 +135,7 @@ async fn a_message_that_cannot_be_hidden_is_told_of_and_stops_no_other() {
     let world = World::with(&[]);
     let records = [received("a", 1), received("b", 1)];
     let mut report = BatchReport::default();
-    report.defer(records.iter(), false);
+    report.defer(records.iter(), Pace::Later);
     world.journal.fail_at("sqs:ChangeMessageVisibility", "receipt of a", 1, "InternalError");
     let report = inbox(&world).answer(&records, DEADLINE, report, Metrics::default()).await;
     assert_eq!(world.queues.hidden(), [("receipt of b".to_owned(), 30)]);

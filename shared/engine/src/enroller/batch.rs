@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use enroller_core::error::{AwsError, Disposition};
+use enroller_core::error::AwsError;
 use enroller_core::event::{Decoded, Enrolled, Trigger};
 use enroller_core::ids::{AccountId, AccountRegion, Region, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
@@ -12,7 +12,7 @@ use enroller_core::metrics::{Metric, Metrics};
 use futures::stream::{StreamExt, iter};
 
 use super::{AccountReport, AccountWork, Enroller};
-use crate::batch::{ANSWER_MS, BatchReport, Inbox, Record, Route, wait_seconds};
+use crate::batch::{ANSWER_MS, BatchReport, Inbox, Pace, Record, Route};
 use crate::context::Context;
 use crate::outbox::Outbox;
 use crate::ports::{AwsResult, Queues, RegionDestinations};
@@ -21,7 +21,7 @@ use crate::reconcile_error::ReconcileError;
 /// Requests for the same account's grant within this many milliseconds count as one.
 const GRANT_REQUEST_WINDOW_MS: u64 = 20_000;
 
-/// The class of a failure that only a person can fix, as [`Disposition::label`] names it. The alarm fires on it.
+/// The class of a failure that only a person can fix, as [`enroller_core::error::Disposition::label`] names it. The alarm fires on it.
 const TERMINAL: &str = "terminal";
 
 /// How often a message about a VPC that EC2 does not list comes back before the VPC counts as deleted. EC2 is
@@ -147,7 +147,7 @@ impl EnrollmentQueue {
         report: &mut BatchReport,
         metrics: &mut Metrics,
     ) {
-        let mut unfinished: BTreeMap<Region, bool> = BTreeMap::new();
+        let mut unfinished: BTreeMap<Region, Pace> = BTreeMap::new();
         for region in account.account_regions.iter().filter(|it| asked.regions.contains(&it.at.region)) {
             let (returning, given_up): (Vec<_>, Vec<_>) = region
                 .errors
@@ -158,24 +158,26 @@ impl EnrollmentQueue {
                 report.decisions.push(given_up_on(&region.at, error, record.receive_count));
                 metrics.add_with(Metric::VpcsFailed, vec![("Class", TERMINAL.to_owned())], 1.0);
             }
-            if !returning.is_empty() {
-                let soon = returning.iter().all(|error| error.disposition() == Disposition::RetrySoon);
-                unfinished.insert(region.at.region.clone(), soon);
+            if let Some(pace) = returning.iter().map(|error| Pace::of(error.disposition())).max() {
+                unfinished.insert(region.at.region.clone(), pace);
             }
         }
         let some_are_finished = unfinished.len() < asked.regions.len();
         match asked.request.filter(|_| some_are_finished && !unfinished.is_empty()) {
             Some(request) => {
-                let rest = unfinished.iter().map(|(region, soon)| (only_in(&request, region), wait_seconds(1, *soon)));
+                let rest = unfinished.iter().map(|(region, pace)| (only_in(&request, region), pace.wait_seconds(1)));
                 if let Err(error) = self.in_time(answer_by_ms, self.outbox.enroll(rest)).await {
                     let resource = record.id.clone();
                     let line = LogEntry::about(error.account, "request-enrollment", resource, Outcome::Failed, "");
                     report.decisions.push(line.failed_with(&error));
-                    report.defer(std::iter::once(record), true);
+                    report.defer(std::iter::once(record), Pace::Soon);
                 }
             }
-            None if unfinished.is_empty() => {}
-            None => report.defer(std::iter::once(record), unfinished.values().all(|soon| *soon)),
+            None => {
+                if let Some(pace) = unfinished.values().max() {
+                    report.defer(std::iter::once(record), *pace);
+                }
+            }
         }
     }
 

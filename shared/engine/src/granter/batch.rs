@@ -1,18 +1,28 @@
 //! The `grants.fifo` queue: events and requests about the organization's accounts.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use enroller_core::error::Disposition;
 use enroller_core::event::{Decoded, Trigger};
-use enroller_core::ids::AccountId;
+use enroller_core::ids::{AccountId, Region};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::message::EnrollmentRequest;
 use enroller_core::metrics::{Metric, Metrics};
 
-use super::{GrantReport, GrantSync, Granter};
-use crate::batch::{BatchReport, Inbox, Record, Route};
+use super::{GrantReport, GrantSync, Granter, GranterError};
+use crate::batch::{BatchReport, Inbox, Pace, Record, Route};
 use crate::context::Context;
 use crate::outbox::Outbox;
 use crate::ports::Queues;
+
+/// How long no message comes back for a Region after messages were given up because of it, in milliseconds. Otherwise
+/// each batch of joining accounts would wait for the same outage again. Every sync still tries the Region.
+const GIVEN_UP_MS: u64 = 10 * 60_000;
+
+/// The next step after several tries of what usually passes within seconds.
+const AFTER_GIVING_UP: &str = "no action yet: accounts that wait for their grant ask for it again, and the next sweep \
+    compares everything. If this persists, look for the service in this Region on the AWS Health Dashboard";
 
 /// Processes the messages of the `grants.fifo` queue.
 pub struct GrantQueue {
@@ -20,6 +30,8 @@ pub struct GrantQueue {
     granter: Granter,
     inbox: Inbox,
     outbox: Outbox,
+    /// The Regions whose failure messages no longer come back for, each with the time in epoch milliseconds.
+    given_up: Mutex<BTreeMap<Region, u64>>,
 }
 
 impl GrantQueue {
@@ -27,7 +39,7 @@ impl GrantQueue {
     pub fn new(granter: Granter, queues: &Arc<dyn Queues>, outbox: Outbox) -> Self {
         let ctx = granter.context().clone();
         let granter = granter.announcing(outbox.clone());
-        Self { inbox: Inbox::new(ctx.clone(), queues), ctx, granter, outbox }
+        Self { inbox: Inbox::new(ctx.clone(), queues), ctx, granter, outbox, given_up: Mutex::default() }
     }
 
     /// The context that it shares with the other workers.
@@ -48,7 +60,7 @@ impl GrantQueue {
     /// Processes a batch of the `grants.fifo` queue until `deadline_ms`, in epoch milliseconds.
     ///
     /// The batch is one sync, whatever its messages say, so it comes back as a whole. A FIFO queue would hold back
-    /// everything behind the first failure anyway.
+    /// everything behind the first failure anyway. For the failure of single Regions it does so a few times only.
     pub async fn batch(&self, records: &[Record], deadline_ms: u64) -> (BatchReport, GrantReport) {
         let (mut report, mut metrics) = (BatchReport::default(), Metrics::default());
         let mut work = GrantSync::default();
@@ -69,24 +81,49 @@ impl GrantQueue {
             granted = self.granter.sync_until(&work, Some(deadline_ms), &mut metrics).await;
             report.changes += granted.writes;
             report.decisions.append(&mut granted.decisions);
+            let known = self.given_up();
             let (again, done): (Vec<_>, Vec<_>) =
-                part_of_work.into_iter().partition(|record| granted.needs_retry_after(record.receive_count));
+                part_of_work.into_iter().partition(|record| granted.needs_retry_after(record.receive_count, &known));
             if let Some(receives) = done.iter().map(|record| record.receive_count).max() {
-                give_up(&granted, receives, &mut report, &mut metrics);
+                self.give_up(&granted, receives, &known, &mut report, &mut metrics);
             }
-            report.defer(again.into_iter(), true);
+            report.defer(again.into_iter(), Pace::Soon);
         }
         (self.inbox.answer(records, deadline_ms, report, metrics).await, granted)
     }
-}
 
-/// Logs and counts what messages no longer come back for, although time might have cured it.
-fn give_up(granted: &GrantReport, receives: u32, report: &mut BatchReport, metrics: &mut Metrics) {
-    for error in granted.errors.iter().filter(|error| error.disposition().is_retryable()) {
-        let line = error.entry("sync-grants", "grants");
-        let cause = format!("given up after {receives} tries: {}", line.cause);
-        report.decisions.push(LogEntry { outcome: Outcome::Failed, cause, ..line });
-        metrics.add_with(Metric::GrantsFailed, vec![("Class", "terminal".to_owned())], 1.0);
+    /// The Regions that were given up recently.
+    fn given_up(&self) -> BTreeSet<Region> {
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        given_up.retain(|_, at_ms| self.ctx.clock.now_ms().saturating_sub(*at_ms) < GIVEN_UP_MS);
+        given_up.keys().cloned().collect()
+    }
+
+    /// Logs and counts what messages no longer come back for, although time might have cured it. Of the Regions in
+    /// `known` that was told before.
+    fn give_up(
+        &self,
+        granted: &GrantReport,
+        receives: u32,
+        known: &BTreeSet<Region>,
+        report: &mut BatchReport,
+        metrics: &mut Metrics,
+    ) {
+        let told = |error: &GranterError| error.region().is_some_and(|region| known.contains(region));
+        for error in granted.errors.iter().filter(|error| error.disposition().is_retryable() && !told(error)) {
+            let line = error.entry("sync-grants", "grants");
+            let cause = format!("given up after {receives} tries: {}", line.cause);
+            let line = LogEntry { outcome: Outcome::Failed, cause, ..line };
+            report.decisions.push(match error.disposition() {
+                Disposition::RetrySoon => line.next(AFTER_GIVING_UP),
+                _ => line,
+            });
+            metrics.add_with(Metric::GrantsFailed, vec![("Class", "terminal".to_owned())], 1.0);
+            if let Some(region) = error.region() {
+                let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+                given_up.insert(region.clone(), self.ctx.clock.now_ms());
+            }
+        }
     }
 }
 
@@ -126,7 +163,7 @@ fn add(work: &mut GrantSync, decoded: Decoded) -> Route<Box<EnrollmentRequest>> 
             return Route::OtherQueue(Box::new(EnrollmentRequest {
                 account,
                 regions: vec![region],
-                destinations: std::collections::BTreeMap::new(),
+                destinations: BTreeMap::new(),
                 reason: cause,
                 run_id: None,
                 requested_at_ms: decoded.occurred_at_ms,

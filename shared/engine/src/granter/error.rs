@@ -4,6 +4,9 @@ use enroller_core::error::{AwsError, Disposition};
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::log::{LogEntry, Outcome, outcome_of};
 
+/// How often a message is received for failures of single Regions. Everything in its FIFO queue waits meanwhile.
+pub(super) const TRIES: u32 = 4;
+
 /// Why grants were not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GranterError {
@@ -43,6 +46,21 @@ impl GranterError {
                 "update the enroller to a release that knows the state; until then grant such accounts by hand",
             ),
             Self::Contended { .. } => Disposition::RetrySoon,
+        }
+    }
+
+    /// Whether a message that was received `receives` times comes back for it. What is missing is found without the
+    /// message, too: an enrollment that waits for a grant asks for it again, and the sweep compares everything.
+    pub(super) fn returns_after(&self, receives: u32) -> bool {
+        receives < TRIES && self.disposition().returns_after(receives)
+    }
+
+    /// The Region of the destinations that it is about, if it is about one.
+    pub(super) fn region(&self) -> Option<&Region> {
+        match self {
+            Self::Aws(error) => error.region.as_ref(),
+            Self::Contended { region, .. } => Some(region),
+            Self::NotAnswered { .. } | Self::UnknownState { .. } => None,
         }
     }
 

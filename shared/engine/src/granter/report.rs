@@ -50,13 +50,16 @@ impl GrantReport {
     /// What only a person can mend is not tried again and again, because a FIFO queue holds everything back meanwhile.
     /// An alarm reports it, and the next sweep finds it.
     pub fn needs_retry(&self) -> bool {
-        self.needs_retry_after(1)
+        self.needs_retry_after(1, &BTreeSet::new())
     }
 
-    /// Whether a message that was received `receive_count` times has to come back once more.
-    pub(crate) fn needs_retry_after(&self, receive_count: u32) -> bool {
-        let comes_back = |error: &GranterError| error.disposition().returns_after(receive_count);
-        self.cut_off || self.must_come_back || self.errors.iter().any(comes_back)
+    /// Whether a message that was received `receive_count` times has to come back once more. The failures of the
+    /// Regions in `given_up` do not bring it back.
+    pub(crate) fn needs_retry_after(&self, receive_count: u32, given_up: &BTreeSet<Region>) -> bool {
+        let left = |error: &&GranterError| !error.region().is_some_and(|region| given_up.contains(region));
+        self.cut_off
+            || self.must_come_back
+            || self.errors.iter().filter(left).any(|error| error.returns_after(receive_count))
     }
 
     /// Notes that the deadline ended the sync.

@@ -16,6 +16,10 @@ use crate::ports::AwsResult;
 /// How often a Region is written at most, when the policies read back differ from those written.
 const MAX_ROUNDS: usize = 4;
 
+/// How long the writing of a Region may take, in milliseconds. A Region that does not answer would otherwise use up the
+/// time of the whole sync, which then counts as cut off and comes back as often as the queue allows.
+const WRITING_MS: u64 = 120_000;
+
 /// The pauses before a shard that is still as it was before the write is read again, in milliseconds. Together they
 /// last eight seconds. After that it counts as overwritten: another principal may have put back what was there.
 const LATE_PAUSES_MS: [u64; 5] = [250, 500, 1_250, 2_000, 4_000];
@@ -23,8 +27,15 @@ const LATE_PAUSES_MS: [u64; 5] = [250, 500, 1_250, 2_000, 4_000];
 impl Granter {
     /// Applies a Region's plan until the destinations read back agree with it.
     pub(super) async fn write_region(&self, sync: &mut RegionSync, members: &Membership, work: &GrantSync) {
-        if let Err(error) = self.write_rounds(sync, members, work).await {
+        let deadline_ms = self.context().clock.now_ms().saturating_add(WRITING_MS);
+        // What was written by then is in `sync`.
+        let ended = self.context().within(deadline_ms, self.write_rounds(sync, members, work)).await;
+        if let Some(Err(error)) = ended {
             sync.error = Some(error);
+        } else if ended.is_none() {
+            let message = format!("not done within {} seconds", WRITING_MS / 1_000);
+            let error = AwsError::unanswered("logs:PutDestinationPolicy", message);
+            sync.error = Some(error.at(self.context().settings.central_account, &sync.region).into());
         }
     }
 

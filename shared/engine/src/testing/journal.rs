@@ -105,6 +105,11 @@ impl Journal {
         self.arm(operation, "", 1, Effect::Hang);
     }
 
+    /// The next so many calls about this get no answer.
+    pub(crate) fn hang_at(&self, operation: &'static str, about: impl ToString, times: usize) {
+        self.arm(operation, about, times, Effect::Hang);
+    }
+
     /// Each of the next calls takes so many milliseconds.
     pub(crate) fn takes(&self, operation: &'static str, times: usize, ms: u64) {
         self.arm(operation, "", times, Effect::Takes(ms));

@@ -104,7 +104,6 @@ async fn a_batch_that_runs_out_of_time_comes_back() {
 }
 
 #[tokio::test]
-
 async fn what_was_written_before_time_ran_out_is_told() {
     let world = World::members(&ONE_REGION, [1]);
     let journal = std::sync::Arc::clone(&world.journal);
@@ -228,4 +227,81 @@ async fn a_failed_event_about_an_account_is_kept_for_another_try() {
     let (report, granted) = world.grant_queue().batch(&[record("a", grant_request(1))], DEADLINE).await;
     assert_eq!(codes(&granted), [Code::AccessDenied]);
     assert_eq!(report.failed, ["a"], "no message about an account is dropped because something was wrong here");
+}
+
+#[tokio::test]
+async fn one_regions_outage_brings_a_message_back_three_times() {
+    for outage in ["InternalFailure", "ThrottlingException", "OperationAbortedException"] {
+        let world = World::members(&[], [1]);
+        world.journal.fail_at(READ, home(), 100, outage);
+        let queue = world.grant_queue();
+        for receive_count in 1..=4 {
+            let record = Record { receive_count, ..record("a", grant_request(1)) };
+            let (report, _) = queue.batch(&[record], DEADLINE).await;
+            assert_eq!(report.failed.len(), usize::from(receive_count < 4), "{outage} {receive_count}");
+        }
+        assert_eq!(hidden(&world), [10, 20, 40]);
+        assert_eq!(world.log.total_of(Metric::GrantsFailed, "terminal"), 1, "somebody is told once");
+        let told = world.log.entries().into_iter().find(|it| it.cause.starts_with("given up after 4 tries")).unwrap();
+        assert_eq!(told.region, Some(home()));
+        assert!(told.next_step.unwrap().contains("ask for it again"));
+        assert_eq!(world.destinations.granted(&away()), ids([1]));
+    }
+}
+
+#[tokio::test]
+async fn while_an_outage_lasts_further_messages_do_not_wait_for_it_again() {
+    let world = World::members(&[], [1, 2, 3]);
+    world.journal.hang_at(READ, home(), 6);
+    let queue = world.grant_queue();
+    let first = Record { receive_count: 4, ..record("a", events::account_created(id(1))) };
+    queue.batch(&[first], DEADLINE).await;
+    let (report, _) = queue.batch(&[record("b", events::account_created(id(2)))], DEADLINE).await;
+    assert!(report.failed.is_empty());
+    assert_eq!(world.destinations.granted(&away()), ids([1, 2, 3]));
+    assert_eq!(world.log.total_of(Metric::GrantsFailed, "terminal"), 1);
+    world.clock.advance(10 * 60_000);
+    let (report, _) = queue.batch(&[record("c", events::account_created(id(3)))], 2 * DEADLINE).await;
+    assert_eq!(report.failed, ["c"], "after ten minutes the Region gets its tries again");
+}
+
+#[tokio::test]
+async fn who_joined_during_an_outage_is_granted_when_its_enrollment_asks_for_it() {
+    let world = World::members(&[], [1]);
+    world.add_vpc(&at(1, home()), 1);
+    world.journal.fail_at(READ, home(), 1, "InternalFailure");
+    let queue = world.grant_queue();
+    let joined = Record { receive_count: 4, ..record("a", events::account_created(id(1))) };
+    let (report, _) = queue.batch(&[joined], DEADLINE).await;
+    assert!(report.failed.is_empty() && world.destinations.granted(&home()).is_empty());
+    let enrollment = world.queues.sent_to(ENROLLMENTS).pop().unwrap().body;
+    world.enrollment_queue().batch(&[record("b", enrollment)], DEADLINE).await;
+    let asked = world.queues.messages(crate::testing::GRANTS).pop().unwrap();
+    assert!(matches!(&asked, Message::Grant(request) if request.account == id(1)));
+    queue.batch(&[record("c", asked.to_json())], DEADLINE).await;
+    assert_eq!(world.destinations.granted(&home()), ids([1]));
+}
+
+#[tokio::test]
+async fn what_an_outage_kept_from_being_revoked_is_revoked_by_the_next_sweep() {
+    let world = World::granted(&[], [1, 2]);
+    world.organization.depart(id(2));
+    world.journal.fail_at(PUT, home(), 1, "InternalFailure");
+    let queue = world.grant_queue();
+    let left = Record { receive_count: 4, ..record("a", events::account_departed(id(2))) };
+    queue.batch(&[left], DEADLINE).await;
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2]));
+    queue.batch(&[record("b", sync_request(false))], DEADLINE).await;
+    assert_eq!(world.destinations.granted(&home()), ids([1]));
+}
+
+#[tokio::test]
+async fn a_region_that_is_silent_while_it_is_written_does_not_use_up_the_time_of_the_sync() {
+    let world = World::members(&[], [1]);
+    world.journal.hang_at(PUT, home(), 100);
+    let old = Record { receive_count: 4, ..record("a", grant_request(1)) };
+    let (report, granted) = world.grant_queue().batch(&[old], DEADLINE).await;
+    assert_eq!((report.failed.len(), codes(&granted)), (0, vec![Code::NoAnswer]));
+    assert_eq!((granted.granted, world.destinations.granted(&away())), (ids([1]), ids([1])));
+    assert!(world.context().clock.now_ms() - T0 < 180_000);
 }
