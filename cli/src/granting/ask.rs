@@ -307,6 +307,7 @@ mod tests {
             role: arn("arn:aws:iam::444455556666:role/r"),
             create: false,
             repoint,
+            before: None,
             policy: Some(policy(listed)),
             force: false,
             added: added.iter().copied().map(account).collect(),

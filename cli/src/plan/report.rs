@@ -123,6 +123,9 @@ pub(crate) struct GrantChange {
     pub(crate) destination: String,
     pub(crate) create: bool,
     pub(crate) repoint: bool,
+    /// How target and role change, for the text.
+    #[serde(skip)]
+    pub(crate) repointing: Option<String>,
     pub(crate) add: Vec<AccountId>,
     pub(crate) remove: Vec<AccountId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,6 +215,7 @@ impl PlanReport {
             destination,
             create: false,
             repoint: false,
+            repointing: None,
             add: Vec::new(),
             remove: Vec::new(),
             failure: None,
@@ -232,6 +236,7 @@ impl PlanReport {
             self.grants.push(GrantChange {
                 create: write.create,
                 repoint: write.repoint,
+                repointing: write.repointing(),
                 add: write.added.iter().copied().collect(),
                 remove: write.removed.iter().copied().collect(),
                 ..empty(write.name.to_string())

@@ -143,7 +143,8 @@ fn grant<W: Write>(out: &mut Output<W>, change: &GrantChange) -> Result<(), Outp
         line("+", Style::new().green(), "new destination".to_owned())?;
     }
     if change.repoint {
-        line("~", Style::new().yellow(), "target or role is corrected".to_owned())?;
+        let how = change.repointing.as_deref().map(|how| format!(": {how}")).unwrap_or_default();
+        line("~", Style::new().yellow(), format!("target or role is corrected{how}"))?;
     }
     if !change.add.is_empty() {
         line(

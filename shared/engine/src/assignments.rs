@@ -115,7 +115,11 @@ impl Assignments {
         let naming = &settings.destination_name;
         let found = self.reader.destinations(region, naming.base()).await?;
         let shards = found.into_iter().filter(|destination| naming.index_of(&destination.name).is_some());
-        Ok(RegionGrants::new(region.clone(), settings.central_account, naming.clone(), shards.map(shard)))
+        let grants = RegionGrants::new(region.clone(), settings.central_account, naming.clone(), shards.map(shard));
+        Ok(match (&settings.destination_target_arn, &settings.destination_role_arn) {
+            (Some(target), Some(role)) => grants.delivering_to(target, role),
+            _ => grants,
+        })
     }
 }
 

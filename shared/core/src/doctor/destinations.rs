@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::CheckResult;
 use crate::arn::Arn;
-use crate::grants::{PolicyState, RegionGrants, Shard, ShardNaming};
+use crate::grants::{GrantProblem, PolicyState, RegionGrants, Shard, ShardNaming};
 use crate::ids::AccountId;
 use crate::policy::{DestinationPolicy, MAX_POLICY_BYTES};
 use crate::settings::{GrantMode, Settings};
@@ -58,9 +58,13 @@ pub fn check_target(shard: &Shard, expected: &Expected) -> CheckResult {
     if problems.is_empty() {
         return CheckResult::ok(format!("delivers to {}", shard.target));
     }
+    let foreign = match (&expected.target, &expected.role) {
+        (Some(target), Some(role)) => GrantProblem::foreign(shard, target, role),
+        _ => None,
+    };
+    let if_right = foreign.map_or_else(|| SYNC.to_owned(), |problem| problem.next_step());
     let remedy = format!(
-        "if the settings are right, {SYNC}; otherwise correct destination_target_arn and \
-                          destination_role_arn"
+        "if the settings are right, {if_right}; otherwise correct destination_target_arn and destination_role_arn"
     );
     CheckResult::failed(problems.join("; "), remedy)
 }

@@ -66,14 +66,17 @@ impl ShardAssignments {
 }
 
 impl RegionGrants {
-    /// The assignments by the policies as they are. Pass `organization` in organization mode only.
+    /// The assignments by the policies as they are. Pass `organization` in organization mode only. Nobody is assigned to
+    /// a [foreign](Shard::is_foreign) destination, because the records would go somewhere else.
     pub fn assignments(&self, organization: Option<&OrganizationId>) -> ShardAssignments {
+        let is_ours = |shard: &&Shard| !self.is_foreign(shard);
         let holdings: Vec<_> = self
             .shards()
             .values()
+            .filter(is_ours)
             .map(|shard| (&shard.name, PolicyAccounts::of(shard, &self.arn_of(&shard.name))))
             .collect();
-        let first = self.shards().get(&ShardNaming::FIRST);
+        let first = self.shards().get(&ShardNaming::FIRST).filter(is_ours);
         let organization_shard = first.filter(|first| {
             organization.is_some_and(|organization| authorizes(first, organization, &self.arn_of(&first.name)))
         });

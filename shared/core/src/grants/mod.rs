@@ -60,6 +60,20 @@ pub struct Shard {
     pub policy: PolicyState,
 }
 
+impl Shard {
+    /// Whether somebody else made it under our name: it delivers elsewhere, and no statement of its policy is ours. One
+    /// that delivers to the right stream with the right role may have been made by hand for us.
+    pub fn is_foreign(&self, target: &Arn, role: &Arn) -> bool {
+        let has_our_statement = match &self.policy {
+            PolicyState::Absent => false,
+            PolicyState::Parsed(policy) => policy.has_managed_statement(),
+            // It is not changed anyway.
+            PolicyState::Unreadable { .. } => true,
+        };
+        !has_our_statement && (&self.target, &self.role) != (target, role)
+    }
+}
+
 /// The state of a destination's access policy.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PolicyState {
@@ -196,8 +210,11 @@ pub struct ShardWrite {
     pub role: Arn,
     /// Whether it has to be created.
     pub create: bool,
-    /// Whether it exists with another target or role. Its name marks it as a shard, so this is repaired.
+    /// Whether it exists with another target or role. A statement of ours in its policy shows that it is ours, so this
+    /// is repaired.
     pub repoint: bool,
+    /// Its target and role before, if it exists.
+    pub before: Option<(Arn, Arn)>,
     /// The policy to put. It is rendered where it is sent.
     pub policy: Option<DestinationPolicy>,
     /// Put the policy with `forceUpdate`, which AWS demands for the change from accounts to an organization.
@@ -212,6 +229,14 @@ impl ShardWrite {
     /// The policy as it is sent: one compact line.
     pub fn document(&self) -> Option<String> {
         self.policy.as_ref().map(|policy| policy.render(&self.arn))
+    }
+
+    /// How target and role change, if it is repointed.
+    pub fn repointing(&self) -> Option<String> {
+        let (target, role) = self.before.as_ref().filter(|_| self.repoint)?;
+        let changes = [("target", target, &self.target), ("role", role, &self.role)];
+        let changes = changes.iter().filter(|(_, from, to)| from != to);
+        Some(changes.map(|(what, from, to)| format!("{what} from {from} to {to}")).collect::<Vec<_>>().join(", "))
     }
 
     /// The same write, adding only these accounts of those it adds.
@@ -257,6 +282,21 @@ pub enum GrantProblem {
         #[source]
         error: PolicyError,
     },
+    /// Somebody else made the destination under our name. It is not written, and no filter is sent there.
+    #[error(
+        "{shard} is not changed, and no account is granted on it, because somebody else made it: no statement of its policy is the enroller's, and it delivers to {target} with {role} instead of {wanted_target} with {wanted_role}"
+    )]
+    ForeignDestination {
+        shard: DestinationName,
+        /// Where it delivers to.
+        target: Arn,
+        /// The role that it delivers with.
+        role: Arn,
+        /// Where a destination of ours delivers to.
+        wanted_target: Arn,
+        /// The role that a destination of ours delivers with.
+        wanted_role: Arn,
+    },
     /// The document to put is longer than AWS accepts. The shard is not written.
     #[error("{shard} is not changed: its policy would have {bytes} bytes; shorten its unmanaged statements")]
     PolicyTooLong {
@@ -289,4 +329,37 @@ pub enum GrantProblem {
         /// The organization its policy names.
         found: OrganizationId,
     },
+}
+
+impl GrantProblem {
+    /// The problem with a destination that somebody else made under our name, if that is so; see [`Shard::is_foreign`].
+    pub fn foreign(shard: &Shard, wanted_target: &Arn, wanted_role: &Arn) -> Option<Self> {
+        shard.is_foreign(wanted_target, wanted_role).then(|| Self::ForeignDestination {
+            shard: shard.name.clone(),
+            target: shard.target.clone(),
+            role: shard.role.clone(),
+            wanted_target: wanted_target.clone(),
+            wanted_role: wanted_role.clone(),
+        })
+    }
+
+    /// What a person should do.
+    pub fn next_step(&self) -> String {
+        match self {
+            Self::ForeignDestination { shard, wanted_target, wanted_role, .. } => format!(
+                "set another destination_name, or delete that destination if nobody needs it. To have it taken over with the statements of its policy, point it here yourself: aws logs put-destination --destination-name {shard} --target-arn {wanted_target} --role-arn {wanted_role}"
+            ),
+            Self::UnreadablePolicy { .. }
+            | Self::PolicyTooLong { .. }
+            | Self::DepartedNamedByOthers { .. }
+            | Self::DeniedByOthers { .. }
+            | Self::DemandsFilterRoles { .. } => {
+                "put the policy right as the cause says (aws logs put-destination-policy); the next sweep does the rest"
+                    .to_owned()
+            }
+            Self::OtherOrganization { .. } => {
+                "if that organization is outdated, run enroller grants sync --allow-mass-revocation".to_owned()
+            }
+        }
+    }
 }

@@ -69,6 +69,8 @@ struct Draft<'a> {
     holdings: PolicyAccounts,
     organization: Option<OrganizationId>,
     writable: bool,
+    /// Whether somebody else made it.
+    foreign: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -85,12 +87,13 @@ impl<'a> Draft<'a> {
             organization: policy.organization().cloned(),
             writable: !matches!(shard.policy, PolicyState::Unreadable { .. }),
             policy,
+            foreign: false,
         }
     }
 
     fn new(name: DestinationName, arn: Arn) -> Self {
         let (policy, holdings) = (DestinationPolicy::empty(), PolicyAccounts::default());
-        Self { name, arn, before: None, policy, holdings, organization: None, writable: true }
+        Self { name, arn, before: None, policy, holdings, organization: None, writable: true, foreign: false }
     }
 
     fn planned(&self) -> DestinationPolicy {
@@ -113,6 +116,13 @@ impl<'a> Draft<'a> {
         // A destination without a policy authorizes no account, so that a policy with no account need not be put.
         let needs_document = stored || !planned.accounts().is_empty() || planned.organization().is_some();
         (self.writable && needs_document && planned.needs_put(&self.arn)).then_some(planned)
+    }
+
+    /// Leaves a destination of somebody else as it is. Whoever its policy names is not granted by it.
+    fn give_up(&mut self) {
+        self.writable = false;
+        self.foreign = true;
+        self.holdings = PolicyAccounts::default();
     }
 
     /// Resets the draft to the stored state, because the desired one cannot be put.
@@ -139,7 +149,12 @@ impl<'a> Planner<'a> {
                 let (shard, error) = (shard.name.clone(), error.clone());
                 plan.problems.push(GrantProblem::UnreadablePolicy { shard, error });
             }
-            drafts.insert(*index, Draft::of(shard, observed.arn_of(&shard.name)));
+            let mut draft = Draft::of(shard, observed.arn_of(&shard.name));
+            if let Some(problem) = GrantProblem::foreign(shard, inputs.target, inputs.role) {
+                draft.give_up();
+                plan.problems.push(problem);
+            }
+            drafts.insert(*index, draft);
         }
         Self { inputs, drafts, plan }
     }
@@ -216,7 +231,8 @@ impl<'a> Planner<'a> {
 
     /// Assigns every wanted account without a shard to the first shard with room, or to a new one.
     fn assign(&mut self) {
-        for draft in self.drafts.values().filter(|draft| draft.policy.demands_filter_roles(&draft.arn)) {
+        let demanding = |draft: &&Draft<'_>| !draft.foreign && draft.policy.demands_filter_roles(&draft.arn);
+        for draft in self.drafts.values().filter(demanding) {
             self.plan.problems.push(GrantProblem::DemandsFilterRoles { shard: draft.name.clone() });
         }
         let assigned = self.assignments();
@@ -256,6 +272,9 @@ impl<'a> Planner<'a> {
         let organization = self.inputs.organization?;
         let first = self.drafts.get(&ShardNaming::FIRST)?;
         let named = first.organization.as_ref() == Some(organization);
+        if first.foreign {
+            return None;
+        }
         let authorized = || first.before.is_some_and(|before| authorizes(before, organization, &first.arn));
         (named || authorized()).then(|| first.name.clone())
     }
@@ -309,6 +328,7 @@ impl<'a> Planner<'a> {
             role: role.clone(),
             create,
             repoint,
+            before: draft.before.map(|shard| (shard.target.clone(), shard.role.clone())),
             policy,
             force,
             added: new.difference(old).copied().collect(),

@@ -69,6 +69,8 @@ pub struct RegionGrants {
     central: AccountId,
     naming: ShardNaming,
     shards: BTreeMap<u32, Shard>,
+    /// The target and role of the installation, if they are known.
+    parts: Option<(Arn, Arn)>,
 }
 
 impl RegionGrants {
@@ -80,7 +82,18 @@ impl RegionGrants {
         found: impl IntoIterator<Item = Shard>,
     ) -> Self {
         let shards = found.into_iter().filter_map(|shard| Some((naming.index_of(&shard.name)?, shard))).collect();
-        Self { region, central, naming, shards }
+        Self { region, central, naming, shards, parts: None }
+    }
+
+    /// With the stream that ours deliver to and the role they deliver with, by which those of others are recognised.
+    #[must_use]
+    pub fn delivering_to(self, target: &Arn, role: &Arn) -> Self {
+        Self { parts: Some((target.clone(), role.clone())), ..self }
+    }
+
+    /// Whether somebody else made a shard; never if it is not known where ours deliver to.
+    pub fn is_foreign(&self, shard: &Shard) -> bool {
+        self.parts.as_ref().is_some_and(|(target, role)| shard.is_foreign(target, role))
     }
 
     /// The Region whose shards these are.

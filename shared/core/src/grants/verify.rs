@@ -97,6 +97,7 @@ mod tests {
             role: "arn:aws:iam::999988887777:role/ToFirehose".parse().unwrap(),
             create: true,
             repoint: false,
+            before: None,
             policy: Some(policy.with_accounts(accounts.into())),
             force: false,
             added: accounts.into(),

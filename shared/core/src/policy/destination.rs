@@ -173,6 +173,11 @@ impl DestinationPolicy {
         self.organization.as_ref()
     }
 
+    /// Whether it was read with a statement of the enroller.
+    pub fn has_managed_statement(&self) -> bool {
+        !self.stored.is_empty()
+    }
+
     /// The number of unmanaged statements.
     pub fn foreign_statements(&self) -> usize {
         self.others.len()

@@ -172,16 +172,11 @@ impl GrantPlanner {
                     Some(*account),
                     "revoke",
                     cause,
-                    "if this is intended, send a sync-request with allow_mass_revocation",
+                    "if this is intended, run enroller grants sync --allow-mass-revocation",
                 );
             }
             for problem in &plan.problems {
-                sync.warn(
-                    None,
-                    "plan-grants",
-                    &inline_chain(problem),
-                    "fix what the cause describes; it was left unchanged",
-                );
+                sync.warn(None, "plan-grants", &inline_chain(problem), &problem.next_step());
             }
         }
         sync.plan = Some(plan);

@@ -221,8 +221,9 @@ fn record_write(sync: &mut RegionSync, plan: &GrantPlan, write: &ShardWrite) {
     if write.create {
         sync.record(None, "create-destination", name, Outcome::Done, "accounts need a shard with room");
     }
-    if write.repoint {
-        sync.record(None, "repoint-destination", name, Outcome::Done, "its target or role differed");
+    if let Some(change) = write.repointing() {
+        let cause = format!("it is the enroller's, and was aimed elsewhere: {change}");
+        sync.record(None, "repoint-destination", name, Outcome::Done, &cause);
     }
     if write.force {
         sync.record(None, "switch-to-organization", name, Outcome::Done, "the policy now names the organization");

@@ -63,6 +63,11 @@ impl FakeDestinations {
         policies.flat_map(|policy| policy.accounts().clone()).collect()
     }
 
+    /// Somebody changes a destination by hand.
+    pub(crate) fn change(&self, region: &Region, name: &DestinationName, change: impl Fn(&mut Destination)) {
+        change(self.all.lock().unwrap().get_mut(&(region.clone(), name.clone())).unwrap());
+    }
+
     /// Makes a destination with a policy that lists these accounts.
     pub(crate) fn put(&self, region: &Region, destination: Destination, arn: &Arn, accounts: BTreeSet<AccountId>) {
         let policy = Some(DestinationPolicy::empty().with_accounts(accounts).render(arn));

@@ -68,7 +68,7 @@ fn cramped(name: &str, room: usize, listed: impl IntoIterator<Item = u64>) -> Sh
 
 fn region_of(shards: impl IntoIterator<Item = Shard>) -> RegionGrants {
     let naming = ShardNaming::new("Logs".parse().unwrap()).unwrap();
-    RegionGrants::new(region(), account(CENTRAL), naming, shards)
+    RegionGrants::new(region(), account(CENTRAL), naming, shards).delivering_to(&target(), &role())
 }
 
 #[derive(Debug, Clone)]

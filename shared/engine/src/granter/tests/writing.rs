@@ -282,3 +282,31 @@ async fn without_a_write_assignments_are_kept() {
     assignments.destination_of(id(1), &home()).await.unwrap();
     assert_eq!(world.journal.count(READ), 2);
 }
+
+#[tokio::test]
+async fn a_destination_that_somebody_else_made_under_our_name_is_left_alone_and_told() {
+    let world = World::members(&ONE_REGION, [1]);
+    world.grant(&home(), 1, ids([1]));
+    world.destinations.change(&home(), &world.shard(1), |found| {
+        found.target = "arn:aws:firehose:eu-west-1:999999999999:deliverystream/Theirs".parse().unwrap();
+        found.policy = None;
+    });
+    let report = sync(&world.granter(), &sync_work()).await;
+    assert_eq!(world.journal.about("logs:PutDestination"), [format!("eu-west-1 {}", world.shard(2))]);
+    let told = report.decisions.iter().find(|it| it.action == "plan-grants").unwrap();
+    assert!(told.cause.contains("deliverystream/Theirs") && told.cause.contains("deliverystream/Logs"), "{told:?}");
+    assert!(told.next_step.as_ref().unwrap().contains("aws logs put-destination"));
+    let on = world.assignments().destination_of(id(1), &home()).await.unwrap();
+    assert_eq!(on, Some(world.shard(2)), "its filter must not deliver to somebody else's stream");
+}
+
+#[tokio::test]
+async fn one_of_ours_that_was_aimed_elsewhere_is_repaired_with_from_and_to() {
+    let world = World::granted(&ONE_REGION, [1]);
+    world.destinations.change(&home(), &world.shard(1), |found| {
+        found.role = "arn:aws:iam::999999999999:role/Other".parse().unwrap();
+    });
+    let report = sync(&world.granter(), &sync_work()).await;
+    let told = report.decisions.iter().find(|it| it.action == "repoint-destination").unwrap();
+    assert!(told.cause.contains("role from arn:aws:iam::999999999999:role/Other to"), "{told:?}");
+}

@@ -55,6 +55,52 @@ fn a_shard_with_another_target_is_repointed_and_its_policy_kept() {
 }
 
 #[test]
+fn a_repointed_shard_says_from_where_to_where() {
+    let moved = Shard { target: role(), ..listing("Logs", [1]) };
+    let write = Case::of([moved], [1]).plan().writes.remove(0);
+    assert_eq!(write.repointing().unwrap(), format!("target from {} to {}", role(), target()));
+    let moved = Shard { target: role(), role: target(), ..listing("Logs", [1]) };
+    let write = Case::of([moved], [1]).plan().writes.remove(0);
+    let both = format!("target from {0} to {1}, role from {1} to {0}", role(), target());
+    assert_eq!(write.repointing(), Some(both));
+    assert_eq!(Case::of([listing("Logs", [1])], [1, 2]).plan().writes[0].repointing(), None);
+}
+
+#[test]
+fn a_destination_that_somebody_else_made_is_not_written_and_grants_nobody() {
+    let elsewhere = |shard: Shard| Shard { target: role(), ..shard };
+    for foreign in
+        [shard("Logs", None), others("Logs", &json!("000000000001")), shard("Logs", Some(r#"{"Statement":[]}"#))]
+    {
+        let case = Case::of([elsewhere(foreign.clone()), listing("Logs-3", [3])], [1, 2, 3]);
+        assert_eq!(case.observed.assignments(None).get(&account(1)), None, "its records would go elsewhere");
+        let plan = case.plan();
+        assert_eq!((written(&plan), plan.granted.clone()), (vec!["Logs-3"], accounts([1, 2])));
+        assert_eq!(assigned(&plan, 1), Some("Logs-3"));
+        let [problem @ GrantProblem::ForeignDestination { shard, .. }] = &plan.problems[..] else { panic!("{plan:?}") };
+        assert_eq!(shard.as_str(), "Logs");
+        let command =
+            format!("put-destination --destination-name Logs --target-arn {} --role-arn {}", target(), role());
+        assert!(problem.next_step().contains(&command) && problem.to_string().contains(&role().to_string()));
+        assert_eq!(case.after(&plan).plan().writes, []);
+        // What the next step says helps: the statements stay, and the accounts are granted there.
+        let handed_over = Case::of([foreign], [1, 2]).plan();
+        assert_eq!((written(&handed_over), handed_over.problems.len()), (vec!["Logs"], 0));
+    }
+}
+
+#[test]
+fn a_destination_of_somebody_else_does_not_take_the_whole_organization() {
+    let names_us = DestinationPolicy::empty().with_organization(Some(organization())).render(&arn("Logs"));
+    let by_hand = names_us.replace("VpcEnrollerOrganization", "ByHand");
+    let case = Case::of([Shard { target: role(), ..shard("Logs", Some(&by_hand)) }], [1]).organization();
+    let plan = case.plan();
+    assert_eq!((plan.writes.len(), assigned(&plan, 1)), (0, None));
+    assert_eq!(case.observed.assignments(Some(&organization())).get(&account(1)), None);
+    assert!(matches!(plan.problems[..], [GrantProblem::ForeignDestination { .. }]));
+}
+
+#[test]
 fn a_destination_without_a_policy_gets_one_with_its_first_account() {
     assert_eq!(Case::of([shard("Logs", None)], []).plan().writes, []);
     let plan = Case::of([shard("Logs", Some(""))], [1]).plan();
