@@ -20,7 +20,7 @@ use toml::Value;
 use crate::output::count;
 
 /// Settings with several values, which a file may give as an array.
-const LISTS: [&str; 3] = ["regions", "excluded_accounts", "excluded_organizational_units"];
+const LISTS: [&str; 4] = ["regions", "excluded_accounts", "excluded_organizational_units", "resource_tags"];
 
 /// Settings that name the managed resources an event can concern.
 const OF_EVENTS: [&str; 8] = [

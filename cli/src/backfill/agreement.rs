@@ -127,7 +127,7 @@ async fn others_log(lab: &Lab, account: &str, region: &str, vpc: Option<&String>
     };
     let tag = Tag { key: "owner".to_owned(), value: "somebody".to_owned() };
     let vpcs = vec![vpc.parse().unwrap()];
-    let new = NewFlowLogs { vpcs, spec, log_group: settings.log_group_name.clone(), settings_tag: tag.clone(), tag };
+    let new = NewFlowLogs { vpcs, spec, log_group: settings.log_group_name.clone(), tags: vec![tag] };
     drop(Session::on(lab).await.unwrap().ports().ec2.create_flow_logs(&at, &new).await);
 }
 

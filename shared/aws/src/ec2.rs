@@ -65,8 +65,7 @@ fn tagged(new: &NewFlowLogs) -> TagSpecification {
     let tag = |tag: &Tag| Ec2Tag::builder().key(&tag.key).value(&tag.value).build();
     TagSpecification::builder()
         .resource_type(ResourceType::VpcFlowLog)
-        .tags(tag(&new.tag))
-        .tags(tag(&new.settings_tag))
+        .set_tags(Some(new.tags.iter().map(tag).collect()))
         .build()
 }
 

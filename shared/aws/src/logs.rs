@@ -1,5 +1,6 @@
 //! Log groups and subscription filters (CloudWatch Logs).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -124,11 +125,12 @@ impl Logs for LogGroups {
         at: &AccountRegion,
         name: &LogGroupName,
         kms_key: Option<&str>,
-        tag: &Tag,
+        tags: &[Tag],
     ) -> AwsResult<()> {
+        let tags: HashMap<String, String> = tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
         // The class is not set: STANDARD is the default, and partitions without classes reject the parameter.
         let request = |client: Client| {
-            let group = client.create_log_group().log_group_name(name.as_str()).tags(&tag.key, &tag.value);
+            let group = client.create_log_group().log_group_name(name.as_str()).set_tags(Some(tags.clone()));
             group.set_kms_key_id(kms_key.map(str::to_owned)).send()
         };
         self.0.call(CREATE_LOG_GROUP, at, request).await.map(drop)

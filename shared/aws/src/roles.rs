@@ -89,13 +89,14 @@ impl Roles for Iam {
         answer.map(|answer| document(GET_ROLE_POLICY.operation, &at, answer.policy_document())).transpose()
     }
 
-    async fn create_role(&self, account: AccountId, name: &RoleName, trust: &Value, tag: &Tag) -> AwsResult<()> {
+    async fn create_role(&self, account: AccountId, name: &RoleName, trust: &Value, tags: &[Tag]) -> AwsResult<()> {
         let at = self.at(account)?;
-        let tag = IamTag::builder().key(&tag.key).value(&tag.value).build();
         // Only key and value are required, and both are set.
-        let tag = tag.map_err(|error| unparsable(CREATE_ROLE.operation, &at, error.to_string()))?;
+        let tags: Result<Vec<IamTag>, _> =
+            tags.iter().map(|tag| IamTag::builder().key(&tag.key).value(&tag.value).build()).collect();
+        let tags = tags.map_err(|error| unparsable(CREATE_ROLE.operation, &at, error.to_string()))?;
         let request = |client: Client| {
-            let role = client.create_role().role_name(name.as_str()).tags(tag.clone());
+            let role = client.create_role().role_name(name.as_str()).set_tags(Some(tags.clone()));
             role.assume_role_policy_document(trust.to_string()).send()
         };
         self.0.call(CREATE_ROLE, &at, request).await.map(drop)

@@ -130,6 +130,7 @@ pub struct Settings {
     pub opt_out_tag: Tag,
     pub traffic_type_tag: String,
     pub ownership_tag: Tag,
+    pub resource_tags: Vec<Tag>,
     pub grant_mode: GrantMode,
     pub revocation_limit_percent: u8,
     pub max_concurrency: usize,
@@ -215,6 +216,11 @@ impl Settings {
     /// The setting is missing.
     pub fn continuation_queue_url(&self) -> Result<String, SettingsError> {
         set("backfill_queue_url", &self.backfill_queue_url, "URL of backfill's own queue")
+    }
+
+    /// The tags of a new log group or role, and of a new flow log besides its own.
+    pub fn tags_of_new_resources(&self) -> Vec<Tag> {
+        std::iter::once(&self.ownership_tag).chain(&self.resource_tags).cloned().collect()
     }
 
     /// The organization that is granted as a whole; `None` unless `grant_mode` is `organization`.

@@ -63,10 +63,8 @@ pub struct NewFlowLogs {
     pub spec: FlowLogSpec,
     /// The log group in the same account and Region that they deliver to.
     pub log_group: LogGroupName,
-    /// The tag that marks them as managed.
-    pub tag: Tag,
-    /// The tag that says which settings they were created with.
-    pub settings_tag: Tag,
+    /// Their tags. One marks them as managed, and one says which settings they were created with.
+    pub tags: Vec<Tag>,
 }
 
 /// Log groups and subscription filters of member accounts (CloudWatch Logs).
@@ -82,13 +80,13 @@ pub trait Logs: Send + Sync {
         at: &AccountRegion,
         group: &LogGroupName,
     ) -> AwsResult<Vec<SubscriptionFilter>>;
-    /// Creates a log group of class STANDARD.
+    /// Creates a log group of class STANDARD with these tags.
     async fn create_log_group(
         &self,
         at: &AccountRegion,
         name: &LogGroupName,
         kms_key: Option<&str>,
-        tag: &Tag,
+        tags: &[Tag],
     ) -> AwsResult<()>;
     /// Sets the retention in days. `None` removes it, so that log events never expire.
     async fn set_retention(&self, at: &AccountRegion, name: &LogGroupName, days: Option<u32>) -> AwsResult<()>;
@@ -119,8 +117,8 @@ pub trait Roles: Send + Sync {
     async fn role(&self, account: AccountId, name: &RoleName) -> AwsResult<Option<Role>>;
     /// One inline policy of a role, if it exists.
     async fn inline_policy(&self, account: AccountId, role: &RoleName, policy: &str) -> AwsResult<Option<Value>>;
-    /// Creates a role.
-    async fn create_role(&self, account: AccountId, name: &RoleName, trust: &Value, tag: &Tag) -> AwsResult<()>;
+    /// Creates a role with these tags.
+    async fn create_role(&self, account: AccountId, name: &RoleName, trust: &Value, tags: &[Tag]) -> AwsResult<()>;
     /// Replaces a role's trust policy.
     async fn set_trust(&self, account: AccountId, name: &RoleName, trust: &Value) -> AwsResult<()>;
     /// Creates or replaces an inline policy of a role.

@@ -211,10 +211,12 @@ impl Installation {
             GrantMode::AccountList => "account-list",
             GrantMode::Organization => "organization",
         };
+        let tags: Vec<String> = settings.resource_tags.iter().map(ToString::to_string).collect();
         let mut parameters = self.common_parameters();
         parameters.extend([
             ("EnrolledRegions", regions.join(",")),
             ("GrantMode", mode.to_owned()),
+            ("ResourceTags", tags.join(",")),
             ("CodeBucket", "code".to_owned()),
             ("CodePrefix", "code".to_owned()),
         ]);

@@ -11,6 +11,7 @@ BAD: dict[str, list[str]] = {
     "LogFormat": ["${version},${account-id}", "version account-id", "${version}  ${account-id}", "$version", "${Version}"],
     "LogGroupKmsKeyArn": ["alias/mine", "arn:aws:kms:eu-west-1:111122223333:alias/mine", "1234abcd-12ab-34cd-56ef-1234567890ab",
                           "arn:aws:kms:eu-west-1:1111:key/1234", "arn:aws:kms:{Region}:{account}:key/x"],
+    "ResourceTags": ["novalue", "=value", "aws:tag=x", "team=a,", "team=a,b", "team=a,aws:x=y", "team=a*", "x" * 129 + "=y"],
     "OptOutTag": ["", "novalue", "=value", "aws:tag=off", "x" * 129 + "=off"],
     "TrafficTypeTag": ["", "aws:tag", "x" * 129],
     "BusName": ["", "default", "aws.partner", "has space", "a/b", "x" * 201],

@@ -134,8 +134,10 @@ fn new_flow_logs() -> NewFlowLogs {
             delivery_role: Arn::role(Partition::Aws, at().account, &settings.delivery_role_name),
         },
         log_group: settings.log_group_name.clone(),
-        tag: settings.ownership_tag.clone(),
-        settings_tag: Tag { key: "vpc-flow-logs-settings".to_owned(), value: "b95099011a47d5d7".to_owned() },
+        tags: vec![
+            settings.ownership_tag.clone(),
+            Tag { key: "vpc-flow-logs-settings".to_owned(), value: "b95099011a47d5d7".to_owned() },
+        ],
     }
 }
 

@@ -75,11 +75,12 @@ async fn keeping_for_ever_removes_the_retention() {
 async fn a_group_is_created_with_its_tag_and_its_tags_read_by_the_short_arn() {
     let fake = FakeAws::answering(|_| (200, json!({ "tags": { "managed-by": "us" } }).to_string()));
     let aws = fake.ports();
-    let tag = Tag { key: "managed-by".to_owned(), value: "us".to_owned() };
-    aws.logs.create_log_group(&at(), &name(), None, &tag).await.unwrap();
-    assert_eq!(fake.asked("CreateLogGroup")[0].member("tags"), json!({ "managed-by": "us" }));
+    let tags: [Tag; 2] = ["managed-by=us", "team=net"].map(|tag| tag.parse().unwrap());
+    aws.logs.create_log_group(&at(), &name(), None, &tags).await.unwrap();
+    assert_eq!(fake.asked("CreateLogGroup")[0].member("tags"), json!({ "managed-by": "us", "team": "net" }));
+    let own = &tags[0];
     let tags = aws.logs.log_group_tags(&at(), &name()).await.unwrap();
-    assert!(tag.is_on(&tags));
+    assert!(own.is_on(&tags));
     let asked = fake.asked("ListTagsForResource")[0].member("resourceArn");
     assert_eq!(asked, "arn:aws:logs:us-east-1:444455556666:log-group:vpc-flow-logs");
 }

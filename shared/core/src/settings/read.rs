@@ -10,6 +10,7 @@ use super::{
 use crate::arn::Arn;
 use crate::grants::ShardNaming;
 use crate::ids::{Invalid, Region};
+use crate::plan::SETTINGS_TAG;
 
 /// Every key with its default and its meaning: the source of help texts and of docs/configuration.md.
 pub const KEYS: &[(&str, &str, &str)] = &[
@@ -44,6 +45,11 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("opt_out_tag", "vpc-flow-logs=off", "a VPC with this tag is not enrolled"),
     ("traffic_type_tag", "vpc-flow-logs-traffic-type", "a VPC's own traffic type, in this tag's value"),
     ("ownership_tag", "managed-by=vpc-flow-logs-enroller", "marks what the enroller created; nothing else is changed"),
+    (
+        "resource_tags",
+        "",
+        "further tags of new log groups, flow logs and delivery roles, key=value separated by commas",
+    ),
     ("grant_mode", "account-list", "how destination policies admit accounts: account-list or organization"),
     (
         "revocation_limit_percent",
@@ -59,6 +65,9 @@ pub const KEYS: &[(&str, &str, &str)] = &[
 /// Retention periods CloudWatch Logs accepts, in days (PutRetentionPolicy).
 pub(super) const RETENTION_DAYS: [u32; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+/// A resource has at most 50 tags, and a flow log has two of the enroller's.
+const MAX_FURTHER_TAGS: usize = 48;
 
 struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -166,6 +175,20 @@ fn tag_of_ours(text: &str) -> Result<Tag, String> {
     }
 }
 
+/// Further tags. IAM compares keys without case, so that two keys that differ only in case are one.
+fn further_tags(text: &str) -> Result<Vec<Tag>, String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let tags = parts.map(tag_of_ours).collect::<Result<Vec<Tag>, String>>()?;
+    if tags.len() > MAX_FURTHER_TAGS {
+        return Err(format!("at most {MAX_FURTHER_TAGS} tags, not {}", tags.len()));
+    }
+    let mut keys = BTreeSet::new();
+    match tags.iter().find(|tag| !keys.insert(tag.key.to_lowercase())) {
+        Some(twice) => Err(format!("each key once, in whatever letters, not {:?} again", twice.key)),
+        None => Ok(tags),
+    }
+}
+
 /// An alias is rejected: DescribeLogGroups reports the key's own ARN, so an alias would never compare equal
 /// (AssociateKmsKey requires the key).
 fn kms_key(text: &str) -> Result<KmsKey, String> {
@@ -254,6 +277,7 @@ fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
         if valid_tag_key(text) { Ok(text.to_owned()) } else { Err("a tag key not starting with aws:".to_owned()) }
     });
     let ownership_tag = r.get("ownership_tag", tag_of_ours);
+    let resource_tags = r.get("resource_tags", further_tags).unwrap_or_default();
     let grant_mode = r.get(
         "grant_mode",
         one_of(&[("account-list", GrantMode::AccountList), ("organization", GrantMode::Organization)]),
@@ -291,6 +315,7 @@ fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
         opt_out_tag: opt_out_tag?,
         traffic_type_tag: traffic_type_tag?,
         ownership_tag: ownership_tag?,
+        resource_tags,
         grant_mode: grant_mode?,
         revocation_limit_percent: u8::try_from(revocation_limit_percent?).ok()?,
         max_concurrency: usize::try_from(max_concurrency?).ok()?,
@@ -338,5 +363,12 @@ fn check_together(r: &mut Reader<'_>, settings: &Settings) {
     }
     if settings.opt_out_tag == settings.ownership_tag {
         r.refuse("opt_out_tag", Some(settings.opt_out_tag.to_string()), "a tag other than ownership_tag");
+    }
+    let taken = [settings.ownership_tag.key.as_str(), SETTINGS_TAG];
+    let clashes = |tag: &&Tag| taken.iter().any(|key| key.to_lowercase() == tag.key.to_lowercase());
+    if let Some(clash) = settings.resource_tags.iter().find(clashes) {
+        let expected =
+            format!("keys other than {}, which the enroller sets itself, in whatever letters", taken.join(" and "));
+        r.refuse("resource_tags", Some(clash.to_string()), expected);
     }
 }

@@ -70,6 +70,11 @@ fn each_bad_value_is_refused_with_its_name_and_what_is_expected() {
         ("filter_pattern", "[account, vpc]", "25 fields, as log_format has, not 2"),
         ("ownership_tag", "managed-by=a,b", "which every AWS service accepts"),
         ("ownership_tag", "managed\tby=x", "which every AWS service accepts"),
+        ("resource_tags", "cost-center", "key=value"),
+        ("resource_tags", "cost-center=1,team=a*", "which every AWS service accepts"),
+        ("resource_tags", "Team=a, cost-center=1, team=b", "not \"team\" again"),
+        ("resource_tags", "Managed-By=x", "which the enroller sets itself"),
+        ("resource_tags", "VPC-flow-logs-settings=x", "which the enroller sets itself"),
         ("kms_key_arn", "alias/x", "KMS key"),
         ("kms_key_arn", "arn:aws:kms:{region}:{account}:alias/logs", "not an alias"),
         ("kms_key_arn", "arn:aws:kms:eu-west-1:{account}:key/logs", "not in us-east-1"),
@@ -144,6 +149,7 @@ fn a_value_at_its_limit_is_accepted_and_one_past_it_is_not() {
         ),
         ("regions", "us-east-1".to_owned(), ",".to_owned()),
         ("ownership_tag", "Größe 1_.:/+-@=ö =_.:/+-@9".to_owned(), "managed-by=a*".to_owned()),
+        ("resource_tags", many_tags(48), many_tags(49)),
         ("filter_pattern", "[account, ..., status = OK]".to_owned(), "[account, status = OK]".to_owned()),
         ("opt_out_tag", "managed-by=others".to_owned(), "managed-by=vpc-flow-logs-enroller".to_owned()),
     ] {
@@ -151,6 +157,18 @@ fn a_value_at_its_limit_is_accepted_and_one_past_it_is_not() {
         let error = with(&[(name, &bad)]).unwrap_err();
         assert_eq!(error.0.iter().map(|problem| problem.key).collect::<Vec<_>>(), [name], "{bad}");
     }
+}
+
+fn many_tags(count: usize) -> String {
+    (0..count).map(|number| format!("key{number}=")).collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn further_tags_are_put_beside_the_ownership_tag() {
+    let settings = with(&[("resource_tags", "cost-center=42, team=a=b,")]).unwrap();
+    let tags: Vec<String> = settings.tags_of_new_resources().iter().map(ToString::to_string).collect();
+    assert_eq!(tags, ["managed-by=vpc-flow-logs-enroller", "cost-center=42", "team=a=b"]);
+    assert_eq!(with(&[]).unwrap().tags_of_new_resources().len(), 1);
 }
 
 #[test]

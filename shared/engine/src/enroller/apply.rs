@@ -185,8 +185,8 @@ impl<'a> AccountRegionRun<'a> {
         match &step.action {
             Action::EnsureDeliveryRole => self.ensure_role().await.map(|_| Flow::Settled).map_err(ReconcileError::Aws),
             Action::CreateLogGroup { kms_key } => {
-                let tag = &self.desired.settings.ownership_tag;
-                let made = logs.create_log_group(at, group, kms_key.as_deref(), tag).await;
+                let tags = self.desired.settings.tags_of_new_resources();
+                let made = logs.create_log_group(at, group, kms_key.as_deref(), &tags).await;
                 self.required(step, group.as_str(), made)
             }
             Action::PutFilter { filter } => {

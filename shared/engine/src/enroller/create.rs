@@ -191,8 +191,7 @@ impl AccountRegionRun<'_> {
             vpcs: vpcs.to_vec(),
             spec: spec.clone(),
             log_group: settings.log_group_name.clone(),
-            tag: settings.ownership_tag.clone(),
-            settings_tag: self.desired.settings_tag(spec),
+            tags: settings.tags_of_new_resources().into_iter().chain([self.desired.settings_tag(spec)]).collect(),
         };
         let results = self.enroller.ec2.create_flow_logs(&self.at, &new).await?;
         Ok(results.into_iter().map(|(vpc, result)| (vpc, result.map_err(ReconcileError::Aws))).collect())

@@ -41,7 +41,7 @@ async fn ensure_role(enroller: &Enroller, account: AccountId, lines: &mut Vec<Lo
     };
     let role = match roles.role(account, name).await? {
         Some(role) => role,
-        None => match roles.create_role(account, name, &trust, &settings.ownership_tag).await {
+        None => match roles.create_role(account, name, &trust, &settings.tags_of_new_resources()).await {
             Ok(()) => {
                 done("create-delivery-role", Outcome::Done, "the role did not exist");
                 return roles.put_inline_policy(account, name, policy, &document).await;

@@ -67,7 +67,7 @@ impl FakeEc2 {
             active: true,
             delivery: Delivery::Unknown,
             created_ms: Some(self.journal.now_ms()),
-            tags: [&new.tag, &new.settings_tag].map(|tag| (tag.key.clone(), tag.value.clone())).into(),
+            tags: new.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
         });
         Ok(id)
     }

@@ -66,7 +66,7 @@ impl Logs for FakeLogs {
         at: &AccountRegion,
         _: &LogGroupName,
         kms_key: Option<&str>,
-        tag: &Tag,
+        tags: &[Tag],
     ) -> AwsResult<()> {
         self.journal.call("logs:CreateLogGroup", at).await?;
         let mut groups = self.groups.lock().unwrap();
@@ -75,7 +75,7 @@ impl Logs for FakeLogs {
             return Err(AwsError::answered("logs:CreateLogGroup", code, "as AWS does"));
         }
         let (kms_key, class) = (kms_key.map(ToOwned::to_owned), LogGroupClass::Standard);
-        let tags = Some(BTreeMap::from([(tag.key.clone(), tag.value.clone())]));
+        let tags = Some(tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect());
         let (retention_days, retention_policy, created_ms) = (None, None, Some(self.journal.now_ms()));
         groups.insert(at.clone(), LogGroup { retention_days, retention_policy, kms_key, class, created_ms, tags });
         Ok(())

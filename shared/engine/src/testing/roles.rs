@@ -39,13 +39,13 @@ impl Roles for FakeRoles {
         Ok(self.policies.lock().unwrap().get(&((account, role.clone()), policy.to_owned())).cloned())
     }
 
-    async fn create_role(&self, account: AccountId, name: &RoleName, trust: &Value, tag: &Tag) -> AwsResult<()> {
+    async fn create_role(&self, account: AccountId, name: &RoleName, trust: &Value, tags: &[Tag]) -> AwsResult<()> {
         self.journal.call("iam:CreateRole", account).await?;
         let mut roles = self.roles.lock().unwrap();
         if roles.contains_key(&(account, name.clone())) {
             return Err(AwsError::answered("iam:CreateRole", "EntityAlreadyExists", "as AWS does"));
         }
-        let tags = BTreeMap::from([(tag.key.clone(), tag.value.clone())]);
+        let tags = tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
         roles.insert((account, name.clone()), Role { trust: trust.clone(), tags });
         Ok(())
     }

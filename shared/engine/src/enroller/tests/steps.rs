@@ -424,3 +424,26 @@ async fn a_vpc_that_opts_out_is_left_alone() {
     assert!(world.journal.changes().is_empty());
     assert_eq!(vpcs(&report, [1]), [VpcResult::OutOfScope(opted_out)]);
 }
+
+#[tokio::test]
+async fn everything_that_is_made_carries_the_further_tags() {
+    let world = World::fresh(&[("resource_tags", "cost-center=42,team=net"), ("delivery_role_maker", "enroller")]);
+    let report = reconcile_home(&world).await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    let group = world.logs.groups.lock().unwrap()[&at(1, home())].tags.clone().unwrap();
+    let flow_log = world.ec2.flow_logs_of(&at(1, home()))[0].tags.clone();
+    let roles = world.roles.roles.lock().unwrap();
+    let role = roles.values().next().unwrap().tags.clone();
+    for (tags, own) in [(group, 1), (flow_log, 2), (role, 1)] {
+        assert_eq!((tags["cost-center"].as_str(), tags["team"].as_str()), ("42", "net"));
+        assert_eq!(tags.len(), 2 + own, "{tags:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_made_before_the_further_tags_is_left_as_it_is() {
+    let before = World::enrolled(&[]);
+    let world = World { settings: crate::testing::settings(&[("resource_tags", "team=net")]), ..before };
+    let report = reconcile_home(&world).await;
+    assert_eq!((world.journal.changes().len(), vpcs(&report, [1])), (0, vec![VpcResult::Covered]));
+}
