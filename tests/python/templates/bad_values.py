@@ -16,6 +16,7 @@ BAD: dict[str, list[str]] = {
     "TrafficTypeTag": ["", "aws:tag", "x" * 129],
     "BusName": ["", "default", "aws.partner", "has space", "a/b", "x" * 201],
     "LogGroupName": ["", "aws/reserved", "has space", "colon:name", "star*", "x" * 513],
+    "PreviousLogGroupName": ["aws/reserved", "has space", "colon:name", "star*", "x" * 513],
     "FilterName": ["", "has space", "colon:", "star*", "x" * 257],
     "DestinationName": ["", "has space", "colon:", "star*", "question?", "x" * 101],
     "MemberStackName": ["", "1starts-with-digit", "has space", "under_score", "x" * 92],
