@@ -106,24 +106,24 @@ STACK_SET_ACCOUNT CONTROL_TOWER_REGION CODE_BUCKET BUILD_WITH BUILD_PROFILE MEMB
 
 # Without this check, a misspelled key would silently keep its default.
 refuse_unknown_keys() {
-  local line key template found
+  local line key known template
+  known=$(for key in $known_keys; do echo "$key"; done; for template in central regional member management; do parameters_of "$here/$template.yaml"; done)
   while IFS= read -r line || [ -n "$line" ]; do
     line=${line%$'\r'}
     case $line in '' | '#'*) continue ;; esac
     case $line in *=*) ;; *) die "$config: \"$line\" is not KEY=VALUE" ;; esac
     key=${line%%=*}
-    found=false
-    for word in $known_keys; do if [ "$word" = "$key" ]; then found=true; fi; done
-    for template in central regional member management; do
-      if parameters_of "$here/$template.yaml" | grep -qxF -- "$key"; then found=true; fi
-    done
-    $found || die "$config: \"$key\" is neither a key of installation.env.example nor a parameter of a template"
+    printf '%s\n' "$known" | grep -xF -- "$key" >/dev/null || die "$config: \"$key\" is neither a key of installation.env.example nor a parameter of a template"
   done <"$config"
 }
 
-load_configuration() {
+require_configuration() {
   [ -n "$config" ] || die "pass the configuration with --config FILE (see infra/installation.env.example)"
   [ -f "$config" ] && [ -r "$config" ] || die "$config is not a readable file"
+}
+
+load_configuration() {
+  require_configuration
   refuse_unknown_keys
   local region_pattern='^[a-z]{2}(-[a-z]+)+-[0-9]$'
   central=$(required CENTRAL_ACCOUNT)
@@ -140,7 +140,6 @@ load_configuration() {
   must_match OrganizationId "$organization" '^o-[a-z0-9]{10,32}$' 'expected an organization id'
   external_id=$(required ExternalId)
   must_match ExternalId "$external_id" '^[A-Za-z0-9+=,.@:/_-]{16,128}$' 'expected 16 to 128 of A-Z a-z 0-9 + = , . @ : / _ -'
-  [ "$external_id" != choose-something-of-your-own ] || $dry_run || die "$config: ExternalId still has the value of the example"
   stack_set_account=$(setting STACK_SET_ACCOUNT central)
   must_match STACK_SET_ACCOUNT "$stack_set_account" '^(central|management)$' 'expected central or management'
   control_tower=$(setting CONTROL_TOWER_REGION)

@@ -190,7 +190,10 @@ def built_here() -> Path:
             f"Architecture={architecture()}\nBUILD_WITH=cargo\nBUILD_PROFILE=dev\n"
         )
         config.flush()
-        subprocess.run([ROOT / "infra" / "deploy", "--config", config.name, "build"], check=True, stdout=subprocess.DEVNULL)
+        # The accounts of the example are accepted only on an emulator.
+        environment = {**os.environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+        command = [ROOT / "infra" / "deploy", "--config", config.name, "build"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     return ROOT / "dist" / "dev"
 
 

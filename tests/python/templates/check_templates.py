@@ -25,6 +25,7 @@ from common.event_patterns import ACCOUNT_EVENTS, MEMBER_EVENTS, matches
 from common.sentences import Sentences, end_after, none
 from templates import contract
 from templates.bad_values import BAD, GOOD
+from templates.configurations import configurations
 from templates.scripts import accepts, scripts
 from templates.template_model import INFRA, NAMES, Template, lined_strings, listed, strings
 
@@ -389,6 +390,7 @@ def main(arguments: list[str]) -> int:
     contents(say, templates["central"])
     events(say, templates)
     scripts(say, templates)
+    configurations(say, templates)
     return say.end()
 
 
