@@ -19,7 +19,7 @@ use crate::granting::{GrantWriter, GrantsDone, is_failure};
 use crate::identity::Purpose;
 use crate::interrupt::Stop;
 use crate::next_step;
-use crate::output::{Output, ask, count, note, printable};
+use crate::output::{Output, ask, count, note, printable, warn};
 use crate::session::Session;
 
 /// A destination with its granted accounts. Sizes are in bytes.
@@ -69,10 +69,19 @@ pub(crate) async fn run(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
 async fn list(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(&args.connection, Purpose::Read).await?;
     let about = About::of(&session, &BackfillRequest::default(), None)?;
-    let mut shards = Vec::new();
+    let (mut shards, mut unread) = (Vec::new(), Vec::new());
     let assignments = session.assignments();
     for region in &session.settings().regions {
-        let grants = assignments.region_grants(region).await?;
+        let grants = match assignments.region_grants(region).await {
+            Ok(grants) => grants,
+            Err(error) => {
+                unread.push(format!(
+                    "{region} could not be read: {error}. {}",
+                    next_step::of_disposition(error.disposition())
+                ));
+                continue;
+            }
+        };
         let rows = grants.summaries().into_iter().map(|summary| Shard::of(region, summary));
         shards.extend(rows.map(|shard| Shard { about: Some(about.clone()), ..shard }));
     }
@@ -86,7 +95,10 @@ async fn list(args: &GrantsArgs) -> anyhow::Result<ExitCode> {
         }
     }
     out.finish()?;
-    Ok(ExitCode::SUCCESS)
+    for problem in &unread {
+        warn(&printable(problem));
+    }
+    Ok(if unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn run_sync(args: &GrantsArgs) -> anyhow::Result<ExitCode> {

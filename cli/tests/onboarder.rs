@@ -149,3 +149,16 @@ async fn a_sync_is_account_onboarders_too_and_so_are_the_enrollments() {
     }
     panic!("vpc-enroller was not asked to enroll the granted accounts");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_of_the_other_regions_are_listed_if_one_cannot_be_read() {
+    let running = Running::new(2).await;
+    let outage = r#"outage={"service": "logs", "operation": "DescribeDestinations", "region": "us-east-1", "answer": "AccessDeniedException"}"#;
+    running.lab.sim.set_rule(outage).unwrap();
+    let listed = running.run(&["grants", "--format", "json"]).await;
+    let (out, err) = (String::from_utf8_lossy(&listed.stdout), String::from_utf8_lossy(&listed.stderr));
+    assert_eq!(listed.status.code(), Some(1), "{err}");
+    assert!(err.contains("us-east-1 could not be read: logs:DescribeDestinations"), "{err}");
+    let shards: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(shards.as_array().unwrap().iter().all(|shard| shard["region"] == "eu-west-1"), "{shards}");
+}
