@@ -67,7 +67,10 @@ pub fn check_member_role(settings: &Settings, assumed: Result<(), &AwsError>) ->
 pub fn check_service_role(role: Option<&RoleFacts>, wanted: &ServiceRole<'_>, maker: DeliveryRoleMaker) -> CheckResult {
     let remedy = match maker {
         DeliveryRoleMaker::MemberStack => "update the member stack (StackSet) in this account",
-        DeliveryRoleMaker::Enroller => "run `enroller backfill` for this account, which repairs a managed role",
+        DeliveryRoleMaker::Enroller => {
+            "run `enroller backfill` for this account: it repairs a role that the enroller made, before the first flow log \
+            and where AWS reports access errors; otherwise correct the role by hand"
+        }
     };
     let Some(role) = role else {
         return match maker {

@@ -24,7 +24,7 @@ use serde::{Serialize, Serializer};
 
 pub use catalogue::{CheckId, Group};
 
-use crate::error::{AwsError, Code};
+use crate::error::{AwsError, Code, Disposition, Wait};
 use crate::ids::{AccountId, AccountRegion, Region};
 
 /// The status of a check, in order of severity.
@@ -90,14 +90,16 @@ impl CheckResult {
 
     /// The result where a call failed that the check needs.
     pub fn could_not_look(error: &AwsError) -> Self {
-        let remedy = match &error.code {
-            Code::AccessDenied if !crate::error::is_organization_policy(&error.message) => {
-                format!("allow {} for the caller, or in a member account for the member role", error.operation)
-            }
-            Code::NoAnswer => {
+        let remedy = match (&error.code, error.disposition()) {
+            (Code::NoAnswer, _) => {
                 "run the doctor again; if this persists, check the network and AWS_ENDPOINT_URL".to_owned()
             }
-            _ => error.disposition().next_step().to_owned(),
+            (_, Disposition::RetrySoon) => "run the doctor again in a minute".to_owned(),
+            (_, Disposition::RetryLater(Wait::Permission | Wait::Grant)) => {
+                format!("allow {} for the caller, or in a member account for the member role", error.operation)
+            }
+            // The doctor looks once, so nothing is tried again by itself.
+            (_, other) => other.next_step().replace("; retried automatically", ""),
         };
         Self::unknown(error.to_string(), remedy)
     }
@@ -315,6 +317,15 @@ mod tests {
             "User is not authorized to perform: events:ListRules with an explicit deny in a service control policy";
         let by_policy = AwsError::answered("events:ListRules", "AccessDeniedException", denied);
         assert_eq!(CheckResult::could_not_look(&by_policy).remedy, by_policy.disposition().next_step());
+        for (operation, code, message, remedy) in [
+            ("events:ListRules", "ThrottlingException", "slow down", "run the doctor again"),
+            ("organizations:ListAccounts", "AccessDeniedException", "no", "delegated administrator"),
+            ("events:ListRules", "AccessDeniedException", "no, with an explicit deny in x", "remove the explicit deny"),
+            ("ec2:DescribeRegions", "OptInRequired", "not yet", "look at its state in AWS Organizations"),
+        ] {
+            let shown = CheckResult::could_not_look(&AwsError::answered(operation, code, message)).remedy;
+            assert!(shown.contains(remedy) && !shown.contains("retried"), "{shown}");
+        }
         let unanswered = AwsError::unanswered("events:ListRules", "connection refused");
         assert!(CheckResult::could_not_look(&unanswered).remedy.contains("AWS_ENDPOINT_URL"));
     }

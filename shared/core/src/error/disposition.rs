@@ -152,7 +152,7 @@ impl Disposition {
                 "deploy the member stack to this account (StackSet), or update it if its organization or external id is another one; retried automatically"
             }
             Self::RetryLater(Wait::Account) => {
-                "wait until AWS has activated the account. If this persists, AWS may have blocked it: ask AWS Support, or exclude the account; retried automatically"
+                "wait until AWS has activated the account. If this persists, look at its state in AWS Organizations, and exclude it if it stays like that; retried automatically"
             }
             Self::RetryLater(Wait::Credentials) => {
                 "enable the Region in the account, or remove it from the setting `regions`"

@@ -37,7 +37,12 @@ pub struct ShardSummary {
 impl RegionGrants {
     /// What the policies authorize as they are, in the order of the shards' numbers.
     pub fn summaries(&self) -> Vec<ShardSummary> {
-        self.shards().values().map(|shard| summary(shard, &self.arn_of(&shard.name))).collect()
+        let of = |shard| {
+            let summary = summary(shard, &self.arn_of(&shard.name));
+            // Nobody is granted on a destination that somebody else made.
+            if self.is_foreign(shard) { ShardSummary { room: 0, ..summary } } else { summary }
+        };
+        self.shards().values().map(of).collect()
     }
 }
 

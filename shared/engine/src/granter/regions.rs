@@ -229,9 +229,11 @@ impl GrantPlanner {
     }
 }
 
-/// The accounts that any statement of the first shard's policy lists, unless it demands roles of their filters already.
+/// The accounts that any statement of the first shard's policy lists, unless it demands roles of their filters already,
+/// or somebody else made it.
 fn accounts_of_first(grants: &RegionGrants) -> BTreeSet<AccountId> {
-    let Some(first) = grants.shards().get(&ShardNaming::FIRST) else { return BTreeSet::new() };
+    let first = grants.shards().get(&ShardNaming::FIRST).filter(|first| !grants.is_foreign(first));
+    let Some(first) = first else { return BTreeSet::new() };
     let arn = grants.arn_of(&first.name);
     match &first.policy {
         PolicyState::Parsed(policy) if !policy.demands_filter_roles(&arn) => {
