@@ -33,6 +33,7 @@ use crate::arn::Arn;
 use crate::ids::{AccountId, OrganizationId};
 use crate::names::DestinationName;
 use crate::policy::{DestinationPolicy, PolicyError};
+use crate::settings::DestinationParts;
 
 mod assignments;
 mod bisection;
@@ -284,18 +285,15 @@ pub enum GrantProblem {
     },
     /// Somebody else made the destination under our name. It is not written, and no filter is sent there.
     #[error(
-        "{shard} is not changed, and no account is granted on it, because somebody else made it: no statement of its policy is the enroller's, and it delivers to {target} with {role} instead of {wanted_target} with {wanted_role}"
+        "{shard} is not changed, and no account is granted on it, because somebody else made it: no statement of its policy is the enroller's, and it delivers to {} with {} instead of {} with {}",
+        .found.target, .found.role, .wanted.target, .wanted.role
     )]
     ForeignDestination {
         shard: DestinationName,
         /// Where it delivers to.
-        target: Arn,
-        /// The role that it delivers with.
-        role: Arn,
+        found: Box<DestinationParts>,
         /// Where a destination of ours delivers to.
-        wanted_target: Arn,
-        /// The role that a destination of ours delivers with.
-        wanted_role: Arn,
+        wanted: Box<DestinationParts>,
     },
     /// The document to put is longer than AWS accepts. The shard is not written.
     #[error("{shard} is not changed: its policy would have {bytes} bytes; shorten its unmanaged statements")]
@@ -334,20 +332,20 @@ pub enum GrantProblem {
 impl GrantProblem {
     /// The problem with a destination that somebody else made under our name, if that is so; see [`Shard::is_foreign`].
     pub fn foreign(shard: &Shard, wanted_target: &Arn, wanted_role: &Arn) -> Option<Self> {
+        let parts = |target: &Arn, role: &Arn| DestinationParts { target: target.clone(), role: role.clone() };
         shard.is_foreign(wanted_target, wanted_role).then(|| Self::ForeignDestination {
             shard: shard.name.clone(),
-            target: shard.target.clone(),
-            role: shard.role.clone(),
-            wanted_target: wanted_target.clone(),
-            wanted_role: wanted_role.clone(),
+            found: Box::new(parts(&shard.target, &shard.role)),
+            wanted: Box::new(parts(wanted_target, wanted_role)),
         })
     }
 
     /// What a person should do.
     pub fn next_step(&self) -> String {
         match self {
-            Self::ForeignDestination { shard, wanted_target, wanted_role, .. } => format!(
-                "set another destination_name, or delete that destination if nobody needs it. To have it taken over with the statements of its policy, point it here yourself: aws logs put-destination --destination-name {shard} --target-arn {wanted_target} --role-arn {wanted_role}"
+            Self::ForeignDestination { shard, wanted, .. } => format!(
+                "set another destination_name, or delete that destination if nobody needs it. To have it taken over with the statements of its policy, point it here yourself: aws logs put-destination --destination-name {shard} --target-arn {} --role-arn {}",
+                wanted.target, wanted.role
             ),
             Self::UnreadablePolicy { .. }
             | Self::PolicyTooLong { .. }
