@@ -289,8 +289,9 @@ async fn a_destination_that_somebody_else_made_under_our_name_is_left_alone_and_
     world.grant(&home(), 1, ids([1]));
     world.destinations.change(&home(), &world.shard(1), |found| {
         found.target = "arn:aws:firehose:eu-west-1:999999999999:deliverystream/Theirs".parse().unwrap();
-        found.policy = None;
+        found.policy = found.policy.take().map(|ours| ours.replace("VpcEnroller", "Theirs"));
     });
+    assert_eq!(world.assignments().destination_of(id(1), &home()).await, Ok(None), "its records would go elsewhere");
     let report = sync(&world.granter(), &sync_work()).await;
     assert_eq!(world.journal.about("logs:PutDestination"), [format!("eu-west-1 {}", world.shard(2))]);
     let told = report.decisions.iter().find(|it| it.action == "plan-grants").unwrap();
