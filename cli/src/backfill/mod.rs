@@ -187,7 +187,9 @@ fn passes_soon(report: &AccountReport) -> bool {
         matches!(
             disposition,
             Disposition::RetrySoon
-                | Disposition::RetryLater(Wait::Grant | Wait::RolePropagation | Wait::Vpc | Wait::FlowLog)
+                | Disposition::RetryLater(
+                    Wait::Grant | Wait::RolePropagation | Wait::Vpc | Wait::FlowLog | Wait::Permission
+                )
         )
     })
 }

@@ -49,11 +49,11 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 const CALL_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// The timeout of one attempt of a call that only reads. AWS answers within a second, even with a thousand flow logs.
-const READ_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
+const READ_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The timeout of a call that only reads, with all its attempts. A Region that does not answer must not hold up a batch
 /// of other accounts and Regions, and what is not read now is read when the message comes back.
-const READ_TIMEOUT: Duration = Duration::from_secs(15);
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Everything needed to call AWS. Cloning is cheap, and clones share credentials and rate limits.
 #[derive(Clone)]

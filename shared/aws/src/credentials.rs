@@ -126,15 +126,22 @@ impl Sessions {
     }
 
     async fn assume(&self, account: AccountId) -> AwsResult<Session> {
-        let mut switched_off = None;
-        for (region, sts) in &self.sts {
+        let mut first = None;
+        for (index, (region, sts)) in self.sts.iter().enumerate() {
             match self.assume_in(account, region, sts).await {
-                Err(error) if error.code == Code::RegionDisabled => switched_off = switched_off.or(Some(error)),
+                Err(error) if error.code == Code::RegionDisabled => first = first.or(Some(error)),
+                // One other Region is enough to find out whether it is STS that is in trouble, and not the Region.
+                Err(error) if index == 0 && matches!(error.code, Code::NoAnswer | Code::Internal) => {
+                    first = Some(error)
+                }
+                Err(error) if matches!(error.code, Code::NoAnswer | Code::Internal) => {
+                    return Err(first.unwrap_or(error));
+                }
                 outcome => return outcome,
             }
         }
         let at = AccountRegion { account, region: self.settings.home_region.clone() };
-        Err(switched_off.unwrap_or_else(|| unparsable(ASSUME_ROLE.operation, &at, "no Region has STS")))
+        Err(first.unwrap_or_else(|| unparsable(ASSUME_ROLE.operation, &at, "no Region has STS")))
     }
 
     async fn assume_in(&self, account: AccountId, region: &Region, sts: &aws_sdk_sts::Client) -> AwsResult<Session> {

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use enroller_core::error::AwsError;
 use enroller_core::grants::{PolicyState, RegionGrants, Shard, ShardAssignments};
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::names::DestinationName;
@@ -27,17 +29,31 @@ struct Known {
     assignments: ShardAssignments,
 }
 
-/// The remembered assignments of one Region. The lock allows one read at a time.
-type Slot = Arc<Mutex<Option<Known>>>;
+/// What is remembered of one Region.
+#[derive(Default)]
+struct Slot {
+    /// The number of reads that have ended. Who read a lower number before it waited for the lock has waited for the last
+    /// one, and uses its outcome.
+    reads: AtomicU64,
+    /// The lock allows one read at a time.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    known: Option<Known>,
+    /// The failure of the last read. Without it, everybody who waited would make the same call, one after the other.
+    failed: Option<AwsError>,
+}
 
 /// The remembered assignments, by Region.
 #[derive(Default)]
 struct AssignmentCache {
-    regions: std::sync::Mutex<BTreeMap<Region, Slot>>,
+    regions: std::sync::Mutex<BTreeMap<Region, Arc<Slot>>>,
 }
 
 impl AssignmentCache {
-    fn slot(&self, region: &Region) -> Slot {
+    fn slot(&self, region: &Region) -> Arc<Slot> {
         let mut regions = self.regions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Arc::clone(regions.entry(region.clone()).or_default())
     }
@@ -68,18 +84,27 @@ impl Assignments {
     /// The destination on which an account is granted in a Region; `None` if it is not granted there.
     pub async fn destination_of(&self, account: AccountId, region: &Region) -> AwsResult<Option<DestinationName>> {
         let slot = self.cache.slot(region);
-        let mut known = slot.lock().await;
+        let seen = slot.reads.load(Ordering::Acquire);
+        let mut state = slot.state.lock().await;
+        if let Some(error) = &state.failed
+            && slot.reads.load(Ordering::Acquire) != seen
+        {
+            return Err(error.clone());
+        }
         let now_ms = self.ctx.clock.now_ms();
-        if let Some(known) = &*known {
+        if let Some(known) = &state.known {
             let age = now_ms.saturating_sub(known.at_ms);
             let name = known.assignments.get(&account);
             if age < FRESH_MS && (name.is_some() || age < READ_AGAIN_MS) {
                 return Ok(name.cloned());
             }
         }
-        let assignments = self.region_grants(region).await?.assignments(self.ctx.settings.granted_organization());
+        let read = self.region_grants(region).await;
+        slot.reads.fetch_add(1, Ordering::Release);
+        state.failed = read.as_ref().err().cloned();
+        let assignments = read?.assignments(self.ctx.settings.granted_organization());
         let name = assignments.get(&account).cloned();
-        *known = Some(Known { at_ms: now_ms, assignments });
+        state.known = Some(Known { at_ms: now_ms, assignments });
         Ok(name)
     }
 
@@ -87,22 +112,22 @@ impl Assignments {
     /// accounts that Organizations reported as members.
     pub(crate) async fn is_listed(&self, account: AccountId, region: &Region) -> bool {
         let slot = self.cache.slot(region);
-        slot.lock().await.as_ref().is_some_and(|known| known.assignments.is_listed(&account))
+        slot.state.lock().await.known.as_ref().is_some_and(|known| known.assignments.is_listed(&account))
     }
 
     /// Forgets a Region's assignments unless they were read after `since_ms`, in epoch milliseconds. Many accounts
     /// whose filters were rejected together thus cause one read.
     pub(crate) async fn forget_assignment(&self, region: &Region, since_ms: u64) {
         let slot = self.cache.slot(region);
-        let mut known = slot.lock().await;
-        if known.as_ref().is_some_and(|known| known.at_ms <= since_ms) {
-            *known = None;
+        let mut state = slot.state.lock().await;
+        if state.known.as_ref().is_some_and(|known| known.at_ms <= since_ms) {
+            state.known = None;
         }
     }
 
     /// Forgets a Region's assignments, so that the next question reads them from AWS.
     pub(crate) async fn forget_assignments(&self, region: &Region) {
-        *self.cache.slot(region).lock().await = None;
+        self.cache.slot(region).state.lock().await.known = None;
     }
 
     /// Reads the shards of a Region.

@@ -36,12 +36,17 @@ impl Observer {
         let (ec2, logs) = (&self.ec2, &self.logs);
         let (vpcs, flow_logs, logs_there) =
             join3(ec2.vpcs(at), ec2.flow_logs(at), self.group_and_filters(at, group)).await;
-        let observed = (|| {
+        // A policy of the organization may hide an account. VPCs that are seen are not hidden.
+        let seen = vpcs.as_ref().is_ok_and(|vpcs| !vpcs.is_empty());
+        let observed: AwsResult<Observed> = (|| {
             let (vpcs, flow_logs, (log_group, filters)) = (vpcs?, flow_logs?, logs_there?);
             Ok(Observed { vpcs, flow_logs, log_group, filters })
         })();
         let mut observed = match observed {
             Ok(observed) => observed,
+            Err(error) if seen && error.disposition() == Disposition::Skip(Skip::OrganizationPolicy) => {
+                return Err(ReconcileError::LookDenied(error));
+            }
             Err(error) => return Err(self.explain(at, error).await),
         };
         if desired.needs_group_tags(&observed) {

@@ -11,6 +11,9 @@ pub enum ReconcileError {
     /// An AWS call failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
+    /// A policy of the organization denies a look that is needed for VPCs that were seen.
+    #[error("there are VPCs, but what covers them may not be looked at: {0}")]
+    LookDenied(#[source] AwsError),
     /// The account is not granted on any destination of the Region.
     #[error("the account is not granted yet on any destination of this Region")]
     NotGranted,
@@ -52,6 +55,7 @@ impl ReconcileError {
         match self {
             // What was wanted absent, or already there, never becomes an error.
             Self::Aws(error) => error.disposition().of_failure(),
+            Self::LookDenied(_) => Disposition::RetryLater(Wait::OrganizationPolicy),
             Self::NotGranted | Self::NoDestination(_) => Disposition::RetryLater(Wait::Grant),
             Self::NotAMember => Disposition::RetryLater(Wait::Account),
             Self::NotVisible(_) => Disposition::RetryLater(Wait::Vpc),
@@ -67,7 +71,7 @@ impl ReconcileError {
     /// The AWS error behind it, if an AWS call caused it.
     pub fn aws_error(&self) -> Option<&AwsError> {
         match self {
-            Self::Aws(error) => Some(error),
+            Self::Aws(error) | Self::LookDenied(error) => Some(error),
             Self::NotGranted
             | Self::NoDestination(_)
             | Self::NotAMember

@@ -17,7 +17,7 @@ const LONGEST_RUN_MS: u64 = 900_000;
 /// The time reserved before the deadline for returning unfinished messages to the queue, in milliseconds.
 const MARGIN_MS: u64 = 10_000;
 
-/// When to stop working, in milliseconds since 1970-01-01 UTC: ten seconds before the deadline, or a quarter of the
+/// When to stop working, in milliseconds since 1970-01-01 UTC: ten seconds before the deadline, or half of the
 /// time left if that is less.
 pub fn stop_at_ms(context: &Context, now_ms: u64) -> u64 {
     let deadline = match context.deadline {
@@ -25,7 +25,7 @@ pub fn stop_at_ms(context: &Context, now_ms: u64) -> u64 {
         _ => now_ms + LONGEST_RUN_MS,
     };
     let left = deadline.saturating_sub(now_ms);
-    deadline - MARGIN_MS.min(left / 4)
+    deadline - MARGIN_MS.min(left / 2)
 }
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod tests {
     fn work_stops_in_time_to_return_the_rest_to_the_queue() {
         let now = 1_800_000_000_000;
         assert_eq!(stop(now + 900_000, now), now + 890_000);
-        assert_eq!(stop(now + 4_000, now), now + 3_000);
+        assert_eq!(stop(now + 4_000, now), now + 2_000);
         assert_eq!(stop(now - 5, now), now - 5);
     }
 

@@ -190,3 +190,15 @@ async fn where_sts_is_switched_off_everywhere_the_first_answer_is_the_error() {
     let asked = fake.asked("AssumeRole").len();
     assert!((2..=4).contains(&asked), "{asked}");
 }
+
+#[tokio::test]
+async fn where_sts_of_the_home_region_is_down_one_other_region_is_asked() {
+    let fake = FakeAws::answering(|request| match (request.operation.as_str(), request.region.as_str()) {
+        ("AssumeRole", "eu-west-1") => query_error(503, "ServiceUnavailable", "down"),
+        _ => empty(request),
+    });
+    fake.ports().ec2.vpcs(&at()).await.unwrap();
+    let fake = FakeAws::answering(|_| query_error(503, "ServiceUnavailable", "down"));
+    let error = fake.ports().ec2.vpcs(&at()).await.unwrap_err();
+    assert_eq!((error.region.unwrap().as_str(), fake.asked("AssumeRole").len()), ("eu-west-1", 2));
+}

@@ -120,3 +120,17 @@ async fn in_organization_mode_the_first_shard_is_everybodys() {
     world.destinations.all.lock().unwrap().get_mut(&key).unwrap().policy = Some(policy);
     assert_eq!(world.assignments().destination_of(id(1), &home()).await, Ok(Some(world.shard(1))));
 }
+
+#[tokio::test]
+async fn who_waits_for_a_read_shares_its_failure() {
+    let world = World::granted(&[], 1..=10);
+    let assignments = world.assignments();
+    world.journal.slow("logs:DescribeDestinations");
+    world.journal.fail("logs:DescribeDestinations", 1, "ServiceUnavailable");
+    let region = home();
+    let answers =
+        futures::future::join_all((1..=10).map(|number| assignments.destination_of(id(number), &region))).await;
+    assert!(answers.iter().all(Result::is_err));
+    assert_eq!(world.journal.count("logs:DescribeDestinations"), 1);
+    assert!(assignments.destination_of(id(1), &region).await.unwrap().is_some(), "the next one reads again");
+}

@@ -1,4 +1,4 @@
-use enroller_core::error::{Code, Skip};
+use enroller_core::error::{Code, Disposition, Skip};
 use enroller_core::observed::LogGroupClass;
 use enroller_core::plan::Desired;
 
@@ -92,4 +92,18 @@ async fn an_account_that_answers_nowhere_is_not_ready() {
         let Err(ReconcileError::Aws(error)) = observe(&world).await else { panic!("{second}") };
         assert_eq!((error.operation, error.code), (operation, code));
     }
+}
+
+#[tokio::test]
+async fn vpcs_that_are_seen_are_not_excused_by_a_look_that_the_organization_denies() {
+    for look in ["ec2:DescribeFlowLogs", "logs:DescribeLogGroups"] {
+        let world = World::enrolled(&[]);
+        world.journal.deny(look, 1);
+        let error = observe(&world).await.unwrap_err();
+        assert!(matches!(error, ReconcileError::LookDenied(_)), "{look}: {error:?}");
+        assert!(!matches!(error.disposition(), Disposition::Skip(_)));
+    }
+    let world = World::granted(&[], [1]);
+    world.journal.deny("ec2:DescribeFlowLogs", 1);
+    assert!(matches!(observe(&world).await.unwrap_err().disposition(), Disposition::Skip(_)), "nothing to cover");
 }

@@ -38,6 +38,7 @@ struct Armed {
 struct State {
     calls: Vec<Call>,
     armed: Vec<Armed>,
+    slow: std::collections::BTreeSet<&'static str>,
 }
 
 pub(crate) struct Journal {
@@ -53,15 +54,29 @@ impl Journal {
     /// Makes a call: writes it down, then lets happen what is armed.
     pub(crate) async fn call(&self, operation: &'static str, about: impl ToString) -> AwsResult<()> {
         let about = about.to_string();
+        let yields;
         let due = {
             let mut state = self.state.lock().unwrap();
             state.calls.push(Call { operation, about: about.clone() });
+            yields = state.slow.contains(operation);
             let fits = |it: &Armed| it.operation == operation && it.times > 0 && about.contains(&it.about);
             state.armed.iter_mut().find(|it| fits(it)).map(|armed| {
                 armed.times -= 1;
                 armed.effect.clone()
             })
         };
+        if yields {
+            // Lets others begin in the meantime, as a network would.
+            let mut begun = false;
+            std::future::poll_fn(|context| match std::mem::replace(&mut begun, true) {
+                true => std::task::Poll::Ready(()),
+                false => {
+                    context.waker().wake_by_ref();
+                    std::task::Poll::Pending
+                }
+            })
+            .await;
+        }
         match due {
             Some(Effect::Fail(code)) => return Err(failure(operation, &about, code)),
             Some(Effect::Deny) => {
@@ -98,6 +113,11 @@ impl Journal {
     /// The next so many calls are denied by a service control policy.
     pub(crate) fn deny(&self, operation: &'static str, times: usize) {
         self.arm(operation, "", times, Effect::Deny);
+    }
+
+    /// Calls of this action are answered only after others have begun theirs.
+    pub(crate) fn slow(&self, operation: &'static str) {
+        self.state.lock().unwrap().slow.insert(operation);
     }
 
     /// The next call gets no answer.
