@@ -46,7 +46,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The timeout of a call with all its attempts and the waits between them, well below the 15 minutes a function can
 /// run. The engine reserves twice this for the two calls that replace a flow log. Connecting has the SDK's own timeout,
 /// 3.1 seconds.
-const CALL_TIMEOUT: Duration = Duration::from_secs(100);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// The timeout of one attempt of a call that only reads. AWS answers within a second, even with a thousand flow logs.
 const READ_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,6 +84,14 @@ impl Connection {
     pub fn from_config(settings: Arc<Settings>, config: SdkConfig, limits: RateLimits) -> Self {
         let time = time_of(&config);
         Self::build(settings, config, limits, time, None)
+    }
+
+    /// Like [`Connection::from_config`], with the timeouts of [`Connection::connect`]. The sleep of the configuration
+    /// must then end when its time has come, and not before.
+    pub fn from_config_with_timeouts(settings: Arc<Settings>, config: SdkConfig, limits: RateLimits) -> Self {
+        let time = time_of(&config);
+        let config = config.into_builder().timeout_config(timeouts(ATTEMPT_TIMEOUT, CALL_TIMEOUT)).build();
+        Self::build(settings, config, limits, time, Some(timeouts(READ_ATTEMPT_TIMEOUT, READ_TIMEOUT)))
     }
 
     fn build(

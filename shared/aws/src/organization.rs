@@ -12,6 +12,7 @@ use enroller_core::observed::{Account, AccountState};
 use enroller_engine::ports::{AwsResult, Organization};
 
 use crate::calls::{Calls, Identity, Link, all_pages};
+use crate::connection::CALL_TIMEOUT;
 use crate::errors::unparsable;
 use crate::limits::{Api, DESCRIBE_ACCOUNT, LIST_ACCOUNTS, LIST_PARENTS};
 
@@ -92,11 +93,18 @@ impl Organizations {
 
 /// What a page of a listing overrides in the client's configuration.
 fn patient(client: &Client) -> aws_sdk_organizations::config::Builder {
-    let builder = aws_sdk_organizations::Config::builder();
+    let mut builder = aws_sdk_organizations::Config::builder();
     match client.config().retry_config() {
-        Some(retries) if retries.has_retry() => builder.retry_config(retries.clone().with_max_attempts(PAGE_ATTEMPTS)),
-        Some(_) | None => builder,
+        Some(retries) if retries.has_retry() => {
+            builder.set_retry_config(Some(retries.clone().with_max_attempts(PAGE_ATTEMPTS)));
+        }
+        Some(_) | None => return builder,
     }
+    // A call that only reads would end before its attempts do.
+    if let Some(timeouts) = client.config().timeout_config().filter(|it| it.has_timeouts()) {
+        builder.set_timeout_config(Some(timeouts.to_builder().operation_timeout(CALL_TIMEOUT).build()));
+    }
+    builder
 }
 
 fn is_root(parent: &ParentId) -> bool {
