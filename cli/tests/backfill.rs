@@ -175,7 +175,7 @@ async fn a_selection_narrows_accounts_and_regions_and_names_unknown_ones() {
     let done = served.backfill(&["--account", &account, "--region", "us-east-1"]).await;
     assert!(done.status.success(), "{}", text(&done.stdout));
     let enrolled =
-        audit(&served.sim, &REGIONS.map(str::to_owned)).account_regions.into_iter().filter(|it| it.with_flow_log > 0);
+        audit(&served.sim, &REGIONS.map(str::to_owned)).account_regions.into_iter().filter(|it| it.covered > 0);
     let enrolled: Vec<(String, String)> = enrolled.map(|it| (it.account, it.region)).collect();
     assert_eq!(enrolled, [(account, "us-east-1".to_owned())]);
 
@@ -280,7 +280,7 @@ async fn a_plan_from_a_file_is_carried_out_but_refused_after_changes() {
     let done = served.backfill(&["--plan", &file]).await;
     assert!(done.status.success(), "{}{}", text(&done.stdout), text(&done.stderr));
     let account_regions = audit(&served.sim, &REGIONS.map(str::to_owned)).account_regions;
-    assert!(account_regions.iter().all(|at| (at.with_flow_log > 0) == (at.account == account)));
+    assert!(account_regions.iter().all(|at| (at.covered > 0) == (at.account == account)));
 
     let again = served.backfill(&["--plan", &file]).await;
     assert_eq!(again.status.code(), Some(1));

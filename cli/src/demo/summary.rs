@@ -165,7 +165,7 @@ impl Summary {
         let mut table = table(std::iter::once("account").chain(self.regions.iter().map(String::as_str)));
         let mut rows: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for at in &self.audit.account_regions {
-            rows.entry(&at.account).or_default().push(format!("{}/{}", at.with_flow_log, at.vpcs));
+            rows.entry(&at.account).or_default().push(format!("{}/{}", at.covered, at.vpcs));
         }
         for (account, cells) in rows.iter().take(ROWS) {
             table.add_row(std::iter::once((*account).to_owned()).chain(cells.iter().cloned()));
@@ -175,7 +175,7 @@ impl Summary {
         }
         let total = |region: &String| {
             let here = self.audit.account_regions.iter().filter(|at| at.region == *region);
-            let (covered, all) = here.fold((0, 0), |(covered, all), it| (covered + it.with_flow_log, all + it.vpcs));
+            let (covered, all) = here.fold((0, 0), |(covered, all), it| (covered + it.covered, all + it.vpcs));
             format!("{covered}/{all}")
         };
         table.add_row(std::iter::once("all".to_owned()).chain(self.regions.iter().map(total)));

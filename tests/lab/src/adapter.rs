@@ -20,6 +20,8 @@ use enroller_core::settings::Settings;
 use enroller_engine::ports::{Clock, Ports};
 use enroller_sim::Sim;
 
+use crate::timers::Timers;
+
 /// How long a role's session lasts.
 const SESSION: Duration = Duration::from_secs(3_600);
 
@@ -28,32 +30,44 @@ const RENEW: Duration = Duration::from_secs(300);
 
 /// The simulated AWS's clock for the SDK.
 #[derive(Clone, Debug)]
-pub(crate) struct SimTime(pub(crate) Sim);
+pub(crate) struct SimTime {
+    pub(crate) sim: Sim,
+    /// The timers of the installation. Where nobody drives them, a sleep moves the clock itself.
+    pub(crate) timers: Timers,
+}
 
 impl TimeSource for SimTime {
     fn now(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.0.now_ms())
+        UNIX_EPOCH + Duration::from_millis(self.sim.now_ms())
     }
 }
 
-/// Backoff costs no wall time: the virtual clock is moved on instead.
+/// Waiting costs no wall time: the virtual clock is moved on instead.
 impl AsyncSleep for SimTime {
     fn sleep(&self, duration: Duration) -> Sleep {
-        let sim = self.0.clone();
-        Sleep::new(async move { sim.advance(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)) })
+        let (time, ms) = (self.clone(), u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+        Sleep::new(async move {
+            match time.timers.are_driven() {
+                true => time.timers.until(&time.sim, time.sim.now_ms().saturating_add(ms)).await,
+                false => time.sim.advance(ms),
+            }
+        })
     }
 }
 
 #[async_trait]
 impl Clock for SimTime {
     fn now_ms(&self) -> u64 {
-        self.0.now_ms()
+        self.sim.now_ms()
     }
 
-    /// Returns only if the time has passed already: calls in process are answered at once, so no call has to be
-    /// abandoned. Within a run, time passes only where a fault hook of a test moves the clock.
+    /// Where nobody drives the timers, it returns only if the time has passed already: calls in process are answered at
+    /// once, so no call has to be abandoned.
     async fn sleep_until(&self, at_ms: u64) {
-        if self.0.now_ms() < at_ms {
+        if self.timers.are_driven() {
+            return self.timers.until(&self.sim, at_ms).await;
+        }
+        if self.sim.now_ms() < at_ms {
             std::future::pending::<()>().await;
         }
     }
@@ -110,10 +124,12 @@ pub(crate) const ATTEMPTS: u32 = 4;
 
 /// A configuration of the SDK that reaches the simulated AWS.
 pub fn sdk_config(sim: &Sim, home_region: &str, who: As<'_>) -> SdkConfig {
-    sdk_config_trying(sim, home_region, who, ATTEMPTS)
+    sdk_config_trying(sim, home_region, who, ATTEMPTS, None)
 }
 
-fn sdk_config_trying(sim: &Sim, home_region: &str, who: As<'_>, attempts: u32) -> SdkConfig {
+fn sdk_config_trying(sim: &Sim, home_region: &str, who: As<'_>, attempts: u32, timers: Option<&Timers>) -> SdkConfig {
+    let time = SimTime { sim: sim.clone(), timers: timers.cloned().unwrap_or_default() };
+
     let provider = match who {
         As::Account(account) => SharedCredentialsProvider::new(credentials_of(sim.credentials_of(account), None)),
         As::Role(account, role) => SharedCredentialsProvider::new(RoleCredentials {
@@ -128,10 +144,10 @@ fn sdk_config_trying(sim: &Sim, home_region: &str, who: As<'_>, attempts: u32) -
         .region(Region::new(home_region.to_owned()))
         .credentials_provider(provider)
         .http_client(sim.http_client())
-        .time_source(SimTime(sim.clone()))
-        .sleep_impl(SharedAsyncSleep::new(SimTime(sim.clone())))
+        .time_source(time.clone())
+        .sleep_impl(SharedAsyncSleep::new(time))
         .retry_config(RetryConfig::standard().with_max_attempts(attempts))
-        // Sleep takes no time here, so every timeout would fire at once and every call would move the clock.
+        // Where nobody drives the timers, every timeout would fire at once and every call would move the clock.
         .timeout_config(TimeoutConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .identity_cache(IdentityCache::no_cache())
@@ -145,11 +161,22 @@ pub fn ports_on(sim: &Sim, settings: &Settings, who: As<'_>) -> Ports {
 
 /// The real adapters on a simulated AWS.
 pub fn connection_on(sim: &Sim, settings: &Settings, who: As<'_>) -> Connection {
-    connection_trying(sim, settings, who, ATTEMPTS)
+    connection_trying(sim, settings, who, ATTEMPTS, None)
 }
 
-/// Like [`connection_on`], with this number of attempts of each call.
-pub(crate) fn connection_trying(sim: &Sim, settings: &Settings, who: As<'_>, attempts: u32) -> Connection {
-    let config = sdk_config_trying(sim, settings.home_region.as_str(), who, attempts);
-    Connection::from_config(Arc::new(settings.clone()), config, RateLimits::Unlimited)
+/// Like [`connection_on`], with this number of attempts of each call. With timers, which somebody must drive, calls time
+/// out as those of the functions do.
+pub(crate) fn connection_trying(
+    sim: &Sim,
+    settings: &Settings,
+    who: As<'_>,
+    attempts: u32,
+    timers: Option<&Timers>,
+) -> Connection {
+    let config = sdk_config_trying(sim, settings.home_region.as_str(), who, attempts, timers);
+    let connect = match timers {
+        Some(_) => Connection::from_config_with_timeouts,
+        None => Connection::from_config,
+    };
+    connect(Arc::new(settings.clone()), config, RateLimits::Unlimited)
 }

@@ -1,7 +1,8 @@
 //! Coverage and grants of an organization, read from the state of the simulated AWS alone, without the product's code.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use enroller_sim::ec2::FlowLog;
 use enroller_sim::{Sim, World};
 use serde::Serialize;
 use serde_json::Value;
@@ -26,9 +27,9 @@ pub struct Coverage {
     pub account: String,
     pub region: String,
     pub vpcs: usize,
-    /// Number of VPCs with a flow log.
-    pub with_flow_log: usize,
-    /// Ids of the VPCs without a flow log.
+    /// Number of VPCs whose flow log leads to a destination that admits the account.
+    pub covered: usize,
+    /// Ids of the other VPCs.
     pub uncovered: Vec<String>,
     /// Ids of the VPCs with more than one flow log.
     pub on_several_shards: Vec<String>,
@@ -48,7 +49,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Number of VPCs without a flow log.
+    /// Number of VPCs without a flow log that leads to a destination that admits their account.
     pub fn uncovered(&self) -> usize {
         self.account_regions.iter().map(|at| at.uncovered.len()).sum()
     }
@@ -84,25 +85,37 @@ pub fn audit(sim: &Sim, regions: &[String]) -> Audit {
 }
 
 fn at(world: &World, account: &str, region: &str, destinations: &[DestinationState]) -> Coverage {
-    let mut counts: BTreeMap<String, usize> = world.ec2.vpcs(account, region).map(|vpc| (vpc.id.clone(), 0)).collect();
-    for log in world.ec2.flow_logs(account, region) {
-        if let Some(count) = counts.get_mut(&log.resource_id) {
-            *count += 1;
-        }
-    }
-    let with = |test: fn(usize) -> bool| -> Vec<String> {
-        counts.iter().filter(|(_, count)| test(**count)).map(|(id, _)| id.clone()).collect()
-    };
+    let ids = || world.ec2.vpcs(account, region).map(|vpc| vpc.id.clone());
+    let logs = |id: &String| world.ec2.flow_logs_of(account, region, id).collect::<Vec<_>>();
+    let (covered, uncovered): (Vec<String>, Vec<String>) =
+        ids().partition(|id| logs(id).into_iter().any(|log| leads_to_bucket(world, account, region, log)));
     let naming = destinations.iter().filter(|it| it.region == region && it.accounts.contains(account));
     Coverage {
         account: account.to_owned(),
         region: region.to_owned(),
-        vpcs: counts.len(),
-        with_flow_log: with(|count| count > 0).len(),
-        uncovered: with(|count| count == 0),
-        on_several_shards: with(|count| count > 1),
+        vpcs: covered.len() + uncovered.len(),
+        covered: covered.len(),
+        uncovered,
+        on_several_shards: ids().filter(|id| logs(id).len() > 1).collect(),
         granted_on: naming.map(|it| it.name.clone()).collect(),
     }
+}
+
+/// Whether every link behind a flow log is there: its role, its group, and a filter to a destination that admits the
+/// account. Whether records arrive is for [`enroller_sim::traffic`] to say.
+fn leads_to_bucket(world: &World, account: &str, region: &str, log: &FlowLog) -> bool {
+    let role = log.deliver_logs_permission_arn.as_deref().and_then(|arn| arn.rsplit('/').next());
+    let group = log.log_group_name.as_deref().and_then(|name| world.logs.group(account, region, name));
+    let (Some(role), Some(group)) = (role, group) else { return false };
+    let organization = world.organization.id();
+    world.iam.role(account, role).is_some()
+        && group.filters.values().any(|filter| {
+            let destination = world.logs.destination(&filter.destination_arn);
+            let Some(policy) = destination.and_then(|it| it.access_policy.as_deref()) else { return false };
+            let document: Value = serde_json::from_str(policy).unwrap_or_default();
+            // A policy for the organization admits only filters with a role.
+            principals(&document).contains(account) || filter.role_arn.is_some() && policy.contains(organization)
+        })
 }
 
 fn destinations(world: &World, central: &str, region: &str) -> Vec<DestinationState> {

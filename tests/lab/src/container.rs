@@ -171,7 +171,7 @@ impl Host {
         if let Some(due) = sim.earliest_visible_ms(&url)? {
             to(due);
         }
-        Ok(mapping::receive(sim, &url)?)
+        Ok(sim.receive(&url, mapping::BATCH)?)
     }
 
     /// The payload of the invocation that Lambda makes for a batch.

@@ -37,12 +37,6 @@ pub const ENROLLMENTS: &str = "enrollments";
 pub const GRANTS: &str = "grants.fifo";
 /// Queue with the requests and continuations of backfill.
 pub const BACKFILL: &str = "backfill";
-/// Visibility timeout of [`BACKFILL`] in milliseconds: six times five minutes, because tests of the function's deadline
-/// let that time pass.
-const BACKFILL_VISIBILITY_MS: u64 = 1_800_000;
-/// Visibility timeout of the other queues in milliseconds. The template's half an hour would only slow the simulation
-/// down. The timeout has to be longer than one invocation, which takes no virtual time.
-const VISIBILITY_MS: u64 = 60_000;
 
 /// Why an installation could not be created.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +102,8 @@ pub struct Installation {
     sim: Sim,
     settings: Settings,
     operator_arn: String,
+    /// The log group before it was renamed.
+    previous_log_group: Option<String>,
     withheld: Option<Withheld>,
 }
 
@@ -115,7 +111,7 @@ impl Installation {
     /// The stacks for these settings, with [`OPERATOR_ROLE`] as the one that people use.
     pub fn new(sim: Sim, settings: Settings) -> Self {
         let operator_arn = format!("arn:aws:iam::{}:role/{OPERATOR_ROLE}", settings.central_account);
-        Self { sim, settings, operator_arn, withheld: None }
+        Self { sim, settings, operator_arn, previous_log_group: None, withheld: None }
     }
 
     /// Sets the principal of the central account whose users may assume the member role.
@@ -125,10 +121,13 @@ impl Installation {
         self
     }
 
-    /// The same stacks for other settings.
+    /// The same stacks for other settings. A former log group is named beside the new one, as docs/deploy.md asks for.
     #[must_use]
     pub(crate) fn with_settings(&self, settings: Settings) -> Self {
-        Self { settings, ..self.clone() }
+        let former = &self.settings.log_group_name;
+        let renamed = (*former != settings.log_group_name).then(|| former.to_string());
+        let previous_log_group = renamed.or_else(|| self.previous_log_group.clone());
+        Self { settings, previous_log_group, ..self.clone() }
     }
 
     /// Withholds a permission from a role in every account that has the role or gets it later. The stacks are not aware
@@ -238,6 +237,7 @@ impl Installation {
             ("HomeRegion", settings.home_region.to_string()),
             ("RolesRegion", self.roles_region().to_owned()),
             ("OperatorRoleArn", self.operator_arn.clone()),
+            ("PreviousLogGroupName", self.previous_log_group.clone().unwrap_or_default()),
             ("LogGroupsHaveKmsKey", settings.kms_key_arn.is_some().to_string()),
         ]);
         let account_region = AccountRegion { account: account.to_owned(), region: region.to_owned() };
@@ -336,13 +336,12 @@ impl Installation {
         // A dead-letter queue must exist before the queue that refers to it.
         queues.sort_by_key(|queue| queue.redrive.is_some());
         for queue in queues {
-            let backfill = queue.name == format!("{PREFIX}{BACKFILL}");
             let settings = QueueSettings {
                 fifo: queue.fifo,
                 content_based_deduplication: queue.content_based_deduplication,
                 // As in the template: dead letters are kept for 14 days, everything else for 4.
                 retention_ms: if queue.redrive.is_some() { 345_600_000 } else { 1_209_600_000 },
-                visibility_timeout_ms: if backfill { BACKFILL_VISIBILITY_MS } else { VISIBILITY_MS },
+                visibility_timeout_ms: queue.visibility_timeout_seconds * 1_000,
                 redrive: queue
                     .redrive
                     .map(|(dead_letter_queue, max_receive_count)| Redrive { dead_letter_queue, max_receive_count }),

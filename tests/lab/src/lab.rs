@@ -26,7 +26,11 @@ use crate::install::{
 };
 use crate::log::RecordingLog;
 use crate::mapping;
+use crate::timers::Timers;
 use crate::withheld::Withheld;
+
+/// Messages in one batch where two containers of a function share a queue.
+const OVERLAPPING_BATCH: usize = 2;
 
 /// The installation to build.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +59,10 @@ pub struct Lab {
     pub onboarder: GrantQueue,
     /// The worker of `backfill`.
     pub backfill: Backfill,
+    /// Another container of `vpc-enroller`, if invocations overlap.
+    second_enroller: Option<EnrollmentQueue>,
     attempts: u32,
+    timers: Timers,
     execution: Execution,
 }
 
@@ -96,11 +103,22 @@ impl Lab {
         let stacks = Installation::new(sim.clone(), settings.clone());
         stacks.deploy_center()?;
         let recording = Arc::new(RecordingLog::default());
-        let (enroller, onboarder, backfill) = workers(&sim, &settings, &recording, ATTEMPTS)?;
-        let regions = options.organization.regions.clone();
-        let execution = Execution::new(&settings);
-        let attempts = ATTEMPTS;
-        Ok(Self { sim, settings, regions, stacks, recording, enroller, onboarder, backfill, attempts, execution })
+        let timers = Timers::default();
+        let (enroller, onboarder, backfill) = workers(&sim, &settings, &recording, ATTEMPTS, &timers)?;
+        Ok(Self {
+            regions: options.organization.regions.clone(),
+            execution: Execution::new(&settings),
+            attempts: ATTEMPTS,
+            second_enroller: None,
+            sim,
+            settings,
+            stacks,
+            recording,
+            enroller,
+            onboarder,
+            backfill,
+            timers,
+        })
     }
 
     /// Deploys the member stack in every account, the management account included, and emits the events of the stacks.
@@ -126,6 +144,11 @@ impl Lab {
         self.settings = installation_settings(&self.sim, &regions, changes).map_err(InstallError::Settings)?;
         self.stacks = self.stacks.with_settings(self.settings.clone());
         self.cold_start()
+    }
+
+    /// Whether invocations overlap.
+    pub fn is_overlapping(&self) -> bool {
+        self.second_enroller.is_some()
     }
 
     /// Withholds a permission from a role of the stacks and restarts the functions.
@@ -160,8 +183,22 @@ impl Lab {
     ///
     /// A worker lacks settings.
     pub fn cold_start(&mut self) -> Result<(), LabError> {
-        let (enroller, onboarder, backfill) = workers(&self.sim, &self.settings, &self.recording, self.attempts)?;
-        (self.enroller, self.onboarder, self.backfill) = (enroller, onboarder, backfill);
+        let start = || workers(&self.sim, &self.settings, &self.recording, self.attempts, &self.timers);
+        let second = if self.second_enroller.is_some() { Some(start()?.0) } else { None };
+        (self.enroller, self.onboarder, self.backfill) = start()?;
+        self.second_enroller = second;
+        Ok(())
+    }
+
+    /// Lets invocations overlap from now on: of each queue at once, and two of `vpc-enroller` in containers of their
+    /// own. Their calls interleave if the simulation's setting `interleave` says so.
+    ///
+    /// # Errors
+    ///
+    /// A worker lacks settings.
+    pub fn overlap(&mut self) -> Result<(), LabError> {
+        let (second, ..) = workers(&self.sim, &self.settings, &self.recording, self.attempts, &self.timers)?;
+        self.second_enroller = Some(second);
         Ok(())
     }
 
@@ -172,10 +209,22 @@ impl Lab {
     /// A function returns an error.
     pub async fn step(&self) -> Result<bool, LabError> {
         self.sim.advance(0);
-        let granted = self.feed(GRANTS).await?;
-        let enrolled = self.feed(ENROLLMENTS).await?;
-        let continued = self.feed(BACKFILL).await?;
-        Ok(granted || enrolled || continued)
+        self.timers.drive(&self.sim, Box::pin(self.feed_all())).await
+    }
+
+    async fn feed_all(&self) -> Result<bool, LabError> {
+        let Some(second) = &self.second_enroller else {
+            let granted = self.feed(GRANTS).await?;
+            let enrolled = self.feed(ENROLLMENTS).await?;
+            return Ok(self.feed(BACKFILL).await? || granted || enrolled);
+        };
+        let (granted, enrolled, too, continued) = tokio::join!(
+            self.feed(GRANTS),
+            self.feed_enroller(&self.enroller, OVERLAPPING_BATCH),
+            self.feed_enroller(second, OVERLAPPING_BATCH),
+            self.feed(BACKFILL)
+        );
+        Ok(granted? | enrolled? | too? | continued?)
     }
 
     /// Delivers one batch to `backfill`. Returns whether there was a message.
@@ -184,7 +233,7 @@ impl Lab {
     ///
     /// A function returns an error.
     pub async fn step_backfill(&self) -> Result<bool, LabError> {
-        self.feed(BACKFILL).await
+        self.timers.drive(&self.sim, self.feed(BACKFILL)).await
     }
 
     /// Runs the functions until nothing is left to do, and moves the clock to the next event or message each time, for
@@ -231,21 +280,34 @@ impl Lab {
     }
 
     async fn feed(&self, queue: &'static str) -> Result<bool, LabError> {
+        let most = mapping::BATCH;
+        match queue {
+            GRANTS => self.feed_with(queue, most, async |event| self.invoke_onboarder(event).await).await,
+            BACKFILL => self.feed_with(queue, most, async |event| self.invoke_backfill(event).await).await,
+            _ => self.feed_enroller(&self.enroller, most).await,
+        }
+    }
+
+    async fn feed_enroller(&self, enroller: &EnrollmentQueue, most: usize) -> Result<bool, LabError> {
+        self.feed_with(ENROLLMENTS, most, async |event| self.invoke_enroller(enroller, event).await).await
+    }
+
+    async fn feed_with(
+        &self,
+        queue: &'static str,
+        most: usize,
+        invoke: impl AsyncFnOnce(LambdaEvent<Value>) -> Result<Value, LabError>,
+    ) -> Result<bool, LabError> {
         if !self.execution.may_poll(&self.sim, queue) {
             return Ok(false);
         }
         let url = self.url(queue);
-        let messages = mapping::receive(&self.sim, &url)?;
+        let messages = self.sim.receive(&url, most)?;
         if messages.is_empty() {
             return Ok(false);
         }
-        let arn = self.execution.queue_arn(queue);
-        let event = mapping::invocation(&self.sim, &arn, &messages);
-        let response = match queue {
-            GRANTS => self.onboard(event).await,
-            BACKFILL => self.invoke_backfill(event).await,
-            _ => self.enroll(event).await,
-        }?;
+        let event = mapping::invocation(&self.sim, &self.execution.queue_arn(queue), &messages);
+        let response = invoke(event).await?;
         if self.execution.may_delete(&self.sim, queue) {
             mapping::settle(&self.sim, &url, &messages, &response)?;
         }
@@ -258,8 +320,12 @@ impl Lab {
     ///
     /// The error that the function returns.
     pub async fn enroll(&self, event: LambdaEvent<Value>) -> Result<Value, LabError> {
+        self.timers.drive(&self.sim, self.invoke_enroller(&self.enroller, event)).await
+    }
+
+    async fn invoke_enroller(&self, enroller: &EnrollmentQueue, event: LambdaEvent<Value>) -> Result<Value, LabError> {
         self.execution.log(&self.sim, "vpc-enroller");
-        let response = vpc_enroller::handle(&self.enroller, event).await;
+        let response = vpc_enroller::handle(enroller, event).await;
         response.map_err(|source| LabError::Function { function: "vpc-enroller", source })
     }
 
@@ -269,6 +335,10 @@ impl Lab {
     ///
     /// The error that the function returns.
     pub async fn onboard(&self, event: LambdaEvent<Value>) -> Result<Value, LabError> {
+        self.timers.drive(&self.sim, self.invoke_onboarder(event)).await
+    }
+
+    async fn invoke_onboarder(&self, event: LambdaEvent<Value>) -> Result<Value, LabError> {
         self.execution.log(&self.sim, "account-onboarder");
         let response = account_onboarder::handle(&self.onboarder, event).await;
         response.map_err(|source| LabError::Function { function: "account-onboarder", source })
@@ -280,7 +350,16 @@ impl Lab {
     ///
     /// The error that the function returns.
     pub async fn sweep(&self, request: Value) -> Result<Value, LabError> {
-        self.invoke_backfill(self.invocation(request)).await
+        self.sweep_with(self.invocation(request)).await
+    }
+
+    /// Invokes `backfill` with this invocation.
+    ///
+    /// # Errors
+    ///
+    /// The error that the function returns.
+    pub async fn sweep_with(&self, event: LambdaEvent<Value>) -> Result<Value, LabError> {
+        self.timers.drive(&self.sim, self.invoke_backfill(event)).await
     }
 
     /// Invokes `backfill` as a schedule of EventBridge does.
@@ -305,6 +384,11 @@ impl Lab {
         response.map_err(|source| LabError::Function { function: "backfill", source })
     }
 
+    /// Does the work, and moves the clock on whenever all of it waits.
+    pub async fn drive<T>(&self, work: impl Future<Output = T>) -> T {
+        self.timers.drive(&self.sim, work).await
+    }
+
     /// What a person with the command line tool works with: the operator's role.
     pub fn operator(&self, log: Arc<dyn DecisionLog>) -> Operator {
         let central = self.settings.central_account.to_string();
@@ -314,12 +398,13 @@ impl Lab {
 
     /// Settings and simulated time, with this log.
     pub fn context(&self, log: Arc<dyn DecisionLog>) -> Context {
-        Context::new(self.settings.clone(), Arc::new(SimTime(self.sim.clone())), log)
+        let time = SimTime { sim: self.sim.clone(), timers: self.timers.clone() };
+        Context::new(self.settings.clone(), Arc::new(time), log)
     }
 
     /// The ports of a function, which call with its role.
     pub fn ports_of(&self, function: &str) -> (Ports, Arc<dyn DestinationWriter>) {
-        ports_of(&self.sim, &self.settings, function, self.attempts)
+        ports_of(&self.sim, &self.settings, function, self.attempts, None)
     }
 
     /// Sends a message to a queue of the installation, as a person would. `queue` is its name without [`PREFIX`].
@@ -395,12 +480,14 @@ fn workers(
     settings: &Settings,
     recording: &Arc<RecordingLog>,
     attempts: u32,
+    timers: &Timers,
 ) -> Result<(EnrollmentQueue, GrantQueue, Backfill), LabError> {
     let context = || {
         let log = Arc::clone(recording) as Arc<dyn DecisionLog>;
-        Context::new(settings.clone(), Arc::new(SimTime(sim.clone())), log)
+        let time = SimTime { sim: sim.clone(), timers: timers.clone() };
+        Context::new(settings.clone(), Arc::new(time), log)
     };
-    let ports = |function: &str| ports_of(sim, settings, function, attempts);
+    let ports = |function: &str| ports_of(sim, settings, function, attempts, Some(timers));
     let (enroller, _) = ports("vpc-enroller");
     let (onboarder, writer) = ports("account-onboarder");
     let (backfill, _) = ports("backfill");
@@ -411,9 +498,15 @@ fn workers(
     ))
 }
 
-fn ports_of(sim: &Sim, settings: &Settings, function: &str, attempts: u32) -> (Ports, Arc<dyn DestinationWriter>) {
+fn ports_of(
+    sim: &Sim,
+    settings: &Settings,
+    function: &str,
+    attempts: u32,
+    timers: Option<&Timers>,
+) -> (Ports, Arc<dyn DestinationWriter>) {
     let central = settings.central_account.to_string();
     let role = FUNCTION_ROLES.iter().find(|(name, _)| *name == function).map_or("", |(_, role)| role);
-    let connection = connection_trying(sim, settings, As::Role(&central, role), attempts);
+    let connection = connection_trying(sim, settings, As::Role(&central, role), attempts, timers);
     (connection.ports(), connection.destination_writer())
 }

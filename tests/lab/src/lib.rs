@@ -14,6 +14,7 @@ mod mapping;
 pub mod people;
 mod runtime_api;
 pub mod templates;
+mod timers;
 mod withheld;
 
 pub use adapter::{As, connection_on, ports_on, sdk_config};

@@ -7,15 +7,10 @@ use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 
 /// Messages in one batch, the most that a FIFO queue allows.
-const BATCH: usize = 10;
+pub(crate) const BATCH: usize = 10;
 
 /// Timeout of a function in milliseconds.
 const TIMEOUT_MS: u64 = 300_000;
-
-/// Receives up to ten messages.
-pub(crate) fn receive(sim: &Sim, queue_url: &str) -> Result<Vec<ReceivedMessage>, QueueError> {
-    sim.receive(queue_url, BATCH)
-}
 
 /// The invocation that Lambda makes for a batch.
 pub(crate) fn invocation(sim: &Sim, queue_arn: &str, messages: &[ReceivedMessage]) -> LambdaEvent<Value> {

@@ -62,6 +62,8 @@ pub struct QueueResource {
     pub content_based_deduplication: bool,
     /// Name of the dead-letter queue, and the number of receives before a message goes there.
     pub redrive: Option<(String, u32)>,
+    /// How long a received message stays invisible, in seconds.
+    pub visibility_timeout_seconds: u64,
 }
 
 impl Stack<'_> {
@@ -156,6 +158,8 @@ impl Stack<'_> {
                 fifo: flag("FifoQueue"),
                 content_based_deduplication: flag("ContentBasedDeduplication"),
                 redrive: dead.map(str::to_owned).zip(count),
+                // SQS's default (SQS API reference, CreateQueue).
+                visibility_timeout_seconds: properties["VisibilityTimeout"].as_u64().unwrap_or(30),
             })
         };
         self.of_type("AWS::SQS::Queue", read)
