@@ -16,6 +16,7 @@ pub mod state;
 
 use enroller_lab::audit::{Audit, audit};
 use enroller_lab::{Lab, LabOptions};
+use enroller_sim::traffic::TrafficReport;
 use enroller_sim::{CallRecord, SimBuilder};
 use serde_json::{Value, json};
 
@@ -88,6 +89,24 @@ pub fn assert_all_records_delivered(lab: &Lab) {
     assert_eq!(report.delivered, report.sent, "{report:#?}");
 }
 
+/// Checks that every VPC of the members is covered, in the state of the simulated AWS, and that all records that they
+/// send now reach S3.
+///
+/// # Panics
+///
+/// A link is missing, or a record did not arrive.
+pub fn assert_all_covered(lab: &Lab) {
+    let audit = audit_of(lab);
+    assert_eq!(audit.uncovered(), 0, "{audit:#?}");
+    let before = lab.sim.traffic_report();
+    lab.sim.traffic_tick();
+    let after = lab.sim.traffic_report();
+    let arrived = |report: &TrafficReport| report.delivered + report.filtered_out;
+    assert_eq!(arrived(&after) - arrived(&before), after.sent - before.sent, "{after:#?}");
+    let vpcs: usize = audit.account_regions.iter().map(|at| at.vpcs).sum();
+    assert!(vpcs == 0 || after.sent > before.sent, "no VPC sends records");
+}
+
 /// The part of CloudTrail's event for a new VPC that the enroller reads. The VPC does not exist in EC2.
 pub fn create_vpc_event(account: &str, region: &str) -> Value {
     json!({
@@ -107,6 +126,12 @@ pub fn create_vpc_event(account: &str, region: &str) -> Value {
 pub fn ordinary_member(lab: &Lab) -> String {
     let (management, central) = (lab.sim.management(), lab.sim.central());
     lab.sim.members().into_iter().find(|id| *id != management && *id != central).unwrap()
+}
+
+/// How many destination policies AWS has refused for what is in them, such as one of more than 5,120 bytes.
+pub fn refused_policies(lab: &Lab) -> usize {
+    let puts = lab.sim.calls().into_iter().filter(|call| call.operation == "PutDestinationPolicy");
+    puts.filter(|call| call.outcome.as_deref() == Some("InvalidParameterException")).count()
 }
 
 /// The calls from position `from` on, except those to SQS.

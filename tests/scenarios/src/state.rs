@@ -143,6 +143,6 @@ pub fn difference(before: &[String], now: &[String]) -> Vec<String> {
 
 /// Records lost before enrollment by a VPC whose managed flow log exists although an earlier link is missing.
 pub fn half_enrolled(before_enrollment: &BTreeMap<Loss, u64>) -> u64 {
-    let untouched = [Loss::NotLogged, Loss::OtherDestination];
+    let untouched = [Loss::NotLogged, Loss::NotRecording, Loss::OtherDestination];
     before_enrollment.iter().filter(|(loss, _)| !untouched.contains(loss)).map(|(_, records)| records).sum()
 }

@@ -4,7 +4,7 @@
 
 use enroller_lab::Lab;
 use enroller_sim::{ApiError, FaultKind, FaultRule, NewAccount, Service};
-use enroller_tests::{DAY_MS, audit_of, settled};
+use enroller_tests::{DAY_MS, assert_all_covered, audit_of, settled};
 
 const IRELAND: &str = "eu-west-1";
 const HOUR_MS: u64 = 3_600_000;
@@ -49,5 +49,5 @@ async fn accounts_without_a_grant_for_half_a_day_need_no_sweep() {
     assert_eq!(audit_of(&lab).misassigned().len(), 3);
     lab.sim.with(|world| world.faults.clear());
     lab.settle(HOUR_MS).await.unwrap();
-    assert_eq!(audit_of(&lab).uncovered(), 0);
+    assert_all_covered(&lab);
 }

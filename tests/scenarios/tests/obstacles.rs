@@ -16,7 +16,7 @@ use enroller_tests::one_run::{
     IRELAND, drop_events, enroll, enrolled_accounts, enrolled_accounts_in, new_account, refuse_once,
 };
 use enroller_tests::state::{difference, unmanaged};
-use enroller_tests::{DAY_MS, audit_of, calls_since, count, ordinary_member, with_settings};
+use enroller_tests::{DAY_MS, assert_all_covered, audit_of, calls_since, count, ordinary_member, with_settings};
 use serde_json::json;
 
 const VIRGINIA: &str = "us-east-1";
@@ -36,7 +36,7 @@ async fn flow_logs_refused_because_of_one_vpc_are_created_one_by_one() {
     delete_flow_logs(&lab, &account, IRELAND).await;
     refuse_once(&lab, Service::Ec2, "CreateFlowLogs", "InvalidVpcId.NotFound");
     assert_eq!(enroll(&lab, &account).await, json!([]));
-    assert_eq!(audit_of(&lab).uncovered(), 0);
+    assert_all_covered(&lab);
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn an_unmanaged_delivery_role_is_used_as_it_is() {
     let theirs = lab.sim.with(|world| format!("{:?}", world.iam.role(&account, &role)));
     lab.deploy_members().unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(audit_of(&lab).uncovered(), 0);
+    assert_all_covered(&lab);
     assert_eq!(lab.sim.with(|world| format!("{:?}", world.iam.role(&account, &role))), theirs);
 }
 
@@ -117,7 +117,7 @@ async fn an_enrollment_request_that_could_not_be_sent_is_sent_later() {
     new_account(&lab);
     refuse_once(&lab, Service::Sqs, "SendMessageBatch", "AccessDeniedException");
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(audit_of(&lab).uncovered(), 0);
+    assert_all_covered(&lab);
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn an_account_that_left_unnoticed_and_rejoined_is_enrolled() {
     lab.sim.set_event_delivery(DeliverySettings::default(), 1);
     lab.sim.with(|world| world.accept_invitation(&account)).unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(audit_of(&lab).uncovered(), 0);
+    assert_all_covered(&lab);
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn the_retention_of_an_unmanaged_log_group_is_kept() {
     person.put_retention(&group, 7).await.unwrap();
     lab.deploy_members().unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(audit_of(&lab).uncovered(), 0);
+    assert_all_covered(&lab);
     let days = lab.sim.with(|world| world.logs.group(&account, IRELAND, &group).unwrap().retention_days);
     assert_eq!(days, Some(7));
 }
@@ -172,7 +172,7 @@ async fn an_account_that_organizations_does_not_know_yet_is_retried() {
     refuse_once(&lab, Service::Organizations, "DescribeAccount", "AccountNotFoundException");
     lab.settle(DAY_MS).await.unwrap();
     assert!(audit_of(&lab).misassigned().is_empty());
-    assert_eq!(audit_of(&lab).uncovered(), 0);
+    assert_all_covered(&lab);
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn an_account_that_was_excluded_is_looked_up_again() {
     lab.sim.advance(300_000);
     person.create_vpc(&[]).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();
-    assert_eq!(audit_of(&lab).uncovered(), 0);
+    assert_all_covered(&lab);
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn a_region_that_the_account_has_not_enabled_is_skipped() {
     delete_flow_logs(&lab, &account, IRELAND).await;
     lab.recording.take();
     assert_eq!(enroll(&lab, &account).await, json!([]), "a retry cannot help");
-    assert_eq!(audit_of(&lab).uncovered(), 0);
+    assert_all_covered(&lab);
     let skipped = lab.recording.take().into_iter().filter(|line| line.outcome == Outcome::Skipped);
     let reasons: Vec<_> = skipped.map(|line| (line.region.unwrap().to_string(), line.cause)).collect();
     assert_eq!(reasons, [(SYDNEY.to_owned(), "the account has not enabled this Region".to_owned())]);
@@ -225,10 +225,28 @@ async fn credentials_refused_in_an_enabled_region_are_retried() {
     let lab = enrolled_accounts(&[]).await;
     let account = ordinary_member(&lab);
     delete_flow_logs(&lab, &account, IRELAND).await;
-    refuse_once(&lab, Service::Ec2, "DescribeVpcs", "AuthFailure");
-    assert_eq!(enroll(&lab, &account).await, json!([{"itemIdentifier": "1"}]));
+    let refusal = ApiError::new(401, "AuthFailure", "refused by the test");
+    let twice = FaultRule::new(FaultKind::ErrorBefore(refusal)).on(Service::Ec2, "DescribeVpcs").at(When::First(2));
+    lab.sim.arm(twice);
+    assert_eq!(
+        enroll(&lab, &account).await,
+        json!([{"itemIdentifier": "1"}]),
+        "a new session that is refused, too, is for later"
+    );
     assert_eq!(enroll(&lab, &account).await, json!([]));
-    assert_eq!(audit_of(&lab).uncovered(), 0);
+    assert_all_covered(&lab);
+}
+
+#[tokio::test]
+async fn credentials_refused_once_are_replaced_at_once() {
+    let lab = enrolled_accounts(&[]).await;
+    let account = ordinary_member(&lab);
+    delete_flow_logs(&lab, &account, IRELAND).await;
+    refuse_once(&lab, Service::Ec2, "DescribeVpcs", "AuthFailure");
+    let from = lab.sim.calls().len();
+    assert_eq!(enroll(&lab, &account).await, json!([]));
+    assert_all_covered(&lab);
+    assert_eq!(count(&calls_since(&lab, from), "AssumeRole"), 1);
 }
 
 #[tokio::test]
@@ -241,7 +259,7 @@ async fn a_delivery_role_is_created_once_for_all_regions() {
     }
     let from = lab.sim.calls().len();
     assert_eq!(enroll(&lab, &account).await, json!([]));
-    assert_eq!(audit_of(&lab).uncovered(), 0);
+    assert_all_covered(&lab);
     let calls = calls_since(&lab, from).into_iter().filter(|call| call.service == Service::Iam);
     assert_eq!(calls.map(|call| call.operation).collect::<Vec<_>>(), ["GetRole", "CreateRole", "PutRolePolicy"]);
 }

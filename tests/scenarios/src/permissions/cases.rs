@@ -10,11 +10,14 @@ use serde_json::{Value, json};
 
 use super::{Act, Case, HORIZON_MS, Outcome, sweep_and_settle};
 use crate::scenarios::{IRELAND, VIRGINIA};
-use crate::{create_vpc_event, ordinary_member, with_settings};
+use crate::{audit_of, create_vpc_event, ordinary_member, with_settings};
 
 const MINUTE_MS: u64 = 60_000;
 pub(super) const KEY: (&str, &str) =
     ("kms_key_arn", "arn:aws:kms:{region}:{account}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+
+/// So often a run tries a throttled page of the listing before it fails.
+const PATIENCE: u64 = 8;
 
 /// The only case in which people use the member role.
 pub(super) const DOCTOR: &str = "doctor";
@@ -144,14 +147,17 @@ async fn join_without_a_region(lab: &mut Lab) -> Outcome {
     sweep_and_settle(lab, false).await
 }
 
-/// The onboarder is throttled for longer than its queue would retry without growing delays.
+/// The onboarder is throttled for a while. It tries again before its queue would by itself, after half an hour.
 async fn join_throttled(lab: &mut Lab) -> Outcome {
     lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts"));
     let account = lab.sim.with(|world| world.create_account(&NewAccount::default())).unwrap_or_default();
     lab.stacks.deploy_member(&account)?;
-    lab.settle(20 * MINUTE_MS).await?;
+    lab.settle(4 * MINUTE_MS).await?;
     lab.sim.with(|world| world.faults.clear());
-    sweep_and_settle(lab, false).await
+    lab.settle(16 * MINUTE_MS).await?;
+    let granted = audit_of(lab).misassigned().is_empty();
+    sweep_and_settle(lab, false).await?;
+    Ok(vec![format!("granted soon after: {granted}")])
 }
 
 async fn change_settings(lab: &mut Lab) -> Outcome {
@@ -247,7 +253,8 @@ async fn slow_backfill(lab: &mut Lab) -> Outcome {
 
 /// A request on the queue fails once and succeeds within ten minutes.
 async fn throttled_backfill(lab: &mut Lab) -> Outcome {
-    lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(When::First(4)));
+    lab.sim
+        .arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(When::First(PATIENCE)));
     let message =
         Outgoing { body: json!({ "reason": "test" }).to_string(), delay_seconds: 0, fifo: None, sender: None };
     let sent = lab.ports_of("backfill").0.queues.send(&lab.url("backfill"), vec![message]).await;
@@ -265,7 +272,8 @@ async fn event_by_hand(lab: &mut Lab) -> Outcome {
 
 async fn request_by_hand(lab: &mut Lab) -> Outcome {
     lab.sim.advance(2 * MINUTE_MS);
-    lab.sim.arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(When::First(4)));
+    lab.sim
+        .arm(FaultRule::new(FaultKind::Throttle).on(Service::Organizations, "ListAccounts").at(When::First(PATIENCE)));
     let request = json!({ "kind": "sync-request", "version": 1, "reason": "test" });
     let answer = lab.onboard(lab.invocation(request)).await?;
     lab.settle(HORIZON_MS).await?;
