@@ -34,6 +34,7 @@ pub fn draw(seed: u64, rng: &mut fastrand::Rng) -> Result<(Lab, ChosenSettings),
         world.settings.listing_lag_ms = lag_ms;
         world.settings.twin_rule = if twins { TwinRule::SameConfiguration } else { TwinRule::SameDestination };
     });
+    draw_weather(seed, rng, &mut lab)?;
     // In organization mode there is only one statement, which cannot move to another destination.
     if rng.bool() && lab.settings.grant_mode == GrantMode::AccountList {
         fill_first_shards(&lab, rng.usize(1..=5));
@@ -42,13 +43,37 @@ pub fn draw(seed: u64, rng: &mut fastrand::Rng) -> Result<(Lab, ChosenSettings),
     Ok((lab, settings))
 }
 
+/// In a share of the seeds AWS is only eventually consistent, has its own delays, and invocations overlap.
+fn draw_weather(seed: u64, rng: &mut fastrand::Rng, lab: &mut Lab) -> Result<(), LabError> {
+    let (inconsistent, slow, overlapping) = (rng.u32(0..3) == 0, rng.u32(0..3) == 0, rng.u32(0..3) == 0);
+    lab.sim.with(|world| {
+        let mut settings = world.settings.clone();
+        if inconsistent {
+            let listing_lag_ms = settings.listing_lag_ms;
+            settings = settings.with_drawn_consistency(seed);
+            settings.listing_lag_ms = settings.listing_lag_ms.max(listing_lag_ms);
+            // A flow log records minutes after it is made, and by then its role and the role's policies work.
+            let propagation_ms = settings.role_propagation_ms.max(settings.policy_propagation_ms);
+            settings.recording_delay_ms = settings.recording_delay_ms.max(propagation_ms);
+        }
+        if slow {
+            settings = settings.with_delays_of_aws();
+        }
+        if overlapping {
+            settings.interleave = 9;
+        }
+        world.settings = settings;
+    });
+    if overlapping { lab.overlap() } else { Ok(()) }
+}
+
 fn choose(sim: &Sim, rng: &mut fastrand::Rng) -> ChosenSettings {
     let maker = if rng.bool() { "enroller" } else { "member-stack" };
     let mode = if rng.u32(0..5) == 0 { "organization" } else { "account-list" };
     let mut chosen = vec![
         ("delivery_role_maker", maker.to_owned()),
         ("grant_mode", mode.to_owned()),
-        ("revocation_limit_percent", "100".to_owned()),
+        ("revocation_limit_percent", rng.choice(["100", "100", "10", "0"]).unwrap_or("100").to_owned()),
     ];
     if rng.u32(0..3) == 0 {
         let units: Vec<String> = sim.with(|world| world.organization.units().map(|(id, _)| id.to_owned()).collect());

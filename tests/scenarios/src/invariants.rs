@@ -53,8 +53,10 @@ pub fn violations(lab: &Lab, ever_in_scope: &BTreeSet<String>) -> Vec<String> {
             wrong.push(format!("{account} {region} was never in scope but is granted on {:?}", at.granted_on));
         }
     }
-    // What an unmanaged statement authorizes is not the enroller's concern.
-    let strangers = audit.strangers.iter().filter(|id| *id != FOREIGN_ACCOUNT);
+    // What an unmanaged statement authorizes is not the enroller's concern. The guard may keep what departed accounts had.
+    let guarded = lab.settings.revocation_limit_percent < 100;
+    let kept = |id: &String| guarded && ever_in_scope.contains(id);
+    let strangers = audit.strangers.iter().filter(|id| *id != FOREIGN_ACCOUNT && !kept(id));
     wrong.extend(strangers.map(|id| format!("{id} is granted but is not a member")));
     for queue in ["enrollments", "grants.fifo", "backfill"] {
         let left = lab.sim.bodies(&lab.url(queue)).unwrap_or_default();

@@ -165,6 +165,30 @@ pub const SCENARIOS: &[Scenario] = &[
         lossless: true,
         repairs: &[],
     },
+    Scenario {
+        name: "log group renamed",
+        prepare: || Box::pin(settled(2, &[IRELAND], &[])),
+        begin: |lab| Box::pin(rename_group(lab)),
+        sweep: true,
+        lossless: true,
+        repairs: &[],
+    },
+    Scenario {
+        name: "member role made anew",
+        prepare: || Box::pin(settled(3, &[IRELAND], &[])),
+        begin: |lab| Box::pin(remake_member_role(lab)),
+        sweep: false,
+        lossless: true,
+        repairs: &[],
+    },
+    Scenario {
+        name: "two enrollers at once",
+        prepare: || Box::pin(overlapping(3)),
+        begin: |lab| Box::pin(two_at_once(lab)),
+        sweep: false,
+        lossless: true,
+        repairs: &[],
+    },
 ];
 
 fn bare(accounts: usize, regions: &[&str], settings: &[(&'static str, &str)]) -> Lab {
@@ -337,6 +361,42 @@ async fn change_settings(lab: &mut Lab) {
 async fn change_settings_without_twins(lab: &mut Lab) {
     lab.sim.with(|world| world.settings.twin_rule = enroller_sim::TwinRule::SameDestination);
     change_settings(lab).await;
+}
+
+/// The member stack is updated, and the upgrade ends with a backfill.
+async fn rename_group(lab: &mut Lab) {
+    reconfigure(lab, &[("log_group_name", "vpc-flow-logs-2")]);
+    for account in lab.sim.members() {
+        lab.stacks.deploy_member(&account).unwrap_or_else(|error| fail(error));
+    }
+}
+
+/// A warm enroller has a session of the old role.
+async fn remake_member_role(lab: &mut Lab) {
+    let (account, role) = (ordinary_member(lab), lab.settings.member_role_name.to_string());
+    new_vpc(lab).await;
+    lab.settle(DAY_MS).await.unwrap_or_else(|error| fail(error));
+    lab.sim.with(|world| world.iam.remove_role(&account, &role)).unwrap_or_else(|| fail("there is no role"));
+    lab.stacks.deploy_member(&account).unwrap_or_else(|error| fail(error));
+    new_vpc(lab).await;
+}
+
+/// A settled organization in which invocations overlap and their calls interleave.
+async fn overlapping(accounts: usize) -> Lab {
+    let mut lab = settled(accounts, &[IRELAND], &[]).await;
+    lab.overlap().unwrap_or_else(|error| fail(error));
+    lab.sim.with(|world| world.settings.interleave = 9);
+    lab
+}
+
+/// An account joins, and several events concern another one.
+async fn two_at_once(lab: &mut Lab) {
+    for _ in 0..4 {
+        new_vpc(lab).await;
+    }
+    delete_filter(lab).await;
+    delete_flow_log(lab).await;
+    join(lab, 0).await;
 }
 
 async fn leave(lab: &mut Lab) {

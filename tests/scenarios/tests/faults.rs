@@ -34,4 +34,7 @@ matrix! {
     an_account_no_longer_excluded_is_enrolled_whatever_fails: "account no longer excluded";
     a_reinstated_account_is_enrolled_whatever_fails: "suspended account reinstated";
     a_backfill_enrolls_every_account_whatever_fails: "backfill of several accounts";
+    a_renamed_log_group_loses_no_record_whatever_fails: "log group renamed";
+    a_member_role_made_anew_works_whatever_fails: "member role made anew";
+    two_enrollers_at_once_do_no_harm_whatever_fails: "two enrollers at once";
 }
