@@ -297,6 +297,8 @@ mod tests {
         "member_stack_name",
         "external_id",
         "revocation_limit_percent",
+        // Tags are not compared.
+        "resource_tags",
         "max_concurrency",
         "enrollments_queue_url",
         "grants_queue_url",

@@ -153,7 +153,7 @@ async fn a_sync_is_account_onboarders_too_and_so_are_the_enrollments() {
 #[tokio::test(flavor = "multi_thread")]
 async fn grants_of_the_other_regions_are_listed_if_one_cannot_be_read() {
     let running = Running::new(2).await;
-    let outage = r#"outage={"service": "logs", "operation": "DescribeDestinations", "region": "us-east-1", "answer": "AccessDeniedException"}"#;
+    let outage = "outage=service=logs,operation=DescribeDestinations,region=us-east-1,answer=AccessDeniedException";
     running.lab.sim.set_rule(outage).unwrap();
     let listed = running.run(&["grants", "--format", "json"]).await;
     let (out, err) = (String::from_utf8_lossy(&listed.stdout), String::from_utf8_lossy(&listed.stderr));

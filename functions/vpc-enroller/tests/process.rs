@@ -74,7 +74,6 @@ async fn a_new_vpc_is_enrolled_and_the_next_one_takes_only_the_calls_that_differ
             "DescribeDestinations",
             "DescribeFlowLogs",
             "DescribeLogGroups",
-            "DescribeSubscriptionFilters",
             "DescribeVpcs",
             "PutRetentionPolicy",
             "PutSubscriptionFilter"

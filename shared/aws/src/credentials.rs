@@ -132,7 +132,7 @@ impl Sessions {
                 Err(error) if error.code == Code::RegionDisabled => first = first.or(Some(error)),
                 // One other Region is enough to find out whether it is STS that is in trouble, and not the Region.
                 Err(error) if index == 0 && matches!(error.code, Code::NoAnswer | Code::Internal) => {
-                    first = Some(error)
+                    first = Some(error);
                 }
                 Err(error) if matches!(error.code, Code::NoAnswer | Code::Internal) => {
                     return Err(first.unwrap_or(error));
