@@ -180,6 +180,17 @@ must_be_in() {
   [ "$found" = "$account" ] || die "the credentials belong to account $found, expected $account ($how)"
 }
 
+# ValidationError is CloudFormation's code for a stack that does not exist.
+status_of() {
+  answer_unless ValidationError "$1" command cloudformation describe-stacks --region "$2" --stack-name "$3" \
+    --query 'Stacks[].StackStatus' --output text
+}
+
+# why_it_failed AS REGION STACK: prints the failed events of the stack's last operation, first cause first.
+why_it_failed() {
+  "$1" command cloudformation describe-stack-events --region "$2" --stack-name "$3" --output json | python3 -B "$here/check/failures.py" || true
+}
+
 # StackSet commands state whether the caller is a delegated administrator.
 call_as() {
   if [ "$stack_set_account" = central ]; then printf DELEGATED_ADMIN; else printf SELF; fi

@@ -1,7 +1,7 @@
-"""An `aws` command for the scripts in infra/ that makes no calls. It records every call, and answers from a table.
+"""An `aws` command for the scripts in infra/ that makes no calls, and a `sleep` that takes no time.
 
-The profile's name is the id of the account that a call belongs to. After assume-role, the access key is that id.
-`--query` and `--output text` work as in the AWS CLI.
+The `aws` command records every call, and answers from a table. The profile's name is the id of the account that a call
+belongs to. After assume-role, the access key is that id. `--query` and `--output text` work as in the AWS CLI.
 """
 
 from __future__ import annotations
@@ -44,13 +44,15 @@ class StandIn:
         self.folder = folder
         folder.mkdir()
         (folder / "aws").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).resolve()}" "{folder}" "$@"\n')
-        (folder / "aws").chmod(0o755)
+        (folder / "sleep").write_text("#!/bin/sh\n")
+        for name in ("aws", "sleep"):
+            (folder / name).chmod(0o755)
         self.answer([])
 
     def answer(self, table: list[tuple[str, Any]]) -> None:
         """Sets the answers to calls from now on. An entry fits a call that contains all its words (account, operation,
-        options), and the first entry that fits wins. An answer that begins with `!` is an error code. A call that fits no
-        entry is answered {}."""
+        options), and the first entry that fits wins. An answer that begins with `!` is an error code. Of {"in turn": [...]}
+        each call gets the next one, and the last one stays. A call that fits no entry is answered {}."""
         (self.folder / "table").write_text(json.dumps(table))
         (self.folder / "calls").write_text("")
 
@@ -73,6 +75,9 @@ def answer_to(account: str, words: list[str], table: list[list[Any]]) -> Any:
     call = [account, *re.split(r"\s+", " ".join(words))]
     for fits, answer in table:
         if all(word in call for word in fits.split()):
+            if isinstance(answer, dict) and "in turn" in answer:
+                turns = answer["in turn"]
+                return turns.pop(0) if len(turns) > 1 else turns[0]
             return answer
     if "get-caller-identity" in words:
         return {"Account": account}
@@ -88,7 +93,9 @@ def main(folder: Path, words: list[str]) -> int:
         account, words = words[1], words[2:]
     with (folder / "calls").open("a") as calls:
         calls.write(json.dumps([account, words]) + "\n")
-    answer = answer_to(account, words, json.loads((folder / "table").read_text()))
+    table = json.loads((folder / "table").read_text())
+    answer = answer_to(account, words, table)
+    (folder / "table").write_text(json.dumps(table))
     if isinstance(answer, str) and answer.startswith("!"):
         print(f"\nAn error occurred ({answer[1:]}) when calling the operation: no", file=sys.stderr)
         return 254

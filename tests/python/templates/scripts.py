@@ -78,6 +78,7 @@ def scripts(say: Sentences, templates: dict[str, Template]) -> None:
         dry_runs(say, it, templates)
         member_stacks(say, it)
         concurrency(say, it)
+        failed_stacks(say, it)
         removal_of_stacks(say, it)
         removal_in_accounts(say, it)
 
@@ -290,3 +291,71 @@ def removal_in_accounts(say: Sentences, it: Scripts) -> None:
         it.answer(logs, ENABLED, [("list-accounts", old)])
         done = it.run("uninstall", "flow-logs")
         assert done.returncode == 0 and {call.account for call in it.aws.calls("ec2 delete-flow-logs")} == {MANAGEMENT}, done.stderr
+
+
+def failed_stacks(say: Sentences, it: Scripts) -> None:
+    stack = "arn:aws:cloudformation:eu-west-1:444455556666:stack/vpc-flow-logs-enroller-central/1"
+
+    def event(name: str, status: str, reason: str = "", kind: str = "AWS::S3::Bucket") -> dict[str, str]:
+        whole = name == "central"
+        return {"LogicalResourceId": name, "ResourceStatus": status, "ResourceStatusReason": reason, "StackId": stack,
+                "ResourceType": "AWS::CloudFormation::Stack" if whole else kind, "PhysicalResourceId": stack if whole else name}
+
+    # AWS lists the newest event first. An earlier operation failed for another reason.
+    events = [("describe-stack-events", {"StackEvents": [
+        event("central", "ROLLBACK_COMPLETE"), event("central", "ROLLBACK_IN_PROGRESS", "The following resource(s) failed to create: [Stream, Table]."),
+        event("Table", "CREATE_FAILED", "Resource creation cancelled"), event("Bus", "CREATE_FAILED", "Bus already exists."),
+        event("Stream", "CREATE_FAILED", "Firehose is unable to assume role"), event("Stream", "CREATE_IN_PROGRESS"),
+        event("central", "CREATE_IN_PROGRESS", "User Initiated"), event("Old", "UPDATE_FAILED", "an old story")]})]
+    quota = [("get-account-settings", {"AccountLimit": {"UnreservedConcurrentExecutions": 1000}}), ("get-function-concurrency", "!ResourceNotFoundException")]
+
+    def status(*names: str) -> list[tuple]:
+        turns = [{"Stacks": [{"StackStatus": name}]} if name else "!ValidationError" for name in names]
+        return [("describe-stacks vpc-flow-logs-enroller-central Stacks[].StackStatus", {"in turn": turns})]
+
+    def deployed(*tables: Iterable[tuple]) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+        it.answer(*tables, events, quota, [("describe-stacks Stacks[].StackStatus", "!ValidationError")])
+        done = it.run("deploy", "central", EnrolledRegions=IRELAND)
+        changing = [call.words[1] for call in it.aws.calls() if call.option("--stack-name") == ["vpc-flow-logs-enroller-central"]
+                    and not call.words[1].startswith("describe-")]
+        return done, changing
+
+    for name in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"):
+        with say.check(f"a stack that is {name} is deleted before it is created again, and its first cause is said first"):
+            done, calls = deployed(status(name))
+            assert done.returncode == 0 and calls == ["delete-stack", "wait", "deploy"], (calls, done.stderr)
+            said = done.stdout
+            assert said.index("Stream (AWS::S3::Bucket) CREATE_FAILED: Firehose is unable") < said.index("Bus already exists"), said
+            assert "cancelled" not in said and "old story" not in said, said
+    with say.check("a stack that works is never deleted"):
+        for name in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE", ""):
+            done, calls = deployed(status(name))
+            assert done.returncode == 0 and calls == ["deploy"], (name, calls, done.stderr)
+    with say.check("an operation that an interrupted run left is waited for, and what came of it decides"):
+        done, calls = deployed(status("CREATE_IN_PROGRESS", "CREATE_IN_PROGRESS", "CREATE_COMPLETE"))
+        assert done.returncode == 0 and calls == ["deploy"] and done.stdout.count("waiting") == 2, done.stdout
+        done, calls = deployed(status("CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", "ROLLBACK_COMPLETE"))
+        assert done.returncode == 0 and calls == ["delete-stack", "wait", "deploy"], calls
+        done, calls = deployed(status("DELETE_IN_PROGRESS", ""))
+        assert done.returncode == 0 and calls == ["deploy"], calls
+    with say.check("a stack that only a person can repair stops the step, with the cause and what to do"):
+        for name, advice in [("UPDATE_ROLLBACK_FAILED", "continue-update-rollback"), ("DELETE_FAILED", "delete the stack")]:
+            done, calls = deployed(status(name))
+            assert done.returncode == 1 and calls == [] and advice in done.stderr and "Firehose is unable" in done.stderr, done.stderr
+    with say.check("a deployment that fails says why, first cause first, and that the step can be run again"):
+        done, calls = deployed(status("", "ROLLBACK_COMPLETE"), [("deploy vpc-flow-logs-enroller-central", "!Failed")])
+        assert done.returncode == 1 and calls == ["deploy"] and "run the same step again" in done.stderr, done.stderr
+        assert done.stderr.index("Firehose is unable") < done.stderr.index("Bus already exists"), done.stderr
+    with say.check("a stack that cannot be deleted stops the step before it is deployed"):
+        done, calls = deployed(status("ROLLBACK_FAILED"), [("wait stack-delete-complete", "!Waiter")])
+        assert done.returncode == 1 and calls == ["delete-stack", "wait"] and "could not be deleted" in done.stderr, done.stderr
+    with say.check("an error from AWS is not mistaken for a missing stack, and nothing is deleted"):
+        done, calls = deployed([("describe-stacks vpc-flow-logs-enroller-central Stacks[].StackStatus", "!Throttling")])
+        assert done.returncode != 0 and calls == [] and "Throttling" in done.stderr, done.stderr
+    with say.check("the bucket of the zips is closed to the public even if an earlier run ended right after its creation"):
+        it.answer()
+        assert it.run("deploy", "package").returncode == 0
+        assert it.aws.calls("s3api put-public-access-block") and not it.aws.calls("s3api create-bucket")
+        it.answer()
+        assert it.run("deploy", "package", CODE_BUCKET="of-another-team").returncode == 0
+        assert not it.aws.calls("s3api put-public-access-block")
