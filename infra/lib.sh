@@ -102,7 +102,7 @@ parameters_of() {
 }
 
 known_keys='CENTRAL_ACCOUNT MANAGEMENT_ACCOUNT HOME_REGION TARGETS CENTRAL_PROFILE MANAGEMENT_PROFILE
-STACK_SET_ACCOUNT CONTROL_TOWER_REGION CODE_BUCKET BUILD_WITH BUILD_PROFILE MEMBER_ADMIN_ROLE'
+STACK_SET_ACCOUNT FAILURE_TOLERANCE_PERCENT CONCURRENT_ACCOUNTS_PERCENT TAGS CONTROL_TOWER_REGION CODE_BUCKET BUILD_WITH BUILD_PROFILE MEMBER_ADMIN_ROLE'
 
 # Without this check, a misspelled key would silently keep its default.
 refuse_unknown_keys() {
@@ -244,9 +244,38 @@ stack_set_has() {
     --stack-set-name "$member_stack" --call-as "$(call_as)" --query "StackSet.$1" --output text | tr '\t' '\n' | sed '/^None$/d'
 }
 
+# A failed account does not stop the others, unless the configuration says so.
+tolerance() {
+  printf 'FailureTolerancePercentage=%s,MaxConcurrentPercentage=%s' "$(setting FAILURE_TOLERANCE_PERCENT 100)" \
+    "$(setting CONCURRENT_ACCOUNTS_PERCENT 100)"
+}
+
+# The tags of every stack, one KEY=VALUE per line.
+tags() {
+  echo application=vpc-flow-logs-enroller
+  setting TAGS | tr ',' '\n' | sed '/^$/d'
+  echo
+}
+
+tags_json() {
+  local tag separator=
+  printf '['
+  while IFS= read -r tag; do
+    if [ -z "$tag" ]; then continue; fi
+    printf '%s{"Key":"%s","Value":"%s"}' "$separator" "${tag%%=*}" "${tag#*=}"
+    separator=,
+  done < <(tags)
+  printf ']'
+}
+
 # Lines of the first text that are also in the second, and lines that are not.
 lines_in() { printf '%s\n' "$1" | grep -xF -f <(printf '%s\n' "$2") || true; }
 lines_not_in() { printf '%s\n' "$1" | grep -vxF -f <(printf '%s\n' "$2") || true; }
+
+list_failed_stacks() {
+  as_stack_set_account command cloudformation list-stack-set-operation-results "$@" \
+    --query "Summaries[?Status=='FAILED'].[Account,Region,StatusReason]" --output text
+}
 
 # Waits for an operation of the StackSet, and ends the script if it failed. With a failure tolerance of 100 %, the operation
 # SUCCEEDED even if every stack failed. So failed stacks are listed and reported.
@@ -261,12 +290,15 @@ wait_for_operation() {
     case $status in
       SUCCEEDED)
         case $failed in 0 | None) return 0 ;; esac
-        as_stack_set_account command cloudformation list-stack-set-operation-results "${about[@]}" \
-          --query "Summaries[?Status=='FAILED'].[Account,Region,StatusReason]" --output text
+        list_failed_stacks "${about[@]}"
         complain "operation $operation of StackSet $member_stack left failed stacks ($failed, listed above)"
         return 0
         ;;
-      FAILED | STOPPED) die "StackSet operation $operation ended with status $status: see aws cloudformation list-stack-set-operation-results" ;;
+      FAILED | STOPPED)
+        list_failed_stacks "${about[@]}"
+        die "operation $operation of StackSet $member_stack ended with status $status. The stacks that failed are listed above. Remove the \
+causes, or allow more failures with FAILURE_TOLERANCE_PERCENT, and run the step again"
+        ;;
     esac
     sleep 15
   done

@@ -12,6 +12,7 @@ from templates import NAMES, Template, holds, references, violation
 ACCOUNT = r"[0-9]{12}"
 ROOT = r"r-[0-9a-z]{4,32}"
 UNIT = r"ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}"
+TAG = r"[A-Za-z0-9 _.:/+@-]{1,128}=[A-Za-z0-9 _.:/+@=-]{0,256}"
 REGION = r"[a-z]{2}(-[a-z]+)+-[0-9]"
 
 # Keys of installation.env.example that are no parameters: pattern, what is expected, and whether the key must be set.
@@ -23,6 +24,9 @@ KEYS = {
     "CENTRAL_PROFILE": (r"\S.*", "expected the name of a profile", False),
     "MANAGEMENT_PROFILE": (r"\S.*", "expected the name of a profile", False),
     "STACK_SET_ACCOUNT": ("central|management", "expected central or management", False),
+    "FAILURE_TOLERANCE_PERCENT": ("[0-9]|[1-9][0-9]|100", "expected 0 to 100", False),
+    "CONCURRENT_ACCOUNTS_PERCENT": ("[1-9]|[1-9][0-9]|100", "expected 1 to 100", False),
+    "TAGS": (f"{TAG}(,{TAG})*", "expected key=value,key=value, with letters, digits, spaces and _ . : / + @ - only", False),
     "CONTROL_TOWER_REGION": (REGION, "expected a Region such as eu-west-1, or nothing", False),
     "CODE_BUCKET": (r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "expected the name of a bucket, or nothing", False),
     "BUILD_WITH": ("cargo-lambda|cargo", "expected cargo-lambda or cargo", False),
@@ -105,6 +109,7 @@ class Configuration:
         self._regions()
         self._organization()
         self._names()
+        self._tags()
         self._schedule()
 
     def _keys(self) -> None:
@@ -223,6 +228,18 @@ class Configuration:
         # S3 user guide, "General purpose bucket naming rules".
         if re.match(r"xn--|sthree-|amzn-s3-demo-", bucket) or re.search(r"(-s3alias|--ol-s3|--x-s3|--table-s3|-an)$", bucket):
             self.refuse("BucketName", "has a prefix or suffix that S3 reserves. Choose another name")
+
+    def _tags(self) -> None:
+        keys = [tag.partition("=")[0] for tag in self.listed("TAGS")]
+        if len(keys) != len(set(keys)):
+            self.refuse("TAGS", "has a key twice: name each once")
+        if len(keys) > 40:
+            self.refuse("TAGS", "has more than 40 tags. A resource takes 50, and CloudFormation and the enroller add some")
+        for key in keys:
+            if key.lower().startswith("aws:"):
+                self.refuse("TAGS", f"{key}: AWS reserves keys that begin with aws:")
+            if key == "application":
+                self.refuse("TAGS", "infra/deploy sets the tag application itself: remove it")
 
     def _schedule(self) -> None:
         """EventBridge user guide, "Schedule patterns". The parameter's pattern cannot express these."""

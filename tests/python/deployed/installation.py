@@ -39,6 +39,9 @@ WRONG_SETTINGS = [
     ("ExpireAfterDays", "90"),
 ]
 
+# A resource whose creation fails, in a copy of the central template.
+FAILS = "FailsInThisTest"
+
 
 def packages(say: Sentences, zips: Path, made_here: bool) -> None:
     newest = {name: newest_glibc(zips / f"{name}.zip") for name in NAMES}
@@ -62,8 +65,10 @@ def installation(say: Sentences, aws: DeployedAws, infra: Infra) -> None:
             assert "+ aws" not in done.stdout, "it made a call"
             equal(stacks(aws, aws.central, HOME), [])
     _add_foreign_resources(aws)
+    _failed_creation(say, aws, infra)
     with say.check("infra/deploy central creates the stacks of the central account, and prints their outputs"):
         said = infra.deploy(aws.central, "central")
+        assert "delete-stack" in said and FAILS in said, f"the failed stack was not deleted:\n{said}"
         equal(stacks(aws, aws.central, HOME), ["another-tools", CENTRAL_STACK])
         equal(stacks(aws, aws.central, GLOBAL), [REGIONAL_STACK])
         for name in ("BucketName", "EnrollmentsQueueUrl", "BackfillFunctionName"):
@@ -85,6 +90,22 @@ def installation(say: Sentences, aws: DeployedAws, infra: Infra) -> None:
         for account in aws.accounts:
             if account != aws.management:
                 infra.deploy_member(account)
+
+
+def _failed_creation(say: Sentences, aws: DeployedAws, infra: Infra) -> None:
+    """Makes the creation of the central stack fail when everything else is there. The next step finds the failed stack."""
+    template = infra.infra / "central.yaml"
+    text = template.read_text(encoding="utf-8")
+    fails = f"  {FAILS}:\n    Type: Custom::Fails\n    DependsOn: BackfillSource\n    Properties:\n      ServiceToken: arn:aws:lambda:{HOME}:{aws.central}:function:none\n"
+    template.write_text(text.replace("\nOutputs:\n", f"\n{fails}\nOutputs:\n"), encoding="utf-8")
+    try:
+        with say.check("a creation that fails is rolled back, and infra/deploy says what failed"):
+            done = infra.run("deploy", aws.central, "central")
+            assert done.returncode != 0 and f"{FAILS} (Custom::Fails) CREATE_FAILED" in done.stderr, done.stderr
+            client = aws.deployed("cloudformation", aws.central)
+            equal(client.describe_stacks(StackName=CENTRAL_STACK)["Stacks"][0]["StackStatus"], "ROLLBACK_COMPLETE")
+    finally:
+        template.write_text(text, encoding="utf-8")
 
 
 def _left_out(say: Sentences, aws: DeployedAws, infra: Infra) -> None:

@@ -28,7 +28,8 @@ RIGHT_CHANGES: list[dict[str, str]] = [
     {"TARGETS": "ou-ab12-11111111,ou-ab12-22222222", "EnrolledRegions": "ap-southeast-2,eu-south-2,me-central-1", "AlarmEmail": "a@example.org",
      "RecordFormat": "envelope", "PrefixMode": "account", "SweepSchedule": "cron(0 1 ? * MON-FRI *)", "ExcludedOrganizationalUnits": "ou-ab12-33333333",
      "FilterPattern": '"REJECT"', "OperatorRoleArn": f"arn:aws:iam::{CENTRAL}:role/Operators", "CONTROL_TOWER_REGION": "eu-central-1"},
-    {"SweepSchedule": "rate(1 hour)", "ArchiveAfterDays": "never", "ExpireAfterDays": "30", "LogFormat": "${version} ${vpc-id}"},
+    {"SweepSchedule": "rate(1 hour)", "ArchiveAfterDays": "never", "ExpireAfterDays": "30", "LogFormat": "${version} ${vpc-id}",
+     "TAGS": "cost center=12:34,owner=net@example.org", "FAILURE_TOLERANCE_PERCENT": "0", "CONCURRENT_ACCOUNTS_PERCENT": "10"},
 ]
 # A change that makes the configuration wrong, and the key that the refusal names if that is not the only key changed.
 WRONG: list[tuple[dict[str, str], str]] = [(change, key or next(iter(change))) for change, key in [
@@ -79,6 +80,12 @@ WRONG: list[tuple[dict[str, str], str]] = [(change, key or next(iter(change))) f
     ({"ExcludedOrganizationalUnits": "r-ab12"}, ""),
     ({"BusName": "default"}, ""),
     ({"STACK_SET_ACCOUNT": "delegated"}, ""),
+    ({"FAILURE_TOLERANCE_PERCENT": "101"}, ""),
+    ({"CONCURRENT_ACCOUNTS_PERCENT": "0"}, ""),
+    ({"TAGS": "cost-center"}, ""),
+    ({"TAGS": "application=flows"}, ""),
+    ({"TAGS": "aws:team=net"}, ""),
+    ({"TAGS": "team=net,team=sec"}, ""),
     ({"BUILD_WITH": "make"}, ""),
     ({"BUILD_PROFILE": "dev"}, ""),
     ({"HomeRegion": "eu-west-1"}, ""),

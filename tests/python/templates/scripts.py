@@ -184,6 +184,27 @@ def member_stacks(say: Sentences, it: Scripts) -> None:
         assert done.returncode == 1 and "left failed stacks (1, listed above)" in done.stderr, done.stderr
         assert f"{MEMBER}\t{IRELAND}\tthe role exists" in done.stdout and BARRED not in done.stdout, done.stdout
         assert it.aws.calls("cloudformation deploy")[-1].account == MANAGEMENT
+    with say.check("failure tolerance and concurrency come from the configuration, and an operation that AWS stops lists its failures"):
+        failed = [("describe-stack-set-operation", {"StackSetOperation": {"Status": "FAILED", "StatusDetails": {"FailedStackInstancesCount": 1}}})]
+        it.answer(failed, HALF_DONE[1:], NO_STACK_SET)
+        done = it.run("deploy", "members", FAILURE_TOLERANCE_PERCENT="5", CONCURRENT_ACCOUNTS_PERCENT="20")
+        assert done.returncode == 1 and f"{MEMBER}\t{IRELAND}\tthe role exists" in done.stdout and "FAILURE_TOLERANCE_PERCENT" in done.stderr, done.stderr
+        created, = it.aws.calls("cloudformation create-stack-instances")
+        assert created.option("--operation-preferences")[0].endswith("FailureTolerancePercentage=5,MaxConcurrentPercentage=20"), created
+    with say.check("every stack, the StackSet and the bucket of the zips have the tags of the configuration"):
+        done = it.run("deploy", "package", "central", "members", "management", dry_run=True, TAGS="cost center=12:34,owner=a=b")
+        commands = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("+ ")]
+        plain = ["application=vpc-flow-logs-enroller", "cost center=12:34", "owner=a=b"]
+        wanted = [{"Key": key, "Value": value} for key, value in (tag.split("=", 1) for tag in plain)]
+        deployed = [words[words.index("--tags") + 1:words.index("--parameter-overrides")] for words in commands if "deploy" in words]
+        assert deployed == [plain] * 5, deployed
+        (of_set,) = [json.loads(words[words.index("--tags") + 1]) for words in commands if "create-stack-set" in words]
+        (of_bucket,) = [json.loads(words[words.index("--tagging") + 1]) for words in commands if "put-bucket-tagging" in words]
+        assert of_set == wanted and of_bucket == {"TagSet": wanted}, (of_set, of_bucket)
+        it.answer(stack_set(["r-exam"], [IRELAND, VIRGINIA]))
+        assert it.run("deploy", "members", TAGS="team=net").returncode == 0
+        updated, = it.aws.calls("cloudformation update-stack-set")
+        assert json.loads(updated.option("--tags")[0])[1] == {"Key": "team", "Value": "net"}, updated
     with say.check("an error from AWS is not mistaken for a missing StackSet"):
         it.answer([("describe-stack-set", "!Throttling")])
         done = it.run("deploy", "members")
