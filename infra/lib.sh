@@ -220,6 +220,11 @@ parameter() {
     CentralAccountId | HomeRegion | HomeBusArn | CodeBucket | CodePrefix | LogGroupsHaveKmsKey | RolesRegion) ;;
     *)
       if ! is_set "$1"; then
+        # What the functions create gets the tags of the stacks, unless the configuration says otherwise.
+        if [ "$1" = ResourceTags ] && is_set TAGS; then
+          printf '%s=%s' "$1" "$(setting TAGS)"
+          return 0
+        fi
         default_of "$template" "$1"
         return 0
       fi

@@ -50,6 +50,8 @@ PLACEHOLDERS = {
     "OrganizationId": ("o-exampleorg1", "Organization.Id of `aws organizations describe-organization`"),
     "ExternalId": ("choose-something-of-your-own", "16 or more characters that you made up"),
 }
+# Keys of tags that infra/deploy and the functions set.
+OWN_TAGS = ("application", "managed-by", "vpc-flow-logs-settings")
 ROLES = ("MemberRoleName", "DeliveryRoleName", "FilterRoleName")
 LISTS = ("TARGETS", "EnrolledRegions", "ExcludedAccounts", "ExcludedOrganizationalUnits", "TAGS")
 
@@ -92,6 +94,8 @@ class Configuration:
             return self.values[key]
         if key == "CODE_BUCKET":
             return f"vpc-flow-logs-enroller-code-{self.get('CENTRAL_ACCOUNT')}-{self.get('HOME_REGION')}"
+        if key == "ResourceTags" and self.values.get("TAGS"):
+            return self.values["TAGS"]
         if key == "STACK_SET_ACCOUNT":
             return "central"
         defaults = (template.parameters.get(key, {}).get("Default") for template in self.templates)
@@ -230,16 +234,19 @@ class Configuration:
             self.refuse("BucketName", "has a prefix or suffix that S3 reserves. Choose another name")
 
     def _tags(self) -> None:
-        keys = [tag.partition("=")[0] for tag in self.listed("TAGS")]
-        if len(keys) != len(set(keys)):
-            self.refuse("TAGS", "has a key twice: name each once")
-        if len(keys) > 40:
-            self.refuse("TAGS", "has more than 40 tags. A resource takes 50, and CloudFormation and the enroller add some")
-        for key in keys:
-            if key.lower().startswith("aws:"):
-                self.refuse("TAGS", f"{key}: AWS reserves keys that begin with aws:")
-            if key == "application":
-                self.refuse("TAGS", "infra/deploy sets the tag application itself: remove it")
+        for setting in ("TAGS", "ResourceTags"):
+            if setting not in self.values:
+                continue
+            keys = [tag.partition("=")[0].lower() for tag in self.listed(setting)]
+            if len(keys) != len(set(keys)):
+                self.refuse(setting, "has a key twice, in whatever letters: name each once")
+            if len(keys) > 40:
+                self.refuse(setting, "has more than 40 tags. A resource takes 50, and CloudFormation and the enroller add some")
+            for key in keys:
+                if key.startswith("aws:"):
+                    self.refuse(setting, f"{key}: AWS reserves keys that begin with aws:")
+                if key in OWN_TAGS:
+                    self.refuse(setting, f"the tag {key} has a meaning here and is set by the enroller itself: remove it")
 
     def _schedule(self) -> None:
         """EventBridge user guide, "Schedule patterns". The parameter's pattern cannot express these."""

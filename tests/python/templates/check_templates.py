@@ -146,8 +146,11 @@ def policies(say: Sentences, templates: list[Template]) -> None:
         for template in templates:
             for name, _, statement in template.statements():
                 if "iam:PassRole" in listed(statement.get("Action")):
-                    passed = statement.get("Condition", {}).get("StringEquals", {}).get("iam:PassedToService")
-                    if any("*" in text for text in strings(statement["Resource"])) or not isinstance(passed, str):
+                    conditions = statement.get("Condition", {})
+                    tests = [conditions.get(operator, {}) for operator in ("StringEquals", "StringLikeIfExists")]
+                    # A regional name of a service, such as logs.*.amazonaws.com, is the same service.
+                    passed = {text.split(".")[0] for test in tests for text in listed(test.get("iam:PassedToService", []))}
+                    if any("*" in text for text in strings(statement["Resource"])) or len(passed) != 1 or "*" in passed:
                         wrong.append(f"{template.name} {name} {statement.get('Sid')}")
                 if any(action in {"*", "iam:*"} for action in listed(statement.get("Action"))):
                     wrong.append(f"{template.name} {name} {statement.get('Sid')}")

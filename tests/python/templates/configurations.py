@@ -85,6 +85,8 @@ WRONG: list[tuple[dict[str, str], str]] = [(change, key or next(iter(change))) f
     ({"TAGS": "cost-center"}, ""),
     ({"TAGS": "application=flows"}, ""),
     ({"TAGS": "aws:team=net"}, ""),
+    ({"TAGS": "managed-by=net"}, ""),
+    ({"TAGS": "Team=net,team=sec"}, ""),
     ({"TAGS": "team=net,team=sec"}, ""),
     ({"BUILD_WITH": "make"}, ""),
     ({"BUILD_PROFILE": "dev"}, ""),

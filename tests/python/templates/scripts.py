@@ -105,6 +105,11 @@ def dry_runs(say: Sentences, it: Scripts, templates: dict[str, Template]) -> Non
         wrong = [f"{template} {name}={value!r}" for template, name, value in given
                  if name not in stated and value != str(templates[template].parameters[name]["Default"])]
         none(wrong)
+    if "ResourceTags" in templates["central"].parameters:
+        with say.check("TAGS also go to what the functions create, unless ResourceTags says otherwise"):
+            for settings, expected in [({"TAGS": "team=net"}, "team=net"), ({"TAGS": "team=net", "ResourceTags": ""}, ""), ({}, "")]:
+                given = parameters_given(it.run("deploy", "central", dry_run=True, **settings).stdout)
+                assert ("central", "ResourceTags", expected) in given, (settings, given)
     with say.check("an error in the configuration is reported before anything runs"):
         for changes, word in [({"AlarmMail": ""}, "AlarmMail"), ({"TARGETS": "exam"}, "TARGETS"), ({"HOME_REGION": "Ireland"}, "HOME_REGION"),
                               ({"OrganizationId": ""}, "OrganizationId"), ({"ExternalId": "short"}, "ExternalId"),
