@@ -45,7 +45,9 @@ class StandIn:
         folder.mkdir()
         (folder / "aws").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).resolve()}" "{folder}" "$@"\n')
         (folder / "sleep").write_text("#!/bin/sh\n")
-        for name in ("aws", "sleep"):
+        # Without the detour of a launcher such as pyenv, which takes longer than the scripts.
+        (folder / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        for name in ("aws", "sleep", "python3"):
             (folder / name).chmod(0o755)
         self.answer([])
 
