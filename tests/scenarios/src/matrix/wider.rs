@@ -133,7 +133,7 @@ fn is_drawn(case: &str) -> bool {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let mut hasher = DefaultHasher::new();
     (case, number("ENROLLER_SEED").unwrap_or(1)).hash(&mut hasher);
-    std::env::var_os(super::CASE).is_some() || hasher.finish() % number("ENROLLER_SHARE").unwrap_or(SHARE) == 0
+    std::env::var_os(super::CASE).is_some() || hasher.finish().is_multiple_of(number("ENROLLER_SHARE").unwrap_or(SHARE))
 }
 
 /// Each outage, from the beginning of the work on.
