@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     /// Settings that no verdict depends on.
-    const NOT_JUDGED_BY: [&str; 12] = [
+    const NOT_JUDGED_BY: [&str; 13] = [
         "central_account",
         "organization_id",
         "home_region",
