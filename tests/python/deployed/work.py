@@ -120,7 +120,7 @@ def patterns(say: Sentences, aws: DeployedAws) -> None:
     """Tests the deployed rules with ministack's matcher. `check_templates.py` tests them with our own."""
     account = aws.sim.members[0]
     with say.check("by ministack's matcher, a member account's rules forward what concerns the enroller"):
-        names = ["vpcs", "log-group", "filter", "stack"]
+        names = ["vpcs", "tags", "log-group", "filter", "stack"]
         rules = _rules(aws, account, "default", [f"vpc-flow-logs-enroller-{name}" for name in names])
         none([text for wanted, event in MEMBER_EVENTS for text in _unlike(aws, rules, event, account, int(wanted))])
     with say.check("the management account's rule forwards what concerns the enroller"):
