@@ -46,7 +46,8 @@ async fn an_account_that_aws_refuses_does_not_block_other_grants() {
     lab.settle(5 * MINUTE_MS).await.unwrap();
     assert_eq!(ungranted(&lab), std::slice::from_ref(&bad));
     let puts = count(&calls_since(&lab, before), "PutDestinationPolicy");
-    assert!(puts < 100, "{puts} puts");
+    // Each try searches anew, and with the waits of the queue there are some six in five minutes.
+    assert!(puts < 120, "{puts} puts");
     let reported = lab.recording.take().into_iter().any(|line| {
         line.account.is_some_and(|id| id.to_string() == bad)
             && line.cause.contains("any policy that lists this account")
