@@ -113,6 +113,8 @@ async fn sigterm_during_a_run_ends_it_and_another_process_queues_every_account()
     assert!(ended.decisions("backfill", "done").is_empty(), "a run that was cut off is not logged as done");
 
     host.lab.sim.with(|world| world.faults.clear());
+    // The message comes back after the queue's visibility timeout, longer than a session lasts.
+    host.lab.sim.advance(5_400_000);
     let mut fresh = host.start(FUNCTION).await.unwrap();
     let again = host.deliver(BACKFILL, &mut fresh, PLENTY_MS).await.unwrap();
     assert_eq!((again.messages[0].receive_count, again.answer.failures().unwrap()), (2, Vec::new()));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_sts::config::IdentityCache;
@@ -27,6 +28,11 @@ const MAX_CLIENTS: usize = 512;
 /// The calls that may be in progress at once, each with a connection of its own. Accounts, Regions and the calls in each
 /// of them multiply.
 pub(crate) const MAX_CALLS_IN_PROGRESS: usize = 384;
+
+/// The timeout of a call with all its attempts and the waits between them, well below the 15 minutes a function can
+/// run. The engine reserves twice this for the two calls that replace a flow log. Connecting has the SDK's own timeout,
+/// 3.1 seconds.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// What the clients of all services share.
 pub(crate) struct Link {

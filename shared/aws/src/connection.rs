@@ -19,7 +19,7 @@ use enroller_engine::granter::DestinationWriter;
 use enroller_engine::ports::{AwsResult, MemberSessions, Ports};
 use tokio::sync::Semaphore;
 
-use crate::calls::{Link, MAX_CALLS_IN_PROGRESS};
+use crate::calls::{CALL_TIMEOUT, Link, MAX_CALLS_IN_PROGRESS};
 use crate::clock::Time;
 use crate::credentials::Sessions;
 use crate::destinations::CentralDestinations;
@@ -42,11 +42,6 @@ const ATTEMPTS: u32 = 4;
 
 /// The timeout of one attempt. CreateFlowLogs for 300 VPCs is the slowest call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The timeout of a call with all its attempts and the waits between them, well below the 15 minutes a function can
-/// run. The engine reserves twice this for the two calls that replace a flow log. Connecting has the SDK's own timeout,
-/// 3.1 seconds.
-pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// The timeout of one attempt of a call that only reads. AWS answers within a second, even with a thousand flow logs.
 const READ_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);

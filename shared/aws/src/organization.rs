@@ -11,8 +11,7 @@ use enroller_core::ids::{AccountId, AccountRegion, Invalid, OrganizationId, Pare
 use enroller_core::observed::{Account, AccountState};
 use enroller_engine::ports::{AwsResult, Organization};
 
-use crate::calls::{Calls, Identity, Link, all_pages};
-use crate::connection::CALL_TIMEOUT;
+use crate::calls::{CALL_TIMEOUT, Calls, Identity, Link, all_pages};
 use crate::errors::unparsable;
 use crate::limits::{Api, DESCRIBE_ACCOUNT, LIST_ACCOUNTS, LIST_PARENTS};
 

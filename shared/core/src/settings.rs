@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::arn::Arn;
+pub use crate::grants::DestinationParts;
 use crate::grants::ShardNaming;
 use crate::ids::{AccountId, OrganizationId, ParentId, Partition, Region};
 use crate::names::{FilterName, LogGroupName, RoleName};
@@ -281,14 +282,10 @@ impl fmt::Display for SettingProblem {
     }
 }
 
-/// What every destination delivers to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DestinationParts {
-    /// ARN of the stream.
-    pub target: Arn,
-    /// ARN of the role that CloudWatch Logs writes to it with.
-    pub role: Arn,
-}
+/// The tag of each flow log that the enroller creates: a fingerprint of the settings it was created with. A flow log
+/// never changes (VPC guide, Flow log limitations). If it differs from the settings of its own fingerprint, then AWS
+/// returns a value in another form, and a replacement would differ, too.
+pub const SETTINGS_TAG: &str = "vpc-flow-logs-settings";
 
 /// Where the functions receive messages.
 #[derive(Debug, Clone, PartialEq, Eq)]

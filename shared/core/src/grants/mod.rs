@@ -33,7 +33,6 @@ use crate::arn::Arn;
 use crate::ids::{AccountId, OrganizationId};
 use crate::names::DestinationName;
 use crate::policy::{DestinationPolicy, PolicyError};
-use crate::settings::DestinationParts;
 
 mod assignments;
 mod bisection;
@@ -48,6 +47,15 @@ pub use planner::plan_grants;
 pub use shards::{RegionGrants, ShardNaming};
 pub use summary::ShardSummary;
 pub use verify::{Mismatch, verify};
+
+/// What every destination delivers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationParts {
+    /// ARN of the stream.
+    pub target: Arn,
+    /// ARN of the role that CloudWatch Logs writes to it with.
+    pub role: Arn,
+}
 
 /// A destination that is one of the Region's shards, as DescribeDestinations returns it.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,12 +5,8 @@ use std::collections::BTreeSet;
 use super::{Desired, FlowLogSpec};
 use crate::ids::AccountId;
 use crate::observed::{Delivery, FlowLog, FlowLogTarget, TrafficType};
+pub use crate::settings::SETTINGS_TAG;
 use crate::settings::{AWS_DEFAULT_FORMAT, Settings};
-
-/// The tag of each flow log that the enroller creates: a fingerprint of the settings it was created with. A flow log
-/// never changes (VPC guide, Flow log limitations). If it differs from the settings of its own fingerprint, then AWS
-/// returns a value in another form, and a replacement would differ, too.
-pub const SETTINGS_TAG: &str = "vpc-flow-logs-settings";
 
 /// How a flow log differs from the desired one, as shown to operators; empty if it does not.
 pub(super) fn differences(desired: &Desired<'_>, spec: &FlowLogSpec, log: &FlowLog) -> Vec<String> {

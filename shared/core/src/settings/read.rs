@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use super::{
-    DEFAULT_FORMAT, DeliveryRoleMaker, GrantMode, KmsKey, SettingProblem, Settings, SettingsError, Tag, filter_pattern,
-    log_format, valid_in_every_tag, valid_tag_key,
+    DEFAULT_FORMAT, DeliveryRoleMaker, GrantMode, KmsKey, SETTINGS_TAG, SettingProblem, Settings, SettingsError, Tag,
+    filter_pattern, log_format, valid_in_every_tag, valid_tag_key,
 };
 use crate::arn::Arn;
 use crate::grants::ShardNaming;
 use crate::ids::{Invalid, Region};
-use crate::plan::SETTINGS_TAG;
 
 /// Every key with its default and its meaning: the source of help texts and of docs/configuration.md.
 pub const KEYS: &[(&str, &str, &str)] = &[
