@@ -144,6 +144,9 @@ class Configuration:
                 if name in DERIVED or name in seen:
                     continue
                 seen.add(name)
+                # Then it has the value of TAGS, which is checked by its own key.
+                if name == "ResourceTags" and not self.values.get(name):
+                    continue
                 if name not in self.values and "Default" not in parameter:
                     self.refuse(name, f"is not set: {parameter['Description']}")
                     continue
