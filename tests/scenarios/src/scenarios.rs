@@ -186,7 +186,8 @@ pub const SCENARIOS: &[Scenario] = &[
         prepare: || Box::pin(overlapping(3)),
         begin: |lab| Box::pin(two_at_once(lab)),
         sweep: false,
-        lossless: true,
+        // People delete a flow log and a filter in it.
+        lossless: false,
         repairs: &[],
     },
 ];
