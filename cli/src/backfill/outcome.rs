@@ -217,38 +217,31 @@ impl Outcomes {
 
     /// Flow logs that had to be deleted before their replacements were created, so records may be missing.
     fn print_gaps<W: Write>(&self, out: &mut Output<W>) -> Result<(), OutputError> {
-        let account_regions = self.accounts.values().flat_map(|report| &report.account_regions);
-        let gaps: Vec<&LogEntry> =
-            account_regions.flat_map(|at| &at.decisions).filter(|line| line.cause == GAP).collect();
-        if gaps.is_empty() {
-            return Ok(());
-        }
-        let title = out.styled("Gaps", Style::new().yellow().bold());
-        out.line(&format!(
-            "\n{title}: AWS rejected a second flow log, so the old one was deleted before its replacement was created"
-        ))?;
-        for line in gaps {
-            out.line(&format!("  {}", subject_and_cause(line)))?;
-        }
-        Ok(())
+        let about = "AWS rejected a second flow log, so the old one was deleted before its replacement was created";
+        self.print_notable(out, "Gaps", about, |line| line.cause == GAP)
     }
 
     /// Replaced flow logs that are kept until their successors deliver.
     fn print_unfinished<W: Write>(&self, out: &mut Output<W>) -> Result<(), OutputError> {
+        let about = "replaced flow logs go when their successors deliver; run the command again after 15 minutes, or leave it to the functions";
+        self.print_notable(out, "Not finished", about, |line| line.action == KEEP_FLOW_LOG)
+    }
+
+    fn print_notable<W: Write>(
+        &self,
+        out: &mut Output<W>,
+        title: &str,
+        about: &str,
+        notable: impl Fn(&&LogEntry) -> bool,
+    ) -> Result<(), OutputError> {
         let account_regions = self.accounts.values().flat_map(|report| &report.account_regions);
-        let kept: Vec<&LogEntry> =
-            account_regions.flat_map(|at| &at.decisions).filter(|line| line.action == KEEP_FLOW_LOG).collect();
-        if kept.is_empty() {
+        let lines: Vec<&LogEntry> = account_regions.flat_map(|at| &at.decisions).filter(notable).collect();
+        if lines.is_empty() {
             return Ok(());
         }
-        let title = out.styled("Not finished", Style::new().yellow().bold());
-        out.line(&format!(
-            "\n{title}: replaced flow logs go when their successors deliver; run the command again after 15 minutes, or leave it to the functions"
-        ))?;
-        for line in kept {
-            out.line(&format!("  {}", subject_and_cause(line)))?;
-        }
-        Ok(())
+        let title = out.styled(title, Style::new().yellow().bold());
+        out.line(&format!("\n{title}: {about}"))?;
+        lines.iter().try_for_each(|line| out.line(&format!("  {}", subject_and_cause(line))))
     }
 
     /// Accounts and account-Regions that are deliberately left alone.

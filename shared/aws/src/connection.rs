@@ -43,7 +43,8 @@ const ATTEMPTS: u32 = 4;
 /// The timeout of one attempt. CreateFlowLogs for 300 VPCs is the slowest call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The timeout of one attempt of a call that only reads. AWS answers within a second, even with a thousand flow logs.
+/// The timeout of one attempt of a call that only reads. AWS documents none, so this is a choice: a page that takes longer
+/// than that can never be read.
 const READ_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The timeout of a call that only reads, with all its attempts. A Region that does not answer must not hold up a batch

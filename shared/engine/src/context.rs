@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use enroller_core::error::AwsError;
 use enroller_core::event::EventContext;
 use enroller_core::settings::Settings;
 use futures::future::{Either, select};
 
-use crate::ports::{Clock, DecisionLog};
+use crate::ports::{AwsResult, Clock, DecisionLog};
 
 /// Settings, the time and the decision log. Cloning it is cheap.
 #[derive(Clone)]
@@ -36,6 +37,12 @@ impl Context {
             Either::Left((done, _)) => Some(done),
             Either::Right(((), _)) => None,
         }
+    }
+
+    /// The outcome of sending messages, or an error if the queue has not answered by `by_ms`, in epoch milliseconds.
+    pub(crate) async fn sent_by<T>(&self, by_ms: u64, sending: impl Future<Output = AwsResult<T>>) -> AwsResult<T> {
+        let answer = self.within(by_ms, sending).await;
+        answer.unwrap_or_else(|| Err(AwsError::unanswered("sqs:SendMessage", "time ran out before the queue answered")))
     }
 
     /// The settings that decide which events are relevant.

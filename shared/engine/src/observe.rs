@@ -44,13 +44,11 @@ impl Observer {
         })();
         let mut observed = match observed {
             Ok(observed) => observed,
-            Err(error) if seen && error.disposition() == Disposition::Skip(Skip::OrganizationPolicy) => {
-                return Err(ReconcileError::LookDenied(error));
-            }
+            Err(error) if seen => return Err(of_seen(self.explain(at, error).await)),
             Err(error) => return Err(self.explain(at, error).await),
         };
         if desired.needs_group_tags(&observed) {
-            let tags = logs.log_group_tags(at, group).await?;
+            let tags = logs.log_group_tags(at, group).await.map_err(|error| of_seen(ReconcileError::Aws(error)))?;
             if let Some(group) = &mut observed.log_group {
                 group.tags = Some(tags);
             }
@@ -107,6 +105,16 @@ impl Observer {
     /// Whether the account has enabled the Region. The call goes to the home Region.
     async fn region_is_enabled(&self, at: &AccountRegion) -> AwsResult<bool> {
         Ok(self.ec2.enabled_regions(at.account).await?.contains(&at.region))
+    }
+}
+
+/// The error of a look in an account-Region whose VPCs were seen: a policy of the organization does not excuse it.
+fn of_seen(error: ReconcileError) -> ReconcileError {
+    match error {
+        ReconcileError::Aws(error) if error.disposition() == Disposition::Skip(Skip::OrganizationPolicy) => {
+            ReconcileError::LookDenied(error)
+        }
+        other => other,
     }
 }
 

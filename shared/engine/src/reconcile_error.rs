@@ -89,11 +89,12 @@ impl ReconcileError {
     /// A log entry with its cause, the outcome of its disposition and the next step.
     pub fn entry(&self, at: &AccountRegion, action: &str, resource: String) -> LogEntry {
         let line = LogEntry::at(at, action, resource, Outcome::Failed, self.to_string());
-        if let Some(error) = self.aws_error() {
+        if let Self::Aws(error) = self {
             return line.failed_with(error);
         }
         let disposition = self.disposition();
-        LogEntry { outcome: outcome_of(disposition), ..line }.next(disposition.next_step())
+        let request_id = self.aws_error().and_then(|error| error.request_id.clone());
+        LogEntry { outcome: outcome_of(disposition), request_id, ..line }.next(disposition.next_step())
     }
 }
 

@@ -275,17 +275,13 @@ impl<'a> AccountRegionRun<'a> {
         self.vpcs.insert(vpc.clone(), result);
     }
 
-    /// Records that a managed flow log could not be deleted, with what that means. This is a failure even if the
-    /// organization denies it on purpose.
+    /// Records that a managed flow log could not be deleted, with what that means.
     pub(super) fn not_deleted(&mut self, id: &FlowLogId, error: &AwsError, so: &str) {
         let error = ReconcileError::Aws(error.clone());
         let mut line = error.entry(&self.at, "delete-flow-log", id.to_string());
         line.cause.push_str(&format!(" ({so})"));
         if error.aws_error().is_some_and(|error| error.code == Code::AccessDenied) {
             line = line.next(ALLOW_DELETION);
-        }
-        if line.outcome == Outcome::Skipped {
-            line.outcome = Outcome::Failed;
         }
         self.push(line, error);
     }

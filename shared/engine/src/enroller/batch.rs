@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use enroller_core::error::AwsError;
 use enroller_core::event::{Decoded, Enrolled, Trigger};
 use enroller_core::ids::{AccountId, AccountRegion, Region, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
@@ -91,7 +90,7 @@ impl EnrollmentQueue {
         }
         for (record, message) in for_other_queue {
             let sent = self.outbox.grant(message.to_json(), record.id.clone());
-            report.forwarded(record, "ask-onboarder", self.in_time(deadline_ms, sent).await);
+            report.forwarded(record, "ask-onboarder", self.ctx.sent_by(deadline_ms, sent).await);
         }
         let mut report = self.inbox.answer(records, deadline_ms, report, metrics).await;
         let units = iter(units.into_values()).map(|unit| async {
@@ -124,7 +123,7 @@ impl EnrollmentQueue {
         report.changes = account.changes();
         let answer_by_ms = deadline_ms.saturating_add(ANSWER_MS);
         if account.needs_grant()
-            && let Err(error) = self.in_time(answer_by_ms, self.request_grant(unit.work.account)).await
+            && let Err(error) = self.ctx.sent_by(answer_by_ms, self.request_grant(unit.work.account)).await
         {
             let line = LogEntry::about(None, "ask-onboarder", "grants queue", Outcome::Failed, "");
             report.decisions.push(line.failed_with(&error));
@@ -166,7 +165,7 @@ impl EnrollmentQueue {
         match asked.request.filter(|_| some_are_finished && !unfinished.is_empty()) {
             Some(request) => {
                 let rest = unfinished.iter().map(|(region, pace)| (only_in(&request, region), pace.wait_seconds(1)));
-                if let Err(error) = self.in_time(answer_by_ms, self.outbox.enroll(rest)).await {
+                if let Err(error) = self.ctx.sent_by(answer_by_ms, self.outbox.enroll(rest)).await {
                     let resource = record.id.clone();
                     let line = LogEntry::about(error.account, "request-enrollment", resource, Outcome::Failed, "");
                     report.decisions.push(line.failed_with(&error));
@@ -179,12 +178,6 @@ impl EnrollmentQueue {
                 }
             }
         }
-    }
-
-    /// The outcome of sending messages, or an error if the queue has not answered in time.
-    async fn in_time<T>(&self, by_ms: u64, sending: impl Future<Output = AwsResult<T>>) -> AwsResult<T> {
-        let answer = self.ctx.within(by_ms, sending).await;
-        answer.unwrap_or_else(|| Err(AwsError::unanswered("sqs:SendMessage", "time ran out before the queue answered")))
     }
 
     /// Sends the granter a request for an account's grant.

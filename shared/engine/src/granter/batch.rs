@@ -70,8 +70,8 @@ impl GrantQueue {
             match add(&mut work, decoded) {
                 Route::Here => part_of_work.push(record),
                 Route::OtherQueue(request) => {
-                    let sent = self.outbox.enroll([(*request, 0)]).await.map(drop);
-                    report.forwarded(record, "request-enrollment", sent);
+                    let sent = self.ctx.sent_by(deadline_ms, self.outbox.enroll([(*request, 0)])).await;
+                    report.forwarded(record, "request-enrollment", sent.map(drop));
                 }
                 Route::Nowhere => report.refuse_unroutable(record, &mut metrics),
             }

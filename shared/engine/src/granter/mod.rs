@@ -171,7 +171,7 @@ impl Granter {
             report.out_of_time();
         }
         if !report.needs_retry() {
-            self.go_on(work, &mut report).await;
+            self.go_on(work, deadline_ms, &mut report).await;
         }
         report.measure(metrics);
         report
@@ -200,7 +200,7 @@ impl Granter {
 
     /// Asks for another sync if this one could not ask about every suspect. It does so only after some were asked
     /// about, so that this ends.
-    async fn go_on(&self, work: &GrantSync, report: &mut GrantReport) {
+    async fn go_on(&self, work: &GrantSync, deadline_ms: Option<u64>, report: &mut GrantReport) {
         let Some(outbox) = self.outbox.as_ref().filter(|_| report.not_asked > 0 && report.suspects_asked > 0) else {
             return;
         };
@@ -210,7 +210,12 @@ impl Granter {
             allow_mass_revocation: work.allow_mass_revocation,
         };
         let deduplication_id = format!("suspects-{}", self.context().clock.now_ms());
-        if let Err(error) = outbox.grant(Message::Sync(request).to_json(), deduplication_id).await {
+        let sending = outbox.grant(Message::Sync(request).to_json(), deduplication_id);
+        let sent = match deadline_ms {
+            Some(deadline_ms) => self.context().sent_by(deadline_ms, sending).await,
+            None => sending.await,
+        };
+        if let Err(error) = sent {
             report.fail("request-sync", "grants queue", error.into());
         }
     }

@@ -1,4 +1,5 @@
 use enroller_core::error::{Code, Disposition, Skip};
+use enroller_core::log::Outcome;
 use enroller_core::observed::LogGroupClass;
 use enroller_core::plan::Desired;
 
@@ -102,7 +103,16 @@ async fn vpcs_that_are_seen_are_not_excused_by_a_look_that_the_organization_deni
         let error = observe(&world).await.unwrap_err();
         assert!(matches!(error, ReconcileError::LookDenied(_)), "{look}: {error:?}");
         assert!(!matches!(error.disposition(), Disposition::Skip(_)));
+        let line = error.entry(&at(1, home()), "reconcile", String::new());
+        assert_eq!(
+            (line.outcome, line.next_step.as_deref()),
+            (Outcome::RetryLater, Some(error.disposition().next_step()))
+        );
     }
+    let world = World::enrolled(&[]);
+    world.logs.groups.lock().unwrap().get_mut(&at(1, home())).unwrap().retention_days = Some(1);
+    world.journal.deny("logs:ListTagsForResource", 1);
+    assert!(matches!(observe(&world).await.unwrap_err(), ReconcileError::LookDenied(_)));
     let world = World::granted(&[], [1]);
     world.journal.deny("ec2:DescribeFlowLogs", 1);
     assert!(matches!(observe(&world).await.unwrap_err().disposition(), Disposition::Skip(_)), "nothing to cover");

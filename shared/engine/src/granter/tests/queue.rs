@@ -305,3 +305,12 @@ async fn a_region_that_is_silent_while_it_is_written_does_not_use_up_the_time_of
     assert_eq!((granted.granted, world.destinations.granted(&away())), (ids([1]), ids([1])));
     assert!(world.context().clock.now_ms() - T0 < 180_000);
 }
+
+#[tokio::test]
+async fn a_queue_that_does_not_answer_holds_a_batch_up_no_longer_than_its_time() {
+    let world = World::members(&ONE_REGION, [1]);
+    world.journal.hang("sqs:SendMessage");
+    let body = events::vpc_created(&at(1, home()), 1);
+    let (report, _) = world.grant_queue().batch(&[record("a", body)], DEADLINE).await;
+    assert_eq!((report.failed.as_slice(), hidden(&world)), (&["a".to_owned()][..], vec![10]));
+}
