@@ -10,7 +10,6 @@ use enroller_core::message::{BackfillContinuation, EnrollmentRequest, Message, S
 use futures::future::join_all;
 
 use super::{Backfill, BackfillCommand, BackfillError, BackfillReport};
-use crate::batch::ANSWER_MS;
 use crate::ports::{AwsResult, Outgoing};
 
 /// Requests sent at once: the most messages that one SendMessageBatch accepts (SQS API reference).
@@ -84,9 +83,8 @@ impl Backfill {
                 let continuation = Message::Backfill(BackfillContinuation { request, run_id, after });
                 let continuation =
                     Outgoing { body: continuation.to_json(), delay_seconds: 0, fifo: None, sender: None };
-                // It is sent because the time for work is up.
-                let answer_by_ms = deadline_ms.saturating_add(ANSWER_MS);
-                self.ctx.sent_by(answer_by_ms, self.queues.send(&self.continuations, vec![continuation])).await?;
+                // Without a limit: the time for work is up already, and a try that is late is better than none.
+                self.queues.send(&self.continuations, vec![continuation]).await?;
                 Some(after)
             }
         };
