@@ -34,8 +34,8 @@ const UNKNOWN_DELAY_SECONDS: u32 = 60;
 const SENT_TOGETHER: usize = 100;
 
 impl Granter {
-    /// Sends an enrollment request for every account that is about to be granted, or that joined or moved according to
-    /// an event. An account whose request could not be sent is not granted.
+    /// Sends an enrollment request for every account that is about to be granted, that joined or moved according to an
+    /// event, or that the listing lacks. An account whose request could not be sent is not granted.
     pub(super) async fn announce(
         &self,
         outbox: &Outbox,
@@ -58,7 +58,8 @@ impl Granter {
         let on_several_shards = self.announced.newly_on_several_shards(on_several_shards, work.sync);
         let granted = plans().flat_map(|(_, plan)| &plan.granted).chain(&on_several_shards);
         let wanted = |id: &AccountId| members.wanted.contains(id) || report.unknown.contains(id);
-        let due = granted.chain(&work.joined).chain(&work.moved).filter(|id| wanted(id)).copied().collect();
+        let named = work.joined.iter().chain(&work.moved).chain(&members.overlooked);
+        let due = granted.chain(named).filter(|id| wanted(id)).copied().collect();
         let now_ms = self.context().clock.now_ms();
         let arrived: BTreeSet<AccountId> = work.joined.union(&work.moved).copied().collect();
         let due: Vec<AccountId> = self.announced.not_announced(due, &arrived, now_ms).into_iter().collect();

@@ -70,6 +70,9 @@ pub struct Membership {
     pub departed: BTreeSet<AccountId>,
     /// Granted accounts that the listing lacks and that were not asked about yet.
     pub undecided: BTreeSet<AccountId>,
+    /// Members that the listing lacks, of which Organizations said so in this sync. Whoever works from a listing has
+    /// passed them over.
+    pub overlooked: BTreeSet<AccountId>,
 }
 
 /// Notes that there is no usable answer about an account that a message names.
@@ -183,6 +186,22 @@ impl GrantPlanner {
                 report.decisions.push(line);
             }
             Err(_) => {}
+        }
+    }
+
+    /// Adds members that the listing lacks, for this sync and for everybody who works with the same listing.
+    pub(super) async fn adopt(
+        &self,
+        overlooked: Vec<Account>,
+        membership: &mut Membership,
+        work: &GrantSync,
+        report: &mut GrantReport,
+    ) {
+        for account in &overlooked {
+            self.classify(account, work, membership, report);
+        }
+        if let Some(remembered) = &mut *self.cache.listing.lock().await {
+            Listing::correct(&mut remembered.accounts, &overlooked, &BTreeMap::new());
         }
     }
 

@@ -32,12 +32,12 @@ const ANSWERED_MS: u64 = 3_600_000;
 pub(super) type Answer = Result<Option<Account>, GranterError>;
 
 /// The last answer about a suspect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Verdict {
     /// It is closed or not a member.
     Departed,
     /// It is a member, though the listing lacks it.
-    Member,
+    Member(Account),
     /// There was no usable answer, so it is asked about again, after the others.
     Doubtful,
 }
@@ -50,7 +50,7 @@ impl VerdictCache {
     fn fresh(&self, now_ms: u64) -> BTreeMap<AccountId, Verdict> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, (at_ms, _)| now_ms.saturating_sub(*at_ms) < ANSWERED_MS);
-        known.iter().map(|(id, (_, verdict))| (*id, *verdict)).collect()
+        known.iter().map(|(id, (_, verdict))| (*id, verdict.clone())).collect()
     }
 
     fn remember(&self, id: AccountId, at_ms: u64, verdict: Verdict) {
@@ -110,24 +110,36 @@ impl GrantPlanner {
             return;
         }
         let now_ms = self.ctx.clock.now_ms();
-        let known = self.verdicts.fresh(now_ms);
-        let suspects = suspects(regions, members);
-        let answered = |id: &AccountId, verdict| known.get(id) == Some(&verdict);
-        let (settled, mut open): (Vec<AccountId>, Vec<AccountId>) =
-            suspects.into_iter().partition(|id| answered(id, Verdict::Departed) || answered(id, Verdict::Member));
-        members.departed.extend(settled.into_iter().filter(|id| answered(id, Verdict::Departed)));
-        open.sort_by_key(|id| answered(id, Verdict::Doubtful));
+        let mut known = self.verdicts.fresh(now_ms);
+        let mut overlooked = Vec::new();
+        let mut open = Vec::new();
+        for id in suspects(regions, members) {
+            match known.remove(&id) {
+                Some(Verdict::Departed) => {
+                    members.departed.insert(id);
+                }
+                Some(Verdict::Member(account)) => overlooked.push(account),
+                Some(Verdict::Doubtful) => open.push((true, id)),
+                None => open.push((false, id)),
+            }
+        }
+        open.sort_unstable();
         let left = open.split_off(open.len().min(SUSPECTS_PER_SYNC));
-        members.undecided.extend(left);
-        let mut answers = self.ask_all(open.iter().copied(), Some(now_ms.saturating_add(ASKING_MS))).await;
+        members.undecided.extend(left.into_iter().map(|(_, id)| id));
+        let asked: Vec<AccountId> = open.iter().map(|(_, id)| *id).collect();
+        let mut answers = self.ask_all(asked, Some(now_ms.saturating_add(ASKING_MS))).await;
         report.suspects_asked = answers.len();
-        for id in open {
+        for (_, id) in open {
             let verdict = match answers.remove(&id) {
-                Some(Ok(account)) if is_gone(account.as_ref()) => {
+                Some(Ok(Some(account))) if !is_gone(Some(&account)) => {
+                    members.overlooked.insert(id);
+                    overlooked.push(account.clone());
+                    Verdict::Member(account)
+                }
+                Some(Ok(_)) => {
                     members.departed.insert(id);
                     Verdict::Departed
                 }
-                Some(Ok(_)) => Verdict::Member,
                 Some(Err(doubt)) => {
                     report.doubt("revoke", doubt);
                     Verdict::Doubtful
@@ -139,6 +151,7 @@ impl GrantPlanner {
             };
             self.verdicts.remember(id, now_ms, verdict);
         }
+        self.adopt(overlooked, members, work, report).await;
         report.not_asked = members.undecided.len();
         if report.not_asked > 0 {
             report.decisions.push(not_asked(report.not_asked));

@@ -53,6 +53,28 @@ async fn a_suspect_that_is_listed_again_is_a_member_whatever_was_said() {
 }
 
 #[tokio::test]
+async fn a_member_that_the_listing_lacks_is_enrolled_and_previewed_like_the_others() {
+    let world = left(&[], 1..=3);
+    world.organization.describe(account(2));
+    world.organization.describe(Account { state: AccountState::Suspended, ..account(3) });
+    let preview = world.granter().planner().preview(&sync_work()).await.unwrap();
+    assert_eq!(preview.accounts.iter().map(|it| it.id).collect::<BTreeSet<_>>(), ids(1..=3));
+    let granter = world.granter().announcing(world.outbox());
+    for (after_ms, announced) in [(0, 1), (3_500_000, 0), (100_000, 1)] {
+        world.clock.advance(after_ms);
+        let report = sync(&granter, &sync_work()).await;
+        assert_eq!(
+            (report.announced, report.revoked.len()),
+            (announced, 0),
+            "a listing alone overlooked it for an hour"
+        );
+    }
+    let Message::Enrollment(request) = &world.queues.messages(ENROLLMENTS)[0] else { panic!("not announced") };
+    assert_eq!(request.account, account(2).id);
+    assert_eq!(world.destinations.granted(&home()), ids(1..=3));
+}
+
+#[tokio::test]
 async fn more_suspects_than_a_sync_asks_about_are_asked_about_by_the_next() {
     let world = left(&NO_LIMIT, 1..=1_301);
     let granter = world.granter().announcing(world.outbox());
