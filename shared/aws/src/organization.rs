@@ -52,6 +52,11 @@ impl Organizations {
     async fn read(&self, api: Api, at: &AccountRegion, found: &SdkAccount, above: &mut Above) -> AwsResult<Account> {
         let wrong = |invalid: Invalid| unparsable(api.operation, at, invalid.to_string());
         let id: AccountId = found.id().unwrap_or_default().parse().map_err(wrong)?;
+        let ours = &self.0.settings().organization_id;
+        if let Some(other) = organizations_of(found).find(|organization| organization != ours) {
+            let message = format!("account {id} is in organization {other}, but the setting organization_id is {ours}");
+            return Err(unparsable(api.operation, at, message));
+        }
         let mut parents = parents_in_path(id, found.paths()).map_err(wrong)?;
         if parents.is_empty() {
             parents = self.climb(at, id, above).await?;
@@ -108,6 +113,15 @@ fn patient(client: &Client) -> aws_sdk_organizations::config::Builder {
 
 fn is_root(parent: &ParentId) -> bool {
     parent.as_str().starts_with("r-")
+}
+
+/// The organizations that an account's ARN and paths name. If they are not ours, the central account has moved to
+/// another organization or the setting is wrong. Then the accounts that are missing have not departed, and those that
+/// are there must not be granted.
+fn organizations_of(found: &SdkAccount) -> impl Iterator<Item = OrganizationId> {
+    let arn = found.arn().unwrap_or_default().split(":account/").nth(1);
+    let paths = found.paths().iter().map(String::as_str);
+    arn.into_iter().chain(paths).filter_map(|path| path.split('/').next()?.parse().ok())
 }
 
 /// The roots and OUs in a path such as `o-exampleorg1/r-abcd/ou-abcd-11111111/111122223333/`.

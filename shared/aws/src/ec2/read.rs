@@ -7,6 +7,7 @@
 use aws_sdk_ec2::types::{
     FlowLog as Ec2FlowLog, LogDestinationType, Region as Ec2Region, Tag as Ec2Tag, Vpc as Ec2Vpc,
 };
+use enroller_core::arn::Arn;
 use enroller_core::ids::{AccountRegion, Region};
 use enroller_core::observed::{Delivery, FlowLog, FlowLogTarget, Tags, Vpc};
 use enroller_core::settings::Tag;
@@ -55,7 +56,7 @@ fn flow_log(at: &AccountRegion, found: &Ec2FlowLog) -> AwsResult<FlowLog> {
         resource: resource.ok_or_else(|| wrong(format!("{id} has no resource")))?.to_owned(),
         // Absent for transit gateways. A value that AWS adds later differs from the desired ones, too.
         traffic_type: found.traffic_type().and_then(|kind| kind.as_str().parse().ok()),
-        target: target(found),
+        target: target(at, found),
         delivery_role: found.deliver_logs_permission_arn().map(str::to_owned),
         interval: interval
             .map_err(|error| wrong(format!("{id} has an invalid interval: {error}")))?
@@ -70,16 +71,24 @@ fn flow_log(at: &AccountRegion, found: &Ec2FlowLog) -> AwsResult<FlowLog> {
     })
 }
 
-fn target(found: &Ec2FlowLog) -> FlowLogTarget {
+/// A log group of another account or Region may have the name of ours, but nothing of it is ours.
+fn target(at: &AccountRegion, found: &Ec2FlowLog) -> FlowLogTarget {
     let arn = found.log_destination().unwrap_or_default();
+    let other = || FlowLogTarget::Other(arn.to_owned());
     match found.log_destination_type() {
         None | Some(LogDestinationType::CloudWatchLogs) => {
             // If created with an ARN, it may have the ARN only: arn:…:log-group:NAME or arn:…:log-group:NAME:*
-            let from_arn = || arn.split(":log-group:").nth(1).map(|name| name.trim_end_matches(":*"));
+            let parsed = arn.parse::<Arn>().ok();
+            let elsewhere = |arn: &Arn| arn.account() != Some(at.account) || arn.region() != Some(&at.region);
+            if parsed.as_ref().is_some_and(elsewhere) {
+                return other();
+            }
+            let from_arn =
+                || parsed.as_ref()?.resource().strip_prefix("log-group:").map(|it| it.trim_end_matches(":*"));
             let name = found.log_group_name().filter(|name| !name.is_empty()).or_else(from_arn);
-            name.map_or_else(|| FlowLogTarget::Other(arn.to_owned()), |name| FlowLogTarget::LogGroup(name.to_owned()))
+            name.map_or_else(other, |name| FlowLogTarget::LogGroup(name.to_owned()))
         }
-        Some(_) => FlowLogTarget::Other(arn.to_owned()),
+        Some(_) => other(),
     }
 }
 

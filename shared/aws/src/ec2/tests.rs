@@ -112,6 +112,20 @@ async fn flow_logs_of_every_kind_are_understood() {
 }
 
 #[tokio::test]
+async fn a_log_group_of_another_account_or_region_is_not_the_one_of_this_account() {
+    let elsewhere = [
+        "arn:aws:logs:us-east-1:999988887777:log-group:vpc-flow-logs",
+        "arn:aws:logs:eu-west-1:444455556666:log-group:vpc-flow-logs:*",
+    ];
+    for (arn, named) in
+        elsewhere.iter().flat_map(|arn| [(arn, ""), (arn, "<logGroupName>vpc-flow-logs</logGroupName>")])
+    {
+        let item = flow_log("fl-0000000000000000a", &format!("<logDestination>{arn}</logDestination>{named}"));
+        assert_eq!(flow_logs(&item).await.unwrap()[0].target, FlowLogTarget::Other((*arn).to_owned()));
+    }
+}
+
+#[tokio::test]
 async fn only_a_managed_flow_log_with_an_id_in_a_new_format_is_an_error() {
     let known = flow_log("fl-0000000000000000a", "");
     let found = flow_logs(&format!("{}{known}", flow_log("fl2-new", ""))).await.unwrap();

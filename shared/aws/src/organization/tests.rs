@@ -67,6 +67,29 @@ async fn part_of_a_list_is_an_error() {
 }
 
 #[tokio::test]
+async fn accounts_of_another_organization_are_an_error_and_no_evidence() {
+    let by_path = json!({ "Id": MEMBER, "State": "ACTIVE", "Paths": [format!("o-zzzzzzzzzz/r-abcd/{MEMBER}/")] });
+    let arn = format!("arn:aws:organizations::111122223333:account/o-zzzzzzzzzz/{MEMBER}");
+    let by_arn = json!({ "Id": MEMBER, "State": "ACTIVE", "Arn": arn });
+    for theirs in [by_path, by_arn] {
+        let described = json!({ "Account": theirs }).to_string();
+        let listed = json!({ "Accounts": [theirs] }).to_string();
+        let fake = FakeAws::answering(move |request| match request.operation.as_str() {
+            "ListAccounts" => (200, listed.clone()),
+            _ => (200, described.clone()),
+        });
+        let organization = fake.ports().organization;
+        for error in [
+            organization.accounts().await.unwrap_err(),
+            organization.account(MEMBER.parse().unwrap()).await.unwrap_err(),
+        ] {
+            assert_eq!(error.code, Code::Unparsable);
+            assert!(error.message.contains("o-zzzzzzzzzz") && error.message.contains("organization_id"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_paths_the_parents_are_asked_for_and_each_unit_only_once() {
     let fake = FakeAws::answering(|request| {
         let parent = |id: &str, kind: &str| json!({ "Parents": [{ "Id": id, "Type": kind }] });
