@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_organizations::Client;
 use aws_sdk_organizations::types::{Account as SdkAccount, AccountStatus, Parent};
-use enroller_core::error::AwsError;
+use enroller_core::error::{AwsError, Code};
 use enroller_core::ids::{AccountId, AccountRegion, Invalid, OrganizationId, ParentId};
 use enroller_core::observed::{Account, AccountState};
 use enroller_engine::ports::{AwsResult, Organization};
@@ -49,19 +49,29 @@ impl Organizations {
         Ok(AccountRegion { account: settings.central_account, region })
     }
 
-    async fn read(&self, api: Api, at: &AccountRegion, found: &SdkAccount, above: &mut Above) -> AwsResult<Account> {
-        let wrong = |invalid: Invalid| unparsable(api.operation, at, invalid.to_string());
-        let id: AccountId = found.id().unwrap_or_default().parse().map_err(wrong)?;
+    /// The id of an account in a response, which must be one of our organization.
+    fn identify(&self, api: Api, at: &AccountRegion, found: &SdkAccount) -> AwsResult<AccountId> {
+        let id = found.id().unwrap_or_default().parse();
+        let id = id.map_err(|invalid: Invalid| unparsable(api.operation, at, invalid.to_string()))?;
         let ours = &self.0.settings().organization_id;
         if let Some(other) = organizations_of(found).find(|organization| organization != ours) {
             let message = format!("account {id} is in organization {other}, but the setting organization_id is {ours}");
             return Err(unparsable(api.operation, at, message));
         }
-        let mut parents = parents_in_path(id, found.paths()).map_err(wrong)?;
-        if parents.is_empty() {
-            parents = self.climb(at, id, above).await?;
-        }
-        Ok(Account { id, name: found.name().unwrap_or_default().to_owned(), state: state(id, found), parents })
+        Ok(id)
+    }
+
+    async fn parents(
+        &self,
+        api: Api,
+        at: &AccountRegion,
+        id: AccountId,
+        found: &SdkAccount,
+        above: &mut Above,
+    ) -> AwsResult<Vec<ParentId>> {
+        let in_path = parents_in_path(id, found.paths());
+        let in_path = in_path.map_err(|invalid| unparsable(api.operation, at, invalid.to_string()))?;
+        if in_path.is_empty() { self.climb(at, id, above).await } else { Ok(in_path) }
     }
 
     /// The roots and OUs above an account, fetched one by one, outermost first.
@@ -109,6 +119,20 @@ fn patient(client: &Client) -> aws_sdk_organizations::config::Builder {
         builder.set_timeout_config(Some(timeouts.to_builder().operation_timeout(CALL_TIMEOUT).build()));
     }
     builder
+}
+
+/// Whether the parents of one account cannot be read while those of others can: it left a moment ago, a policy hides it,
+/// or its path is in a new format. It must not stop everybody else, so its state counts as unknown. Other errors may be
+/// over at the next try.
+fn is_about_one(error: &AwsError) -> bool {
+    match error.code {
+        Code::AccessDenied | Code::NotFound | Code::Unparsable => true,
+        _ => error.code_text == "ChildNotFoundException",
+    }
+}
+
+fn account(id: AccountId, found: &SdkAccount, state: AccountState, parents: Vec<ParentId>) -> Account {
+    Account { id, name: found.name().unwrap_or_default().to_owned(), state, parents }
 }
 
 fn is_root(parent: &ParentId) -> bool {
@@ -177,10 +201,24 @@ impl Organization for Organizations {
         .await?;
         let mut above = Above::new();
         let mut accounts = Vec::with_capacity(found.len());
-        for account in &found {
-            accounts.push(self.read(LIST_ACCOUNTS, at, account, &mut above).await?);
+        let (mut placed, mut doubt) = (0, None);
+        for found in &found {
+            let id = self.identify(LIST_ACCOUNTS, at, found)?;
+            match self.parents(LIST_ACCOUNTS, at, id, found, &mut above).await {
+                Ok(parents) => {
+                    placed += 1;
+                    accounts.push(account(id, found, state(id, found), parents));
+                }
+                Err(error) if is_about_one(&error) => {
+                    tracing::warn!(account = %id, %error, "the organizational units above an account are not known");
+                    accounts.push(account(id, found, AccountState::Unknown, Vec::new()));
+                    doubt.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(accounts)
+        // What fails for every account is no account's fault.
+        doubt.filter(|_| placed == 0).map_or(Ok(accounts), Err)
     }
 
     async fn account(&self, id: AccountId) -> AwsResult<Option<Account>> {
@@ -193,6 +231,8 @@ impl Organization for Organizations {
         };
         let found = answer.account();
         let found = found.ok_or_else(|| unparsable(DESCRIBE_ACCOUNT.operation, at, "the response has no account"))?;
-        self.read(DESCRIBE_ACCOUNT, at, found, &mut Above::new()).await.map(Some)
+        let id = self.identify(DESCRIBE_ACCOUNT, at, found)?;
+        let parents = self.parents(DESCRIBE_ACCOUNT, at, id, found, &mut Above::new()).await?;
+        Ok(Some(account(id, found, state(id, found), parents)))
     }
 }

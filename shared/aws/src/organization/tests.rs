@@ -90,6 +90,28 @@ async fn accounts_of_another_organization_are_an_error_and_no_evidence() {
 }
 
 #[tokio::test]
+async fn an_account_whose_parents_cannot_be_read_stops_nobody() {
+    for (code, everybody) in
+        [("ChildNotFoundException", false), ("AccessDeniedException", false), ("AccessDeniedException", true)]
+    {
+        let fake = FakeAws::answering(move |request| {
+            match request.operation.as_str() {
+            "ListAccounts" => (200, json!({ "Accounts": [{ "Id": MEMBER, "State": "ACTIVE" }, { "Id": "777788889999", "State": "ACTIVE" }] }).to_string()),
+            _ if everybody || request.member("ChildId") == MEMBER => json_error(code, "no"),
+            _ => (200, json!({ "Parents": [{ "Id": "r-abcd", "Type": "ROOT" }] }).to_string()),
+        }
+        });
+        let listed = fake.ports().organization.accounts().await;
+        if everybody {
+            assert_eq!(listed.unwrap_err().code, Code::AccessDenied);
+        } else {
+            let states: Vec<_> = listed.unwrap().iter().map(|it| (it.state, it.parents.len())).collect();
+            assert_eq!(states, [(AccountState::Unknown, 0), (AccountState::Active, 1)]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_paths_the_parents_are_asked_for_and_each_unit_only_once() {
     let fake = FakeAws::answering(|request| {
         let parent = |id: &str, kind: &str| json!({ "Parents": [{ "Id": id, "Type": kind }] });

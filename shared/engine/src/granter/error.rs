@@ -22,7 +22,9 @@ pub enum GranterError {
         source: AwsError,
     },
     /// Organizations reports a state of an account that this version does not know. Its grant stays as it is.
-    #[error("the account's state in Organizations is unknown to this version, so its grant stays as it is")]
+    #[error(
+        "Organizations' answer about the account's state or organizational units cannot be used, so its grant stays as it is"
+    )]
     UnknownState {
         /// The account.
         account: AccountId,
@@ -43,7 +45,7 @@ impl GranterError {
         match self {
             Self::Aws(error) | Self::NotAnswered { source: error, .. } => error.disposition().of_failure(),
             Self::UnknownState { .. } => Disposition::Terminal(
-                "update the enroller to a release that knows the state; until then grant such accounts by hand",
+                "look at the account in Organizations and at the function's warnings about it: it has left, a policy hides its parents, or a newer release knows the state",
             ),
             Self::Contended { .. } => Disposition::RetrySoon,
         }
