@@ -33,6 +33,9 @@ const UNKNOWN_DELAY_SECONDS: u32 = 60;
 /// behind it wait for another sync.
 const SENT_TOGETHER: usize = 100;
 
+/// After how many refused requests no more are sent in a sync, because the queue refuses all.
+const REFUSED_BY_A_QUEUE_IN_TROUBLE: usize = 3;
+
 impl Granter {
     /// Sends an enrollment request for every account that is about to be granted, that joined or moved according to an
     /// event, or that the listing lacks. An account whose request could not be sent is not granted.
@@ -63,28 +66,36 @@ impl Granter {
         let now_ms = self.context().clock.now_ms();
         let arrived: BTreeSet<AccountId> = work.joined.union(&work.moved).copied().collect();
         let due: Vec<AccountId> = self.announced.not_announced(due, &arrived, now_ms).into_iter().collect();
+        let unknown = report.unknown.clone();
         let message = |account: &AccountId| {
             let assigned = plans()
                 .filter_map(|(region, plan)| Some((region.region.clone(), plan.assignments.get(account)?.clone())));
-            self.request(*account, assigned.collect(), work, report.unknown.contains(account), now_ms)
+            self.request(*account, assigned.collect(), work, unknown.contains(account), now_ms)
         };
-        let (mut sent, mut failed) = (0, None);
+        let mut refused = 0;
         for part in due.chunks(SENT_TOGETHER) {
-            match outbox.enroll(part.iter().map(message)).await {
-                Ok(count) => {
-                    sent += count;
-                    self.announced.announced(part, &on_several_shards, now_ms);
+            if let Ok(count) = outbox.enroll(part.iter().map(message)).await {
+                report.announced += count;
+                self.announced.announced(part, &on_several_shards, now_ms);
+                continue;
+            }
+            // One request that the queue refuses must not keep the other accounts from being granted.
+            for account in part {
+                match outbox.enroll([message(account)]).await {
+                    Ok(count) => {
+                        report.announced += count;
+                        self.announced.announced(&[*account], &on_several_shards, now_ms);
+                    }
+                    Err(error) => {
+                        report.fail("request-enrollment", &account.to_string(), error.into());
+                        report.must_come_back = true;
+                        refused += 1;
+                    }
                 }
-                Err(error) => {
-                    failed = Some(error);
-                    break;
+                if refused >= REFUSED_BY_A_QUEUE_IN_TROUBLE {
+                    return;
                 }
             }
-        }
-        report.announced = sent;
-        if let Some(error) = failed {
-            report.fail("request-enrollment", "enrollments queue", error.into());
-            report.must_come_back = true;
         }
     }
 
@@ -103,6 +114,7 @@ impl Granter {
             reason: work.reason.clone(),
             run_id: None,
             requested_at_ms: Some(now_ms),
+            waited_for: BTreeSet::new(),
         };
         let delay_seconds = if unknown { UNKNOWN_DELAY_SECONDS } else { GRANTED_DELAY_SECONDS };
         (request, delay_seconds)

@@ -167,6 +167,7 @@ fn add(work: &mut GrantSync, decoded: Decoded) -> Route<Box<EnrollmentRequest>> 
                 reason: cause,
                 run_id: None,
                 requested_at_ms: decoded.occurred_at_ms,
+                waited_for: BTreeSet::new(),
             }));
         }
     }

@@ -126,7 +126,9 @@ impl GrantPlanner {
         // An account that left and came back is looked up too: only a new answer overrides the remembered one.
         let gone: BTreeSet<AccountId> = self.cache.gone.lock().await.keys().copied().collect();
         let unsure = |id: &&AccountId| !accounts.contains_key(id) || gone.contains(id);
-        let missing: BTreeSet<AccountId> = named.filter(unsure).chain(&work.moved).copied().collect();
+        // One that a sync's new listing shows again has come back, or the listing lags.
+        let back = gone.iter().filter(|id| work.sync && accounts.contains_key(id));
+        let missing: BTreeSet<AccountId> = named.filter(unsure).chain(&work.moved).chain(back).copied().collect();
         let arrivals = self.ask_all(missing, None).await;
         // The listing is older than these accounts, and accounts seldom join alone. A new listing also finds those
         // whose messages are still on the queue, so that one write grants them all.
@@ -139,6 +141,7 @@ impl GrantPlanner {
         let mut described = BTreeMap::new();
         let mut membership = Membership::default();
         for (id, answer) in arrivals.into_iter().chain(departures) {
+            self.verdicts.forget(id);
             match answer {
                 Ok(account) => {
                     described.insert(id, account);
@@ -244,9 +247,10 @@ impl GrantPlanner {
             return Ok(known.accounts.clone());
         }
         let accounts = self.organization.accounts().await?;
-        let accounts: BTreeMap<AccountId, Account> =
-            accounts.into_iter().map(|account| (account.id, account)).collect();
         let at_ms = self.ctx.clock.now_ms();
+        let mut listed: BTreeMap<AccountId, Account> = self.verdicts.members(at_ms);
+        listed.extend(accounts.into_iter().map(|account| (account.id, account)));
+        let accounts = listed;
         let took_ms = at_ms.saturating_sub(begun_ms);
         *listing = Some(Listing { at_ms, took_ms, accounts: accounts.clone() });
         Ok(accounts)

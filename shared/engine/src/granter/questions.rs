@@ -53,6 +53,20 @@ impl VerdictCache {
         known.iter().map(|(id, (_, verdict))| (*id, verdict.clone())).collect()
     }
 
+    /// The members that a listing lacked lately.
+    pub(super) fn members(&self, now_ms: u64) -> BTreeMap<AccountId, Account> {
+        let member = |(id, verdict)| match verdict {
+            Verdict::Member(account) => Some((id, account)),
+            Verdict::Departed | Verdict::Doubtful => None,
+        };
+        self.fresh(now_ms).into_iter().filter_map(member).collect()
+    }
+
+    /// Forgets what was said of an account, because there is a newer answer about it. It may have left and come back.
+    pub(super) fn forget(&self, id: AccountId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
     fn remember(&self, id: AccountId, at_ms: u64, verdict: Verdict) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (at_ms, verdict));
     }

@@ -158,7 +158,8 @@ async fn who_cannot_be_announced_is_not_granted_whatever_asked_for_the_sync() {
         world.organization.add(crate::testing::account(2));
         world.organization.depart(id(3));
         let granter = granter(&world);
-        world.journal.fail(SEND, 1, "ServiceUnavailable");
+        // The batch, and then the account's own request.
+        world.journal.fail(SEND, 2, "ServiceUnavailable");
         let report = sync(&granter, &work).await;
         assert_eq!((codes(&report), report.announced), (vec![Code::Internal], 0), "{work:?}");
         assert!(!world.destinations.granted(&home()).contains(&id(2)) && report.needs_retry());
@@ -176,18 +177,32 @@ async fn a_queue_that_refuses_holds_up_neither_revocations_nor_who_was_announced
     }
     world.organization.remove(id(1));
     world.journal.meanwhile(SEND, || {});
-    world.journal.fail(SEND, 1, "AccessDeniedException");
+    world.journal.fail(SEND, 4, "AccessDeniedException");
     let report = sync(&granter(&world), &sync_work()).await;
     assert_eq!((report.revoked, report.granted.len()), (ids([1]), 100));
     assert_eq!(world.destinations.granted(&home()), ids(2..=101));
     let told = report.decisions.iter().find(|it| it.cause.contains("49 accounts")).unwrap();
     assert_eq!(told.outcome, Outcome::RetryLater);
+    assert_eq!(
+        world.journal.count(SEND),
+        5,
+        "a queue that refuses three accounts in a row is not asked for the others"
+    );
+}
+
+#[tokio::test]
+async fn a_queue_that_refuses_one_request_keeps_only_that_account_from_its_grant() {
+    let world = World::members(&ONE_REGION, 1..=6);
+    world.journal.fail(SEND, 2, "InvalidMessageContents");
+    let report = sync(&granter(&world), &sync_work()).await;
+    assert_eq!((report.announced, report.needs_retry()), (5, true));
+    assert_eq!(report.granted, ids(2..=6));
 }
 
 #[tokio::test]
 async fn a_batch_whose_accounts_could_not_be_announced_comes_back_whatever_the_cause() {
     let world = World::members(&ONE_REGION, [1]);
-    world.journal.fail(SEND, 1, "AccessDeniedException");
+    world.journal.fail(SEND, 2, "AccessDeniedException");
     assert!(sync(&granter(&world), &joined([1])).await.needs_retry());
 }
 
@@ -195,7 +210,7 @@ async fn a_batch_whose_accounts_could_not_be_announced_comes_back_whatever_the_c
 async fn the_organization_is_not_granted_before_its_accounts_are_announced() {
     let world = World::members(&[("grant_mode", "organization"), ONE_REGION[0]], [1]);
     let granter = granter(&world);
-    world.journal.fail(SEND, 1, "ServiceUnavailable");
+    world.journal.fail(SEND, 2, "ServiceUnavailable");
     let report = sync(&granter, &sync_work()).await;
     assert_eq!((report.writes, world.journal.count(PUT)), (0, 0));
     assert_eq!(report.assignments[&home()].get(&id(1)), None);

@@ -75,6 +75,32 @@ async fn a_member_that_the_listing_lacks_is_enrolled_and_previewed_like_the_othe
 }
 
 #[tokio::test]
+async fn a_suspect_that_came_back_is_asked_about_again() {
+    let world = left(&NO_LIMIT, 1..=3);
+    let granter = world.granter();
+    assert_eq!(sync(&granter, &sync_work()).await.revoked, ids(2..=3));
+    // It joins again, and listings lag behind.
+    world.organization.describe(account(2));
+    sync(&granter, &GrantSync { joined: ids([2]), ..GrantSync::default() }).await;
+    assert!(world.destinations.granted(&home()).contains(&id(2)));
+    world.clock.advance(1_000_000);
+    let report = sync(&granter, &sync_work()).await;
+    assert!(report.revoked.is_empty(), "the last answer was that it is a member");
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2]));
+}
+
+#[tokio::test]
+async fn a_departed_account_that_is_listed_again_is_asked_about_and_granted() {
+    let world = left(&NO_LIMIT, 1..=2);
+    let granter = world.granter();
+    sync(&granter, &GrantSync { departed: ids([2]), ..GrantSync::default() }).await;
+    assert_eq!(world.destinations.granted(&home()), ids([1]));
+    world.organization.add(account(2));
+    sync(&granter, &sync_work()).await;
+    assert_eq!(world.destinations.granted(&home()), ids([1, 2]));
+}
+
+#[tokio::test]
 async fn more_suspects_than_a_sync_asks_about_are_asked_about_by_the_next() {
     let world = left(&NO_LIMIT, 1..=1_301);
     let granter = world.granter().announcing(world.outbox());

@@ -136,6 +136,7 @@ async fn an_enrollment_request_is_forwarded_as_it_is() {
         reason: "by hand".to_owned(),
         run_id: Some("run".to_owned()),
         requested_at_ms: Some(7),
+        waited_for: BTreeSet::new(),
     };
     let body = Message::Enrollment(request.clone()).to_json();
     world.grant_queue().batch(&[record("a", body)], DEADLINE).await;
