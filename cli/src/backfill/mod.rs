@@ -15,7 +15,7 @@ use enroller_core::error::{Disposition, Wait};
 use enroller_core::grants::ShardAssignments;
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::observed::Account;
-use enroller_engine::enroller::{AccountReport, AccountWork, Enroller};
+use enroller_engine::enroller::{AccountReport, AccountWork, AskedBy, Enroller};
 use enroller_engine::granter::{GrantSync, Granter};
 use enroller_engine::reconcile_error::ReconcileError;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -24,7 +24,7 @@ use crate::args::BackfillArgs;
 use crate::granting::GrantWriter;
 use crate::identity::Purpose;
 use crate::interrupt::Stop;
-use crate::output::{Output, ask, count};
+use crate::output::{Output, ask, count, note};
 use crate::plan::{OrganizationSnapshot, PlanFile, PlanReport, grant_work, plan_for, summary_line};
 use crate::progress::Progress;
 use crate::session::{Session, select};
@@ -86,12 +86,17 @@ impl Run<'_> {
             file.must_still_hold(&PlanFile::of(&report.about, selection, &looked))?;
         }
         self.writer.check(&looked.preview)?;
+        let announcement = self.writer.announcement(&self.granter, &self.grant_work(), &looked.preview).await?;
         if yes {
+            // The file shows the grants of the selection; whoever runs it has to see what comes with them.
+            if let Some(announcement) = announcement {
+                note(&announcement);
+            }
             return Ok(Some(looked));
         }
         let mut question = report.about.lines();
         question.push(summary_line(&report));
-        question.extend(self.writer.announcement(&self.granter, &self.grant_work(), &looked.preview).await?);
+        question.extend(announcement);
         question.push("Go ahead? [y/N] ".to_owned());
         Ok(ask(&question.join("\n"))?.then_some(looked))
     }
@@ -177,7 +182,13 @@ fn work(
         let name = assignments.get(region)?.get(&account)?;
         Some((region.clone(), name.clone()))
     });
-    AccountWork { account, regions: regions.clone(), destinations: assigned.collect(), approved: None }
+    AccountWork {
+        account,
+        regions: regions.clone(),
+        destinations: assigned.collect(),
+        asked_by: AskedBy::Command,
+        approved: None,
+    }
 }
 
 /// Whether an account has a problem that may resolve itself within seconds.

@@ -4,7 +4,7 @@
 //! because for as long as its retention lasts a queue can hold messages of the previous release (or, after a rollback,
 //! of the next one).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,8 @@ pub struct EnrollmentRequest {
     pub account: AccountId,
     /// The Regions to reconcile it in; never empty.
     pub regions: Vec<Region>,
-    /// The account's destination in each Region when the message was sent. It saves calls of DescribeDestinations (5 a
-    /// second for the whole organization). A Region that is missing here is looked up.
+    /// The account's destination in each Region when the message was sent. It counts if the destination is ours and the
+    /// policies, as far as remembered, name no other.
     #[serde(default)]
     pub destinations: BTreeMap<Region, DestinationName>,
     /// The reason, for people and logs.
@@ -42,6 +42,12 @@ pub struct EnrollmentRequest {
     /// When the request was made, in milliseconds since 1970-01-01 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_at_ms: Option<u64>,
+    /// What the account was waited for already until a message was given up, by [`Wait::label`]. A message that came back
+    /// for one reason has not been tried often enough for another one.
+    ///
+    /// [`Wait::label`]: crate::error::Wait::label
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub waited_for: BTreeSet<String>,
 }
 
 /// "This account has no grant yet": what `vpc-enroller` asks of `account-onboarder`, the one writer of grants.
@@ -189,6 +195,7 @@ mod tests {
             reason: "granted".to_owned(),
             run_id: None,
             requested_at_ms: Some(1_795_000_000_000),
+            waited_for: BTreeSet::new(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! and Region for the whole central account. A warm function therefore reads a Region again only if the remembered
 //! policies do not list an account, if AWS rejects a filter, or after [`FRESH_MS`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,6 +27,16 @@ const READ_AGAIN_MS: u64 = 2_000;
 struct Known {
     at_ms: u64,
     assignments: ShardAssignments,
+    /// The destinations that deliver to our stream with our role.
+    ours: BTreeSet<DestinationName>,
+}
+
+impl Known {
+    /// The account's destination: by the policies, or else the one that a request names, if it is one of ours.
+    fn destination(&self, account: AccountId, named: Option<&DestinationName>) -> Option<DestinationName> {
+        let by_request = || named.filter(|name| self.ours.contains(*name));
+        self.assignments.get(&account).or_else(by_request).cloned()
+    }
 }
 
 /// What is remembered of one Region.
@@ -83,6 +93,18 @@ impl Assignments {
 
     /// The destination on which an account is granted in a Region; `None` if it is not granted there.
     pub async fn destination_of(&self, account: AccountId, region: &Region) -> AwsResult<Option<DestinationName>> {
+        self.destination_by(account, region, None).await
+    }
+
+    /// The same for a request that names a destination. A grant may be newer than what is remembered, so the name
+    /// counts if the account has no other destination and the named one is ours. A request alone must not be able to
+    /// send an account's records to a destination of somebody else.
+    pub(crate) async fn destination_by(
+        &self,
+        account: AccountId,
+        region: &Region,
+        named: Option<&DestinationName>,
+    ) -> AwsResult<Option<DestinationName>> {
         let slot = self.cache.slot(region);
         let seen = slot.reads.load(Ordering::Acquire);
         let mut state = slot.state.lock().await;
@@ -94,17 +116,19 @@ impl Assignments {
         let now_ms = self.ctx.clock.now_ms();
         if let Some(known) = &state.known {
             let age = now_ms.saturating_sub(known.at_ms);
-            let name = known.assignments.get(&account);
+            let name = known.destination(account, named);
             if age < FRESH_MS && (name.is_some() || age < READ_AGAIN_MS) {
-                return Ok(name.cloned());
+                return Ok(name);
             }
         }
         let read = self.region_grants(region).await;
         slot.reads.fetch_add(1, Ordering::Release);
         state.failed = read.as_ref().err().cloned();
-        let assignments = read?.assignments(self.ctx.settings.granted_organization());
-        let name = assignments.get(&account).cloned();
-        state.known = Some(Known { at_ms: now_ms, assignments });
+        let grants = read?;
+        let assignments = grants.assignments(self.ctx.settings.granted_organization());
+        let known = Known { at_ms: now_ms, assignments, ours: grants.own_destinations() };
+        let name = known.destination(account, named);
+        state.known = Some(known);
         Ok(name)
     }
 

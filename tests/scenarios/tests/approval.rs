@@ -47,7 +47,10 @@ async fn reconcile(operator: &Operator, account: AccountId, approved: BTreeMap<R
     let (regions, destinations) = (operator.context.settings.regions.clone(), BTreeMap::new());
     operator
         .enroller()
-        .reconcile(&AccountWork { account, regions, destinations, approved: Some(approved) }, u64::MAX)
+        .reconcile(
+            &AccountWork { account, regions, destinations, asked_by: AskedBy::Command, approved: Some(approved) },
+            u64::MAX,
+        )
         .await
 }
 

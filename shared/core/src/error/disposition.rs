@@ -47,6 +47,29 @@ pub enum Wait {
 const TRIES_BEFORE_A_PERSON: u32 = 5;
 
 impl Wait {
+    /// A short, stable name for messages.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::MemberRole => "member-role",
+            Self::Account => "account",
+            Self::Credentials => "credentials",
+            Self::Clock => "clock",
+            Self::Grant => "grant",
+            Self::RolePropagation => "role-propagation",
+            Self::Vpc => "vpc",
+            Self::Permission => "permission",
+            Self::ExplicitDeny => "explicit-deny",
+            Self::OrganizationPolicy => "organization-policy",
+            Self::Delegation => "delegation",
+            Self::SessionRegion => "session-region",
+            Self::CentralRegion => "central-region",
+            Self::Region => "region",
+            Self::Unknown => "unknown",
+            Self::FlowLog => "flow-log",
+            Self::Successor => "successor",
+        }
+    }
+
     /// How often a message is received for this reason before a person has to act. `None` if the queue alone decides,
     /// which moves a message to the dead-letter queue after its last receive.
     pub const fn tries(self) -> Option<u32> {

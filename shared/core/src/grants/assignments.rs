@@ -66,6 +66,15 @@ impl ShardAssignments {
 }
 
 impl RegionGrants {
+    /// The destinations that are certainly ours: their policies have our statement.
+    pub fn own_destinations(&self) -> BTreeSet<DestinationName> {
+        let is_ours = |shard: &&Shard| match &shard.policy {
+            PolicyState::Parsed(policy) => policy.has_managed_statement(),
+            PolicyState::Absent | PolicyState::Unreadable { .. } => false,
+        };
+        self.shards().values().filter(is_ours).map(|shard| shard.name.clone()).collect()
+    }
+
     /// The assignments by the policies as they are. Pass `organization` in organization mode only. Nobody is assigned to
     /// a [foreign](Shard::is_foreign) destination, because the records would go somewhere else.
     pub fn assignments(&self, organization: Option<&OrganizationId>) -> ShardAssignments {

@@ -42,6 +42,7 @@ impl Run<'_> {
             reason: self.reason.to_owned(),
             run_id: Some(self.id.to_owned()),
             requested_at_ms: None,
+            waited_for: BTreeSet::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use enroller_core::error::Disposition;
 use enroller_core::event::{Decoded, Enrolled, Trigger};
 use enroller_core::ids::{AccountId, AccountRegion, Region, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
@@ -10,7 +11,7 @@ use enroller_core::message::{EnrollmentRequest, GrantRequest, Message, SyncReque
 use enroller_core::metrics::{Metric, Metrics};
 use futures::stream::{StreamExt, iter};
 
-use super::{AccountReport, AccountWork, Enroller};
+use super::{AccountReport, AccountWork, AskedBy, Enroller};
 use crate::batch::{ANSWER_MS, BatchReport, Inbox, Pace, Record, Route};
 use crate::context::Context;
 use crate::outbox::Outbox;
@@ -27,12 +28,17 @@ const TERMINAL: &str = "terminal";
 /// eventually consistent within seconds.
 const VPC_LOOKUPS: u32 = 3;
 
+/// How long after its creation a VPC does not count as deleted, however often its message came back, in milliseconds.
+const VISIBLE_MS: u64 = 600_000;
+
 /// One record of a batch, and what it asks for.
 struct Asked {
     index: usize,
     regions: BTreeSet<Region>,
     /// The message, if it is a request. An event is about one Region, and comes back as a whole.
     request: Option<EnrollmentRequest>,
+    /// When the event happened, in epoch milliseconds.
+    occurred_at_ms: Option<u64>,
 }
 
 /// The records of a batch about one account, as one unit of work.
@@ -114,8 +120,12 @@ impl EnrollmentQueue {
     ) -> BatchReport {
         let (mut report, mut metrics) = (BatchReport::default(), Metrics::default());
         let unseen = account.unseen(&unit.expected);
+        let now_ms = self.ctx.clock.now_ms();
         for (index, at, vpc) in unseen {
-            if records[index].receive_count <= VPC_LOOKUPS {
+            let asked = unit.records.iter().find(|asked| asked.index == index);
+            let occurred_at_ms = asked.and_then(|asked| asked.occurred_at_ms);
+            let recent = occurred_at_ms.is_some_and(|at_ms| now_ms.saturating_sub(at_ms) < VISIBLE_MS);
+            if recent || records[index].receive_count <= VPC_LOOKUPS {
                 account.add(&at, ReconcileError::NotVisible(vpc));
             }
         }
@@ -136,7 +146,8 @@ impl EnrollmentQueue {
     }
 
     /// Decides what becomes of one record. What is done is done: if only some of a request's Regions failed, each of
-    /// them goes on by itself, with its own count and delay.
+    /// them goes on by itself, with its own count and delay. So does a Region that has to wait for something else than
+    /// the message was received for so far.
     async fn answer_record(
         &self,
         record: &Record,
@@ -147,36 +158,48 @@ impl EnrollmentQueue {
         metrics: &mut Metrics,
     ) {
         let mut unfinished: BTreeMap<Region, Pace> = BTreeMap::new();
+        let mut anew: Vec<(EnrollmentRequest, u32)> = Vec::new();
         for region in account.account_regions.iter().filter(|it| asked.regions.contains(&it.at.region)) {
-            let (returning, given_up): (Vec<_>, Vec<_>) = region
+            let (returning, exhausted): (Vec<_>, Vec<_>) = region
                 .errors
                 .iter()
                 .filter(|error| error.disposition().is_retryable())
                 .partition(|error| error.disposition().returns_after(record.receive_count));
-            for error in &given_up {
+            if let Some(pace) = returning.iter().map(|error| Pace::of(error.disposition())).max() {
+                unfinished.insert(region.at.region.clone(), pace);
+                continue;
+            }
+            let request = asked.request.clone().unwrap_or_else(|| request_for(&region.at, asked.occurred_at_ms));
+            let waits: BTreeSet<String> = exhausted.iter().filter_map(|error| limited_wait(error)).collect();
+            if let Some(pace) = exhausted.iter().map(|error| Pace::of(error.disposition())).max()
+                && !waits.is_subset(&request.waited_for)
+            {
+                let waited_for = request.waited_for.union(&waits).cloned().collect();
+                let again = EnrollmentRequest { waited_for, ..only_in(&request, &region.at.region) };
+                anew.push((again, pace.wait_seconds(1)));
+                continue;
+            }
+            for error in &exhausted {
                 report.decisions.push(given_up_on(&region.at, error, record.receive_count));
                 metrics.add_with(Metric::VpcsFailed, vec![("Class", TERMINAL.to_owned())], 1.0);
             }
-            if let Some(pace) = returning.iter().map(|error| Pace::of(error.disposition())).max() {
-                unfinished.insert(region.at.region.clone(), pace);
-            }
         }
         let some_are_finished = unfinished.len() < asked.regions.len();
-        match asked.request.filter(|_| some_are_finished && !unfinished.is_empty()) {
-            Some(request) => {
-                let rest = unfinished.iter().map(|(region, pace)| (only_in(&request, region), pace.wait_seconds(1)));
-                if let Err(error) = self.ctx.sent_by(answer_by_ms, self.outbox.enroll(rest)).await {
-                    let resource = record.id.clone();
-                    let line = LogEntry::about(error.account, "request-enrollment", resource, Outcome::Failed, "");
-                    report.decisions.push(line.failed_with(&error));
-                    report.defer(std::iter::once(record), Pace::Soon);
-                }
-            }
-            None => {
-                if let Some(pace) = unfinished.values().max() {
-                    report.defer(std::iter::once(record), *pace);
-                }
-            }
+        let splits = asked.request.filter(|_| some_are_finished);
+        if let Some(request) = &splits {
+            anew.extend(unfinished.iter().map(|(region, pace)| (only_in(request, region), pace.wait_seconds(1))));
+        }
+        let mut pace = unfinished.values().filter(|_| splits.is_none()).max().copied();
+        if !anew.is_empty()
+            && let Err(error) = self.ctx.sent_by(answer_by_ms, self.outbox.enroll(anew)).await
+        {
+            let resource = record.id.clone();
+            let line = LogEntry::about(error.account, "request-enrollment", resource, Outcome::Failed, "");
+            report.decisions.push(line.failed_with(&error));
+            pace = Some(Pace::Soon);
+        }
+        if let Some(pace) = pace {
+            report.defer(std::iter::once(record), pace);
         }
     }
 
@@ -222,11 +245,13 @@ fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) 
         }
         Trigger::Backfill(_) => return Route::Nowhere,
     };
+    let requested_at_ms = asked_by.as_ref().and_then(|request: &EnrollmentRequest| request.requested_at_ms);
     let unit = units.entry(account).or_insert_with(|| Unit {
         work: AccountWork {
             account,
             regions: BTreeSet::new(),
             destinations: RegionDestinations::new(),
+            asked_by: AskedBy::Message { at_ms: requested_at_ms },
             approved: None,
         },
         records: Vec::new(),
@@ -236,10 +261,35 @@ fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) 
     let regions: BTreeSet<Region> = regions.into_iter().collect();
     unit.work.regions.extend(regions.iter().cloned());
     unit.work.destinations.extend(destinations);
-    unit.records.push(Asked { index, regions, request: asked_by });
+    if let (AskedBy::Message { at_ms }, Some(_)) = (unit.work.asked_by, &asked_by) {
+        // What is believed of one request must not be believed of an older one.
+        unit.work.asked_by = AskedBy::Message { at_ms: [at_ms, requested_at_ms].into_iter().flatten().min() };
+    }
+    unit.records.push(Asked { index, regions, request: asked_by, occurred_at_ms: decoded.occurred_at_ms });
     unit.expected.extend(expected);
     unit.since_ms = [unit.since_ms, since_ms].into_iter().flatten().min();
     Route::Here
+}
+
+/// What an error has to wait for, if that is not waited for endlessly.
+fn limited_wait(error: &ReconcileError) -> Option<String> {
+    match error.disposition() {
+        Disposition::RetryLater(wait) if wait.tries().is_some() => Some(wait.label().to_owned()),
+        _ => None,
+    }
+}
+
+/// A request for what an event is about.
+fn request_for(at: &AccountRegion, occurred_at_ms: Option<u64>) -> EnrollmentRequest {
+    EnrollmentRequest {
+        account: at.account,
+        regions: vec![at.region.clone()],
+        destinations: RegionDestinations::new(),
+        reason: "an event that could not be acted on yet".to_owned(),
+        run_id: None,
+        requested_at_ms: occurred_at_ms,
+        waited_for: BTreeSet::new(),
+    }
 }
 
 /// The rest of a request: one Region of it.

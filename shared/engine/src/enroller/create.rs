@@ -21,6 +21,9 @@ pub const GAP: &str = "created after the old flow log was deleted; records may h
 /// until the message comes back.
 const BREAK_BEFORE_MAKE_MS: u64 = 200_000;
 
+/// The most calls that look for the VPCs for whose sake AWS rejects a call about many. Two of 1,000 are found with 40.
+const CALLS_FOR_ONE_FAULT: usize = 64;
+
 /// The flow log of one VPC, or why there is none.
 type Created = Result<FlowLogId, ReconcileError>;
 
@@ -158,28 +161,29 @@ impl AccountRegionRun<'_> {
         self.fail("create-flow-log", vpc.as_str(), error);
     }
 
-    /// Creates flow logs with one call. If AWS rejects the whole call for what may be one VPC's fault, it makes one
-    /// call per VPC, as long as there is time.
+    /// Creates flow logs with one call. If AWS rejects the whole call for what may be one VPC's fault, the VPCs are
+    /// halved until the fault is found, as long as there is time and for at most [`CALLS_FOR_ONE_FAULT`] calls. What is
+    /// left then has the error of its last call, and is tried again with the message.
     async fn create_each(&self, spec: &FlowLogSpec, vpcs: &[VpcId]) -> Vec<(VpcId, Created)> {
-        if vpcs.is_empty() {
-            return Vec::new();
-        }
-        let error = match self.create_call(spec, vpcs).await {
-            Ok(results) => return results,
-            Err(error) => error,
-        };
-        if vpcs.len() == 1 || !may_be_one_id(&error) {
-            return vpcs.iter().map(|vpc| (vpc.clone(), Err(error.clone().into()))).collect();
-        }
         let mut results = Vec::new();
-        for vpc in vpcs {
-            if self.is_out_of_time() {
-                results.push((vpc.clone(), Err(ReconcileError::OutOfTime)));
+        let mut open: Vec<&[VpcId]> = if vpcs.is_empty() { Vec::new() } else { vec![vpcs] };
+        let mut calls = 0;
+        let mut last = ReconcileError::OutOfTime;
+        while let Some(part) = open.pop() {
+            if calls > 0 && (self.is_out_of_time() || calls >= CALLS_FOR_ONE_FAULT) {
+                let error = if self.is_out_of_time() { ReconcileError::OutOfTime } else { last.clone() };
+                results.extend(part.iter().map(|vpc| (vpc.clone(), Err(error.clone()))));
                 continue;
             }
-            match self.create_call(spec, std::slice::from_ref(vpc)).await {
-                Ok(result) => results.extend(result),
-                Err(error) => results.push((vpc.clone(), Err(error.into()))),
+            calls += 1;
+            match self.create_call(spec, part).await {
+                Ok(created) => results.extend(created),
+                Err(error) if part.len() > 1 && may_be_one_id(&error) => {
+                    let (left, right) = part.split_at(part.len() / 2);
+                    open.extend([right, left]);
+                    last = error.into();
+                }
+                Err(error) => results.extend(part.iter().map(|vpc| (vpc.clone(), Err(error.clone().into())))),
             }
         }
         results

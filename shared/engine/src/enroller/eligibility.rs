@@ -8,15 +8,19 @@ use enroller_core::observed::AccountState;
 use enroller_core::scope::OutOfScope;
 use enroller_core::settings::GrantMode;
 
-use super::{AccountWork, Assigned, Enroller};
+use super::{AccountWork, AskedBy, Assigned, Enroller};
 use crate::ports::AwsResult;
 
 /// How long an answer of Organizations about an account is remembered, in milliseconds.
 const FRESH_MS: u64 = 300_000;
 
-/// How long the answer that there is no such account is remembered, in milliseconds. A new account may be missing for a
-/// moment.
-const UNKNOWN_FRESH_MS: u64 = 15_000;
+/// How long a request is believed that its sender has asked Organizations, in milliseconds. Requests may wait for an hour
+/// and three quarters, and an account may leave or be excluded meanwhile.
+const BELIEVED_MS: u64 = 900_000;
+
+/// How long the answer that an account is not to be changed is remembered, in milliseconds. A new account may be missing
+/// for a moment, and one that was moved out of an excluded unit must not lose the message about its new VPC.
+const BRIEFLY_FRESH_MS: u64 = 15_000;
 
 /// Whether the enroller may change an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +40,11 @@ pub(super) struct EligibilityCache(Mutex<BTreeMap<AccountId, (u64, Eligibility)>
 impl Enroller {
     /// Whether the enroller may change an account.
     ///
-    /// Requests that carry their destinations come from the granter or a backfill, which have asked Organizations. An
-    /// account that a managed statement lists was a member when it was granted. Organizations is therefore asked only
-    /// if OUs are excluded, or if no managed statement lists the account. Unmanaged statements may authorize any
-    /// account, so they prove nothing.
+    /// An account that a managed statement lists was a member when it was granted. Organizations is therefore asked only
+    /// if that says too little, because OUs are excluded or the whole organization is granted, or if no managed
+    /// statement lists the account. Unmanaged statements may authorize any account, so they prove nothing. Where a
+    /// listing says too little, a fresh request that names the destination is enough: the granter or backfill that sent
+    /// it has just asked Organizations, and a run over ten thousand accounts cannot ask about each again.
     pub(super) async fn eligibility(
         &self,
         work: &AccountWork,
@@ -50,15 +55,26 @@ impl Enroller {
             settings.excluded_organizational_units.is_empty() && settings.grant_mode == GrantMode::AccountList;
         for (region, assigned) in assigned {
             // Nothing is done in a Region whose policies could not be read, so no answer is needed for it.
-            if assigned.is_err() || self.named_shard(work, region).is_some() {
+            if assigned.is_err() {
                 continue;
             }
-            let listed = listing_is_enough && self.assignments.is_listed(work.account, region).await;
-            if !listed {
+            let named = self.named_shard(work, region).is_some();
+            let known = match work.asked_by {
+                AskedBy::Command if named => true,
+                AskedBy::Message { at_ms: Some(at_ms) } if named && !listing_is_enough => self.is_recent(at_ms),
+                AskedBy::Command | AskedBy::Message { .. } => {
+                    listing_is_enough && self.assignments.is_listed(work.account, region).await
+                }
+            };
+            if !known {
                 return self.ask_organizations(work.account).await;
             }
         }
         Ok(Eligibility::Member)
+    }
+
+    fn is_recent(&self, at_ms: u64) -> bool {
+        self.ctx.clock.now_ms().abs_diff(at_ms) < BELIEVED_MS
     }
 
     async fn ask_organizations(&self, account: AccountId) -> AwsResult<Eligibility> {
@@ -84,8 +100,8 @@ impl EligibilityCache {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at_ms, eligibility) = known.get(&account)?;
         let fresh_ms = match eligibility {
-            Eligibility::Unknown => UNKNOWN_FRESH_MS,
-            Eligibility::Member | Eligibility::OutOfScope(_) => FRESH_MS,
+            Eligibility::Unknown | Eligibility::OutOfScope(_) => BRIEFLY_FRESH_MS,
+            Eligibility::Member => FRESH_MS,
         };
         (now_ms.saturating_sub(*at_ms) < fresh_ms).then(|| eligibility.clone())
     }

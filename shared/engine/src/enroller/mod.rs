@@ -59,8 +59,22 @@ pub struct AccountWork {
     pub regions: BTreeSet<Region>,
     /// The destinations it is granted on, as far as the sender of the request knew them.
     pub destinations: RegionDestinations,
+    /// Who asks for the work.
+    pub asked_by: AskedBy,
     /// The plans that a person approved, by Region. If set, a step outside them is not done and counts as a failure.
     pub approved: Option<BTreeMap<Region, Plan>>,
+}
+
+/// Who asks for the work on an account, and so what is known of the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskedBy {
+    /// The command, which has just read the organization and the grants itself.
+    Command,
+    /// A message of a queue.
+    Message {
+        /// When its sender wrote it, in epoch milliseconds, as far as it says so.
+        at_ms: Option<u64>,
+    },
 }
 
 /// The limits of the work in one account-Region.
@@ -224,19 +238,18 @@ impl Enroller {
         join_all(account_regions).await
     }
 
-    /// The destination that a request names for a Region, if its name is that of a shard. A forged request must not be
-    /// able to send an account's records to another destination of the central account.
+    /// The destination that a request names for a Region, if its name is that of a shard.
     fn named_shard<'a>(&self, work: &'a AccountWork, region: &Region) -> Option<&'a DestinationName> {
         let naming = &self.ctx.settings.destination_name;
         work.destinations.get(region).filter(|name| naming.index_of(name).is_some())
     }
 
-    /// The destination of the account in each Region, from the request or else from the policies.
+    /// The destination of the account in each Region, from the policies or else from the request.
     async fn assign_all(&self, work: &AccountWork, regions: &BTreeSet<Region>) -> Vec<(Region, Assigned)> {
         let assigned = regions.iter().map(async |region| {
-            let assigned = match self.named_shard(work, region) {
-                Some(name) => Ok(Some(name.clone())),
-                None => self.assignments.destination_of(work.account, region).await,
+            let assigned = match (self.named_shard(work, region), work.asked_by) {
+                (Some(name), AskedBy::Command) => Ok(Some(name.clone())),
+                (named, _) => self.assignments.destination_by(work.account, region, named).await,
             };
             (region.clone(), assigned)
         });

@@ -4,22 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use enroller_core::error::Code;
-use enroller_core::ids::Region;
+use enroller_core::ids::{AccountId, Region};
 
 use super::AccountRegionReport;
 use crate::reconcile_error::ReconcileError;
 
-/// After how many accounts in a row that a Region did not answer for, it counts as down.
-const ACCOUNTS: u32 = 3;
+/// A Region counts as down if it did not answer for this many accounts, and for none in between.
+const ACCOUNTS: usize = 3;
+
+/// How long an account that got no answer counts, in milliseconds. An account with a trouble of its own comes back again
+/// and again.
+const COUNTS_MS: u64 = 300_000;
 
 /// How long a Region that is down is not asked, in milliseconds. After that one account is enough to find out that it
 /// still is.
 const DOWN_MS: u64 = 60_000;
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 struct Health {
-    /// Accounts in a row that the Region did not answer for.
-    silent: u32,
+    /// The accounts that the Region did not answer for, each with the last time in epoch milliseconds.
+    silent: BTreeMap<AccountId, u64>,
     /// Until when it is not asked, in epoch milliseconds.
     down_until_ms: u64,
 }
@@ -47,8 +51,9 @@ impl RegionHealth {
             return;
         }
         let it = health.entry(region.clone()).or_default();
-        it.silent = it.silent.saturating_add(1);
-        if it.silent >= ACCOUNTS {
+        it.silent.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < COUNTS_MS);
+        it.silent.insert(report.at.account, now_ms);
+        if it.silent.len() >= ACCOUNTS {
             it.down_until_ms = now_ms.saturating_add(DOWN_MS);
         }
     }

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use super::{MANAGEMENT, away, vpc_id};
 
+/// When the events happened, in epoch milliseconds: 2026-11-23T10:00:00Z.
+pub(crate) const MADE_MS: u64 = 1_795_428_000_000;
+
 /// Somebody made a VPC, at 2026-11-23 10:00 UTC.
 pub(crate) fn vpc_created(at: &AccountRegion, vpc: u32) -> Value {
     let vpc = json!({"vpcId": vpc_id(vpc), "ownerId": at.account, "state": "pending", "tagSet": {}});

@@ -45,7 +45,7 @@ use crate::context::Context;
 use crate::coverage::Inspector;
 use crate::doctor::Doctor;
 use crate::enroller::batch::EnrollmentQueue;
-use crate::enroller::{AccountWork, Enroller};
+use crate::enroller::{AccountWork, AskedBy, Enroller};
 use crate::granter::batch::GrantQueue;
 use crate::granter::{GrantPlanner, Granter};
 use crate::outbox::Outbox;
@@ -115,7 +115,13 @@ pub(crate) fn account(number: u32) -> Account {
 /// One account in these Regions, with nothing known of its destinations.
 pub(crate) fn work(number: u32, regions: impl IntoIterator<Item = Region>) -> AccountWork {
     let regions = regions.into_iter().collect();
-    AccountWork { account: id(number), regions, destinations: BTreeMap::new(), approved: None }
+    AccountWork {
+        account: id(number),
+        regions,
+        destinations: BTreeMap::new(),
+        asked_by: AskedBy::Message { at_ms: None },
+        approved: None,
+    }
 }
 
 /// A message of a queue with its receipt, received for the first time.

@@ -45,16 +45,30 @@ async fn each_vpc_of_a_call_has_its_own_result() {
 }
 
 #[tokio::test]
-async fn one_bad_id_makes_a_creation_one_call_each() {
+async fn one_bad_id_is_found_by_halving() {
     for code in ["InvalidVpcId.NotFound", "FlowLogsLimitExceeded"] {
         let world = three_vpcs(&[]);
         world.ec2.poison.lock().unwrap().insert(vpc_id(3), code);
         let report = reconcile_home(&world).await;
         let asked: Vec<usize> = world.journal.about(CREATE).iter().map(|it| it.matches("vpc-").count()).collect();
-        assert_eq!(asked, [3, 1, 1, 1], "{code}");
+        assert_eq!(asked, [3, 1, 2, 1, 1], "{code}");
         assert_eq!(codes(&report), [Code::parse(code)]);
         assert_eq!(vpcs(&report, [1, 4]), [VpcResult::Enrolled, VpcResult::Enrolled]);
     }
+}
+
+#[tokio::test]
+async fn a_fault_of_every_vpc_costs_64_calls_and_not_one_each() {
+    let world = World::fresh(&[]);
+    for number in 10..=320 {
+        world.add_vpc(&at(1, home()), number);
+        world.ec2.poison.lock().unwrap().insert(vpc_id(number), "InvalidVpcId.NotFound");
+    }
+    let report = reconcile_home(&world).await;
+    // One plan step for 300 VPCs, and one for 12.
+    assert_eq!(world.journal.count(CREATE), 64 + 23);
+    assert_eq!(report.vpcs.values().filter(|it| matches!(it, VpcResult::Failed(_))).count(), 311);
+    assert!(report.needs_retry());
 }
 
 #[tokio::test]

@@ -114,16 +114,55 @@ async fn asking_about_one_account_forgets_no_other() {
 }
 
 #[tokio::test]
-async fn a_request_that_names_destinations_is_believed() {
+async fn where_a_listing_says_too_little_a_fresh_request_that_names_destinations_is_believed() {
+    let named = |world: &World, region: Region| (region, world.shard(1));
+    for (age_ms, asked) in [(0, 0), (899_999, 0), (900_000, 1)] {
+        let world = World::fresh(&EXCLUDING);
+        let destinations = BTreeMap::from([named(&world, home()), named(&world, away())]);
+        let at_ms = world.context().clock.now_ms() - age_ms;
+        let both = AccountWork {
+            destinations,
+            asked_by: AskedBy::Message { at_ms: Some(at_ms) },
+            ..work(1, [home(), away()])
+        };
+        world.enroller().reconcile(&both, DEADLINE).await;
+        assert!(entered(&world));
+        assert_eq!(world.journal.count(ASK), asked, "{age_ms}");
+        let half = AccountWork { destinations: BTreeMap::from([named(&world, home())]), ..both.clone() };
+        world.enroller().reconcile(&half, DEADLINE).await;
+        assert_eq!(world.journal.count(ASK), asked + 1, "for the other Region nobody has asked");
+        world.journal.calls();
+        let undated = AccountWork { asked_by: AskedBy::Message { at_ms: None }, ..both };
+        world.enroller().reconcile(&undated, DEADLINE).await;
+        assert_eq!(world.journal.count(ASK), asked + 2);
+    }
+}
+
+#[tokio::test]
+async fn a_request_about_a_stranger_is_not_believed_whatever_it_names() {
+    let world = World::with(&[]);
+    for region in [home(), away()] {
+        world.grant(&region, 1, ids([2]));
+    }
+    let at_ms = Some(world.context().clock.now_ms());
+    let destinations = BTreeMap::from([(home(), world.shard(1))]);
+    let work = AccountWork { destinations, asked_by: AskedBy::Message { at_ms }, ..work(1, [home()]) };
+    let report = world.enroller().reconcile(&work, DEADLINE).await;
+    assert_eq!(region_of(&report, &home()).errors, [ReconcileError::NotAMember]);
+    assert!(!entered(&world));
+}
+
+#[tokio::test]
+async fn an_account_that_left_an_excluded_unit_is_entered_after_a_moment() {
     let world = World::fresh(&EXCLUDING);
-    let named = |region: Region| (region, world.shard(1));
-    let destinations = BTreeMap::from([named(home()), named(away())]);
-    let both = AccountWork { destinations, ..work(1, [home(), away()]) };
-    world.enroller().reconcile(&both, DEADLINE).await;
-    assert!(entered(&world) && world.journal.count(ASK) == 0);
-    let half = AccountWork { destinations: BTreeMap::from([named(home())]), ..both };
-    world.enroller().reconcile(&half, DEADLINE).await;
-    assert_eq!(world.journal.count(ASK), 1, "for the other Region nobody has asked");
+    let enroller = world.enroller();
+    let parents = vec!["r-ab12".parse().unwrap(), "ou-ab12-sandbox1".parse().unwrap()];
+    world.organization.add(Account { parents, ..account(1) });
+    enroller.reconcile(&work(1, [home()]), DEADLINE).await;
+    world.organization.add(account(1));
+    world.clock.advance(15_000);
+    enroller.reconcile(&work(1, [home()]), DEADLINE).await;
+    assert!(entered(&world));
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::testing::{T0, at, id, ids};
 
@@ -34,12 +36,35 @@ async fn a_grant_in_one_region_is_enough_for_that_region() {
 }
 
 #[tokio::test]
-async fn a_destination_that_the_request_names_is_not_asked_for() {
+async fn a_destination_that_the_request_names_counts_until_the_policies_name_one() {
     let world = World::fresh(&[]);
-    let work = said_to_be_on(&world, 2);
-    world.enroller().reconcile(&work, DEADLINE).await;
-    assert_eq!(world.journal.count(READ), 0);
+    world.grant(&home(), 1, ids([]));
+    world.grant(&home(), 2, ids([]));
+    let enroller = world.enroller();
+    enroller.reconcile(&said_to_be_on(&world, 2), DEADLINE).await;
     assert!(aims_at(&world, 2));
+    enroller.reconcile(&said_to_be_on(&world, 2), DEADLINE).await;
+    assert_eq!(world.journal.count(READ), 1, "a new grant is not looked for where the request names it");
+    world.grant(&home(), 1, ids([1]));
+    world.enroller().reconcile(&said_to_be_on(&world, 2), DEADLINE).await;
+    assert!(aims_at(&world, 1), "a message alone moves no filter");
+}
+
+#[tokio::test]
+async fn a_shard_of_somebody_else_is_not_believed() {
+    let world = World::fresh(&[]);
+    let theirs = serde_json::json!({"Version": "2012-10-17", "Statement": [{"Sid": "partner", "Effect": "Allow",
+        "Principal": {"AWS": [id(1)]}, "Action": "logs:PutSubscriptionFilter", "Resource": "*"}]});
+    world.grant(&home(), 9, ids([]));
+    {
+        let mut all = world.destinations.all.lock().unwrap();
+        let ninth = all.get_mut(&(home(), world.shard(9))).unwrap();
+        ninth.policy = Some(theirs.to_string());
+        ninth.target = "arn:aws:firehose:eu-west-1:999999999999:deliverystream/Evil".parse().unwrap();
+    }
+    world.grant(&home(), 1, ids([]));
+    let report = world.enroller().reconcile(&said_to_be_on(&world, 9), DEADLINE).await;
+    assert!(world.logs.filters_of(&at(1, home())).is_empty(), "{report:?}");
 }
 
 #[tokio::test]
@@ -54,14 +79,18 @@ async fn a_named_destination_that_is_no_shard_is_not_believed() {
 
 #[tokio::test]
 async fn a_refused_filter_is_put_on_the_shard_that_the_policies_name() {
-    let world = World::fresh(&[("retention_days", "never-expire")]);
-    world.grant(&home(), 1, ids([]));
-    world.grant(&home(), 2, ids([1]));
+    let world = Arc::new(World::fresh(&[("retention_days", "never-expire")]));
+    world.grant(&home(), 2, ids([]));
+    let other = Arc::clone(&world);
+    world.journal.meanwhile("logs:CreateLogGroup", move || {
+        other.grant(&home(), 1, ids([]));
+        other.grant(&home(), 2, ids([1]));
+    });
     world.journal.fail(FILTER, 1, "AccessDeniedException");
     let work = said_to_be_on(&world, 1);
     let report = world.enroller().reconcile(&work, DEADLINE).await;
     let report = region_of(&report, &home());
-    assert_eq!((world.journal.count(READ), world.journal.count(FILTER)), (1, 2));
+    assert_eq!((world.journal.count(READ), world.journal.count(FILTER)), (2, 2));
     assert!(aims_at(&world, 2) && report.errors.is_empty());
     assert_eq!(report.changes, 3, "what the first try made counts");
     let told = report.decisions.iter().filter(|it| it.action == "create-log-group").count();
@@ -93,6 +122,7 @@ async fn a_filter_refused_without_a_grant_asks_for_one() {
 async fn policies_that_cannot_be_read_after_a_refusal_are_told_of() {
     let world = World::fresh(&[]);
     world.journal.fail(FILTER, 1, "AccessDeniedException");
+    world.journal.meanwhile(READ, || {});
     world.journal.fail(READ, 1, "ThrottlingException");
     let work = said_to_be_on(&world, 1);
     let report = world.enroller().reconcile(&work, DEADLINE).await;

@@ -15,8 +15,17 @@ fn request(number: u32, regions: impl IntoIterator<Item = Region>, requested_at_
         reason: "test".to_owned(),
         run_id: None,
         requested_at_ms,
+        waited_for: BTreeSet::new(),
     };
     Message::Enrollment(request).to_json()
+}
+
+/// A request about account 1 that has come back for this reason already.
+fn waited_for(wait: &str) -> String {
+    let request = request(1, [home()], None);
+    let mut request: serde_json::Value = serde_json::from_str(&request).unwrap();
+    request["waited_for"] = serde_json::json!([wait]);
+    request.to_string()
 }
 
 fn hidden(world: &World) -> Vec<u32> {
@@ -88,13 +97,31 @@ async fn a_denial_comes_back_four_times_and_is_then_left_to_a_person() {
     for (receives, comes_back) in [(1, true), (4, true), (5, false), (11, false)] {
         let world = World::fresh(&[]);
         world.journal.fail("logs:CreateLogGroup", 1, "AccessDeniedException");
-        let record = Record { receive_count: receives, ..record("a", request(1, [home()], None)) };
+        let record = Record { receive_count: receives, ..record("a", waited_for("permission")) };
         let report = world.enrollment_queue().batch(&[record], DEADLINE).await;
         assert_eq!(!report.failed.is_empty(), comes_back, "after {receives}");
         let given_up = report.decisions.iter().find(|it| it.cause.starts_with("given up"));
         assert_eq!(given_up.is_some(), !comes_back);
         assert!(given_up.is_none_or(|it| it.outcome == Outcome::Failed && it.region == Some(home())));
         assert_eq!(world.log.total_of(Metric::VpcsFailed, "terminal"), u64::from(!comes_back));
+    }
+}
+
+#[tokio::test]
+async fn the_first_denial_after_receives_for_other_reasons_is_tried_as_often_as_any() {
+    for body in [request(1, [home()], Some(T0)), events::vpc_created(&at(1, home()), 1).to_string()] {
+        let world = World::fresh(&[]);
+        world.journal.fail("logs:CreateLogGroup", 1, "AccessDeniedException");
+        let late = Record { receive_count: 6, ..record("a", body) };
+        let report = world.enrollment_queue().batch(&[late], DEADLINE).await;
+        assert!(report.failed.is_empty() && !report.decisions.iter().any(|it| it.cause.starts_with("given up")));
+        let messages = world.queues.messages(ENROLLMENTS);
+        let [Message::Enrollment(again)] = messages.as_slice() else { panic!("{messages:?}") };
+        assert_eq!((again.account, again.regions.clone()), (id(1), vec![home()]));
+        assert_eq!(again.waited_for.iter().collect::<Vec<_>>(), ["permission"]);
+        let again = record("b", &world.queues.sent_to(ENROLLMENTS)[0].body);
+        world.enrollment_queue().batch(&[again], DEADLINE).await;
+        assert_eq!(world.log.total(Metric::VpcsEnrolled), 1);
     }
 }
 
@@ -177,7 +204,7 @@ async fn a_flow_log_that_aws_does_not_show_is_left_to_a_person_after_five_tries(
     for (receives, comes_back) in [(1, true), (4, true), (5, false)] {
         let world = World::fresh(&[]);
         world.ec2.refused.lock().unwrap().insert(vpc_id(1), "FlowLogAlreadyExists");
-        let record = Record { receive_count: receives, ..record("a", request(1, [home()], None)) };
+        let record = Record { receive_count: receives, ..record("a", waited_for("flow-log")) };
         let report = world.enrollment_queue().batch(&[record], DEADLINE).await;
         assert_eq!(!report.failed.is_empty(), comes_back, "after {receives}");
         assert_eq!(world.log.total_of(Metric::VpcsFailed, "terminal"), u64::from(!comes_back));
@@ -188,12 +215,20 @@ async fn a_flow_log_that_aws_does_not_show_is_left_to_a_person_after_five_tries(
 }
 
 #[tokio::test]
-async fn a_vpc_that_is_not_shown_is_looked_for_three_times() {
-    for (receives, comes_back) in [(1, true), (3, true), (4, false)] {
+async fn a_vpc_that_is_not_shown_is_looked_for_three_times_and_ten_minutes() {
+    for (receives, age_ms, comes_back) in [
+        (1, 3_600_000, true),
+        (3, 3_600_000, true),
+        (4, 600_000, false),
+        // It came back for other reasons.
+        (9, 599_999, true),
+    ] {
         let world = World::enrolled(&[]);
         let event = events::vpc_created(&at(1, home()), 9);
+        let passed_ms = events::MADE_MS - T0 + age_ms;
+        world.clock.advance(passed_ms);
         let record = Record { receive_count: receives, ..record("a", event) };
-        let report = world.enrollment_queue().batch(&[record], DEADLINE).await;
+        let report = world.enrollment_queue().batch(&[record], DEADLINE + passed_ms).await;
         assert_eq!(!report.failed.is_empty(), comes_back, "after {receives}");
         let again = report.decisions.iter().filter(|it| it.outcome == Outcome::RetryLater).count();
         assert_eq!(again, usize::from(comes_back));
