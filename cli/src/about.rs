@@ -35,7 +35,7 @@ pub(crate) struct About {
     pub(crate) generated_at: String,
     /// A fingerprint of `settings`: reports with the same one were judged by the same settings.
     pub(crate) settings_digest: String,
-    /// The settings that decide what is covered, granted or left alone.
+    /// The settings that decide what is covered, granted or left alone, or what is made.
     pub(crate) settings: BTreeMap<&'static str, String>,
 }
 
@@ -194,7 +194,7 @@ impl std::fmt::Display for Scope {
     }
 }
 
-/// The settings that decide what is covered, granted or left alone.
+/// The settings that decide what is covered, granted or left alone, or what is made.
 fn judged_by(settings: &Settings) -> BTreeMap<&'static str, String> {
     let list = |items: Vec<String>| items.join(",");
     let arn = |arn: &Option<enroller_core::arn::Arn>| arn.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -224,6 +224,7 @@ fn judged_by(settings: &Settings) -> BTreeMap<&'static str, String> {
         ("retention_days", settings.retention_days.map_or("never-expire".to_owned(), |days| days.to_string())),
         ("kms_key_arn", settings.kms_key_arn.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("ownership_tag", settings.ownership_tag.to_string()),
+        ("resource_tags", list(settings.resource_tags.iter().map(ToString::to_string).collect())),
         ("opt_out_tag", settings.opt_out_tag.to_string()),
         ("excluded_accounts", list(settings.excluded_accounts.iter().map(ToString::to_string).collect())),
         (
@@ -288,7 +289,7 @@ mod tests {
     use super::*;
 
     /// Settings that no verdict depends on.
-    const NOT_JUDGED_BY: [&str; 13] = [
+    const NOT_JUDGED_BY: [&str; 12] = [
         "central_account",
         "organization_id",
         "home_region",
@@ -297,8 +298,6 @@ mod tests {
         "member_stack_name",
         "external_id",
         "revocation_limit_percent",
-        // Tags are not compared.
-        "resource_tags",
         "max_concurrency",
         "enrollments_queue_url",
         "grants_queue_url",

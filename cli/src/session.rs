@@ -180,10 +180,22 @@ pub(crate) fn select(selection: &BackfillRequest, accounts: Vec<Account>) -> any
         let known = accounts.iter().any(|account| account.id == *named);
         anyhow::ensure!(known, "account {named} is not in the organization");
     }
+    // A misspelt exclusion would change the very account that was to be left alone.
+    for excluded in selection.exclude.iter().filter(|it| !accounts.iter().any(|account| it.matches(account))) {
+        anyhow::bail!("--exclude {excluded}: no account of the organization has this id, or is below this unit");
+    }
+    for unit in &selection.organizational_units {
+        let known = accounts.iter().any(|account| account.parents.contains(unit));
+        anyhow::ensure!(known, "--ou {unit}: no account of the organization is below it");
+    }
     let chosen: Vec<Account> = accounts.into_iter().filter(|account| selection.includes(account)).collect();
     if chosen.is_empty() {
-        return Err(anyhow::anyhow!("no account in the organization matches --account, --ou and --exclude"))
-            .context("the selection is empty");
+        let cause = if selection.narrows_accounts() {
+            "no account in the organization matches --account, --ou and --exclude"
+        } else {
+            "AWS Organizations lists no account"
+        };
+        return Err(anyhow::anyhow!(cause)).context("the selection is empty");
     }
     Ok(chosen)
 }

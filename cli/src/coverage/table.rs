@@ -249,7 +249,11 @@ fn verdict<W: Write>(out: &Output<W>, about: &About, report: &CoverageReport) ->
         count(report.account_regions, "account-Region"),
         report.empty_account_regions
     );
-    let part = about.scope.title().map(|part| format!("Of {part} only: ")).unwrap_or_default();
+    let of = |part: String| match part.strip_prefix("in ") {
+        Some(regions) => format!("In {regions} only: "),
+        None => format!("Of {part} only: "),
+    };
+    let part = about.scope.title().map(of).unwrap_or_default();
     let simulated = if about.simulated { "SIMULATED. " } else { "" };
     out.styled(&format!("{simulated}{part}{text}{rest}{inspected}"), style(status).bold())
 }

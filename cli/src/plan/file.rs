@@ -20,7 +20,7 @@ use crate::about::{About, fingerprint};
 const LONGEST_BYTES: u64 = 1 << 30;
 
 /// The version of the file format. A file with another version is refused.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// Most differences of one kind that a refusal lists.
 const LISTED: usize = 20;
@@ -30,7 +30,7 @@ const LISTED: usize = 20;
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlanFile {
     plan_file_version: u64,
-    /// Who made it, when, of what and with which settings. It is for people; only the fields below are compared.
+    /// Who made it, when, of what and with which settings. Of this only the settings are compared.
     about: Value,
     organization_id: OrganizationId,
     central_account: AccountId,
@@ -40,7 +40,7 @@ pub(crate) struct PlanFile {
     pub(crate) selection: BackfillRequest,
     /// The properties of the flow logs to create, which many of them share, by a name.
     flow_logs: BTreeMap<String, String>,
-    /// One text per change, with all values that it would write.
+    /// One text per change, with all values that it would write and, where something is replaced, what that is.
     changes: BTreeSet<String>,
     /// Account-Regions and Regions that could not be inspected, with the cause.
     not_planned: BTreeMap<String, String>,
@@ -99,10 +99,11 @@ impl PlanFile {
 
     fn add_grants(&mut self, region: &Region, plan: &GrantPlan) {
         for write in &plan.writes {
-            let ShardWrite { name, target, role, create, repoint, force, added, removed, .. } = write;
+            let ShardWrite { name, target, role, create, force, added, removed, .. } = write;
             let destination = |what: &str| format!("grants {region} {name}: {what}, target {target}, role {role}");
             self.changes.extend(create.then(|| destination("create-destination")));
-            self.changes.extend(repoint.then(|| destination("repoint-destination")));
+            let repointing = write.repointing().map(|changes| format!("repoint-destination, {changes}"));
+            self.changes.extend(repointing.map(|what| destination(&what)));
             self.changes.extend(force.then(|| format!("grants {region} {name}: switch-to-organization")));
             self.changes.extend(added.iter().map(|account| format!("grants {region} {name}: grant {account}")));
             self.changes.extend(removed.iter().map(|account| format!("grants {region} {name}: revoke {account}")));
@@ -115,7 +116,15 @@ impl PlanFile {
             if let Action::CreateFlowLogs { spec, .. } = &step.action {
                 self.flow_logs.insert(name_of(spec), properties(spec));
             }
-            self.changes.extend(describe(&step.action).into_iter().map(|change| format!("{}: {change}", plan.at)));
+            let because = match &step.action {
+                // These replace a value, which the reason names.
+                Action::PutFilter { .. } | Action::SetRetention { .. } | Action::AssociateKmsKey { .. } => {
+                    format!(", because {}", step.why)
+                }
+                _ => String::new(),
+            };
+            let changes = describe(&step.action);
+            self.changes.extend(changes.into_iter().map(|change| format!("{}: {change}{because}", plan.at)));
         }
     }
 
@@ -156,6 +165,7 @@ impl PlanFile {
             let whose = if self.simulated { "a simulated organization" } else { "a real organization" };
             moved.push(format!("made for {whose}"));
         }
+        moved.extend(self.settings_since(now));
         let differ = |one: &Self, other: &Self, what: &str| -> Vec<String> {
             let known = |name: &&String| !other.flow_logs.contains_key(*name);
             one.flow_logs
@@ -187,6 +197,19 @@ impl PlanFile {
             moved.join("\n  ")
         );
         Ok(())
+    }
+
+    /// The settings that are not those of the plan: they decide what is made, and what counts as ours.
+    fn settings_since(&self, now: &Self) -> Vec<String> {
+        let none = serde_json::Map::new();
+        let of = |plan: &Self| plan.about["settings"].as_object().cloned().unwrap_or_else(|| none.clone());
+        let (then, now) = (of(self), of(now));
+        let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let moved = keys.into_iter().filter(|key| then.get(*key) != now.get(*key));
+        moved
+            .map(|key| format!("setting {key}: {:?} in the plan, {:?} now", text(then.get(key)), text(now.get(key))))
+            .collect()
     }
 
     /// Whether this plan has looked at an account-Region, or at the grants of a Region.

@@ -98,7 +98,8 @@ fn unknown_states(chosen: &[Account]) -> Option<String> {
 }
 
 impl Exclusion {
-    fn matches(&self, account: &Account) -> bool {
+    /// Whether it excludes this account.
+    pub fn matches(&self, account: &Account) -> bool {
         match self {
             Self::Account(id) => account.id == *id,
             Self::Unit(unit) => account.parents.contains(unit),
