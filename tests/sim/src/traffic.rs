@@ -6,12 +6,15 @@
 //! the VPC's first delivery (not enrolled yet) and after it (lost). Nothing is retried: as in AWS, a filter sees only
 //! events after its creation.
 
+mod bucket;
 mod delivery_path;
 mod record;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
+use self::bucket::Bucket;
+pub use self::bucket::LogEvents;
 pub(crate) use self::delivery_path::deliver_unasked;
 use self::delivery_path::{Delivery, DeliveryPaths};
 use crate::sim::Sim;
@@ -26,11 +29,12 @@ pub struct TrafficState {
     /// Records that every VPC produces in a tick. A third of them are rejected traffic.
     pub records_per_tick: u64,
     vpcs: BTreeMap<String, VpcTraffic>,
+    bucket: Bucket,
 }
 
 impl Default for TrafficState {
     fn default() -> Self {
-        Self { records_per_tick: 3, vpcs: BTreeMap::new() }
+        Self { records_per_tick: 3, vpcs: BTreeMap::new(), bucket: Bucket::default() }
     }
 }
 
@@ -173,6 +177,10 @@ pub fn tick(world: &mut World) {
         let member = world.organization.is_member(&account);
         let now_ms = world.now_ms();
         let line = vpc.format.map(|format| record::line(&format, &account, &region, &vpc_id, "ACCEPT", now_ms));
+        if let Some(line) = &line {
+            let stream = format!("eni-{}-all", vpc_id.trim_start_matches("vpc-"));
+            world.traffic.bucket.deliver(vpc.senders, &stream, &[line.as_str()], now_ms);
+        }
         let traffic = world.traffic.vpcs.entry(vpc_id.clone()).or_insert_with(|| VpcTraffic {
             account,
             region,

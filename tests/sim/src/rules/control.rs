@@ -5,6 +5,10 @@
 //! - `DELETE /_sim/rules` lifts all rules, `DELETE /_sim/rules/ID` one; switches stay.
 //! - `POST /_sim/clock` with `{"advance_seconds": N}`: moves the clock forward.
 //! - `GET /_sim/stats`: the call statistics.
+//! - `POST /_sim/traffic`: every VPC produces its records once.
+//! - `POST /_sim/log-events` with `{"account", "region", "group", "stream", "messages"}`: somebody in that account writes
+//!   lines into a log group.
+//! - `GET /_sim/bucket`: the newest lines in the bucket.
 
 use bytes::Bytes;
 use http::{Method, Response};
@@ -12,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::parse::RuleError;
 use crate::sim::Sim;
+use crate::traffic::LogEvents;
 
 /// Answers a request to the control endpoint; `None` for a call to AWS.
 pub(crate) fn respond(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Option<Response<Bytes>> {
@@ -30,6 +35,12 @@ pub(crate) fn respond(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Op
             if lifted { (200, json!({})) } else { (404, json!({"error": format!("there is no rule with id {id}")})) }
         }
         (&Method::POST, "clock", None) => advance(sim, body),
+        (&Method::POST, "traffic", None) => {
+            sim.traffic_tick();
+            (200, json!({}))
+        }
+        (&Method::POST, "log-events", None) => write(sim, body),
+        (&Method::GET, "bucket", None) => (200, json!({"lines": sim.bucket_lines()})),
         _ => (404, json!({"error": format!("there is no {method} /_sim/{path}")})),
     };
     let mut response = Response::new(Bytes::from(value.to_string()));
@@ -71,4 +82,15 @@ fn advance(sim: &Sim, body: &[u8]) -> (u16, Value) {
     };
     sim.advance(seconds.saturating_mul(1000));
     (200, json!({"now_ms": sim.now_ms()}))
+}
+
+fn write(sim: &Sim, body: &[u8]) -> (u16, Value) {
+    let given: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |key: &str| given[key].as_str().unwrap_or_default();
+    let messages: Vec<&str> = given["messages"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let (account, region, group, stream) = (text("account"), text("region"), text("group"), text("stream"));
+    match sim.put_log_events(LogEvents { account, region, group, stream, messages: &messages }) {
+        Ok(()) => (200, json!({})),
+        Err(loss) => (409, json!({"error": loss.to_string()})),
+    }
 }

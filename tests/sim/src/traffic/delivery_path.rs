@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bucket::Sender;
 use super::{Loss, record};
 use crate::ec2::FlowLog;
 use crate::logs::{self, LogGroup, SubscriptionFilter};
@@ -23,16 +24,17 @@ pub(super) enum Delivery {
     Lost(Loss),
 }
 
-/// Delivery of the records of a VPC by action, and the format of the lines that arrive.
+/// Delivery of the records of a VPC by action, and the format and senders of the lines that arrive.
 pub(super) struct VpcDelivery {
     pub(super) accepted: Delivery,
     pub(super) rejected: Delivery,
     pub(super) format: Option<String>,
+    pub(super) senders: Vec<Sender>,
 }
 
-/// Copies that a log group delivers to S3, by account, Region, group, record format and action.
+/// Filters that bring a log group's records to S3, by account, Region, group, record format and action.
 #[derive(Default)]
-pub(super) struct DeliveryPaths(BTreeMap<[String; 5], Result<u64, Loss>>);
+pub(super) struct DeliveryPaths(BTreeMap<[String; 5], Result<Vec<String>, Loss>>);
 
 /// Follows every flow log of a VPC and records the result of its delivery.
 pub(super) fn follow(
@@ -54,7 +56,7 @@ pub(super) fn follow(
         world.ec2.set_delivery(account, region, &flow_log.id, status);
         written.push((flow_log, group, outcome));
     }
-    let mut format = None;
+    let (mut format, mut senders) = (None, Vec::new());
     let mut delivery_of = |action: &str| {
         // The flow log that gets furthest determines the reported link.
         let (mut copies, mut furthest) = (0, None);
@@ -63,10 +65,13 @@ pub(super) fn follow(
                 continue;
             }
             let path = [account, region, group, &flow_log.log_format, action];
-            match outcome.and_then(|()| paths.copies(world, path)) {
-                Ok(further) => {
-                    copies += further;
+            match outcome.and_then(|()| paths.filters(world, path)) {
+                Ok(filters) => {
+                    copies += filters.len() as u64;
                     format = Some(flow_log.log_format.clone());
+                    if action == "ACCEPT" {
+                        senders.extend(filters.iter().map(|filter| Sender::new(account, group, filter)));
+                    }
                 }
                 Err(loss) => furthest = furthest.max(Some(loss)),
             }
@@ -81,7 +86,7 @@ pub(super) fn follow(
         }
     };
     let (accepted, rejected) = (delivery_of("ACCEPT"), delivery_of("REJECT"));
-    VpcDelivery { accepted, rejected, format }
+    VpcDelivery { accepted, rejected, format, senders }
 }
 
 /// The first link: the delivery role writes to the log group, which it creates if it is missing. The role needs the
@@ -142,36 +147,42 @@ pub(crate) fn deliver_unasked(world: &mut World, account: &str, region: &str) {
 }
 
 impl DeliveryPaths {
-    /// Copies that the group's filters bring to S3; the furthest broken link if none does.
-    fn copies(&mut self, world: &mut World, path: [&str; 5]) -> Result<u64, Loss> {
+    /// The group's filters that bring records to S3, a copy each; the furthest broken link if none does.
+    fn filters(&mut self, world: &mut World, path: [&str; 5]) -> Result<Vec<String>, Loss> {
         let key = path.map(str::to_owned);
         if let Some(known) = self.0.get(&key) {
-            return *known;
+            return known.clone();
         }
-        let outcome = through_filters(world, path);
-        self.0.insert(key, outcome);
+        let [account, region, group, format, action] = path;
+        let sample = record::line(format, account, region, "vpc-00000000000000000", action, world.now_ms());
+        let outcome = through_filters(world, [account, region, group], &sample);
+        self.0.insert(key, outcome.clone());
         outcome
     }
 }
 
-fn through_filters(world: &mut World, [account, region, group, format, action]: [&str; 5]) -> Result<u64, Loss> {
+/// The filters of a log group that bring a line to S3.
+pub(super) fn through_filters(
+    world: &mut World,
+    [account, region, group]: [&str; 3],
+    line: &str,
+) -> Result<Vec<String>, Loss> {
     let Some(group) = world.logs.group(account, region, group).cloned() else { return Err(Loss::LogGroup) };
-    let sample = record::line(format, account, region, "vpc-00000000000000000", action, world.now_ms());
-    let (mut copies, mut furthest) = (0, Loss::Filter);
+    let (mut delivering, mut furthest) = (Vec::new(), Loss::Filter);
     for filter in group.filters.values() {
         let to_destination = filter.destination_arn.contains(":destination:");
-        if !to_destination || !record::pattern_matches(&filter.pattern, &sample) {
+        if !to_destination || !record::pattern_matches(&filter.pattern, line) {
             continue;
         }
         match through_filter(world, account, region, &group, filter) {
-            Ok(()) => copies += 1,
+            Ok(()) => delivering.push(filter.name.clone()),
             Err(loss) => {
                 furthest = furthest.max(loss);
                 disable(world, account, region, &group.name, filter, loss);
             }
         }
     }
-    if copies == 0 { Err(furthest) } else { Ok(copies) }
+    if delivering.is_empty() { Err(furthest) } else { Ok(delivering) }
 }
 
 fn through_filter(

@@ -1,6 +1,7 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Loss, TrafficReport, report, tick};
+use super::bucket::{lines, put_log_events};
+use super::{LogEvents, Loss, TrafficReport, report, tick};
 use crate::ec2::DeliverStatus;
 use crate::fixtures::*;
 use crate::world::World;
@@ -232,4 +233,33 @@ fn with_constant_traffic_describe_flow_logs_shows_the_result_of_deliveries() {
     assert_eq!(shown(&mut world), Some(DeliverStatus::Success));
     world.iam.remove_role(MEMBER, "PublishFlowLogs");
     assert_eq!(shown(&mut world), Some(DeliverStatus::Failed("Access error".to_owned())));
+}
+
+fn delivered(world: &World) -> Vec<Value> {
+    lines(world).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn every_line_in_the_bucket_names_the_account_and_the_log_group_that_it_came_from() {
+    let (mut world, _, _) = enrolled();
+    tick(&mut world);
+    let [envelope] = delivered(&world).try_into().unwrap();
+    assert_eq!((&envelope["owner"], &envelope["logGroup"]), (&json!(MEMBER), &json!("vpc-flow-logs")));
+    assert_eq!(envelope["messageType"], "DATA_MESSAGE");
+    assert!(envelope["logStream"].as_str().unwrap().starts_with("eni-"), "{envelope}");
+    let message = envelope["logEvents"][0]["message"].as_str().unwrap();
+    assert!(message.starts_with("2 111122223333 eni-"), "{message}");
+}
+
+#[test]
+fn a_line_that_claims_another_account_arrives_under_the_account_that_wrote_it() {
+    let (mut world, _, _) = enrolled();
+    let forged = "2 999988887777 eni-1 10.0.1.10 198.51.100.20 49152 443 6 12 3456 1 2 ACCEPT OK";
+    let messages = &[forged];
+    let events = |group| LogEvents { account: MEMBER, region: REGION, group, stream: "mine", messages };
+    put_log_events(&mut world, events("vpc-flow-logs")).unwrap();
+    let [envelope] = delivered(&world).try_into().unwrap();
+    assert_eq!((&envelope["owner"], &envelope["logStream"]), (&json!(MEMBER), &json!("mine")));
+    assert_eq!(envelope["logEvents"][0]["message"], forged);
+    assert_eq!(put_log_events(&mut world, events("another-group")), Err(Loss::LogGroup));
 }
