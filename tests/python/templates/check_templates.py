@@ -26,6 +26,7 @@ from common.sentences import Sentences, end_after, none
 from templates import contract
 from templates.bad_values import BAD, GOOD
 from templates.configurations import configurations
+from templates.evidence import evidence
 from templates.scripts import accepts, scripts
 from templates.template_model import INFRA, NAMES, Template, lined_strings, listed, strings
 
@@ -392,6 +393,7 @@ def main(arguments: list[str]) -> int:
     functions(say, templates["central"])
     alarms(say, templates["central"])
     contents(say, templates["central"])
+    evidence(say, templates["central"], templates["member"])
     events(say, templates)
     scripts(say, templates)
     configurations(say, templates)

@@ -64,7 +64,7 @@ WRONG: list[tuple[dict[str, str], str]] = [(change, key or next(iter(change))) f
     ({"AggregationInterval": "300"}, ""),
     ({"ExpireAfterDays": "90"}, ""),
     ({"DeepArchiveAfterDays": "180", "ArchiveAfterDays": "180"}, ""),
-    ({"PrefixMode": "account"}, "RecordFormat"),
+    ({"PrefixMode": "account", "RecordFormat": "lines"}, "RecordFormat"),
     ({"LogFormat": "version account-id"}, ""),
     ({"LogGroupKmsKeyArn": f"arn:aws:kms:eu-west-1:{CENTRAL}:key/1234abcd"}, ""),
     ({"LogGroupKmsKeyArn": f"arn:aws-cn:kms:{{region}}:{CENTRAL}:key/1234abcd"}, ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,10 @@ class Renderer:
                 values = {**self.values, **self.render(extra)}
                 filled = re.sub(r"\$\{([^!}][^}]*)\}", lambda name: str(values.get(name[1], f"<{name[1]}>")), text)
                 return filled.replace("${!", "${")
+            case "Fn::Base64":
+                return base64.b64encode(self.render(argument).encode()).decode()
+            case "Fn::Join":
+                return argument[0].join(self.render(argument[1]))
             case "Fn::Split":
                 return str(self.render(argument[1])).split(argument[0])
             case "Fn::Select":
