@@ -102,12 +102,12 @@ parameters_of() {
 }
 
 known_keys='CENTRAL_ACCOUNT MANAGEMENT_ACCOUNT HOME_REGION TARGETS CENTRAL_PROFILE MANAGEMENT_PROFILE
-STACK_SET_ACCOUNT FAILURE_TOLERANCE_PERCENT CONCURRENT_ACCOUNTS_PERCENT TAGS CONTROL_TOWER_REGION CODE_BUCKET BUILD_WITH BUILD_PROFILE MEMBER_ADMIN_ROLE'
+STACK_SET_ACCOUNT MEMBER_STACK_IN_MANAGEMENT FAILURE_TOLERANCE_PERCENT CONCURRENT_ACCOUNTS_PERCENT TAGS CONTROL_TOWER_REGION CODE_BUCKET BUILD_WITH BUILD_PROFILE MEMBER_ADMIN_ROLE'
 
 # Without this check, a misspelled key would silently keep its default.
 refuse_unknown_keys() {
   local line key known template
-  known=$(for key in $known_keys; do echo "$key"; done; for template in central regional member management; do parameters_of "$here/$template.yaml"; done)
+  known=$(for key in $known_keys; do echo "$key"; done; for template in central regional member management guardrails/guardrails; do parameters_of "$here/$template.yaml"; done)
   while IFS= read -r line || [ -n "$line" ]; do
     line=${line%$'\r'}
     case $line in '' | '#'*) continue ;; esac
@@ -151,6 +151,7 @@ load_configuration() {
   esac
   bus=$(setting BusName vpc-flow-logs-enroller)
   member_stack=$(setting MemberStackName vpc-flow-logs-enroller-member)
+  guardrail_targets=$(setting GuardrailTargets)
   operator=$(setting OperatorRoleArn)
   [ -z "$operator" ] || must_match OperatorRoleArn "$operator" ":iam::$central:role/" 'expected a role of CENTRAL_ACCOUNT: the member roles trust no other account'
   code_bucket=$(setting CODE_BUCKET "vpc-flow-logs-enroller-code-$central-$home")

@@ -24,6 +24,7 @@ KEYS = {
     "CENTRAL_PROFILE": (r"\S.*", "expected the name of a profile", False),
     "MANAGEMENT_PROFILE": (r"\S.*", "expected the name of a profile", False),
     "STACK_SET_ACCOUNT": ("central|management", "expected central or management", False),
+    "MEMBER_STACK_IN_MANAGEMENT": ("true|false", "expected true or false", False),
     "FAILURE_TOLERANCE_PERCENT": ("[0-9]|[1-9][0-9]|100", "expected 0 to 100", False),
     "CONCURRENT_ACCOUNTS_PERCENT": ("[1-9]|[1-9][0-9]|100", "expected 1 to 100", False),
     "TAGS": (f"{TAG}(,{TAG})*", "expected key=value,key=value, with letters, digits, spaces and _ . : / + @ - only", False),
@@ -203,6 +204,9 @@ class Configuration:
         if central and central == management:
             self.refuse("CENTRAL_ACCOUNT", "must not be the management account: service control policies do not apply there, and "
                                            "StackSets leave it out. Choose a member account")
+        if self.values.get("MEMBER_STACK_IN_MANAGEMENT") == "false" and management not in self.listed("ExcludedAccounts"):
+            self.refuse("MEMBER_STACK_IN_MANAGEMENT", f"without its member stack the management account cannot be enrolled, and every "
+                                                      f"sweep would fail there. Add {management} to ExcludedAccounts")
         operator = self.get("OperatorRoleArn")
         if operator and f":iam::{central}:role/" not in operator:
             self.refuse("OperatorRoleArn", "expected a role of CENTRAL_ACCOUNT: the member roles trust no other account")
@@ -229,6 +233,9 @@ class Configuration:
             elif name in taken:
                 self.refuse(key, f"is the same role as {taken[name]}. Each needs a name of its own")
             taken[name] = key
+        if self.get("PermissionsBoundaryName") and self.get("DeliveryRoleMaker") == "enroller":
+            self.refuse("PermissionsBoundaryName", "with DeliveryRoleMaker=enroller, the functions make the delivery role, and without "
+                                                   "a boundary. Set DeliveryRoleMaker=member-stack")
         bucket = self.get("BucketName")
         if bucket and bucket == self.get("CODE_BUCKET"):
             self.refuse("BucketName", "is the bucket of the zips (CODE_BUCKET). The logs need a bucket of their own")

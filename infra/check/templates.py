@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 INFRA = Path(__file__).resolve().parents[1]
-NAMES = ["central", "regional", "member", "management"]
+NAMES = ["central", "regional", "member", "management", "guardrails/guardrails"]
 
 
 class Flow:

@@ -260,6 +260,22 @@ impl Installation {
         Ok(Part::Management.template()?.stack(account_region, &parameters)?)
     }
 
+    /// Binds the member accounts by the service control policy of `infra/guardrails`.
+    ///
+    /// # Errors
+    ///
+    /// The template cannot be evaluated.
+    pub fn put_guardrails(&self, parameters: &[(&'static str, &str)]) -> Result<(), InstallError> {
+        let template = Part::Guardrails.template()?;
+        let mut given = self.common_parameters();
+        given.retain(|(name, _)| template.has_parameter(name));
+        given.extend(parameters.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let account_region = AccountRegion { account: self.sim.management(), region: "us-east-1".to_owned() };
+        let policies = template.stack(account_region, &given)?.service_control_policies()?;
+        self.sim.with(|world| world.service_control_policies = policies);
+        Ok(())
+    }
+
     /// The Region in which the member stack creates its roles: the first enrolled one.
     fn roles_region(&self) -> &str {
         self.settings.regions.first().map_or("", |region| region.as_str())

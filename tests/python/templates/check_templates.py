@@ -27,8 +27,9 @@ from templates import contract
 from templates.bad_values import BAD, GOOD
 from templates.configurations import configurations
 from templates.evidence import evidence
+from templates.guardrails import guardrails
 from templates.scripts import accepts, scripts
-from templates.template_model import INFRA, NAMES, Template, lined_strings, listed, strings
+from templates.template_model import INFRA, NAMES, OPTIONAL, Template, lined_strings, listed, strings
 
 TOOLS = Path(sys.executable).parent
 ROOT = INFRA.parent
@@ -378,7 +379,7 @@ def main(arguments: list[str]) -> int:
         return 2
     end_after(600)
     say = Sentences()
-    templates = {name: Template(name) for name in NAMES}
+    templates = {name: Template(name) for name in [*NAMES, *OPTIONAL]}
     if arguments:
         contract.write(templates.values())
         return 0
@@ -394,8 +395,9 @@ def main(arguments: list[str]) -> int:
     alarms(say, templates["central"])
     contents(say, templates["central"])
     evidence(say, templates["central"], templates["member"])
+    guardrails(say, templates["guardrails/guardrails"])
     events(say, templates)
-    scripts(say, templates)
+    scripts(say, {name: templates[name] for name in NAMES})
     configurations(say, templates)
     return say.end()
 

@@ -12,6 +12,8 @@ from cfnlint import decode
 
 INFRA = Path(__file__).resolve().parents[3] / "infra"
 NAMES = ["central", "regional", "member", "management"]
+# What infra/deploy installs only if it is asked to.
+OPTIONAL = ["guardrails/guardrails"]
 
 # Removes an element, like AWS::NoValue.
 NOTHING = object()

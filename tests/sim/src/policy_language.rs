@@ -10,6 +10,9 @@ use serde_json::Value;
 /// Values of condition keys at the moment of a request; keys compare without regard to case.
 pub type Context = BTreeMap<String, String>;
 
+/// Between the values of a key that has several, such as `aws:TagKeys`.
+pub(crate) const VALUE_SEPARATOR: &str = "\u{1f}";
+
 /// The principal that assumes a role.
 #[derive(Clone, Copy, Debug)]
 pub enum PrincipalKind<'a> {
@@ -41,6 +44,17 @@ pub fn trust_allows(trust: &Value, request: &TrustRequest<'_>) -> bool {
         names_action(statement, request.action) && names_principal(&statement["Principal"], request)
     };
     decide(statements(trust), matches, &request.context)
+}
+
+/// Whether a document that only denies, such as a service control policy, denies an action on a resource.
+pub fn denies(document: &Value, action: &str, resource: &str, context: &Context) -> bool {
+    let named = |statement: &Value| {
+        statement["Effect"] == "Deny"
+            && names_action(statement, action)
+            && strings(&statement["Resource"]).any(|pattern| glob(pattern, resource))
+    };
+    // A condition that cannot be evaluated counts as one that holds.
+    statements(document).any(|s| named(s) && conditions_hold(&s["Condition"], context) != Some(false))
 }
 
 /// Decides whether the statements whose other elements match allow; an explicit deny wins.
@@ -152,6 +166,8 @@ struct Operator {
     negated: bool,
     /// What an absent key counts as.
     absent: bool,
+    /// `ForAllValues` rather than `ForAnyValue`. It matters only for a key that has several values.
+    all: bool,
 }
 
 impl Operator {
@@ -177,7 +193,7 @@ impl Operator {
             _ => return None,
         };
         let absent = if_exists || set == Some("ForAllValues") || (negated && set != Some("ForAnyValue"));
-        Some(Self { test, negated, absent })
+        Some(Self { test, negated, absent, all: set == Some("ForAllValues") })
     }
 
     fn holds(self, actual: Option<&str>, expected: &Value) -> bool {
@@ -185,6 +201,15 @@ impl Operator {
             return literals(expected).any(|literal| (literal == "true") == actual.is_none());
         }
         let Some(actual) = actual else { return self.absent };
+        let mut values = actual.split(VALUE_SEPARATOR);
+        if self.all {
+            values.all(|value| self.holds_for(value, expected))
+        } else {
+            values.any(|value| self.holds_for(value, expected))
+        }
+    }
+
+    fn holds_for(self, actual: &str, expected: &Value) -> bool {
         let any = literals(expected).any(|literal| match self.test {
             Test::Equals => literal == actual,
             Test::EqualsIgnoreCase | Test::Bool => literal.eq_ignore_ascii_case(actual),

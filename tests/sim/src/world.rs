@@ -47,6 +47,8 @@ pub struct World {
     pub faults: Faults,
     /// Rules in force, set by name.
     pub rules: Rules,
+    /// Service control policies that bind every member account.
+    pub service_control_policies: Vec<serde_json::Value>,
     /// AWS's request rate limits.
     pub limits: Limits,
     /// Switches for what AWS does not document, and delays.
@@ -75,6 +77,7 @@ impl World {
             traffic: TrafficState::default(),
             stats: Stats::default(),
             faults: Faults::default(),
+            service_control_policies: Vec::new(),
             rules: Rules::default(),
             limits: Limits::default(),
             settings: Settings::default(),

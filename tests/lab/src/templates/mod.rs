@@ -29,15 +29,21 @@ static CENTRAL: Read = LazyLock::new(|| Template::parse(include_str!("../../../.
 static REGIONAL: Read = LazyLock::new(|| Template::parse(include_str!("../../../../infra/regional.yaml")));
 static MEMBER: Read = LazyLock::new(|| Template::parse(include_str!("../../../../infra/member.yaml")));
 static MANAGEMENT: Read = LazyLock::new(|| Template::parse(include_str!("../../../../infra/management.yaml")));
+static GUARDRAILS: Read =
+    LazyLock::new(|| Template::parse(include_str!("../../../../infra/guardrails/guardrails.yaml")));
 
 /// One of the shipped templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each variant is named after its file: `infra/central.yaml`")]
+#[expect(
+    missing_docs,
+    reason = "each variant is named after its file: `infra/central.yaml`, `infra/guardrails/guardrails.yaml`"
+)]
 pub enum Part {
     Central,
     Regional,
     Member,
     Management,
+    Guardrails,
 }
 
 impl Part {
@@ -52,6 +58,7 @@ impl Part {
             Self::Regional => &REGIONAL,
             Self::Member => &MEMBER,
             Self::Management => &MANAGEMENT,
+            Self::Guardrails => &GUARDRAILS,
         };
         read.as_ref().map_err(Clone::clone)
     }
@@ -99,6 +106,11 @@ impl Template {
     /// The text is not YAML as CloudFormation reads it.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         yaml::parse(text).map(|document| Self { document })
+    }
+
+    /// Whether the template has this parameter.
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.document["Parameters"].get(name).is_some()
     }
 
     /// The template as a stack with these parameters. The other parameters have their defaults.

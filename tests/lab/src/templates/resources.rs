@@ -89,6 +89,17 @@ impl Stack<'_> {
         self.of_type("AWS::IAM::Role", read)
     }
 
+    /// The service control policies.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be evaluated.
+    pub fn service_control_policies(&self) -> Result<Vec<Value>, TemplateError> {
+        let policies = self.of_type("AWS::Organizations::Policy", |_, properties| Ok(properties.clone()))?;
+        let of_kind = policies.into_iter().filter(|policy| policy["Type"] == "SERVICE_CONTROL_POLICY");
+        Ok(of_kind.map(|policy| policy["Content"].clone()).collect())
+    }
+
     /// The rules with a pattern. Schedules are not simulated.
     ///
     /// # Errors

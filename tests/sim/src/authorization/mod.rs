@@ -15,7 +15,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::call::{ApiError, Call, Service};
-use crate::policy_language::Context;
+use crate::policy_language::{self, Context, VALUE_SEPARATOR};
 use crate::preflight::denied_by_policy;
 use crate::rules;
 use crate::sts;
@@ -46,8 +46,10 @@ impl Need {
         self
     }
 
-    /// Tags in the request.
+    /// Tags in the request. Several keys of tags stand in one text, because a condition key has one value here.
     fn with_request_tags(mut self, tags: &BTreeMap<String, String>) -> Self {
+        let keys: Vec<&str> = tags.keys().map(String::as_str).collect();
+        self.keys.extend((!keys.is_empty()).then(|| ("aws:TagKeys".to_owned(), keys.join(VALUE_SEPARATOR))));
         self.keys.extend(tags.iter().map(|(key, value)| (format!("aws:RequestTag/{key}"), value.clone())));
         self
     }
@@ -72,6 +74,7 @@ pub(crate) fn check(world: &mut World, call: &Call, input: &Input) -> Result<(),
         rules::denied(world, call, &need.action, &need.resource)?;
     }
     let world = &*world;
+    bound_by_policies(world, call, &needs)?;
     let Some(session) = world.sts.session_of(&call.caller) else { return Ok(()) };
     let principal = sts::principal_context(world, call);
     for need in needs {
@@ -82,6 +85,30 @@ pub(crate) fn check(world: &mut World, call: &Call, input: &Input) -> Result<(),
         let role = world.iam.role_by_arn(&session.role_arn).filter(|role| session.is_of(role));
         if !role.is_some_and(|role| world.role_allows(role, &need.action, &need.resource, &context)) {
             return Err(refusal(call, &need.action, &need.resource));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what a service control policy denies. Policies bind every principal of a member account, root included, and
+/// none of the management account (Organizations user guide, "Service control policies").
+fn bound_by_policies(world: &World, call: &Call, needs: &[Need]) -> Result<(), ApiError> {
+    let account = &call.caller.account;
+    if account == world.organization.management() || !world.organization.is_member(account) {
+        return Ok(());
+    }
+    for need in needs {
+        let mut context = sts::principal_context(world, call);
+        context.extend(resource_context(world, &need.resource));
+        context.extend(need.keys.iter().cloned());
+        let denies = |policy| policy_language::denies(policy, &need.action, &need.resource, &context);
+        if world.service_control_policies.iter().any(denies) {
+            let (user, Need { action, resource, .. }) = (&call.caller.principal_arn, need);
+            let message = format!(
+                "User: {user} is not authorized to perform: {action} on resource: {resource} with an explicit deny in a \
+                 service control policy"
+            );
+            return Err(denied_by_policy(call.service, &message));
         }
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! - `DELETE /_sim/rules` lifts all rules, `DELETE /_sim/rules/ID` one; switches stay.
 //! - `POST /_sim/clock` with `{"advance_seconds": N}`: moves the clock forward.
 //! - `GET /_sim/stats`: the call statistics.
+//! - `POST /_sim/service-control-policies` with a list of policy documents: these bind every member account from now on.
 //! - `POST /_sim/traffic`: every VPC produces its records once.
 //! - `POST /_sim/log-events` with `{"account", "region", "group", "stream", "messages"}`: somebody in that account writes
 //!   lines into a log group.
@@ -39,6 +40,13 @@ pub(crate) fn respond(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Op
             sim.traffic_tick();
             (200, json!({}))
         }
+        (&Method::POST, "service-control-policies", None) => match serde_json::from_slice(body) {
+            Ok(Value::Array(policies)) => {
+                sim.with(|world| world.service_control_policies = policies);
+                (200, json!({}))
+            }
+            _ => (400, json!({"error": "the body is not a list of policy documents"})),
+        },
         (&Method::POST, "log-events", None) => write(sim, body),
         (&Method::GET, "bucket", None) => (200, json!({"lines": sim.bucket_lines()})),
         _ => (404, json!({"error": format!("there is no {method} /_sim/{path}")})),
