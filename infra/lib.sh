@@ -151,7 +151,6 @@ load_configuration() {
   esac
   bus=$(setting BusName vpc-flow-logs-enroller)
   member_stack=$(setting MemberStackName vpc-flow-logs-enroller-member)
-  guardrail_targets=$(setting GuardrailTargets)
   operator=$(setting OperatorRoleArn)
   [ -z "$operator" ] || must_match OperatorRoleArn "$operator" ":iam::$central:role/" 'expected a role of CENTRAL_ACCOUNT: the member roles trust no other account'
   code_bucket=$(setting CODE_BUCKET "vpc-flow-logs-enroller-code-$central-$home")

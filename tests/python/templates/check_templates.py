@@ -121,7 +121,8 @@ def parameters(say: Sentences, templates: list[Template]) -> None:
 
 
 def rules_allow(template: Template, values: dict[str, str]) -> bool:
-    defaults = {"ArchiveAfterDays": "never", "DeepArchiveAfterDays": "never", "ExpireAfterDays": "never", "PrefixMode": "time"}
+    defaults = {"ArchiveAfterDays": "never", "DeepArchiveAfterDays": "never", "ExpireAfterDays": "never", "PrefixMode": "time",
+                "ExistingBucketName": ""}
     values = {**defaults, **values}
 
     def holds(node) -> bool:

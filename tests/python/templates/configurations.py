@@ -88,6 +88,8 @@ WRONG: list[tuple[dict[str, str], str]] = [(change, key or next(iter(change))) f
     ({"GuardrailBucket": "flow-logs"}, "GuardrailExemptRole"),
     ({"GuardrailTargets": "everybody"}, ""),
     ({"ObjectLockMode": "WORM"}, ""),
+    ({"ExistingBucketName": "log-archive", "BucketName": "flow-logs"}, "BucketName"),
+    ({"ExistingBucketName": "log-archive", "ObjectLockMode": "GOVERNANCE"}, "ObjectLockMode"),
     ({"FAILURE_TOLERANCE_PERCENT": "101"}, ""),
     ({"CONCURRENT_ACCOUNTS_PERCENT": "0"}, ""),
     ({"TAGS": "cost-center"}, ""),

@@ -26,6 +26,14 @@ def evidence(say: Sentences, central: Template, member: Template) -> None:
         results = {mode: rendered("WorkGroup", ObjectLockMode=mode)["WorkGroupConfiguration"]["ResultConfiguration"]["OutputLocation"]
                    for mode in ("none", "GOVERNANCE")}
         assert results == {"none": "s3://<Bucket>/query-results/", "GOVERNANCE": "s3://<ResultsBucket>/query-results/"}, results
+    with say.check("a bucket that exists takes the logs, and nothing of it is made or changed"):
+        existing = {"ExistingBucketName": "log-archive", "ExistingBucketKeyArn": "arn:aws:kms:eu-west-1:444455556666:key/1"}
+        made = [name for name, resource in central.resources.items() if resource["Type"].startswith("AWS::S3::")
+                and central.render({"Condition": resource["Condition"]}, existing)]
+        assert made == ["ResultsBucket", "ResultsBucketPolicy"], made
+        used = [resource for name in ("StreamRole", "Stream", "Table", "Deliveries") for resource in strings(rendered(name, **existing))]
+        none([text for text in used if "<Bucket" in text])
+        assert "arn:aws:s3:::log-archive/flow-logs/*" in used and existing["ExistingBucketKeyArn"] in used
     with say.check("with KeyScope everything, one key encrypts bucket, stream, queues, topic, function logs and environment"):
         everything = {"Encryption": "SSE-KMS", "KeyScope": "everything"}
         kinds = {"AWS::SQS::Queue": "KmsMasterKeyId", "AWS::SNS::Topic": "KmsMasterKeyId", "AWS::Lambda::Function": "KmsKeyArn"}

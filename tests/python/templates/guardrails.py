@@ -1,4 +1,4 @@
-"""Checks of infra/guardrails: sizes, and the grammar of the policies by a tool of others. Part of check_templates.py.
+"""Checks of infra/guardrails and of the printed bucket policy: sizes, and the grammar by a tool of others. Part of check_templates.py.
 
 What the policies deny is tested on the simulated AWS: tests/scenarios/tests/guardrails.rs.
 """
@@ -6,11 +6,14 @@ What the policies deny is tested on the simulated AWS: tests/scenarios/tests/gua
 from __future__ import annotations
 
 import json
+import subprocess
+import tempfile
+from pathlib import Path
 
 import parliament
 
 from common.sentences import Sentences, none
-from templates.template_model import Template
+from templates.template_model import INFRA, Template
 
 # AWS Organizations, "Quotas": characters of a service control policy and of a resource control policy.
 MAX_POLICY = 5_120
@@ -49,3 +52,21 @@ def guardrails(say: Sentences, template: Template) -> None:
                 exempt = [values["aws:PrincipalArn"] for operator, values in statement.get("Condition", {}).items() if operator.startswith("ArnNotLike")]
                 assert exempt and "arn:aws:iam::*:role/BreakGlass" in exempt[0] or statement["Sid"] in ("Leave", "OrganizationOnly"), statement
                 none([f"{statement['Sid']} exempts {arn}" for arns in exempt for arn in arns if arn.endswith("role/*")])
+    with say.check("infra/deploy bucket-policy prints a policy without mistakes, which lets only the stream's role write, and nobody delete"):
+        statements = {statement["Sid"]: statement for statement in printed_bucket_policy()["Statement"]}
+        allowed = [statement for statement in statements.values() if statement["Effect"] == "Allow"]
+        role = "arn:aws:iam::210987654321:role/vpc-flow-logs-enroller-central-StreamRole-*"
+        assert allowed and all(statement["Condition"] == {"ArnLike": {"aws:PrincipalArn": role}} for statement in allowed)
+        assert "s3:DeleteObject" in statements["VpcFlowLogsLifecycleOnly"]["Action"]
+        found = parliament.analyze_policy_string(json.dumps(printed_bucket_policy()), ignore_private_auditors=True).findings
+        none([f"{finding.issue} {finding.detail}" for finding in found])
+
+
+def printed_bucket_policy() -> dict:
+    values = {"CENTRAL_ACCOUNT": "210987654321", "MANAGEMENT_ACCOUNT": "123456789012", "HOME_REGION": "eu-west-1", "TARGETS": "r-ab12",
+              "OrganizationId": "o-a1b2c3d4e5", "ExternalId": "0123456789abcdef", "EnrolledRegions": "eu-west-1", "ExistingBucketName": "log-archive"}
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "installation.env"
+        config.write_text("".join(f"{key}={value}\n" for key, value in values.items()), encoding="utf-8")
+        done = subprocess.run([INFRA / "deploy", "--config", config, "bucket-policy"], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout[done.stdout.index("{"):])
