@@ -66,7 +66,7 @@ def in_duckdb(sql: str) -> str:
     """The SQL in DuckDB's dialect."""
     parsed = sqlglot.parse_one(sql, read="athena")
     if UNNEST in sql:
-        flat = sql.replace(UNNEST, UNNESTED).replace("event_id, event_ms,\nsplit(message, ' ')", "")
+        flat = sql.replace(UNNEST, UNNESTED)
         flat = re.sub(r"event_id, event_ms, split\(message, ' '\)", "u.id AS event_id, u.timestamp AS event_ms, split(u.message, ' ')", flat)
         parsed = sqlglot.parse_one(flat, read="athena")
     return parsed.sql(dialect="duckdb")
