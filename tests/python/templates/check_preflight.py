@@ -40,11 +40,14 @@ ORGANIZATIONS = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "c
 INSTALLATIONS: dict[str, tuple[str, str, dict[str, str]]] = {
     "defaults": ("eu-west-1", "us-east-1", {}),
     "customer managed keys": ("eu-central-1", "eu-west-1", {
-        "Encryption": "SSE-KMS", "LogGroupKmsKeyArn": f"arn:aws:kms:{{region}}:{CENTRAL}:key/mrk-1234abcd", "BucketName": "example-flow-logs"}),
-    "records with their envelope, by account": ("us-east-1", "us-west-2", {
+        "Encryption": "SSE-KMS", "LogGroupKmsKeyArn": f"arn:aws:kms:{{region}}:{CENTRAL}:key/mrk-1234abcd", "BucketName": "example-flow-logs",
+        "KeyScope": "everything", "KeyReaderArns": f"arn:aws:iam::{CENTRAL}:role/Auditors", "ObjectLockMode": "COMPLIANCE",
+        "AccessLogBucketName": "example-access-logs", "PermissionsBoundaryName": "boundary"}),
+    "records by account": ("us-east-1", "us-west-2", {
         "RecordFormat": "envelope", "PrefixMode": "account", "BufferMiB": "128", "BufferSeconds": "900"}),
     "organization grants, a role for people, mail": ("ap-southeast-2", "ap-northeast-1", {
-        "GrantMode": "organization", "OperatorRoleArn": f"arn:aws:iam::{CENTRAL}:role/Operators", "AlarmEmail": "a@example.org"}),
+        "GrantMode": "organization", "OperatorRoleArn": f"arn:aws:iam::{CENTRAL}:role/Operators", "AlarmEmail": "a@example.org",
+        "ExistingBucketName": "log-archive", "ExistingBucketKeyArn": f"arn:aws:kms:ap-southeast-2:{MEMBER}:key/1234abcd"}),
     "no reservation, the enroller makes the delivery role": ("sa-east-1", "us-east-1", {
         "ReserveConcurrency": "false", "DeliveryRoleMaker": "enroller", "PreviousLogGroupName": "old-group", "Architecture": "x86_64"}),
     "the largest values": ("us-west-2", "me-central-1", {
@@ -53,7 +56,7 @@ INSTALLATIONS: dict[str, tuple[str, str, dict[str, str]]] = {
         "FilterPattern": "[version, account, ...]", "LogGroupName": "x" * 512, "BusName": "b" * 200, "DestinationName": "d" * 100}),
     "the smallest values": ("eu-north-1", "il-central-1", {
         "MaximumConcurrency": "2", "AccountsAtOnce": "1", "BufferSeconds": "60", "QueryScanLimitBytes": "10000000", "ArchiveAfterDays": "never",
-        "ExpireAfterDays": "never", "SweepSchedule": "rate(1 hour)", "FunctionLogRetentionDays": "7", "AggregationInterval": "60"}),
+        "RecordFormat": "lines", "ExpireAfterDays": "never", "SweepSchedule": "rate(1 hour)", "FunctionLogRetentionDays": "7", "AggregationInterval": "60"}),
     "GovCloud": ("us-gov-west-1", "us-gov-east-1", {"Encryption": "SSE-KMS"}),
     "China": ("cn-north-1", "cn-northwest-1", {"BucketName": "example-flow-logs", "GrantMode": "organization"}),
 }

@@ -103,9 +103,11 @@ class Renderer:
                 filled = re.sub(r"\$\{([^!}][^}]*)\}", lambda name: str(values.get(name[1], f"<{name[1]}>")), text)
                 return filled.replace("${!", "${")
             case "Fn::Base64":
-                return base64.b64encode(self.render(argument).encode()).decode()
+                text = self.render(argument)
+                return base64.b64encode(text.encode()).decode() if isinstance(text, str) else {function: text}
             case "Fn::Join":
-                return argument[0].join(self.render(argument[1]))
+                parts = self.render(argument[1])
+                return argument[0].join(parts) if all(isinstance(part, str) for part in parts) else {function: [argument[0], parts]}
             case "Fn::Split":
                 return str(self.render(argument[1])).split(argument[0])
             case "Fn::Select":
