@@ -174,6 +174,7 @@ fn always_on(settings: &Settings) -> Option<Region> {
         Partition::Aws => "us-east-1",
         Partition::AwsCn => "cn-north-1",
         Partition::AwsUsGov => "us-gov-west-1",
+        Partition::AwsEusc => "eusc-de-east-1",
     };
     region.parse().ok()
 }

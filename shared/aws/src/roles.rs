@@ -48,6 +48,7 @@ fn iam_region(partition: Partition) -> Result<Region, Invalid> {
         Partition::Aws => "us-east-1",
         Partition::AwsCn => "cn-north-1",
         Partition::AwsUsGov => "us-gov-west-1",
+        Partition::AwsEusc => "eusc-de-east-1",
     }
     .parse()
 }

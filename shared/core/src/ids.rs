@@ -114,6 +114,8 @@ pub enum Partition {
     AwsCn,
     /// `aws-us-gov`: AWS GovCloud (US).
     AwsUsGov,
+    /// `aws-eusc`: the AWS European Sovereign Cloud.
+    AwsEusc,
 }
 
 impl Partition {
@@ -123,17 +125,20 @@ impl Partition {
             Self::Aws => "aws",
             Self::AwsCn => "aws-cn",
             Self::AwsUsGov => "aws-us-gov",
+            Self::AwsEusc => "aws-eusc",
         }
     }
 
     /// The Region of this partition's AWS Organizations endpoint, for which requests are also signed.
     ///
-    /// Source: botocore `endpoints.json`; AWS General Reference, "AWS Organizations endpoints and quotas".
+    /// Source: botocore `endpoints.json` and `partitions.json` (implicitGlobalRegion); AWS General Reference, "AWS
+    /// Organizations endpoints and quotas".
     pub const fn organizations_region(self) -> &'static str {
         match self {
             Self::Aws => "us-east-1",
             Self::AwsCn => "cn-northwest-1",
             Self::AwsUsGov => "us-gov-west-1",
+            Self::AwsEusc => "eusc-de-east-1",
         }
     }
 }
@@ -151,7 +156,8 @@ impl FromStr for Partition {
             "aws" => Ok(Self::Aws),
             "aws-cn" => Ok(Self::AwsCn),
             "aws-us-gov" => Ok(Self::AwsUsGov),
-            _ => Err(Invalid::new("a partition", text, "aws, aws-cn or aws-us-gov")),
+            "aws-eusc" => Ok(Self::AwsEusc),
+            _ => Err(Invalid::new("a partition", text, "aws, aws-cn, aws-us-gov or aws-eusc")),
         }
     }
 }
@@ -169,6 +175,8 @@ impl Region {
             Partition::AwsCn
         } else if self.0.starts_with("us-gov-") {
             Partition::AwsUsGov
+        } else if self.0.starts_with("eusc-") {
+            Partition::AwsEusc
         } else {
             Partition::Aws
         }
@@ -182,7 +190,7 @@ impl FromStr for Region {
         let letters = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
         let well_formed = match parts.as_slice() {
             [area, account_regions @ .., number] => {
-                area.len() == 2
+                (area.len() == 2 || *area == "eusc")
                     && letters(area)
                     && (1..=2).contains(&account_regions.len())
                     // [`Partition`] does not include the isolated partitions (`us-iso-east-1`).
@@ -348,9 +356,10 @@ mod tests {
         );
         accepted::<FlowLogId>(&["fl-89abcdef", "fl-0123456789abcdef0"], &["fl-0123456", "vpc-01234567", "fl-0123456g"]);
         accepted::<Region>(
-            &["eu-west-1", "us-gov-west-1", "ap-southeast-12", "mx-centralcentralcentra-1"],
+            &["eu-west-1", "us-gov-west-1", "eusc-de-east-1", "ap-southeast-12", "mx-centralcentralcentra-1"],
             &[
                 "eur-west-1",
+                "eusd-de-east-1",
                 "eu-west-123",
                 "eu-we5t-1",
                 "eu-west-a",
@@ -381,6 +390,7 @@ mod tests {
             (Partition::Aws, "aws", "us-east-1"),
             (Partition::AwsCn, "aws-cn", "cn-northwest-1"),
             (Partition::AwsUsGov, "aws-us-gov", "us-gov-west-1"),
+            (Partition::AwsEusc, "aws-eusc", "eusc-de-east-1"),
         ] {
             assert_eq!((partition.as_str(), partition.to_string().as_str()), (text, text));
             assert_eq!(text.parse(), Ok(partition));

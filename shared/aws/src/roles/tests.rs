@@ -46,7 +46,7 @@ async fn a_missing_role_or_policy_is_none() {
 
 #[test]
 fn every_partition_has_its_own_iam_region() {
-    for partition in [Partition::Aws, Partition::AwsCn, Partition::AwsUsGov] {
+    for partition in [Partition::Aws, Partition::AwsCn, Partition::AwsUsGov, Partition::AwsEusc] {
         assert_eq!(iam_region(partition).unwrap().partition(), partition);
     }
 }

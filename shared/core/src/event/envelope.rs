@@ -22,8 +22,9 @@ const API_CALL: &str = "AwsApiCall";
 pub fn wrap_cloudtrail(record: Value) -> Value {
     let member = |name| text_at(&record, &[name]);
     let host = member("eventSource").unwrap_or_default();
-    let source = match host.split_once(".amazonaws.com") {
-        Some((service, "" | ".cn")) => format!("aws.{service}"),
+    // UNVERIFIED which of the two names CloudTrail writes in the European Sovereign Cloud.
+    let source = match host.split_once(".amazonaws") {
+        Some((service, ".com" | ".com.cn" | ".eu")) => format!("aws.{service}"),
         _ => host.into_owned(),
     };
     let service_event = member("eventType").is_some_and(|kind| kind.eq_ignore_ascii_case(SERVICE_EVENT));
@@ -180,7 +181,7 @@ impl<'a> Record<'a> {
         };
         let service = envelope.source.strip_prefix("aws.").unwrap_or(envelope.source);
         if let Some(host) = text_at(detail, &["eventSource"])
-            && !matches!(host.strip_prefix(service), Some(".amazonaws.com" | ".amazonaws.com.cn"))
+            && !matches!(host.strip_prefix(service), Some(".amazonaws.com" | ".amazonaws.com.cn" | ".amazonaws.eu"))
         {
             let host = cut(&host, 80);
             return Err(Rejection::refuse(format!(
@@ -309,10 +310,11 @@ mod tests {
         let wrapped = wrap_cloudtrail(event["detail"].clone());
         assert_eq!(decode_value(&wrapped, &context()), decode_value(&event, &context()));
         assert_eq!(wrapped["source"], "aws.ec2");
-        let china = json!({"eventSource": "logs.amazonaws.com.cn", "eventType": "AwsServiceEvent"});
-        let china = wrap_cloudtrail(china);
-        assert_eq!(china["source"], "aws.logs");
-        assert_eq!(china["detail-type"], "AWS Service Event via CloudTrail");
+        for host in ["logs.amazonaws.com.cn", "logs.amazonaws.eu"] {
+            let elsewhere = wrap_cloudtrail(json!({"eventSource": host, "eventType": "AwsServiceEvent"}));
+            assert_eq!(elsewhere["source"], "aws.logs");
+            assert_eq!(elsewhere["detail-type"], "AWS Service Event via CloudTrail");
+        }
         for odd in
             [json!(null), json!([1]), json!({"eventSource": 5}), json!({"eventSource": "ec2.amazonaws.com.evil"})]
         {

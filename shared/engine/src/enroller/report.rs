@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use enroller_core::error::Disposition;
 use enroller_core::ids::{AccountRegion, Region, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::metrics::{Metric, Metrics};
@@ -182,6 +183,9 @@ fn is_failure(error: &ReconcileError) -> bool {
 fn measure_failure(error: &ReconcileError, metrics: &mut Metrics) {
     // A VPC that a service control policy keeps from being enrolled is uncovered by the organization's own decision. It
     // has a class of its own, so that no alarm has to fire on it.
-    let class = error.disposition().label().to_owned();
-    metrics.add_with(Metric::VpcsFailed, vec![("Class", class)], 1.0);
+    let disposition = error.disposition();
+    metrics.add_with(Metric::VpcsFailed, vec![("Class", disposition.label().to_owned())], 1.0);
+    if !matches!(disposition, Disposition::Skip(_)) {
+        metrics.add(Metric::VpcsUncovered, 1.0);
+    }
 }

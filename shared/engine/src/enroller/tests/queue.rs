@@ -88,8 +88,19 @@ async fn what_a_person_has_to_mend_does_not_come_back() {
     let report = world.enrollment_queue().batch(&[record("a", request(1, [home()], None))], DEADLINE).await;
     assert!(report.failed.is_empty());
     assert_eq!(report.decisions.last().unwrap().outcome, Outcome::Failed);
-    assert_eq!(world.log.total(Metric::VpcsFailed), 1);
+    assert_eq!((world.log.total(Metric::VpcsFailed), world.log.total(Metric::VpcsUncovered)), (1, 1));
     assert_eq!(world.log.total(Metric::StepsFailed), 1);
+}
+
+#[tokio::test]
+async fn what_the_organization_forbids_has_failed_but_is_not_uncovered() {
+    let world = World::fresh(&[]);
+    world.ec2.enabled.lock().unwrap().remove(&away());
+    world.journal.fail_at("ec2:DescribeVpcs", at(1, away()), 1, "AuthFailure");
+    let report = world.enrollment_queue().batch(&[record("a", request(1, [away()], None))], DEADLINE).await;
+    assert!(report.failed.is_empty());
+    assert_eq!(world.log.total_of(Metric::VpcsFailed, "skipped"), 1);
+    assert_eq!(world.log.total(Metric::VpcsUncovered), 0);
 }
 
 #[tokio::test]
