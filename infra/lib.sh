@@ -125,7 +125,7 @@ require_configuration() {
 load_configuration() {
   require_configuration
   refuse_unknown_keys
-  local region_pattern='^[a-z]{2}(-[a-z]+)+-[0-9]$'
+  local region_pattern='^(eusc|[a-z]{2})(-[a-z]+)+-[0-9]$'
   central=$(required CENTRAL_ACCOUNT)
   must_match CENTRAL_ACCOUNT "$central" '^[0-9]{12}$' 'expected 12 digits'
   management=$(required MANAGEMENT_ACCOUNT)
@@ -135,7 +135,7 @@ load_configuration() {
   targets=$(required TARGETS)
   must_match TARGETS "$targets" '^(r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{8,32})(,(r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}))*$' 'expected root or OU ids, separated by commas'
   enrolled=$(required EnrolledRegions)
-  must_match EnrolledRegions "$enrolled" '^[a-z]{2}(-[a-z]+)+-[0-9](,[a-z]{2}(-[a-z]+)+-[0-9])*$' 'expected Regions, separated by commas'
+  must_match EnrolledRegions "$enrolled" '^(eusc|[a-z]{2})(-[a-z]+)+-[0-9](,(eusc|[a-z]{2})(-[a-z]+)+-[0-9])*$' 'expected Regions, separated by commas'
   organization=$(required OrganizationId)
   must_match OrganizationId "$organization" '^o-[a-z0-9]{10,32}$' 'expected an organization id'
   external_id=$(required ExternalId)
@@ -147,6 +147,7 @@ load_configuration() {
   case $home in
     cn-*) partition=aws-cn organizations=cn-northwest-1 ;;
     us-gov-*) partition=aws-us-gov organizations=us-gov-west-1 ;;
+    eusc-*) partition=aws-eusc organizations=eusc-de-east-1 ;;
     *) partition=aws organizations=us-east-1 ;;
   esac
   bus=$(setting BusName vpc-flow-logs-enroller)

@@ -14,7 +14,8 @@ from typing import Any
 from configuration import Configuration
 
 OURS = "VPC Flow Logs enroller"
-ORGANIZATIONS = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-northwest-1"}
+ORGANIZATIONS = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-northwest-1",
+                 "aws-eusc": "eusc-de-east-1"}
 
 
 class Failed(Exception):

@@ -13,7 +13,7 @@ ACCOUNT = r"[0-9]{12}"
 ROOT = r"r-[0-9a-z]{4,32}"
 UNIT = r"ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}"
 TAG = r"[A-Za-z0-9 _.:/+@-]{1,128}=[A-Za-z0-9 _.:/+@=-]{0,256}"
-REGION = r"[a-z]{2}(-[a-z]+)+-[0-9]"
+REGION = r"(eusc|[a-z]{2})(-[a-z]+)+-[0-9]"
 
 # Keys of installation.env.example that are no parameters: pattern, what is expected, and whether the key must be set.
 KEYS = {

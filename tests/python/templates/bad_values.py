@@ -5,7 +5,7 @@ ROLE = ["", "has space", "a/b", "x" * 65, "star*", "colon:"]
 BAD: dict[str, list[str]] = {
     "OrganizationId": ["", "o-", "o-short", "o-EXAMPLEORG1", "exampleorg1", "o-exampleorg1 ", "r-exam", "*"],
     "ExternalId": ["", "tooshort", "has space in the middle", "quote\"quote\"quote", "x" * 129, "${Nothing}0123456789", "star*star*star*star*"],
-    "EnrolledRegions": ["", "eu-west-1, us-east-1", "eu-west-1,", ",eu-west-1", "Ireland", "eu-west", "EU-WEST-1", "eu-west-1;us-east-1", "*"],
+    "EnrolledRegions": ["", "eu-west-1, us-east-1", "eu-west-1,", ",eu-west-1", "Ireland", "eu-west", "EU-WEST-1", "eu-west-1;us-east-1", "eur-west-1", "*"],
     "ExcludedAccounts": ["123", "111122223333,", "111122223333 444455556666", "11112222333x", ",".join(["111122223333"] * 101)],
     "ExcludedOrganizationalUnits": ["ou-exam", "r-EXAM", "ou-exam-1", "111122223333", "r-exam,"],
     "LogFormat": ["${version},${account-id}", "version account-id", "${version}  ${account-id}", "$version", "${Version}"],
@@ -48,7 +48,7 @@ BAD: dict[str, list[str]] = {
 GOOD: dict[str, list[str]] = {
     "OrganizationId": ["o-exampleorg1"],
     "ExternalId": ["0123456789abcdef", "a2b4/c6_d8=e0+f2,g4.h6@i8:k0-"],
-    "EnrolledRegions": ["eu-west-1", "eu-west-1,us-gov-east-1,ap-southeast-2,cn-northwest-1"],
+    "EnrolledRegions": ["eu-west-1", "eu-west-1,us-gov-east-1,ap-southeast-2,cn-northwest-1,eusc-de-east-1"],
     "ExcludedAccounts": ["111122223333,444455556666"],
     "ExcludedOrganizationalUnits": ["r-exam", "ou-exam-11111111,ou-exam-22222222"],
     "LogFormat": ["${version} ${account-id} ${vpc-id} ${region}"],
@@ -68,9 +68,9 @@ GOOD: dict[str, list[str]] = {
     "CodePrefix": ["code/0123456789abcdef", "release"],
     "SweepSchedule": ["rate(6 hours)", "cron(0 1 ? * MON-FRI *)"],
     "AlarmEmail": ["security@example.org"],
-    "HomeBusArn": ["arn:aws-us-gov:events:us-gov-west-1:444455556666:event-bus/vpc-flow-logs-enroller"],
+    "HomeBusArn": ["arn:aws-eusc:events:eusc-de-east-1:444455556666:event-bus/x", "arn:aws-us-gov:events:us-gov-west-1:444455556666:event-bus/vpc-flow-logs-enroller"],
     "CentralAccountId": ["444455556666"],
-    "HomeRegion": ["eu-west-1", "us-gov-west-1"],
-    "RolesRegion": ["eu-west-1", "us-gov-west-1"],
+    "HomeRegion": ["eu-west-1", "us-gov-west-1", "eusc-de-east-1"],
+    "RolesRegion": ["eu-west-1", "us-gov-west-1", "eusc-de-east-1"],
     "OperatorRoleArn": ["arn:aws:iam::444455556666:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Ops_0123456789abcdef"],
 }

@@ -32,9 +32,10 @@ from templates.bound import bound
 from templates.template_model import INFRA, NAMES, Template
 
 CENTRAL, MANAGEMENT, MEMBER = "210987654321", "123456789012", "345678901234"
-PARTITIONS = {"cn": "aws-cn", "us-gov": "aws-us-gov"}
+PARTITIONS = {"cn": "aws-cn", "us-gov": "aws-us-gov", "eusc": "aws-eusc"}
 # Regions of Organizations' events.
-ORGANIZATIONS = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-northwest-1"}
+ORGANIZATIONS = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-northwest-1",
+                 "aws-eusc": "eusc-de-east-1"}
 
 # Installations: the home Region, another Region, and the settings that are not defaults.
 INSTALLATIONS: dict[str, tuple[str, str, dict[str, str]]] = {
@@ -58,6 +59,8 @@ INSTALLATIONS: dict[str, tuple[str, str, dict[str, str]]] = {
         "MaximumConcurrency": "2", "AccountsAtOnce": "1", "BufferSeconds": "60", "QueryScanLimitBytes": "10000000", "ArchiveAfterDays": "never",
         "RecordFormat": "lines", "ExpireAfterDays": "never", "SweepSchedule": "rate(1 hour)", "FunctionLogRetentionDays": "7", "AggregationInterval": "60"}),
     "GovCloud": ("us-gov-west-1", "us-gov-east-1", {"Encryption": "SSE-KMS"}),
+    # The partition has one Region.
+    "European Sovereign Cloud": ("eusc-de-east-1", "eusc-de-east-1", {"Encryption": "SSE-KMS", "GrantMode": "organization"}),
     "China": ("cn-north-1", "cn-northwest-1", {"BucketName": "example-flow-logs", "GrantMode": "organization"}),
 }
 
