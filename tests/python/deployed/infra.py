@@ -55,13 +55,9 @@ LEFT_OUT = [
         "the queries, but not the workgroup and the table",
     ),
     LeftOut(
-        "alarms with metric math", ("    Type: AWS::CloudWatch::Alarm", "      Metrics:"),
-        {"Type": "AWS::CloudWatch::Alarm", "Properties": {
-            "ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 1, "Threshold": 0,
-            "Metrics": [{"Id": "it", "MetricStat": {
-                "Metric": {"Namespace": "Example", "MetricName": "Example"}, "Period": 60, "Stat": "Sum"}}],
-        }},
-        "these alarms, but not the others",
+        "composite alarms", ("    Type: AWS::CloudWatch::CompositeAlarm",),
+        {"Type": "AWS::CloudWatch::CompositeAlarm", "Properties": {"AlarmRule": "TRUE"}},
+        "these alarms, but not those that they are made of",
     ),
 ]
 

@@ -24,6 +24,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from common.event_patterns import ACCOUNT_EVENTS, MEMBER_EVENTS, matches
 from common.sentences import Sentences, end_after, none
 from templates import contract
+from templates.alarms import alarms
 from templates.bad_values import BAD, GOOD
 from templates.configurations import configurations
 from templates.evidence import evidence
@@ -150,7 +151,7 @@ def policies(say: Sentences, templates: list[Template]) -> None:
             for name, _, statement in template.statements():
                 if "iam:PassRole" in listed(statement.get("Action")):
                     conditions = statement.get("Condition", {})
-                    tests = [conditions.get(operator, {}) for operator in ("StringEquals", "StringLikeIfExists")]
+                    tests = [conditions.get(operator, {}) for operator in ("StringEquals", "StringEqualsIfExists", "StringLikeIfExists")]
                     # A regional name of a service, such as logs.*.amazonaws.com, is the same service.
                     passed = {text.split(".")[0] for test in tests for text in listed(test.get("iam:PassedToService", []))}
                     if any("*" in text for text in strings(statement["Resource"])) or len(passed) != 1 or "*" in passed:
@@ -166,7 +167,9 @@ def policies(say: Sentences, templates: list[Template]) -> None:
                     wrong.append(f"{template.name} {name}")
             for name, policy in template.of_type("AWS::SQS::QueuePolicy"):
                 for statement in listed(policy["Properties"]["PolicyDocument"]["Statement"]):
-                    if statement["Principal"] == {"Service": "events.amazonaws.com"} and list(statement["Condition"]) != ["ArnEquals"]:
+                    # A key that EventBridge may not send is tested with IfExists only.
+                    tested = {operator for operator in statement["Condition"] if not operator.endswith("IfExists")}
+                    if statement["Principal"] == {"Service": "events.amazonaws.com"} and tested not in ({"ArnEquals"}, {"ArnLike"}):
                         wrong.append(f"{template.name} {name} {statement['Sid']}")
         none(wrong)
     with say.check("every trust and resource policy statement that allows has a condition"):
@@ -274,40 +277,6 @@ def scaling_problem(mapping: dict, function: dict, central: Template) -> str | N
     return None
 
 
-def alarms(say: Sentences, central: Template) -> None:
-    with say.check("every alarm has an existing metric and a chapter in the runbook"):
-        metrics = (ROOT / "shared/core/src/metrics.rs").read_text(encoding="utf-8")
-        runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
-        wrong = []
-        found = list(central.of_type("AWS::CloudWatch::Alarm"))
-        for _, alarm in found:
-            properties = alarm["Properties"]
-            name = properties["AlarmName"].removeprefix("vpc-flow-logs-enroller-")
-            watched = [query["MetricStat"]["Metric"] for query in properties.get("Metrics", []) if "MetricStat" in query] or [properties]
-            wrong += [f"{name}: no metric {metric['MetricName']}" for metric in watched
-                      if metric["Namespace"] == "VpcFlowLogsEnroller" and f'"{metric["MetricName"]}"' not in metrics]
-            periods = {query["MetricStat"]["Period"] for query in properties.get("Metrics", []) if "MetricStat" in query} or {properties["Period"]}
-            if max(periods) * properties["EvaluationPeriods"] > (604_800 if min(periods) >= 3_600 else 86_400):
-                wrong.append(f"{name}: longer than CloudWatch's evaluation range")
-            if not re.search(rf"^#+ .*`{re.escape(name)}`", runbook, re.M):
-                wrong.append(f"{name} is not in docs/runbook.md")
-        none(wrong)
-        assert len(found) > 20, len(found)
-    with say.check("vpcs-uncovered fires for an account that never becomes ready, before its message is given up"):
-        source = (ROOT / "shared/engine/src/batch.rs").read_text(encoding="utf-8")
-        longest = int(re.search(r"LONGEST_WAIT_SECONDS: u32 = ([0-9]+);", source)[1])
-        first = int(re.search(r"let seconds = ([0-9]+)_u32.saturating_mul\(1 << doublings\)", source)[1])
-        receives = central.resources["EnrollmentsQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"]
-        span = sum(min(first << number, longest) for number in range(receives - 1))
-        alarm = central.resources["VpcsUncoveredAlarm"]["Properties"]
-        period, = {query["MetricStat"]["Period"] for query in alarm["Metrics"] if "MetricStat" in query}
-        # Every period must contain a receive, wherever it begins. So a period must be longer than the longest wait, and the
-        # periods must fit in the span of all receives.
-        assert longest < period and alarm["EvaluationPeriods"] <= span // period + 1, (span, period)
-        # The alarm must not fire while a new account can still become ready.
-        assert (alarm["EvaluationPeriods"] - 2) * period >= 3_600, alarm["EvaluationPeriods"]
-
-
 def contents(say: Sentences, central: Template) -> None:
     with say.check("rules wait for the role they use if the same stack creates both"):
         wrong = []
@@ -393,7 +362,7 @@ def main(arguments: list[str]) -> int:
     policies(say, list(templates.values()))
     permissions(say, list(templates.values()))
     functions(say, templates["central"])
-    alarms(say, templates["central"])
+    alarms(say, templates)
     contents(say, templates["central"])
     evidence(say, templates["central"], templates["member"])
     guardrails(say, templates["guardrails/guardrails"])

@@ -18,7 +18,8 @@ def names(templates: Iterable[Template]) -> list[str]:
         found += [f"{template.name} parameter {name}" for name in template.parameters]
         found += [f"{template.name} output {name}" for name in outputs]
         found += [f"{template.name} export {export}" for output in outputs.values() for export in output.get("Export", {}).values()]
-        found += [f"{template.name} alarm {alarm['Properties']['AlarmName']}" for _, alarm in template.of_type("AWS::CloudWatch::Alarm")]
+        found += [f"{template.name} alarm {alarm['Properties']['AlarmName']}" 
+                  for kind in ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm") for _, alarm in template.of_type(kind)]
     return sorted(found)
 
 
