@@ -157,6 +157,7 @@ load_configuration() {
   code_bucket=$(setting CODE_BUCKET "vpc-flow-logs-enroller-code-$central-$home")
   central_profile=$(setting CENTRAL_PROFILE)
   management_profile=$(setting MANAGEMENT_PROFILE)
+  use_stack_set "$member_stack"
 }
 
 # Run aws with the credentials of the central or the management account.
@@ -212,18 +213,27 @@ account_event_regions() {
   printf '%s\n' "$organizations" "$control_tower" | sed '/^$/d' | awk '!seen[$0]++'
 }
 
+# What a member stack creates: all, roles or rules.
+part=all
+# The delivery role's name that is deployed, if the configuration has none.
+installed_delivery_role=
+
 # parameter NAME ROLES_REGION TEMPLATE: prints NAME=VALUE, with the default if the configuration has no value, and nothing
 # if there is no default either. Defaults are always passed: for a parameter that is not passed, a stack keeps its old
 # value but a StackSet returns to the default, so they would diverge. ROLES_REGION is where the stack creates its roles.
 parameter() {
   local roles_region=$2 template=$3
   case $1 in
-    CentralAccountId | HomeRegion | HomeBusArn | CodeBucket | CodePrefix | LogGroupsHaveKmsKey | RolesRegion) ;;
+    CentralAccountId | HomeRegion | HomeBusArn | CodeBucket | CodePrefix | LogGroupsHaveKmsKey | RolesRegion | Part) ;;
     *)
       if ! is_set "$1"; then
         # What the functions create gets the tags of the stacks, unless the configuration says otherwise.
         if [ "$1" = ResourceTags ] && is_set TAGS; then
           printf '%s=%s' "$1" "$(setting TAGS)"
+          return 0
+        fi
+        if [ "$1" = DeliveryRoleName ] && [ -n "$installed_delivery_role" ]; then
+          printf '%s=%s' "$1" "$installed_delivery_role"
           return 0
         fi
         default_of "$template" "$1"
@@ -234,6 +244,7 @@ parameter() {
   printf '%s=' "$1"
   case $1 in
     RolesRegion) printf '%s' "$roles_region" ;;
+    Part) printf '%s' "$part" ;;
     CentralAccountId) printf '%s' "$central" ;;
     HomeRegion) printf '%s' "$home" ;;
     HomeBusArn) printf 'arn:%s:events:%s:%s:event-bus/%s' "$partition" "$home" "$central" "$bus" ;;
@@ -244,10 +255,16 @@ parameter() {
   esac
 }
 
+# The StackSet that the functions below are about: that of the rules, or that of the roles.
+use_stack_set() {
+  stack_set=$1
+  about=(--region "$home" --stack-set-name "$stack_set" --call-as "$(call_as)")
+}
+
 # Prints the values of a key in the StackSet's description, one per line, and nothing if there is no StackSet.
 stack_set_has() {
-  answer_unless StackSetNotFoundException as_stack_set_account command cloudformation describe-stack-set --region "$home" \
-    --stack-set-name "$member_stack" --call-as "$(call_as)" --query "StackSet.$1" --output text | tr '\t' '\n' | sed '/^None$/d'
+  answer_unless StackSetNotFoundException as_stack_set_account command cloudformation describe-stack-set "${about[@]}" \
+    --query "StackSet.$1" --output text | tr '\t' '\n' | sed '/^None$/d'
 }
 
 # A failed account does not stop the others, unless the configuration says so.
@@ -287,22 +304,22 @@ list_failed_stacks() {
 # SUCCEEDED even if every stack failed. So failed stacks are listed and reported.
 wait_for_operation() {
   local operation=$1 answer status failed
-  local about=(--region "$home" --stack-set-name "$member_stack" --operation-id "$operation" --call-as "$(call_as)")
+  local it=("${about[@]}" --operation-id "$operation")
   while :; do
-    answer=$(as_stack_set_account command cloudformation describe-stack-set-operation "${about[@]}" \
+    answer=$(as_stack_set_account command cloudformation describe-stack-set-operation "${it[@]}" \
       --query 'StackSetOperation.[Status, StatusDetails.FailedStackInstancesCount]' --output text)
     read -r status failed <<<"$answer"
     printf '  %s %s\n' "$operation" "$status"
     case $status in
       SUCCEEDED)
         case $failed in 0 | None) return 0 ;; esac
-        list_failed_stacks "${about[@]}"
-        complain "operation $operation of StackSet $member_stack left failed stacks ($failed, listed above)"
+        list_failed_stacks "${it[@]}"
+        complain "operation $operation of StackSet $stack_set left failed stacks ($failed, listed above)"
         return 0
         ;;
       FAILED | STOPPED)
-        list_failed_stacks "${about[@]}"
-        die "operation $operation of StackSet $member_stack ended with status $status. The stacks that failed are listed above. Remove the \
+        list_failed_stacks "${it[@]}"
+        die "operation $operation of StackSet $stack_set ended with status $status. The stacks that failed are listed above. Remove the \
 causes, or allow more failures with FAILURE_TOLERANCE_PERCENT, and run the step again"
         ;;
     esac

@@ -69,7 +69,7 @@ fn problems_of_the_simulated_organization_are_shown_with_a_fix() {
         "enrollments-dead: it has 6 messages",
         "VpcFlowLogsEnrollerMember cannot be ",
         "fix   deploy the member stack to this account",
-        "PublishFlowLogs: the role does not exist",
+        "VpcFlowLogsEnrollerDelivery: the role does not exist",
         "Something does not work: ",
     ] {
         assert!(shown.contains(expected), "{expected}: {shown}");

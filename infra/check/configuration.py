@@ -42,6 +42,7 @@ DERIVED = {
     "CodeBucket": "CODE_BUCKET",
     "CodePrefix": "nothing: it follows from the zips",
     "RolesRegion": "HOME_REGION",
+    "Part": "nothing: each StackSet has its own",
     "LogGroupsHaveKmsKey": "LogGroupKmsKeyArn",
 }
 PLACEHOLDERS = {

@@ -71,7 +71,7 @@ mod tests {
         }
         assert!("All Traffic".parse::<FilterName>().is_ok());
         assert!("a:b".parse::<FilterName>().is_err());
-        assert!("PublishFlowLogs".parse::<RoleName>().is_ok());
+        assert!("VpcFlowLogsEnrollerDelivery".parse::<RoleName>().is_ok());
         assert!("path/role".parse::<RoleName>().is_err());
         for good in ["a+b=c,d.e@f_g-h", "A1"] {
             assert!(good.parse::<RoleName>().is_ok(), "{good}");

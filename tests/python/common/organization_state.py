@@ -12,7 +12,7 @@ from dataclasses import dataclass
 LOG_GROUP = "vpc-flow-logs"
 DESTINATION = "VPCFlowLogsDestination"
 FILTER = "AllTraffic"
-DELIVERY_ROLE = "PublishFlowLogs"
+DELIVERY_ROLE = "VpcFlowLogsEnrollerDelivery"
 OWNERSHIP = {"Key": "managed-by", "Value": "vpc-flow-logs-enroller"}
 OPT_OUT = {"Key": "vpc-flow-logs", "Value": "off"}
 

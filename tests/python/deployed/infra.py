@@ -29,8 +29,6 @@ CENTRAL_STACK = "vpc-flow-logs-enroller-central"
 REGIONAL_STACK = "vpc-flow-logs-enroller-regional"
 MANAGEMENT_STACK = "vpc-flow-logs-enroller-management"
 MEMBER_STACK = "vpc-flow-logs-enroller-member"
-# A StackSet names its stacks like this.
-MEMBER_INSTANCE = f"StackSet-{MEMBER_STACK}-00000000-0000-4000-8000-000000000001"
 
 
 @dataclass(frozen=True)
@@ -113,31 +111,40 @@ class Infra:
         return done.stdout
 
     @functools.cache
-    def member_parameters(self) -> list[dict[str, str]]:
-        """The parameters that infra/deploy passes to the StackSet."""
+    def member_parts(self) -> dict[str, list[dict[str, str]]]:
+        """The StackSets that infra/deploy creates, with their parameters, in order."""
+        parts = {}
         for line in self.deploy(self.aws.central, "--dry-run", "members").splitlines():
             words = shlex.split(line) if line.startswith("+ aws cloudformation create-stack-set ") else []
             if "--parameters" in words:
-                return json.loads(words[words.index("--parameters") + 1])
-        raise AssertionError("infra/deploy --dry-run members prints no create-stack-set with --parameters")
+                parts[words[words.index("--stack-set-name") + 1]] = json.loads(words[words.index("--parameters") + 1])
+        equal(list(parts), [f"{MEMBER_STACK}-roles", MEMBER_STACK])
+        return parts
 
     def deploy_member(self, account: str) -> None:
-        """Creates the member stacks of one account, as the StackSet does: the Region with the roles comes first."""
-        for region in REGIONS:
-            client = self.aws.deployed("cloudformation", account, region)
-            client.create_stack(
-                StackName=MEMBER_INSTANCE, TemplateBody=(self.infra / "member.yaml").read_text(encoding="utf-8"),
-                Parameters=self.member_parameters(), Capabilities=["CAPABILITY_NAMED_IAM"],
-            )
-            equal(settled(client, MEMBER_INSTANCE), "CREATE_COMPLETE")
+        """Creates the member stacks of one account, as the StackSets do: the roles in one Region, and then the rules in all."""
+        for (name, parameters), regions in zip(self.member_parts().items(), ([HOME], REGIONS)):
+            for region in regions:
+                client = self.aws.deployed("cloudformation", account, region)
+                client.create_stack(
+                    StackName=instance_of(name), TemplateBody=(self.infra / "member.yaml").read_text(encoding="utf-8"),
+                    Parameters=parameters, Capabilities=["CAPABILITY_NAMED_IAM"],
+                )
+                equal(settled(client, instance_of(name)), "CREATE_COMPLETE")
 
     def delete_member(self, account: str) -> None:
         """Deletes the member stacks of one account in the opposite order."""
-        for region in reversed(REGIONS):
-            client = self.aws.deployed("cloudformation", account, region)
-            arn = client.describe_stacks(StackName=MEMBER_INSTANCE)["Stacks"][0]["StackId"]
-            client.delete_stack(StackName=MEMBER_INSTANCE)
-            equal(settled(client, arn), "DELETE_COMPLETE")
+        for name, regions in ((MEMBER_STACK, REGIONS), (f"{MEMBER_STACK}-roles", [HOME])):
+            for region in regions:
+                client = self.aws.deployed("cloudformation", account, region)
+                arn = client.describe_stacks(StackName=instance_of(name))["Stacks"][0]["StackId"]
+                client.delete_stack(StackName=instance_of(name))
+                equal(settled(client, arn), "DELETE_COMPLETE")
+
+
+def instance_of(stack_set: str) -> str:
+    """A StackSet names its stacks like this."""
+    return f"StackSet-{stack_set}-00000000-0000-4000-8000-000000000001"
 
 
 def settled(client, name: str) -> str:

@@ -132,7 +132,7 @@ TAKEN: list[tuple[list[tuple[str, Any]], dict[str, str], str]] = [
     ([("describe-organizational-unit", "!OrganizationalUnitNotFoundException")], {"TARGETS": "ou-ab12-11111111"}, "TARGETS"),
     ([], {"EnrolledRegions": "eu-west-1,eu-south-1"}, "EnrolledRegions"),
     ([("get-account-settings", {"AccountLimit": {"UnreservedConcurrentExecutions": 10}})], {}, "ReserveConcurrency"),
-    ([(f"{MANAGEMENT} get-role PublishFlowLogs", {"Role": {"RoleName": "PublishFlowLogs"}})], {}, "DeliveryRoleName"),
+    ([(f"{MANAGEMENT} get-role VpcFlowLogsEnrollerDelivery", {"Role": {"RoleName": "VpcFlowLogsEnrollerDelivery"}})], {}, "DeliveryRoleName"),
     ([(f"{CENTRAL} get-role VpcFlowLogsEnrollerMember", {"Role": {"Description": "of others"}})], {}, "MemberRoleName"),
     ([("describe-event-bus", {"Arn": "arn:of-the-bus"})], {}, "BusName"),
     ([("describe-destinations us-east-1", {"destinations": [{"destinationName": "VPCFlowLogsDestination-2", "targetArn": "arn:of-others"}]})], {},
@@ -202,7 +202,7 @@ def _with_credentials(say: Sentences, it: Checker) -> None:
     with say.check("infra/deploy check with credentials reads only, and accepts an organization in which all names are free"):
         it.aws.answer(FREE)
         done = it.run("check")
-        assert done.returncode == 0 and "PublishFlowLogs" in done.stdout, done.stdout + done.stderr
+        assert done.returncode == 0 and "VpcFlowLogsEnrollerDelivery" in done.stdout, done.stdout + done.stderr
         assert done.stdout.count("not checked") == 1 and "WARNING" not in done.stdout, done.stdout
         none([str(call.words) for call in it.aws.calls() if not call.words[1].startswith(("describe-", "get-", "list-", "head-"))])
     with say.check("infra/deploy check accepts what an earlier deployment of this installation created"):

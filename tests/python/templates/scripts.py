@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from common.sentences import Sentences, none
-from templates.aws_stand_in import StandIn
+from templates.aws_stand_in import Call, StandIn
 from templates.template_model import INFRA, NAMES, Template
 
 EXAMPLE = INFRA / "installation.env.example"
@@ -21,6 +22,8 @@ MANAGEMENT, CENTRAL = "111122223333", "444455556666"
 MEMBER, CLOSED, BARRED = "222233334444", "555566667777", "333344445555"
 OLD_OU, NEW_OU = "ou-exam-11111111", "ou-exam-22222222"
 IRELAND, VIRGINIA = "eu-west-1", "us-east-1"
+RULES_SET, ROLES_SET = "vpc-flow-logs-enroller-member", "vpc-flow-logs-enroller-member-roles"
+ROLES_ARN = f"arn:aws:cloudformation:{IRELAND}:{CENTRAL}:stackset/{ROLES_SET}:1"
 
 DONE = [("update-stack-set", {"OperationId": "op"}), ("create-stack-instances", {"OperationId": "op"}),
         ("delete-stack-instances", {"OperationId": "op"}),
@@ -34,7 +37,8 @@ ENABLED = [("describe-regions", {"Regions": [{"RegionName": IRELAND}, {"RegionNa
 
 
 def stack_set(targets: list[str], regions: list[str]) -> list[tuple]:
-    return [("describe-stack-set", {"StackSet": {"Status": "ACTIVE", "OrganizationalUnitIds": targets, "Regions": regions}})]
+    """One StackSet for roles and rules, from before there were two."""
+    return [(f"describe-stack-set {ROLES_SET}", "!StackSetNotFoundException"), ("describe-stack-set", {"StackSet": {"Status": "ACTIVE", "OrganizationalUnitIds": targets, "Regions": regions}})]
 
 
 def accounts(**states: str) -> list[tuple]:
@@ -77,6 +81,7 @@ def scripts(say: Sentences, templates: dict[str, Template]) -> None:
         it = Scripts(Path(folder))
         dry_runs(say, it, templates)
         member_stacks(say, it)
+        upgrades(say, it)
         concurrency(say, it)
         failed_stacks(say, it)
         removal_of_stacks(say, it)
@@ -100,7 +105,7 @@ def dry_runs(say: Sentences, it: Scripts, templates: dict[str, Template]) -> Non
         given = parameters_given(it.run("deploy", "all", dry_run=True, LogGroupName="/org/flows").stdout)
         names = {(template, name): value for template, name, value in given}
         assert names["central", "LogGroupName"] == names["member", "LogGroupName"] == "/org/flows"
-        made = {"CentralAccountId", "HomeRegion", "RolesRegion", "HomeBusArn", "CodeBucket", "CodePrefix", "LogGroupsHaveKmsKey"}
+        made = {"CentralAccountId", "HomeRegion", "RolesRegion", "HomeBusArn", "CodeBucket", "CodePrefix", "LogGroupsHaveKmsKey", "Part"}
         stated = made | {line.split("=")[0] for line in it.config.read_text(encoding="utf-8").splitlines()}
         wrong = [f"{template} {name}={value!r}" for template, name, value in given
                  if name not in stated and value != str(templates[template].parameters[name]["Default"])]
@@ -172,8 +177,10 @@ def member_stacks(say: Sentences, it: Scripts) -> None:
 
     both = f"{OLD_OU},{NEW_OU}"
     with say.check("the first deployment creates member stacks in every target and Region, the Region with the roles first"):
-        assert created(NO_STACK_SET, TARGETS=both) == [([f"OrganizationalUnitIds=[{both}]"], [IRELAND, VIRGINIA])]
-        assert len(it.aws.calls("cloudformation create-stack-set")) == 1 and not it.aws.calls("cloudformation update-stack-set")
+        assert created(NO_STACK_SET, TARGETS=both) == [([f"OrganizationalUnitIds=[{both}]"], [IRELAND]),
+                                                       ([f"OrganizationalUnitIds=[{both}]"], [IRELAND, VIRGINIA])]
+        assert len(it.aws.calls("cloudformation create-stack-set")) == 2 and not it.aws.calls("cloudformation update-stack-set")
+    two_sets(say, it)
     with say.check("a new OU gets stacks in all Regions, and the other OUs get stacks in new Regions"):
         assert created(stack_set([OLD_OU], [IRELAND]), TARGETS=both) == [
             ([f"OrganizationalUnitIds=[{NEW_OU}]"], [IRELAND, VIRGINIA]), ([f"OrganizationalUnitIds=[{OLD_OU}]"], [VIRGINIA])]
@@ -203,7 +210,8 @@ def member_stacks(say: Sentences, it: Scripts) -> None:
         wanted = [{"Key": key, "Value": value} for key, value in (tag.split("=", 1) for tag in plain)]
         deployed = [words[words.index("--tags") + 1:words.index("--parameter-overrides")] for words in commands if "deploy" in words]
         assert deployed == [plain] * 5, deployed
-        (of_set,) = [json.loads(words[words.index("--tags") + 1]) for words in commands if "create-stack-set" in words]
+        of_set, of_other = [json.loads(words[words.index("--tags") + 1]) for words in commands if "create-stack-set" in words]
+        assert of_set == of_other
         (of_bucket,) = [json.loads(words[words.index("--tagging") + 1]) for words in commands if "put-bucket-tagging" in words]
         assert of_set == wanted and of_bucket == {"TagSet": wanted}, (of_set, of_bucket)
         it.answer(stack_set(["r-exam"], [IRELAND, VIRGINIA]))
@@ -214,6 +222,87 @@ def member_stacks(say: Sentences, it: Scripts) -> None:
         it.answer([("describe-stack-set", "!Throttling")])
         done = it.run("deploy", "members")
         assert done.returncode != 0 and "Throttling" in done.stderr and not it.aws.calls("cloudformation create-stack-set"), done.stderr
+
+
+def two_sets(say: Sentences, it: Scripts) -> None:
+    def part(call: Call) -> str:
+        return next(item["ParameterValue"] for item in json.loads(call.option("--parameters")[0]) if item["ParameterKey"] == "Part")
+
+    def made() -> dict[str, tuple[str, str]]:
+        return {call.option("--stack-set-name")[0]: (part(call), call.option("--auto-deployment")[0])
+                for call in it.aws.calls("cloudformation create-stack-set", "cloudformation update-stack-set")}
+
+    automatically = "Enabled=true,RetainStacksOnAccountRemoval=false"
+    with say.check("in an account that joins, the StackSet of the rules waits for that of the roles"):
+        # The ARN is known only after the creation.
+        it.answer([(f"describe-stack-set {ROLES_SET} StackSet.StackSetARN", {"in turn": ["!StackSetNotFoundException", {"StackSet": {"StackSetARN": ROLES_ARN}}]})],
+                  NO_STACK_SET)
+        done = it.run("deploy", "members")
+        assert done.returncode == 0, done.stderr
+        assert made() == {ROLES_SET: ("roles", automatically), RULES_SET: ("rules", f"{automatically},DependsOn={ROLES_ARN}")}, made()
+        assert list(made()) == [ROLES_SET, RULES_SET]
+    with say.check("an installation with one StackSet keeps it, because roles cannot move without being deleted"):
+        it.answer(stack_set(["r-exam"], [IRELAND, VIRGINIA]))
+        assert it.run("deploy", "members").returncode == 0
+        assert made() == {RULES_SET: ("all", automatically)} and not it.aws.calls("cloudformation create-stack-set"), made()
+    with say.check("an installation with two StackSets updates both, the roles first"):
+        it.answer([("describe-stack-set", {"StackSet": {"Status": "ACTIVE", "StackSetARN": ROLES_ARN, "OrganizationalUnitIds": ["r-exam"],
+                                                        "Regions": [IRELAND, VIRGINIA]}})])
+        assert it.run("deploy", "members").returncode == 0
+        assert list(made()) == [ROLES_SET, RULES_SET] and not it.aws.calls("cloudformation create-stack-set"), made()
+    with say.check("a member stack in the management account has roles and rules, whatever the StackSets have"):
+        given = parameters_given(it.run("deploy", "members", "management", dry_run=True).stdout)
+        assert [value for _, name, value in given if name == "Part"] == ["roles", "rules", "all", "all"], given
+
+
+def upgrades(say: Sentences, it: Scripts) -> None:
+    def said(*steps: str, tables: Iterable[Iterable[tuple]] = (), **settings: str) -> list[str]:
+        it.answer(*tables, [("get-account-settings", {"AccountLimit": {"UnreservedConcurrentExecutions": 1000}}),
+                            ("get-function-concurrency", "!ResourceNotFoundException"), ("get-queue-url", {"QueueUrl": "https://queue"})])
+        done = it.run("deploy", *steps, **settings)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [f"{call.operation} {(call.option('--stack-name') or call.option('--stack-set-name') or [''])[0]} {(call.option('--region') or [''])[0]}"
+                for call in it.aws.calls() if call.operation in ("cloudformation deploy", "cloudformation update-stack-set", "cloudformation create-stack-instances",
+                                                                 "sqs send-message")]
+
+    deployed = [("describe-stacks vpc-flow-logs-enroller-central Stacks[].StackStatus", {"Stacks": [{"StackStatus": "UPDATE_COMPLETE"}]}),
+                ("describe-stacks Stacks[].StackStatus", "!ValidationError")]
+    # cargo lambda must not run here.
+    offline = {"BUILD_WITH": "cargo"}
+    with say.check("an upgrade makes the bus of a new Region before a rule that sends there, and ends with a backfill"):
+        steps = ("package", "regional", "members", "management", "central", "backfill")
+        tables = (deployed, stack_set(["r-exam"], [IRELAND, VIRGINIA]))
+        calls = said(*steps, tables=tables, EnrolledRegions=f"{IRELAND},{VIRGINIA},ap-southeast-2")
+        bus = calls.index("cloudformation deploy vpc-flow-logs-enroller-regional ap-southeast-2")
+        rules = [at for at, call in enumerate(calls) if "enroller-member" in call or "enroller-management" in call]
+        assert bus < min(rules) and max(rules) < calls.index("cloudformation deploy vpc-flow-logs-enroller-central eu-west-1"), calls
+        assert calls[-1].startswith("sqs send-message"), calls
+    with say.check("deploy all installs where nothing is, and upgrades where the central stack is, in the other order"):
+        done = it.run("deploy", "upgrade", dry_run=True, **offline, Architecture=this_machine())
+        assert done.returncode == 0, done.stderr
+        order = [done.stdout.index(text) for text in ("regional.yaml", "create-stack-set", "management.yaml", "/central.yaml", "sqs send-message")]
+        assert order == sorted(order) and "register-delegated" not in done.stdout, done.stdout
+        for status, upgrades_it in [("CREATE_COMPLETE", True), ("UPDATE_ROLLBACK_COMPLETE", True), ("ROLLBACK_COMPLETE", False), ("", False)]:
+            answer = {"Stacks": [{"StackStatus": status}]} if status else "!ValidationError"
+            it.answer([("describe-stacks vpc-flow-logs-enroller-central Stacks[].StackStatus", answer)], NO_STACK_SET)
+            done = it.run("deploy", "all", BUILD_WITH="cargo", Architecture="arm64" if this_machine() == "x86_64" else "x86_64")
+            # It ends in the step build, because this machine cannot build for the other architecture.
+            assert ("so this is an upgrade" in done.stdout) == upgrades_it, (status, done.stdout)
+    with say.check("a delivery role keeps the name that is deployed, unless the configuration says otherwise"):
+        old = [{"ParameterKey": "DeliveryRoleName", "ParameterValue": "PublishFlowLogs"}]
+        tables = ([("describe-stacks Stacks[].StackStatus", {"Stacks": [{"StackStatus": "UPDATE_COMPLETE"}]}), ("describe-stacks", {"Stacks": [{"Parameters": old}]}),
+                   (f"describe-stack-set {ROLES_SET}", "!StackSetNotFoundException"),
+                   ("describe-stack-set", {"StackSet": {"Status": "ACTIVE", "OrganizationalUnitIds": ["r-exam"], "Regions": [IRELAND], "Parameters": old}})],)
+        for settings, expected in [({}, "PublishFlowLogs"), ({"DeliveryRoleName": "Another"}, "Another")]:
+            said("central", "members", "management", tables=tables, **settings)
+            given = [word.split("=", 1)[1] for call in it.aws.calls("cloudformation deploy") for word in call.words if word.startswith("DeliveryRoleName=")]
+            given += [item["ParameterValue"] for call in it.aws.calls("cloudformation update-stack-set")
+                      for item in json.loads(call.option("--parameters")[0]) if item["ParameterKey"] == "DeliveryRoleName"]
+            assert len(given) >= 4 and set(given) == {expected}, given
+
+
+def this_machine() -> str:
+    return {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
 def concurrency(say: Sentences, it: Scripts) -> None:

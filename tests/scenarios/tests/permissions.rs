@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 const IRELAND: &str = "eu-west-1";
 const MEMBER_ROLE: &str = "VpcFlowLogsEnrollerMember";
-const DELIVERY_ROLE: &str = "PublishFlowLogs";
+const DELIVERY_ROLE: &str = "VpcFlowLogsEnrollerDelivery";
 
 /// Permissions that no case uses: role, statement, action, and the reason why they are there. A test fails when a
 /// listed permission is used after all.

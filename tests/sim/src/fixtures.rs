@@ -21,7 +21,7 @@ pub(crate) const REGION: &str = "eu-west-1";
 pub(crate) const STREAM: &str = "arn:aws:firehose:us-east-1:444455556666:deliverystream/flow-logs";
 pub(crate) const DESTINATION: &str = "arn:aws:logs:eu-west-1:444455556666:destination:VPCFlowLogsDestination";
 pub(crate) const DESTINATION_ROLE: &str = "arn:aws:iam::444455556666:role/ToFirehose";
-pub(crate) const DELIVERY_ROLE: &str = "arn:aws:iam::111122223333:role/PublishFlowLogs";
+pub(crate) const DELIVERY_ROLE: &str = "arn:aws:iam::111122223333:role/VpcFlowLogsEnrollerDelivery";
 pub(crate) const FILTER_ROLE: &str = "arn:aws:iam::111122223333:role/FilterRole";
 pub(crate) const GROUP: &str = "vpc-flow-logs";
 
@@ -146,7 +146,7 @@ pub(crate) fn with_group() -> World {
     let actions = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogGroups", "logs:DescribeLogStreams"];
     world.put_role(
         MEMBER,
-        "PublishFlowLogs",
+        "VpcFlowLogsEnrollerDelivery",
         trust("vpc-flow-logs.amazonaws.com", condition),
         allow(&actions, &groups),
     );

@@ -186,7 +186,7 @@ async fn the_request_has_all_properties_of_the_plan() {
         ("TrafficType", "REJECT"),
         ("LogDestinationType", "cloud-watch-logs"),
         ("LogGroupName", "vpc-flow-logs"),
-        ("DeliverLogsPermissionArn", "arn:aws:iam::444455556666:role/PublishFlowLogs"),
+        ("DeliverLogsPermissionArn", "arn:aws:iam::444455556666:role/VpcFlowLogsEnrollerDelivery"),
         ("MaxAggregationInterval", "60"),
         ("LogFormat", "${version} ${vpc-id}"),
         ("TagSpecification.1.ResourceType", "vpc-flow-log"),

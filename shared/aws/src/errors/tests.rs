@@ -33,7 +33,7 @@ async fn every_protocol_gives_its_code() {
         _ => json_error("com.amazonaws.logs#LimitExceededException", "too many"),
     });
     let aws = fake.ports();
-    let role = aws.roles.role(at().account, &"PublishFlowLogs".parse().unwrap()).await.unwrap_err();
+    let role = aws.roles.role(at().account, &"VpcFlowLogsEnrollerDelivery".parse().unwrap()).await.unwrap_err();
     assert_eq!(role.code, Code::Throttled);
     let group = aws.logs.log_group(&at(), &"vpc-flow-logs".parse().unwrap()).await.unwrap_err();
     assert_eq!(group.code, Code::Quota);

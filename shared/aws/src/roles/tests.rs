@@ -9,7 +9,7 @@ async fn policy_documents_are_decoded_and_a_plus_sign_stays_one() {
         let document = "%7B%22Statement%22%3A%5B%7B%22Sid%22%3A%22a+b%22%7D%5D%7D";
         let body = match request.operation.as_str() {
             "GetRole" => format!(
-                "<GetRoleResponse><GetRoleResult><Role><Path>/</Path><RoleName>PublishFlowLogs</RoleName>\
+                "<GetRoleResponse><GetRoleResult><Role><Path>/</Path><RoleName>VpcFlowLogsEnrollerDelivery</RoleName>\
                  <RoleId>AROA</RoleId><Arn>arn</Arn><CreateDate>2024-01-01T00:00:00Z</CreateDate>\
                  <AssumeRolePolicyDocument>{document}</AssumeRolePolicyDocument>\
                  <Tags><member><Key>managed-by</Key><Value>us</Value></member></Tags></Role>\
@@ -23,7 +23,7 @@ async fn policy_documents_are_decoded_and_a_plus_sign_stays_one() {
         (200, body)
     });
     let aws = fake.ports();
-    let (account, name) = (MEMBER.parse().unwrap(), "PublishFlowLogs".parse().unwrap());
+    let (account, name) = (MEMBER.parse().unwrap(), "VpcFlowLogsEnrollerDelivery".parse().unwrap());
     let expected = json!({ "Statement": [{ "Sid": "a+b" }] });
     let role = aws.roles.role(account, &name).await.unwrap().unwrap();
     assert_eq!(role.trust, expected);
@@ -39,7 +39,7 @@ async fn a_missing_role_or_policy_is_none() {
         _ => query_error(404, "NoSuchEntity", "cannot be found"),
     });
     let aws = fake.ports();
-    let (account, name) = (MEMBER.parse().unwrap(), "PublishFlowLogs".parse().unwrap());
+    let (account, name) = (MEMBER.parse().unwrap(), "VpcFlowLogsEnrollerDelivery".parse().unwrap());
     assert_eq!(aws.roles.role(account, &name).await.unwrap(), None);
     assert_eq!(aws.roles.inline_policy(account, &name, "p").await.unwrap(), None);
 }

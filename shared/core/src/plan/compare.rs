@@ -142,8 +142,8 @@ mod tests {
 
     #[test]
     fn a_role_is_its_account_and_name_whatever_its_path() {
-        let plain = "arn:aws:iam::444455556666:role/PublishFlowLogs";
-        assert_eq!(without_path("arn:aws:iam::444455556666:role/a/path/PublishFlowLogs"), plain);
+        let plain = "arn:aws:iam::444455556666:role/VpcFlowLogsEnrollerDelivery";
+        assert_eq!(without_path("arn:aws:iam::444455556666:role/a/path/VpcFlowLogsEnrollerDelivery"), plain);
         assert_eq!(without_path(plain), plain);
         assert_eq!(without_path("none"), "none");
     }

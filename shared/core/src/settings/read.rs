@@ -24,7 +24,7 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("filter_name", "AllTraffic", "subscription filter put on the log group"),
     ("filter_pattern", "", "filter pattern; empty passes everything"),
     ("filter_role_name", "VPCFlowLogsFilterRole", "role filters deliver with; needed with grant_mode organization"),
-    ("delivery_role_name", "PublishFlowLogs", "role flow logs are delivered to the log group with"),
+    ("delivery_role_name", "VpcFlowLogsEnrollerDelivery", "role flow logs are delivered to the log group with"),
     (
         "delivery_role_policy_name",
         "Permissions-Policy-For-VPCFlowLogs",

@@ -22,7 +22,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(settings.destination_name.base().as_str(), "VPCFlowLogsDestination");
     assert_eq!(settings.filter_name.as_str(), "AllTraffic");
     assert_eq!(settings.filter_pattern, "");
-    assert_eq!(settings.delivery_role_name.as_str(), "PublishFlowLogs");
+    assert_eq!(settings.delivery_role_name.as_str(), "VpcFlowLogsEnrollerDelivery");
     assert_eq!(settings.delivery_role_policy_name, "Permissions-Policy-For-VPCFlowLogs");
     assert_eq!(settings.delivery_role_maker, DeliveryRoleMaker::MemberStack);
     assert_eq!(settings.grant_mode, GrantMode::AccountList);

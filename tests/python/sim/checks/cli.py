@@ -110,7 +110,7 @@ def the_cli_covers_a_vpc_and_subscribes_its_log_group(aws: SimulatedAws):
         made = cli(
             "member", "ec2", "create-flow-logs", "--resource-type", "VPC", "--resource-ids", *vpc_ids,
             "vpc-0123456789abcdef0", "--traffic-type", "ALL", "--log-group-name", group,
-            "--deliver-logs-permission-arn", f"arn:aws:iam::{account}:role/PublishFlowLogs",
+            "--deliver-logs-permission-arn", f"arn:aws:iam::{account}:role/VpcFlowLogsEnrollerDelivery",
             "--tag-specifications", "ResourceType=vpc-flow-log,Tags=[{Key=managed-by,Value=drive-sim}]",
         )
         equal(len(made["FlowLogIds"]), len(vpc_ids))
@@ -122,7 +122,7 @@ def the_cli_covers_a_vpc_and_subscribes_its_log_group(aws: SimulatedAws):
 
 def the_cli_reads_the_delivery_role(aws: SimulatedAws):
     with _cli(aws) as cli:
-        role = cli("member", "iam", "get-role", "--role-name", "PublishFlowLogs")["Role"]
+        role = cli("member", "iam", "get-role", "--role-name", "VpcFlowLogsEnrollerDelivery")["Role"]
         statement = role["AssumeRolePolicyDocument"]["Statement"][0]
         equal(statement["Principal"], {"Service": "vpc-flow-logs.amazonaws.com"})
         cli.refused("NoSuchEntity", "member", "iam", "get-role", "--role-name", "Nobody")

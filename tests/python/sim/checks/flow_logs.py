@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from common.simulated_aws import HOME, REGIONS, VPCS, SimulatedAws, equal, refused
 
 GROUP = "vpc-flow-logs"
-DELIVERY_ROLE = "PublishFlowLogs"
+DELIVERY_ROLE = "VpcFlowLogsEnrollerDelivery"
 FORMAT = "${version} ${account-id} ${vpc-id} ${region} ${srcaddr} ${dstaddr} ${action} ${log-status}"
 
 

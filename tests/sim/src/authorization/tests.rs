@@ -63,7 +63,7 @@ fn a_flow_log_needs_permission_on_itself_each_vpc_its_tags_and_its_role() {
     let sim = small();
     let account = others(&sim)[0].clone();
     let vpc = first_vpc(&sim, &account);
-    let role = format!("arn:aws:iam::{account}:role/PublishFlowLogs");
+    let role = format!("arn:aws:iam::{account}:role/VpcFlowLogsEnrollerDelivery");
     let input = json!({
         "ResourceType": "VPC", "ResourceId.1": vpc, "TrafficType": "ALL", "LogGroupName": "g",
         "DeliverLogsPermissionArn": role, "TagSpecification.1.ResourceType": "vpc-flow-log",

@@ -16,7 +16,7 @@ fn setting() -> Setting {
     let account = others(&sim)[0].clone();
     let service = json!({"Service": "vpc-flow-logs.amazonaws.com"});
     let condition = json!({"StringEquals": {"aws:SourceAccount": account}});
-    let role = trusting_role(&sim, &account, "PublishFlowLogs", &service, &condition);
+    let role = trusting_role(&sim, &account, "VpcFlowLogsEnrollerDelivery", &service, &condition);
     let vpc = first_vpc(&sim, &account);
     let input = json!({
         "ResourceType": "VPC", "ResourceId.1": vpc, "TrafficType": "ALL", "LogGroupName": "vpc-flow-logs",

@@ -42,7 +42,7 @@ fn a_vpc_without_a_flow_log_is_not_logged_and_nothing_is_lost_yet() {
 type BrokenLink = (&'static str, Loss, fn(&mut World));
 
 fn put_member_role(world: &mut World, service: &str, actions: &[&str], resource: &str) {
-    world.put_role(MEMBER, "PublishFlowLogs", trust(service, json!({})), allow(actions, resource));
+    world.put_role(MEMBER, "VpcFlowLogsEnrollerDelivery", trust(service, json!({})), allow(actions, resource));
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn each_broken_link_loses_the_records_under_its_own_name() {
             ec2(world, MEMBER, "DeleteFlowLogs", &format!("FlowLogId.1={id}")).unwrap();
         }),
         ("delivery role gone", Loss::DeliveryRole, |world| {
-            world.iam.remove_role(MEMBER, "PublishFlowLogs").unwrap();
+            world.iam.remove_role(MEMBER, "VpcFlowLogsEnrollerDelivery").unwrap();
         }),
         ("delivery role trusts another service", Loss::DeliveryRole, |world| {
             put_member_role(world, "ec2.amazonaws.com", &["logs:*"], "*");
@@ -110,7 +110,7 @@ fn each_broken_link_loses_the_records_under_its_own_name() {
 #[test]
 fn a_failed_delivery_role_shows_as_access_error() {
     let (mut world, _, flow_log) = enrolled();
-    world.iam.remove_role(MEMBER, "PublishFlowLogs").unwrap();
+    world.iam.remove_role(MEMBER, "VpcFlowLogsEnrollerDelivery").unwrap();
     tick(&mut world);
     assert_eq!(status(&world, &flow_log), Some(DeliverStatus::Failed("Access error".to_owned())));
 }
@@ -231,7 +231,7 @@ fn with_constant_traffic_describe_flow_logs_shows_the_result_of_deliveries() {
     assert_eq!(shown(&mut world), None);
     world.advance_clock(60_000);
     assert_eq!(shown(&mut world), Some(DeliverStatus::Success));
-    world.iam.remove_role(MEMBER, "PublishFlowLogs");
+    world.iam.remove_role(MEMBER, "VpcFlowLogsEnrollerDelivery");
     assert_eq!(shown(&mut world), Some(DeliverStatus::Failed("Access error".to_owned())));
 }
 

@@ -116,7 +116,7 @@ fn more_vpcs_than_one_call_accepts_are_spread_over_calls() {
 fn the_enroller_creates_the_delivery_role_only_if_set() {
     let fresh = Scenario::fresh_region(1).with_settings(&[("delivery_role_maker", "enroller")]);
     insta::assert_snapshot!(fresh.story(), @r#"
-    ensure-delivery-role: no managed flow log delivers to vpc-flow-logs with role PublishFlowLogs yet
+    ensure-delivery-role: no managed flow log delivers to vpc-flow-logs with role VpcFlowLogsEnrollerDelivery yet
     create-log-group: log group vpc-flow-logs does not exist
     set-retention Some(30): a new log group keeps events for ever
     put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist

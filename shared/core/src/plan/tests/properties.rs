@@ -18,7 +18,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         choice("aggregation_interval", &["60", "600"]),
         choice("log_format", &[DEFAULT_FORMAT, OTHER_FORMAT]),
         choice("log_group_name", &["vpc-flow-logs", "other-group"]),
-        choice("delivery_role_name", &["PublishFlowLogs", "OtherRole"]),
+        choice("delivery_role_name", &["VpcFlowLogsEnrollerDelivery", "OtherRole"]),
         choice("retention_days", &["30", "7", "never-expire"]),
         choice("kms_key_arn", &["", "arn:aws:kms:{region}:{account}:key/logs"]),
         choice("grant_mode", &["account-list", "organization"]),
@@ -60,7 +60,7 @@ fn any_flow_log() -> impl Strategy<Value = FlowLog> {
         prop_oneof![9 => (1u32..=6).prop_map(|number| vpc_id(number).to_string()), 1 => Just("subnet-01234567".to_owned())],
         prop_oneof![4 => Just(Some(TrafficType::All)), 4 => Just(Some(TrafficType::Reject)), 1 => Just(None)],
         target,
-        prop_oneof![4 => role("PublishFlowLogs"), 2 => role("OtherRole"), 1 => Just(None)],
+        prop_oneof![4 => role("VpcFlowLogsEnrollerDelivery"), 2 => role("OtherRole"), 1 => Just(None)],
         prop_oneof![Just(60), Just(600)],
         prop_oneof![
             4 => Just(Some(DEFAULT_FORMAT.to_owned())),

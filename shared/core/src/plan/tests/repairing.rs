@@ -108,7 +108,7 @@ fn changed_settings_replace_flow_logs_each_with_its_successor() {
         (("log_group_name", "other-group"), "log group is vpc-flow-logs, not other-group"),
         (
             ("delivery_role_name", "OtherRole"),
-            "delivery role is arn:aws:iam::444455556666:role/PublishFlowLogs, not arn:aws:iam::444455556666:role/OtherRole",
+            "delivery role is arn:aws:iam::444455556666:role/VpcFlowLogsEnrollerDelivery, not arn:aws:iam::444455556666:role/OtherRole",
         ),
         (("log_format", format), &*format!("format is {}, not {format}", crate::settings::DEFAULT_FORMAT)),
     ] {
@@ -191,7 +191,7 @@ fn an_access_error_has_the_delivery_role_checked_if_the_enroller_makes_it() {
             there.flow_logs[0].delivery = Delivery::Failed(message.to_owned());
         })
     };
-    insta::assert_snapshot!(refused().with_settings(&[("delivery_role_maker", "enroller")]).story(), @"ensure-delivery-role: a flow log reports an access error, so role PublishFlowLogs is checked");
+    insta::assert_snapshot!(refused().with_settings(&[("delivery_role_maker", "enroller")]).story(), @"ensure-delivery-role: a flow log reports an access error, so role VpcFlowLogsEnrollerDelivery is checked");
     insta::assert_snapshot!(refused().with_settings(&[("delivery_role_maker", "member-stack")]).story(), @"nothing");
 }
 

@@ -142,7 +142,10 @@ fn a_flow_log_that_aws_returns_in_another_form_is_not_replaced() {
     let changes: [(Change, &str); 3] = [
         (|log| log.interval = 300, "interval is 300, not 600"),
         (|log| log.traffic_type = None, "traffic type is none, not ALL"),
-        (|log| log.delivery_role = None, "delivery role is none, not arn:aws:iam::444455556666:role/PublishFlowLogs"),
+        (
+            |log| log.delivery_role = None,
+            "delivery role is none, not arn:aws:iam::444455556666:role/VpcFlowLogsEnrollerDelivery",
+        ),
     ];
     for (change, differences) in changes {
         let scenario = as_returned(change);
@@ -181,7 +184,7 @@ fn other_settings_replace_it_at_once() {
 fn the_same_value_in_another_form_is_no_difference() {
     let forms: [Change; 4] = [
         |log| log.target = FlowLogTarget::LogGroup("vpc-flow-logs:*".to_owned()),
-        |log| log.delivery_role = Some("arn:aws:iam::444455556666:role/a/path/PublishFlowLogs".to_owned()),
+        |log| log.delivery_role = Some("arn:aws:iam::444455556666:role/a/path/VpcFlowLogsEnrollerDelivery".to_owned()),
         |log| log.format = log.format.take().map(|format| format.to_uppercase()),
         |log| log.format = log.format.take().map(|format| format.replace(' ', "\t ")),
     ];
