@@ -10,6 +10,9 @@ die() {
   exit 1
 }
 
+if [ "$((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1]))" -lt 302 ]; then die "this is bash $BASH_VERSION, and 3.2 or newer is needed"; fi
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null || die "python3 must be Python 3.8 or newer"
+
 note() { printf '\n# %s\n' "$*"; }
 
 # Work that failed. It is reported at once and again at the end, and does not stop work that does not depend on it.

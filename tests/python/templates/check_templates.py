@@ -10,6 +10,7 @@ templates' public names to tests/contract/templates.txt.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -69,6 +70,27 @@ def linters(say: Sentences, templates: list[Template]) -> None:
         scripts += [str(ROOT / ".ci" / name) for name in ("run", "dependency-rules")]
         tool("shellcheck", "--external-sources", *scripts)
         none([name for name in scripts if re.search(r"\beval\b", Path(name).read_text(encoding="utf-8"))])
+
+
+# What bash learned after 3.2, the version of macOS.
+NEW_IN_BASH = re.compile(r"""\b(mapfile|readarray|coproc)\b|\b(declare|local|typeset)\s+-[a-z]*[Angu]|\$\{[A-Za-z_]\w*(\[[@*]\])?(\^|,|@[A-Z])
+    |\|&|&>>|\bwait\s+-n|\$\{\w+\[-[0-9]|;;?&|\bprintf\s+.%\(|\bBASHPID\b|\bEPOCHSECONDS\b""", re.X)
+# What Python's library learned after 3.8. The syntax is checked by Python itself.
+NEW_IN_PYTHON = re.compile(r"\.(removeprefix|removesuffix|bit_count)\(|\bzoneinfo\b|\btomllib\b|\bgraphlib\b|@cache\b|\bfunctools\.cache\b|\bstrict=")
+
+
+def versions(say: Sentences) -> None:
+    with say.check("the scripts use nothing that is newer than bash 3.2 and Python 3.8, and the check finds such things"):
+        for line in ("mapfile -t a", "declare -A a", "echo ${a^^}", "echo ${a,,}", "a |& b", "local -n a=b", "echo ${a@Q}", "echo ${a[-1]}"):
+            assert NEW_IN_BASH.search(line), line
+        wrong = [f"{name}:{number}: {line.strip()}" for name in ("deploy", "uninstall", "lib.sh")
+                 for number, line in enumerate((INFRA / name).read_text(encoding="utf-8").splitlines(), 1)
+                 if NEW_IN_BASH.search(line.split(" # ")[0])]
+        for path in sorted((INFRA / "check").glob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            ast.parse(text, feature_version=(3, 8))
+            wrong += [f"{path.name}: {found[0]}" for found in NEW_IN_PYTHON.finditer(text)]
+        none(wrong)
 
 
 def parameters(say: Sentences, templates: list[Template]) -> None:
@@ -358,6 +380,7 @@ def main(arguments: list[str]) -> int:
         sizes = {name: len(template.text.encode()) for name, template in templates.items()}
         none([f"{name}: {size}" for name, size in sizes.items() if size > (MAX_OBJECT if name == "central" else MAX_BODY)])
     contract.contract(say, templates.values())
+    versions(say)
     parameters(say, list(templates.values()))
     policies(say, list(templates.values()))
     permissions(say, list(templates.values()))
