@@ -84,7 +84,7 @@ class Checks:
             self._central(self.accounts["central"])
         owner = self.of.get("STACK_SET_ACCOUNT")
         if owner in self.accounts:
-            self.attempt("the name of the StackSet", lambda: self._stack_set(self.accounts[owner], owner))
+            self.attempt("the names of the StackSets", lambda: self._stack_set(self.accounts[owner], owner))
         if self.of.get("DeliveryRoleMaker") == "member-stack":
             print(f"  not checked: roles named {self.of.get('DeliveryRoleName')} in the other member accounts, which nobody can see from "
                   "here. A member stack fails where one exists. Choose a DeliveryRoleName that no account has, or delete the old role")
@@ -192,11 +192,11 @@ class Checks:
         return any(self.of.get("MemberStackName") in item["StackName"] for item in (found or {}).get("StackResources", []))
 
     def _stack_set(self, account: Account, owner: str) -> None:
-        name = self.of.get("MemberStackName")
-        found = account.find("StackSetNotFoundException", "cloudformation", "describe-stack-set", self.home, "--stack-set-name", name,
-                             "--call-as", "DELEGATED_ADMIN" if owner == "central" else "SELF")
-        if found and found.get("StackSet") and not found["StackSet"].get("Description", "").startswith(OURS):
-            self.of.refuse("MemberStackName", f"there is a StackSet {name} that is not of this installation. Choose another name")
+        for name in (self.of.get("MemberStackName"), f"{self.of.get('MemberStackName')}-roles"):
+            found = account.find("StackSetNotFoundException", "cloudformation", "describe-stack-set", self.home, "--stack-set-name", name,
+                                 "--call-as", "DELEGATED_ADMIN" if owner == "central" else "SELF")
+            if found and found.get("StackSet") and not found["StackSet"].get("Description", "").startswith(OURS):
+                self.of.refuse("MemberStackName", f"there is a StackSet {name} that is not of this installation. Choose another name")
 
     def _central(self, account: Account) -> None:
         regions = dict.fromkeys([self.home, *self.of.listed("EnrolledRegions")])

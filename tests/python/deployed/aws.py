@@ -34,8 +34,8 @@ SIMULATED = ["EC2", "CLOUDWATCH_LOGS", "STS", "IAM", "ORGANIZATIONS"]
 class DeployedAws:
     """Starts and stops both together."""
 
-    def __init__(self, binary: str, accounts: int, vpcs: int):
-        self.sim = SimulatedAws(binary, AnswerModel(), accounts, vpcs)
+    def __init__(self, binary: str, accounts: int, vpcs: int, settings: tuple[str, ...] = ()):
+        self.sim = SimulatedAws(binary, AnswerModel(), accounts, vpcs, settings=settings)
         self._session = boto3.Session()
         self._clients: dict = {}
         self._process: subprocess.Popen | None = None

@@ -18,12 +18,12 @@ from deployed.installation import output
 BUS = "vpc-flow-logs-enroller"
 
 
-def problems(aws: DeployedAws, accounts: list[str]) -> list[str]:
+def problems(aws: DeployedAws, accounts: list[str], regions: list[str] = REGIONS) -> list[str]:
     """What is missing before these accounts are enrolled everywhere."""
-    account_regions = observe(aws.simulated, accounts, REGIONS)
+    account_regions = observe(aws.simulated, accounts, regions)
     found = [text for at in account_regions for text in flow_log_problems(at)]
     found += [text for at in account_regions for text in filter_problems(at, aws.central)]
-    for region in REGIONS:
+    for region in regions:
         of_region = policies(aws.simulated("logs", aws.central, region))
         found += policy_problems(region, {DESTINATION: of_region.get(DESTINATION, "")}, aws.accounts)
     return found
