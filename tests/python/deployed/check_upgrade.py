@@ -175,4 +175,4 @@ def play(say: Sentences, binary: str, folder: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(script.run(__doc__, 570, play))
+    sys.exit(script.run(__doc__, 900, play))
