@@ -2,7 +2,7 @@
 
 mod membership;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use enroller_lab::Lab;
 use enroller_lab::people::Person;
@@ -34,8 +34,8 @@ pub struct History {
     pub without_member_role: BTreeSet<String>,
     /// Settings that differ from the defaults.
     pub settings: ChosenSettings,
-    /// Where a person broke the delivery, until records arrive again.
-    pub broken: BTreeSet<AccountRegion>,
+    /// Where a person broke the delivery last and when, in epoch milliseconds, until records arrive again.
+    pub broken: BTreeMap<AccountRegion, u64>,
     /// What was done, one line each with the virtual time in epoch milliseconds.
     pub events: Vec<String>,
     statements: u32,
@@ -91,7 +91,7 @@ impl Disturbance<'_> {
     }
 
     fn break_at(&mut self, at: &AccountRegion, text: &str) {
-        self.history.broken.insert(at.clone());
+        self.history.broken.insert(at.clone(), self.lab.sim.now_ms());
         self.record(format!("{} {}: {text}", at.0, at.1));
     }
 

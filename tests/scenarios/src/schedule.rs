@@ -13,7 +13,7 @@ use enroller_sim::traffic::{Loss, VpcTraffic};
 use enroller_sim::{FaultKind, FaultRule, Service, TwinRule, When};
 use serde_json::Value;
 
-use crate::chaos::{Disturbance, History, add_statement, edit_policies};
+use crate::chaos::{AccountRegion, Disturbance, History, add_statement, edit_policies};
 use crate::initial_state::{MAX_LISTING_LAG_MS, draw};
 use crate::invariants::{account_in_scope, missing_records, violations, wants_logs};
 use crate::matrix::{Fault, start_new_process, sweep, unless_process_dies, watch_records};
@@ -162,8 +162,7 @@ impl ScheduleRun {
         let (begun_ms, mut processes) = (self.lab.sim.now_ms(), 1);
         if swept && self.lab.is_overlapping() {
             self.history.events.push(format!("{begun_ms} sweep, beside everything else"));
-            // A fault may hit this call, too.
-            while self.lab.send(BACKFILL, r#"{"reason": "test"}"#).await.is_err() {}
+            self.ask_for_sweep().await;
         } else if swept {
             self.history.events.push(format!("{begun_ms} sweep"));
             sweep(&mut self.lab).await;
@@ -197,6 +196,19 @@ impl ScheduleRun {
         // A new process forgets what was revoked in the last day. The sweep may have needed some, too.
         let days = (self.lab.sim.now_ms() - begun_ms) / DAY_MS + 1;
         self.check_guard(&granted, &now, days * if swept { processes + 3 } else { processes })
+    }
+
+    /// Asks for a sweep as a person does. A fault may hit this call, too. After a crash no call is answered until a new
+    /// process starts, and the person asks again.
+    async fn ask_for_sweep(&mut self) {
+        loop {
+            let asked = self.lab.send(BACKFILL, r#"{"reason": "test"}"#);
+            match unless_process_dies(&self.lab, asked).await {
+                Some(Ok(())) => return,
+                Some(Err(_)) => {}
+                None => start_new_process(&mut self.lab),
+            }
+        }
     }
 
     /// In organizations this small, a limit below 100 percent lets one account of a Region go at a time, and 0 none.
@@ -261,16 +273,21 @@ impl ScheduleRun {
         let of_vpc = |vpc: VpcTraffic| (vpc.vpc_id, vpc.delivered);
         let delivered: BTreeMap<_, _> = self.lab.sim.traffic_report().vpcs.into_iter().map(of_vpc).collect();
         self.lab.sim.traffic_tick();
-        let mut whole = self.history.broken.clone();
-        // Where AWS refuses a second flow log, the old one has to be deleted first, which leaves a reported gap.
-        let gaps = self.lab.sim.with(|world| world.settings.twin_rule) == TwinRule::SameDestination;
-        let told = |(loss, _): &(&Loss, &u64)| gaps && **loss == Loss::NotLogged;
+        let settings = self.lab.sim.with(|world| world.settings.clone());
+        // A deleted flow log goes on recording for minutes. What arrives by then is no evidence of a repair.
+        let (now_ms, stops_ms) = (self.lab.sim.now_ms(), settings.stopping_delay_ms);
+        let mut whole: BTreeSet<AccountRegion> = self.history.broken.keys().cloned().collect();
+        whole.retain(|at| now_ms >= self.history.broken[at].saturating_add(stops_ms));
+        // Where AWS refuses a second flow log, the old one has to be deleted first. That leaves a reported gap, which
+        // lasts until the new one records.
+        let gaps = settings.twin_rule == TwinRule::SameDestination;
+        let told = |(loss, _): &(&Loss, &u64)| gaps && matches!(loss, Loss::NotLogged | Loss::NotRecording);
         for vpc in self.lab.sim.traffic_report().vpcs {
             let at = (vpc.account.clone(), vpc.region.clone());
             let late: u64 = vpc.after_enrollment.iter().filter(|it| !told(it)).map(|(_, records)| records).sum();
             let lost = late + half_enrolled(&vpc.before_enrollment);
             let before = self.lost.insert(vpc.vpc_id.clone(), lost).unwrap_or_default();
-            if lost > before && !self.history.broken.contains(&at) {
+            if lost > before && !self.history.broken.contains_key(&at) {
                 let (early, late) = (vpc.before_enrollment, vpc.after_enrollment);
                 return Err(format!("records of {} in {at:?} were lost: {late:?}, before {early:?}", vpc.vpc_id));
             }
@@ -286,7 +303,7 @@ impl ScheduleRun {
         for at in &whole {
             self.history.events.push(format!("{} {} {}: records arrive again", self.lab.sim.now_ms(), at.0, at.1));
         }
-        self.history.broken.retain(|at| !whole.contains(at));
+        self.history.broken.retain(|at, _| !whole.contains(at));
         Ok(())
     }
 

@@ -87,8 +87,9 @@ impl Disturbance<'_> {
             self.history.departed.remove(&account);
             self.record(format!("{account} comes back"));
             // Its grant was revoked when it left, so its records are lost until it is granted again.
+            let now_ms = self.lab.sim.now_ms();
             for region in self.lab.regions.clone() {
-                self.history.broken.insert((account.clone(), region));
+                self.history.broken.insert((account.clone(), region), now_ms);
             }
         }
     }
