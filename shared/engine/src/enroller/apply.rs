@@ -50,6 +50,8 @@ pub(super) struct AccountRegionRun<'a> {
     pub(super) replaceable: BTreeSet<VpcId>,
     filter_not_found: bool,
     looked_at: bool,
+    /// When the next look may be made, in epoch milliseconds. Usually it is in the past.
+    pub(super) look_at_ms: u64,
     pub(super) limits: Limits<'a>,
 }
 
@@ -69,6 +71,7 @@ impl<'a> AccountRegionRun<'a> {
             replaceable: BTreeSet::new(),
             filter_not_found: false,
             looked_at: false,
+            look_at_ms: 0,
             limits,
         }
     }

@@ -24,6 +24,12 @@ const BREAK_BEFORE_MAKE_MS: u64 = 200_000;
 /// The most calls that look for the VPCs for whose sake AWS rejects a call about many. Two of 1,000 are found with 40.
 const CALLS_FOR_ONE_FAULT: usize = 64;
 
+/// How long after a refusal the look is made that decides whether a flow log is deleted before its successor is
+/// created, in milliseconds. What AWS refuses may be a twin of a successor that exists already, made moments ago by
+/// this or another run. EC2 shows it after seconds, in rare cases after minutes (EC2 API developer guide, eventual
+/// consistency). Deleting the old flow log then would lose the records until the successor begins to record.
+const TWIN_SHOWS_MS: u64 = 60_000;
+
 /// The flow log of one VPC, or why there is none.
 type Created = Result<FlowLogId, ReconcileError>;
 
@@ -56,6 +62,9 @@ impl AccountRegionRun<'_> {
                     // The answer is no evidence by itself, so the next look decides.
                     if self.occupied.insert(vpc.clone()) {
                         flow = Flow::ObserveAgain;
+                        if self.replaceable.contains(&vpc) {
+                            self.look_at_ms = self.enroller.ctx.clock.now_ms().saturating_add(TWIN_SHOWS_MS);
+                        }
                     } else if self.replaceable.contains(&vpc) {
                         rejected.push(vpc);
                     } else {

@@ -299,6 +299,9 @@ impl Enroller {
 
     async fn until_settled(&self, run: &mut AccountRegionRun<'_>) -> Result<(), ReconcileError> {
         for _ in 0..MAX_ROUNDS {
+            if self.ctx.clock.now_ms() < run.look_at_ms {
+                self.ctx.clock.sleep_until(run.look_at_ms).await;
+            }
             let plan = self.observe_and_plan(&run.desired).await?;
             if run.apply(&plan).await? == Flow::Settled {
                 return Ok(());

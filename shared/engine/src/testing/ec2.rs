@@ -1,6 +1,7 @@
 //! VPCs and flow logs, with EC2's refusals that the engine reckons with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -20,14 +21,17 @@ pub(crate) struct FakeEc2 {
     pub(crate) refused: Mutex<BTreeMap<VpcId, &'static str>>,
     /// VPCs for which whole calls are refused.
     pub(crate) poison: Mutex<BTreeMap<VpcId, &'static str>>,
+    /// How long a new flow log is not shown, in milliseconds.
+    pub(crate) lag_ms: AtomicU64,
     /// Regions that accounts have enabled.
     pub(crate) enabled: Mutex<BTreeSet<Region>>,
 }
 
 impl FakeEc2 {
     pub(crate) fn new(journal: &Arc<Journal>, enabled: &BTreeSet<Region>) -> Self {
-        let (vpcs, flow_logs, refused, poison) = Default::default();
-        Self { journal: Arc::clone(journal), vpcs, flow_logs, refused, poison, enabled: Mutex::new(enabled.clone()) }
+        let (vpcs, flow_logs, refused, poison, lag_ms) = Default::default();
+        let enabled = Mutex::new(enabled.clone());
+        Self { journal: Arc::clone(journal), vpcs, flow_logs, refused, poison, lag_ms, enabled }
     }
 
     pub(crate) fn flow_logs_of(&self, at: &AccountRegion) -> Vec<FlowLog> {
@@ -82,7 +86,10 @@ impl Ec2 for FakeEc2 {
 
     async fn flow_logs(&self, at: &AccountRegion) -> AwsResult<Vec<FlowLog>> {
         self.journal.call("ec2:DescribeFlowLogs", at).await?;
-        Ok(self.flow_logs_of(at))
+        let shown = self.journal.now_ms().saturating_sub(self.lag_ms.load(Ordering::Relaxed));
+        let mut flow_logs = self.flow_logs_of(at);
+        flow_logs.retain(|log| log.created_ms.is_none_or(|created| created <= shown));
+        Ok(flow_logs)
     }
 
     async fn create_flow_logs(

@@ -1,5 +1,5 @@
 use enroller_core::log::Outcome;
-use enroller_core::observed::{FlowLog, Tags};
+use enroller_core::observed::{Delivery, FlowLog, Tags};
 use enroller_core::plan::Finding;
 
 use super::*;
@@ -206,8 +206,24 @@ async fn where_aws_takes_no_twin_the_old_flow_log_goes_first() {
 }
 
 #[tokio::test]
-async fn the_old_flow_log_stays_without_time_for_both_calls() {
-    for (left_ms, changes) in [(199_999, vec![CREATE; 2]), (200_000, vec![CREATE, CREATE, DELETE, CREATE])] {
+async fn a_successor_that_aws_does_not_show_yet_is_no_reason_to_delete_the_old_flow_log() {
+    let world = outdated();
+    let at = at(1, home());
+    world.ec2.lag_ms.store(30_000, std::sync::atomic::Ordering::Relaxed);
+    let successor = FlowLog { created_ms: Some(T0), delivery: Delivery::Unknown, ..world.flow_log(&at, 9, 1) };
+    world.ec2.add_flow_log(&at, successor);
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [CREATE]);
+    assert_eq!((vpcs(&report, [1]), world.ec2.flow_logs_of(&at).len()), (vec![VpcResult::Covered], 2));
+    let [ReconcileError::Finding(Finding::Unfinished { successor, .. })] = &*report.errors else {
+        panic!("{:?}", report.errors)
+    };
+    assert_eq!(*successor, flow_log_id(9));
+}
+
+#[tokio::test]
+async fn the_old_flow_log_stays_without_time_for_another_look_and_both_calls() {
+    for (left_ms, changes) in [(259_999, vec![CREATE; 2]), (260_000, vec![CREATE, CREATE, DELETE, CREATE])] {
         let world = outdated();
         let report = world.enroller().reconcile(&work(1, [home()]), T0 + left_ms).await;
         assert_eq!(world.journal.changes(), changes);
