@@ -10,7 +10,7 @@ use enroller_lab::install::BACKFILL;
 use enroller_sim::events::DeliverySettings;
 use enroller_sim::logs::Destination;
 use enroller_sim::traffic::{Loss, VpcTraffic};
-use enroller_sim::{FaultKind, FaultRule, Service, TwinRule, When};
+use enroller_sim::{CallRecord, FaultKind, FaultRule, Service, TwinRule, When};
 use serde_json::Value;
 
 use crate::chaos::{AccountRegion, Disturbance, History, add_statement, edit_policies};
@@ -34,8 +34,8 @@ pub struct ScheduleOutcome {
     pub digest: u64,
 }
 
-/// A destination's ARN and the `Sid` of an unmanaged statement on it.
-type Statement = (String, String);
+/// A destination's ARN, the `Sid` of an unmanaged statement on it, and when it was added, in epoch milliseconds.
+type Statement = (String, String, u64);
 
 /// Pairs of a destination's ARN and an account that a managed statement names.
 type Granted = BTreeSet<(String, String)>;
@@ -145,7 +145,8 @@ impl ScheduleRun {
                     // AWS rejects a policy that is too long.
                     let sid = format!("Theirs{number}");
                     let taken = world.logs.destinations(&central, region).filter(|it| holds(it, &sid));
-                    told.extend(taken.map(|it| (it.arn.clone(), sid.clone())));
+                    let now_ms = world.now_ms();
+                    told.extend(taken.map(|it| (it.arn.clone(), sid.clone(), now_ms)));
                 }
             }));
             let when = When::Nth(self.rng.u64(1..=2));
@@ -180,7 +181,7 @@ impl ScheduleRun {
         self.lab.sim.with(|world| world.faults.clear());
         let added = added.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut changed = difference(&theirs, &unmanaged(&self.lab));
-        changed.retain(|line| !(line.starts_with('+') && added.iter().any(|(_, sid)| line.contains(sid.as_str()))));
+        changed.retain(|line| !(line.starts_with('+') && added.iter().any(|(_, sid, _)| line.contains(sid.as_str()))));
         if !changed.is_empty() {
             return Err(format!("unmanaged resources were changed: {changed:#?}"));
         }
@@ -240,8 +241,18 @@ impl ScheduleRun {
         })
     }
 
+    /// AWS has no conditional put. A statement is overwritten if no read can show it yet when the policy is put
+    /// (docs/aws-assumptions.md, "The race that nobody can win").
     fn check_kept(&self, added: &[Statement]) -> Result<(), String> {
-        for (arn, sid) in added {
+        let lag_ms = self.lab.sim.with(|world| world.settings.read_lag_ms);
+        let puts: Vec<CallRecord> =
+            self.lab.sim.calls().into_iter().filter(|call| call.operation == "PutDestinationPolicy").collect();
+        for (arn, sid, added_ms) in added {
+            let unseen = *added_ms..added_ms.saturating_add(lag_ms);
+            let raced = |put: &CallRecord| arn.contains(&put.region) && unseen.contains(&put.time_ms);
+            if puts.iter().any(raced) {
+                continue;
+            }
             let destination = self.lab.sim.with(|world| world.logs.destination(arn).cloned());
             if !destination.is_some_and(|it| holds(&it, sid)) {
                 return Err(format!("statement {sid}, added to {arn} during the run, was lost"));

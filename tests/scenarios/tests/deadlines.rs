@@ -48,7 +48,7 @@ async fn assert_done_later(lab: &Lab, begun_ms: u64, returned: usize) {
 async fn a_run_out_of_time_stops_before_the_next_step_and_is_retried() {
     // A function stops 290 s after its start. It observes with 3 calls, because without a log group there is no filter to
     // ask for, and then makes these, one in each step.
-    let steps = ["CreateLogGroup", "PutRetentionPolicy", "PutSubscriptionFilter", "CreateFlowLogs"];
+    let steps = ["CreateLogGroup", "PutSubscriptionFilter", "CreateFlowLogs", "PutRetentionPolicy"];
     for (ms_per_call, done) in [(97_000, 0), (75_000, 1), (60_000, 2), (50_000, 3)] {
         let lab = enrolled_accounts(&[]).await;
         let account = ordinary_member(&lab);

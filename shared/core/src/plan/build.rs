@@ -49,8 +49,8 @@ const NEW_GROUP_MS: u64 = 25 * 3_600_000;
 ///
 /// let plan = plan(&desired, &observed, 1_795_000_000_000);
 /// let steps: Vec<&str> = plan.steps.iter().map(|step| step.action.label()).collect();
-/// assert_eq!(steps, ["create-log-group", "set-retention", "put-subscription-filter", "create-flow-logs"]);
-/// assert_eq!(plan.steps[3].why, "1 VPC has no managed flow log");
+/// assert_eq!(steps, ["create-log-group", "put-subscription-filter", "create-flow-logs", "set-retention"]);
+/// assert_eq!(plan.steps[2].why, "1 VPC has no managed flow log");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn plan(desired: &Desired<'_>, observed: &Observed, now_ms: u64) -> Plan {
@@ -73,10 +73,12 @@ pub fn plan(desired: &Desired<'_>, observed: &Observed, now_ms: u64) -> Plan {
         return plan;
     }
     plan.steps.extend(delivery_role(desired, &flow_logs));
-    log_group(desired, observed.log_group.as_ref(), now_ms, &mut plan);
+    let settings_of_group = log_group(desired, observed.log_group.as_ref(), now_ms, &mut plan);
     filter(desired, observed, &mut plan);
     plan.steps.extend(flow_logs.creations);
     plan.steps.extend(flow_logs.deletions);
+    // No record depends on the group's settings, so nothing that happens to them keeps a VPC from its flow log.
+    plan.steps.extend(settings_of_group);
     plan
 }
 
@@ -125,16 +127,18 @@ fn delivery_role(desired: &Desired<'_>, flow_logs: &FlowLogPlans) -> Option<Step
     Some(Step { action: Action::EnsureDeliveryRole, why })
 }
 
-fn log_group(desired: &Desired<'_>, observed: Option<&LogGroup>, now_ms: u64, plan: &mut Plan) {
+/// Plans the log group. Returns the steps for its settings, which come last.
+fn log_group(desired: &Desired<'_>, observed: Option<&LogGroup>, now_ms: u64, plan: &mut Plan) -> Vec<Step> {
+    let mut settings = Vec::new();
     let name = &desired.settings.log_group_name;
     let Some(group) = observed else {
         let why = format!("log group {name} does not exist");
         plan.steps.push(Step { action: Action::CreateLogGroup { kms_key: desired.kms_key() }, why });
         if let Some(days) = desired.settings.retention_days {
             let why = "a new log group keeps events for ever".to_owned();
-            plan.steps.push(Step { action: Action::SetRetention { days: Some(days) }, why });
+            settings.push(Step { action: Action::SetRetention { days: Some(days) }, why });
         }
-        return;
+        return settings;
     };
     if let Some(policy) = group.retention_policy.as_ref().filter(|_| lasts(group) != lasts_wanted(desired)) {
         let (is, wanted) = (days(group.retention_days), days(desired.settings.retention_days));
@@ -143,30 +147,31 @@ fn log_group(desired: &Desired<'_>, observed: Option<&LogGroup>, now_ms: u64, pl
         ));
     }
     if !desired.group_differs(group) {
-        return;
+        return settings;
     }
     if !is_managed(desired, group) {
         plan.notes.push(format!(
             "log group {name} was not created by the enroller (it lacks the tag {}): its retention and key are not changed",
             desired.settings.ownership_tag
         ));
-        return;
+        return settings;
     }
     if desired.retention_differs(group) {
-        retention(desired, group, now_ms, plan);
+        settings.extend(retention(desired, group, now_ms, plan));
     }
     if let Some(key) = desired.kms_key().filter(|key| group.kms_key.as_ref() != Some(key)) {
         let why = match &group.kms_key {
             Some(found) => format!("the log group's KMS key is {found}, not {key}"),
             None => "the log group has no KMS key".to_owned(),
         };
-        plan.steps.push(Step { action: Action::AssociateKmsKey { key }, why });
+        settings.push(Step { action: Action::AssociateKmsKey { key }, why });
     }
+    settings
 }
 
 /// A longer retention stays, because a shorter one deletes events that a person may have decided to keep. The exception
 /// is a new group without a retention, as an interrupted run leaves it: it has no old events yet.
-fn retention(desired: &Desired<'_>, group: &LogGroup, now_ms: u64, plan: &mut Plan) {
+fn retention(desired: &Desired<'_>, group: &LogGroup, now_ms: u64, plan: &mut Plan) -> Option<Step> {
     let (is, wanted) = (days(group.retention_days), days(desired.settings.retention_days));
     let is_new = group.created_ms.is_some_and(|created| now_ms.saturating_sub(created) < NEW_GROUP_MS);
     let is_unset = group.retention_days.is_none() && is_new;
@@ -175,10 +180,10 @@ fn retention(desired: &Desired<'_>, group: &LogGroup, now_ms: u64, plan: &mut Pl
         plan.notes.push(format!(
             "retention of log group {name} is {is}, longer than {wanted}: it is not shortened; to shorten it, call PutRetentionPolicy"
         ));
-        return;
+        return None;
     }
     let why = format!("retention is {is}, not {wanted}");
-    plan.steps.push(Step { action: Action::SetRetention { days: desired.settings.retention_days }, why });
+    Some(Step { action: Action::SetRetention { days: desired.settings.retention_days }, why })
 }
 
 /// How long the group keeps events, for comparison.

@@ -6,8 +6,8 @@
 //! - Planning again after a plan was applied gives no steps, with two exceptions. The check of a delivery role for which
 //!   AWS reports access errors is repeated until deliveries work. A replaced flow log is deleted by a later plan, once
 //!   its successor delivers.
-//! - Steps are in the order in which no record is lost: delivery role, log group, its settings, **filter before
-//!   flow log**.
+//! - Steps are in the order in which no record is lost: delivery role, log group, **filter before flow log**, the
+//!   log group's settings.
 //! - A flow log is replaced once for each change of the settings, even if AWS returns it with other properties.
 //! - Nothing without the ownership tag is changed, except the one subscription filter with the configured name, if the
 //!   log group has the tag or the filter delivers to one of the central account's shards.

@@ -49,6 +49,7 @@ pub(super) struct AccountRegionRun<'a> {
     /// VPCs with an outdated flow log to the log group, without which AWS may accept its successor.
     pub(super) replaceable: BTreeSet<VpcId>,
     filter_not_found: bool,
+    group_not_found: bool,
     looked_at: bool,
     /// When the next look may be made, in epoch milliseconds. Usually it is in the past.
     pub(super) look_at_ms: u64,
@@ -70,6 +71,7 @@ impl<'a> AccountRegionRun<'a> {
             beside: BTreeMap::new(),
             replaceable: BTreeSet::new(),
             filter_not_found: false,
+            group_not_found: false,
             looked_at: false,
             look_at_ms: 0,
             limits,
@@ -244,7 +246,13 @@ impl<'a> AccountRegionRun<'a> {
     fn optional(&mut self, step: &Step, resource: &str, result: AwsResult<()>) -> Flow {
         match result {
             Ok(()) => self.done(step.action.label(), resource, &step.why),
-            Err(error) if error.disposition() == Disposition::Absent => return Flow::ObserveAgain,
+            // The log group has just been deleted. If the next look shows it, the answer is a failure of this step alone.
+            Err(error)
+                if error.disposition() == Disposition::Absent
+                    && !std::mem::replace(&mut self.group_not_found, true) =>
+            {
+                return Flow::ObserveAgain;
+            }
             Err(error) => self.fail(step.action.label(), resource, ReconcileError::Aws(error)),
         }
         Flow::Settled

@@ -6,9 +6,9 @@ use super::*;
 fn a_fresh_region_gets_log_group_then_filter_then_flow_logs() {
     insta::assert_snapshot!(Scenario::fresh_region(2).story(), @r#"
     create-log-group: log group vpc-flow-logs does not exist
-    set-retention Some(30): a new log group keeps events for ever
     put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
     create-flow-logs ALL [vpc-00000001, vpc-00000002]: 2 VPCs have no managed flow log
+    set-retention Some(30): a new log group keeps events for ever
     "#);
 }
 
@@ -62,10 +62,10 @@ fn a_vpc_with_a_traffic_type_of_its_own_takes_a_second_call() {
     });
     insta::assert_snapshot!(scenario.story(), @r#"
     create-log-group: log group vpc-flow-logs does not exist
-    set-retention Some(30): a new log group keeps events for ever
     put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
     create-flow-logs ALL [vpc-00000001, vpc-00000003]: 2 VPCs have no managed flow log
     create-flow-logs REJECT [vpc-00000002]: 1 VPC has no managed flow log
+    set-retention Some(30): a new log group keeps events for ever
     "#);
 }
 
@@ -76,9 +76,9 @@ fn an_invalid_traffic_type_counts_as_absent_and_is_noted() {
     });
     insta::assert_snapshot!(scenario.story(), @r#"
     create-log-group: log group vpc-flow-logs does not exist
-    set-retention Some(30): a new log group keeps events for ever
     put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
     create-flow-logs ALL [vpc-00000001]: 1 VPC has no managed flow log
+    set-retention Some(30): a new log group keeps events for ever
     note: vpc-00000001: tag vpc-flow-logs-traffic-type is ignored: "everything" is not a traffic type: expected ALL, ACCEPT or REJECT
     "#);
 }
@@ -118,9 +118,9 @@ fn the_enroller_creates_the_delivery_role_only_if_set() {
     insta::assert_snapshot!(fresh.story(), @r#"
     ensure-delivery-role: no managed flow log delivers to vpc-flow-logs with role VpcFlowLogsEnrollerDelivery yet
     create-log-group: log group vpc-flow-logs does not exist
-    set-retention Some(30): a new log group keeps events for ever
     put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
     create-flow-logs ALL [vpc-00000001]: 1 VPC has no managed flow log
+    set-retention Some(30): a new log group keeps events for ever
     "#);
 }
 

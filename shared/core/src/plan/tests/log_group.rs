@@ -26,8 +26,8 @@ fn a_deleted_log_group_comes_back_with_its_settings_and_its_filter() {
     });
     insta::assert_snapshot!(scenario.story(), @r#"
     create-log-group with arn:aws:kms:eu-west-1:444455556666:key/logs: log group vpc-flow-logs does not exist
-    set-retention Some(30): a new log group keeps events for ever
     put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
+    set-retention Some(30): a new log group keeps events for ever
     "#);
 }
 

@@ -24,7 +24,7 @@ async fn reconcile_approved(world: &World, approved: BTreeMap<Region, Plan>) -> 
 async fn no_step_is_begun_after_the_deadline() {
     for (takes_ms, changes) in [
         (1_000, vec!["logs:CreateLogGroup"]),
-        (999, vec!["logs:CreateLogGroup", "logs:PutRetentionPolicy", "logs:PutSubscriptionFilter", CREATE]),
+        (999, vec!["logs:CreateLogGroup", "logs:PutSubscriptionFilter", CREATE, "logs:PutRetentionPolicy"]),
     ] {
         let world = World::fresh(&[]);
         world.journal.takes("logs:CreateLogGroup", 1, takes_ms);

@@ -23,7 +23,7 @@ fn flow_logs(world: &World) -> Vec<FlowLogId> {
 async fn log_group_then_filter_then_flow_log() {
     let world = World::fresh(&[]);
     let report = reconcile_home(&world).await;
-    assert_eq!(world.journal.changes(), [GROUP, RETENTION, FILTER, CREATE]);
+    assert_eq!(world.journal.changes(), [GROUP, FILTER, CREATE, RETENTION]);
     assert_eq!(vpcs(&report, [1]), [VpcResult::Enrolled]);
     assert_eq!((report.changes, report.errors.len()), (4, 0));
 }
@@ -32,7 +32,7 @@ async fn log_group_then_filter_then_flow_log() {
 async fn delivery_role_before_everything_else() {
     let world = World::fresh(&[("delivery_role_maker", "enroller")]);
     reconcile_home(&world).await;
-    assert_eq!(world.journal.changes(), ["iam:CreateRole", "iam:PutRolePolicy", GROUP, RETENTION, FILTER, CREATE]);
+    assert_eq!(world.journal.changes(), ["iam:CreateRole", "iam:PutRolePolicy", GROUP, FILTER, CREATE, RETENTION]);
 }
 
 #[tokio::test]
@@ -106,9 +106,19 @@ async fn a_failure_of_retention_or_key_keeps_no_vpc_from_being_covered() {
     world.journal.fail(RETENTION, 1, "AccessDeniedException");
     world.journal.fail("logs:AssociateKmsKey", 1, "ThrottlingException");
     let report = reconcile_home(&world).await;
-    assert_eq!(world.journal.changes(), [RETENTION, "logs:AssociateKmsKey", CREATE]);
+    assert_eq!(world.journal.changes(), [CREATE, RETENTION, "logs:AssociateKmsKey"]);
     assert_eq!(codes(&report), [Code::AccessDenied, Code::Throttled]);
     assert_eq!(vpcs(&report, [1]), [VpcResult::Enrolled]);
+}
+
+#[tokio::test]
+async fn a_retention_that_finds_no_group_for_ever_keeps_no_vpc_from_its_flow_log() {
+    let world = World::fresh(&[]);
+    world.journal.fail(RETENTION, 100, "ResourceNotFoundException");
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), [GROUP, FILTER, CREATE, RETENTION, RETENTION]);
+    assert_eq!((codes(&report), vpcs(&report, [1])), (vec![Code::NotFound], vec![VpcResult::Enrolled]));
+    assert!(report.needs_retry());
 }
 
 #[tokio::test]
@@ -121,7 +131,7 @@ async fn a_group_that_goes_while_it_is_changed_is_made_again() {
         logs.filters.lock().unwrap().clear();
     });
     let report = reconcile_home(&world).await;
-    assert_eq!(world.journal.changes(), [RETENTION, GROUP, RETENTION, FILTER]);
+    assert_eq!(world.journal.changes(), [RETENTION, GROUP, FILTER, RETENTION]);
     assert_eq!((vpcs(&report, [1]), report.errors.len()), (vec![VpcResult::Repaired], 0));
 }
 
@@ -175,7 +185,7 @@ async fn a_filter_that_is_not_taken_once_is_put_after_another_look() {
     let world = World::fresh(&[]);
     world.journal.fail(FILTER, 1, "ResourceNotFoundException");
     let report = reconcile_home(&world).await;
-    assert_eq!(world.journal.changes(), [GROUP, RETENTION, FILTER, FILTER, CREATE]);
+    assert_eq!(world.journal.changes(), [GROUP, FILTER, FILTER, CREATE, RETENTION]);
     assert!(report.errors.is_empty());
 }
 
