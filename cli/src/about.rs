@@ -83,6 +83,12 @@ impl About {
         })
     }
 
+    /// The words for what a report is not: of a real organization, or of the whole one.
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = &'static str> {
+        let warnings = [(self.simulated, SIMULATED), (!self.scope.complete, PARTIAL)];
+        warnings.into_iter().filter(|(holds, _)| *holds).map(|(_, word)| word)
+    }
+
     /// Prints the lines at the head of a text.
     pub(crate) fn print<W: Write>(&self, out: &mut Output<W>) -> Result<(), OutputError> {
         for line in self.lines() {

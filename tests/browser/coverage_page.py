@@ -75,6 +75,7 @@ def the_title_and_the_heading_name_the_organization(browser: Browser, data: dict
     part = f": only {data['part']}" if data["part"] else ""
     expect(browser.one("h1").text == f"Coverage of {data['organization']}{part}", browser.one("h1").text)
     expect(("SIMULATED" in browser.driver.title) == data["about"]["simulated"], browser.driver.title)
+    expect(("PARTIAL" in browser.driver.title) != data["about"]["scope"]["complete"], browser.driver.title)
     loud = data["about"]["simulated"] or not data["about"]["scope"]["complete"]
     expect(browser.one("#banner").is_displayed() == loud, "the banner")
 

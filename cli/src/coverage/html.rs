@@ -29,8 +29,17 @@ const SCRIPTS: [&str; 4] = [
 /// Serialization fails only for maps whose keys are not strings, and the report has none.
 pub(crate) fn render(about: &About, report: &CoverageReport) -> Result<String, serde_json::Error> {
     let data = embeddable(&serde_json::to_string(&PageData::of(about, report))?);
-    // The data is inserted last, so that nothing in it is taken for a placeholder.
-    Ok(PAGE.replacen("/*STYLE*/", STYLE, 1).replacen("/*SCRIPT*/", &SCRIPTS.concat(), 1).replacen("/*DATA*/", &data, 1))
+    let page = PAGE.replacen("/*STYLE*/", STYLE, 1).replacen("/*SCRIPT*/", &SCRIPTS.concat(), 1);
+    // The data is inserted after these, so that nothing in it is taken for a placeholder. The title stands before it.
+    Ok(page.replacen("/*DATA*/", &data, 1).replacen("<title></title>", &title(about, report), 1))
+}
+
+/// The title, which also stands in tabs and lists of files, where nobody sees the banner.
+fn title(about: &About, report: &CoverageReport) -> String {
+    let words: String = about.warnings().map(|word| format!("{word}: ")).collect();
+    let part = about.scope.title().map(|part| format!(": only {part}")).unwrap_or_default();
+    let text = format!("{words}VPC Flow Logs coverage of {}{part}", report.organization);
+    format!("<title>{}</title>", text.replace('&', "&amp;").replace('<', "&lt;"))
 }
 
 /// JSON that is safe inside a script element. The escaped characters occur only in JSON strings, where the escape means
@@ -205,6 +214,21 @@ mod tests {
         assert_eq!(page.matches("</script>").count(), 2, "one of the data, one of the script");
         assert_eq!(page.matches("<script").count(), 2);
         assert!(!page.contains("<!--") && !page.contains('\u{2028}') && !page.contains('\u{2029}'));
+    }
+
+    #[test]
+    fn the_title_says_what_the_report_is_not() {
+        let title = |about: &About| {
+            let page = render(about, &report(Vec::new())).unwrap();
+            page.split_once("<title>").unwrap().1.split_once("</title>").unwrap().0.to_owned()
+        };
+        let mut about = about();
+        assert_eq!(title(&about), "VPC Flow Logs coverage of o-exampleorg1");
+        about.simulated = true;
+        assert_eq!(title(&about), "SIMULATED: VPC Flow Logs coverage of o-exampleorg1");
+        about.scope.complete = false;
+        let both = title(&about);
+        assert!(both.starts_with("SIMULATED: PARTIAL: VPC Flow Logs coverage of o-exampleorg1: only "), "{both}");
     }
 
     #[test]

@@ -194,6 +194,16 @@ def policies(say: Sentences, templates: list[Template]) -> None:
                     if statement["Principal"] == {"Service": "events.amazonaws.com"} and tested not in ({"ArnEquals"}, {"ArnLike"}):
                         wrong.append(f"{template.name} {name} {statement['Sid']}")
         none(wrong)
+    with say.check("no invocation of Lambda, which retries only for minutes, stands between a rule and its queue, and a rule retries for a day"):
+        wrong = []
+        for name, rule in central.of_type("AWS::Events::Rule"):
+            for target in rule["Properties"]["Targets"]:
+                to = target["Arn"]["Fn::GetAtt"][0]
+                if central.resources[to]["Type"] != "AWS::SQS::Queue":
+                    wrong.append(f"{name}: {to} is no queue")
+                if target.get("RetryPolicy") != {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185}:
+                    wrong.append(f"{name}: {target.get('RetryPolicy')}")
+        none(wrong)
     with say.check("every trust and resource policy statement that allows has a condition"):
         wrong = []
         for template in templates:

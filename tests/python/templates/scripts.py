@@ -362,7 +362,17 @@ def removal_in_accounts(say: Sentences, it: Scripts) -> None:
         assert done.returncode == status, done.stderr
         return {call.operation for call in it.aws.calls() if call.words[1].startswith("delete-")}
 
-    logs, none_left = [("describe-flow-logs", {"FlowLogs": [{"FlowLogId": "fl-1"}, {"FlowLogId": "fl-2"}]})], [("describe-flow-logs", {"FlowLogs": []})]
+    logs, none_left = [("describe-flow-logs", {"FlowLogs": [{"FlowLogId": id, "LogGroupName": "vpc-flow-logs"} for id in ("fl-1", "fl-2")]})], [("describe-flow-logs", {"FlowLogs": []})]
+    with say.check("a flow log with nothing of ours but the tag is kept"):
+        theirs = {"FlowLogId": "fl-9", "LogGroupName": "theirs", "DeliverLogsPermissionArn": f"arn:aws:iam::{MEMBER}:role/Theirs",
+                  "Tags": [{"Key": "managed-by", "Value": "vpc-flow-logs-enroller"}]}
+        to_s3 = {"FlowLogId": "fl-8", "LogDestination": "arn:aws:s3:::theirs"}
+        ours = [{"LogGroupName": "vpc-flow-logs"}, {"LogDestination": f"arn:aws:logs:{IRELAND}:{MEMBER}:log-group:vpc-flow-logs"},
+                {"DeliverLogsPermissionArn": f"arn:aws:iam::{MEMBER}:role/a/path/PublishFlowLogs", "LogGroupName": "old"},
+                {"LogGroupName": "old", "Tags": [{"Key": "vpc-flow-logs-settings", "Value": "0123456789abcdef"}]}]
+        listed = [theirs, to_s3, *({"FlowLogId": f"fl-{number}", **log} for number, log in enumerate(ours))]
+        deleted([("describe-flow-logs", {"FlowLogs": listed})], subscribed())
+        assert it.aws.calls("ec2 delete-flow-logs")[0].option("--flow-log-ids") == ["fl-0", "fl-1", "fl-2", "fl-3"]
     with say.check("a subscription filter of the same name with another destination is kept"):
         both = {"ec2 delete-flow-logs", "logs delete-subscription-filter"}
         assert deleted(logs, subscribed(f"{CENTRAL}:destination:VPCFlowLogsDestination")) == both

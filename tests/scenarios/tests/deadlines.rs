@@ -69,10 +69,10 @@ async fn a_run_out_of_time_stops_before_the_next_step_and_is_retried() {
 
 #[tokio::test]
 async fn a_flow_log_is_only_replaced_while_there_is_time_for_both_calls() {
-    // A call times out after 100 s. Here 4 calls observe, and AWS refuses the fifth, twice. Then 200 of 290 s are left, or
-    // 10 ms less.
+    // A call times out after 100 s. Here 4 calls observe, and AWS refuses the fifth, twice, with a minute in between. Then
+    // 200 of 290 s are left, or 10 ms less.
     let replaced = ["CreateFlowLogs", "CreateFlowLogs", "DeleteFlowLogs", "CreateFlowLogs"];
-    for (ms_per_call, changed, interval) in [(9_000, &replaced[..], 60), (9_001, &replaced[..2], 600)] {
+    for (ms_per_call, changed, interval) in [(3_000, &replaced[..], 60), (3_001, &replaced[..2], 600)] {
         let mut lab = enrolled_accounts(&[]).await;
         let account = ordinary_member(&lab);
         drop_events(&lab);

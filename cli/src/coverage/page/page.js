@@ -131,7 +131,6 @@ function listen() {
 
 function start() {
   const part = data.part ? `: only ${data.part}` : "";
-  document.title = `${data.about.simulated ? "SIMULATED: " : ""}VPC Flow Logs coverage of ${data.organization}${part}`;
   find("organization").textContent = data.organization;
   find("part").textContent = part;
   // A page of a part, or of an invented organization, must not pass for one of the whole.

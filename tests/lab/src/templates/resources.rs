@@ -107,7 +107,7 @@ impl Stack<'_> {
     /// One of them cannot be evaluated.
     pub fn rules(&self) -> Result<Vec<PatternRule>, TemplateError> {
         let target = |target: &Value| {
-            only(target, &["Id", "Arn", "RoleArn", "SqsParameters", "DeadLetterConfig"])?;
+            only(target, &["Id", "Arn", "RoleArn", "SqsParameters", "RetryPolicy", "DeadLetterConfig"])?;
             let arn = text_of(&target["Arn"]).ok_or_else(|| TemplateError::Form("a target".to_owned()))?;
             let message_group_id = text_of(&target["SqsParameters"]["MessageGroupId"]);
             Ok(RuleTarget { arn, role_arn: text_of(&target["RoleArn"]), message_group_id })
