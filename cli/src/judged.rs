@@ -31,9 +31,9 @@ fn add(survey: &mut Survey, settings: &Settings, account: &AccountSnapshot) {
             // This cannot happen, because `failure` is derived from the same error.
             (Err(_), None) => continue,
         };
-        let AccountRegionSnapshot { at, granted_on, .. } = at;
-        let (at, granted_on) = (at.clone(), granted_on.clone());
-        survey.add(settings, &InspectedRegion { account: &account.account, at, granted_on, looked });
+        let AccountRegionSnapshot { at, granted_on, doubt, .. } = at;
+        let (at, granted_on, doubt) = (at.clone(), granted_on.clone(), doubt.clone());
+        survey.add(settings, &InspectedRegion { account: &account.account, at, granted_on, doubt, looked });
     }
 }
 

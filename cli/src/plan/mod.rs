@@ -162,7 +162,7 @@ fn without_grants(preview: &GrantPreview, account: AccountId, region: &Region) -
         GranterError::Contended { .. } | GranterError::UnknownState { .. } => ReconcileError::DidNotConverge,
     };
     let at = AccountRegion { account, region: region.clone() };
-    Some(AccountRegionSnapshot { at, granted_on: None, found: Err(error) })
+    Some(AccountRegionSnapshot { at, granted_on: None, doubt: None, found: Err(error) })
 }
 
 /// Reads the delivery role of each account in which a backfill would check it.

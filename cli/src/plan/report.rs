@@ -284,8 +284,8 @@ impl PlanReport {
                 // Without a grant a backfill stops before the first step.
                 let steps = if granted { plan.steps.as_slice() } else { &[] };
                 region.steps = steps.iter().map(|step| StepPlan::of(&step.action, &step.why, role)).collect();
-                let (at, granted_on) = (survey.at.clone(), survey.granted_on.clone());
-                let seen = InspectedRegion { account, at, granted_on, looked: Ok((observed, plan)) };
+                let (at, granted_on, doubt) = (survey.at.clone(), survey.granted_on.clone(), survey.doubt.clone());
+                let seen = InspectedRegion { account, at, granted_on, doubt, looked: Ok((observed, plan)) };
                 let helps = granted && plan.blocked.is_none();
                 region.vpcs = self.vpc_lines(&seen.judged(settings), observed, plan, helps);
                 region.notes.clone_from(&plan.notes);

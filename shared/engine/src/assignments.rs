@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use enroller_core::error::AwsError;
-use enroller_core::grants::{PolicyState, RegionGrants, Shard, ShardAssignments};
+use enroller_core::grants::{GrantDoubt, PolicyState, RegionGrants, Shard, ShardAssignments};
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::names::DestinationName;
 use futures::lock::Mutex;
@@ -76,6 +76,8 @@ pub struct GrantedOn {
     pub now: Option<DestinationName>,
     /// The destination that it is granted on after a sync, to which its filter must deliver.
     pub planned: DestinationName,
+    /// Why the grant does not count, if so.
+    pub doubt: Option<GrantDoubt>,
 }
 
 /// Which destination each account is granted on, in every Region.

@@ -196,10 +196,10 @@ def policies(say: Sentences, templates: list[Template]) -> None:
         none(wrong)
     with say.check("no invocation of Lambda, which retries only for minutes, stands between a rule and its queue, and a rule retries for a day"):
         wrong = []
-        for name, rule in central.of_type("AWS::Events::Rule"):
+        for name, rule in templates[0].of_type("AWS::Events::Rule"):
             for target in rule["Properties"]["Targets"]:
                 to = target["Arn"]["Fn::GetAtt"][0]
-                if central.resources[to]["Type"] != "AWS::SQS::Queue":
+                if templates[0].resources[to]["Type"] != "AWS::SQS::Queue":
                     wrong.append(f"{name}: {to} is no queue")
                 if target.get("RetryPolicy") != {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185}:
                     wrong.append(f"{name}: {target.get('RetryPolicy')}")

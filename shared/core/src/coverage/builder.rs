@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CoverageReport, CoverageRow, Status};
+use crate::grants::GrantDoubt;
 use crate::ids::{AccountId, AccountRegion, FlowLogId, ParentId, Region, VpcId};
 use crate::names::DestinationName;
 use crate::observed::{Account, FlowLog, Observed, Vpc};
@@ -49,6 +50,8 @@ pub struct InspectedRegion<'a> {
     pub at: AccountRegion,
     /// The destination of the Region on which the account is granted, if any.
     pub granted_on: Option<DestinationName>,
+    /// Why the grant, or the one that is planned, does not count, if so.
+    pub doubt: Option<GrantDoubt>,
     /// The observed state and the plan for it, or why there are none. If the account is not granted, the plan's
     /// destination is a guess, and what the plan has on the filter's destination is ignored.
     pub looked: Result<(&'a Observed, &'a Plan), &'a InspectionFailure>,
@@ -187,7 +190,7 @@ impl<'a> Judge<'a> {
             names: observed.vpcs.iter().filter_map(name).collect(),
             flow_logs,
             settings,
-            faults: faults(settings, seen.granted_on.is_some(), observed, plan),
+            faults: faults(settings, seen, observed, plan),
             doubled: doubled(plan),
         }
     }
@@ -296,9 +299,11 @@ impl<'a> Judge<'a> {
 }
 
 /// What is wrong with the account-Region as a whole. What an operator has to resolve comes first.
-fn faults(settings: &Settings, granted: bool, observed: &Observed, plan: &Plan) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    if !granted {
+fn faults(settings: &Settings, seen: &InspectedRegion<'_>, observed: &Observed, plan: &Plan) -> Vec<Fault> {
+    let (mut faults, granted) = (Vec::new(), seen.granted_on.is_some());
+    if let Some(doubt) = &seen.doubt {
+        faults.push(Fault { what: doubt.to_string(), next_step: sentence(doubt.next_step()) });
+    } else if !granted {
         let what = "the account is not granted on any destination of this Region".to_owned();
         faults.push(Fault { what, next_step: GRANT.to_owned() });
     }

@@ -2,6 +2,7 @@ mod totals;
 
 use super::*;
 use crate::arn::Arn;
+use crate::grants::GrantDoubt;
 use crate::ids::AccountRegion;
 use crate::observed::{
     Account, AccountState, Delivery, FlowLog, FlowLogTarget, LogGroupClass, Observed, SubscriptionFilter, Tags,
@@ -22,13 +23,14 @@ struct Site {
     settings: Settings,
     observed: Observed,
     granted: bool,
+    doubt: Option<GrantDoubt>,
 }
 
 impl Site {
     /// One VPC with a working enrollment.
     fn covered() -> Self {
         let settings = with(&[]).unwrap();
-        let mut site = Self { settings, observed: Observed::default(), granted: true };
+        let mut site = Self { settings, observed: Observed::default(), granted: true, doubt: None };
         site.observed.vpcs = vec![vpc(VPC, &[("Name", "payments")])];
         site.observed.flow_logs = vec![site.right_flow_log()];
         site.observed.log_group = Some(right_log_group(&site.settings));
@@ -63,6 +65,7 @@ impl Site {
             account: &account("prod"),
             at: at("eu-west-1"),
             granted_on: self.granted.then(|| self.settings.destination_name.base().clone()),
+            doubt: self.doubt.clone(),
             looked: Ok((&self.observed, &plan)),
         };
         report_of(&self.settings, |survey| survey.add(&self.settings, &seen))
@@ -98,6 +101,23 @@ fn tags(pairs: &[(&str, &str)]) -> Tags {
 
 fn summary(row: &CoverageRow) -> String {
     format!("{}: {} -> {}", row.status.as_str(), row.reason, row.next_step)
+}
+
+#[test]
+fn whom_a_statement_of_others_denies_is_covered_nowhere_and_no_backfill_would_help() {
+    let name = Site::covered().settings.destination_name.base().clone();
+    for (granted, doubt) in [
+        (true, GrantDoubt::DeniedByOthers(name.clone())),
+        (false, GrantDoubt::DeniedByOthers(name.clone())),
+        (true, GrantDoubt::Unreadable(name)),
+    ] {
+        let row = Site { granted, doubt: Some(doubt.clone()), ..Site::covered() }.row();
+        assert_eq!((row.status, row.reason.contains(&doubt.to_string())), (Status::Broken, true), "{}", row.reason);
+        assert!(!row.next_step.contains("backfill"), "{}", row.next_step);
+        let bare = |seen: &mut Observed| seen.flow_logs.clear();
+        let row = Site { granted, doubt: Some(doubt), ..Site::covered() }.after(bare).row();
+        assert!(!row.next_step.contains("backfill"), "{}", row.next_step);
+    }
 }
 
 #[test]
@@ -359,7 +379,7 @@ fn a_failed_inspection_is_skipped_or_unknown_with_awss_message() {
         let request_id = request_id.map(str::to_owned);
         let failure = InspectionFailure { text: text.to_owned(), class, request_id, next_step: "wait".to_owned() };
         let (account, at) = (account("prod"), at("us-east-1"));
-        let seen = InspectedRegion { account: &account, at, granted_on: None, looked: Err(&failure) };
+        let seen = InspectedRegion { account: &account, at, granted_on: None, doubt: None, looked: Err(&failure) };
         let report = report_of(&settings, |survey| survey.add(&settings, &seen));
         assert_eq!(summary(&report.rows[0]), expected);
         assert_eq!((report.rows[0].vpc.clone(), report.empty_account_regions), (None, 0));

@@ -147,6 +147,14 @@ pub fn check_room(grants: &RegionGrants) -> CheckResult {
 pub fn check_grants(grants: &RegionGrants, wanted: &BTreeSet<AccountId>, settings: &Settings) -> CheckResult {
     let assignments = grants.assignments(settings.granted_organization());
     let missing: Vec<AccountId> = wanted.iter().filter(|account| assignments.get(account).is_none()).copied().collect();
+    let doubted: Vec<_> = wanted.iter().filter_map(|account| Some((*account, assignments.doubt(account)?))).collect();
+    if let Some((account, doubt)) = doubted.first() {
+        let of = format!("{} of {} accounts in scope", doubted.len(), wanted.len());
+        return CheckResult::failed(
+            format!("{of} are kept from their grant: {account}, because {doubt}"),
+            doubt.next_step(),
+        );
+    }
     if missing.is_empty() {
         return CheckResult::ok(format!("all {} accounts in scope are granted", wanted.len()));
     }
@@ -287,5 +295,26 @@ mod tests {
         assert_eq!(verdict.status, Status::Warning);
         assert!(verdict.finding.starts_with("7 of 9 accounts in scope are not granted: 000000000003, "), "{verdict:?}");
         assert!(verdict.finding.ends_with("000000000007 and 2 more"), "{verdict:?}");
+    }
+
+    #[test]
+    fn an_account_that_a_statement_of_others_denies_is_not_granted() {
+        let arn = Arn::destination(&region(), central(), &naming().name_of(1));
+        let deny = format!(
+            r#"{{"Statement": [{{"Effect": "Deny", "Principal": {{"AWS": "000000000002"}},
+                "Action": "logs:*", "Resource": "{arn}"}}]}}"#
+        );
+        let policy = DestinationPolicy::parse(&deny).unwrap().with_accounts(accounts(3));
+        let denying = grants(vec![shard(1, Some(&policy.render(&arn)))]);
+        let verdict = check_grants(&denying, &accounts(3), &settings(&[]));
+        assert_eq!(verdict.status, Status::Failed);
+        assert!(verdict.finding.starts_with("1 of 3 accounts in scope are kept"), "{verdict:?}");
+        assert!(verdict.finding.contains("000000000002"), "{verdict:?}");
+        let edited = shard(
+            1,
+            Some(r#"{"Statement": [{"Sid": "VpcEnroller", "Effect": "Deny", "Principal": {"AWS": "000000000001"}}]}"#),
+        );
+        let verdict = check_grants(&grants(vec![edited]), &accounts(1), &settings(&[]));
+        assert!(verdict.status == Status::Failed && verdict.finding.contains("cannot be read"), "{verdict:?}");
     }
 }

@@ -7,6 +7,31 @@ use crate::arn::Arn;
 use crate::ids::{AccountId, OrganizationId};
 use crate::names::DestinationName;
 
+/// Why an account that a shard is assigned to is not known to be authorized there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GrantDoubt {
+    /// An unmanaged statement denies it, whatever the managed one says.
+    #[error("an unmanaged statement on destination {0} denies the account")]
+    DeniedByOthers(DestinationName),
+    /// The policy cannot be read.
+    #[error("the access policy of destination {0} cannot be read, so that nobody knows whom it authorizes")]
+    Unreadable(DestinationName),
+}
+
+impl GrantDoubt {
+    /// What a person should do. No run of ours changes a statement of others.
+    pub const fn next_step(&self) -> &'static str {
+        match self {
+            Self::DeniedByOthers(_) => {
+                "remove the account from that statement, or exclude the account (excluded_accounts); enroller grants shows the statement's account"
+            }
+            Self::Unreadable(_) => {
+                "enroller grants shows what is wrong with the policy: correct it by hand, then run enroller grants sync"
+            }
+        }
+    }
+}
+
 /// The destination of each account's filter in one Region.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ShardAssignments {
@@ -14,12 +39,19 @@ pub struct ShardAssignments {
     /// The accounts that a managed statement lists.
     listed: BTreeSet<AccountId>,
     organization_shard: Option<DestinationName>,
+    doubts: BTreeMap<AccountId, GrantDoubt>,
 }
 
 impl ShardAssignments {
     /// The destination for an account's filter; `None` where the account is not granted.
     pub fn get(&self, account: &AccountId) -> Option<&DestinationName> {
         self.named.get(account).or(self.organization_shard.as_ref())
+    }
+
+    /// Why the account is not known to be authorized on its shard, if so. Its filter stays there all the same: on
+    /// another shard it would only go round what somebody wanted.
+    pub fn doubt(&self, account: &AccountId) -> Option<&GrantDoubt> {
+        self.doubts.get(account)
     }
 
     /// The accounts that a policy names. In organization mode other accounts are granted, too.
@@ -61,7 +93,33 @@ impl ShardAssignments {
                 }
             }
         }
-        Self { named, listed, organization_shard }
+        Self { named, listed, organization_shard, doubts: BTreeMap::new() }
+    }
+
+    /// With the doubts that the policies as they are leave about these assignments.
+    pub(super) fn doubted(mut self, grants: &RegionGrants) -> Self {
+        for shard in grants.shards().values() {
+            let name = &shard.name;
+            let here = self.named.iter().filter(|(_, assigned)| *assigned == name).map(|(account, _)| *account);
+            match &shard.policy {
+                PolicyState::Absent => {}
+                PolicyState::Unreadable { .. } => {
+                    self.doubts.extend(here.map(|account| (account, GrantDoubt::Unreadable(name.clone()))));
+                }
+                PolicyState::Parsed(policy) => {
+                    let by_organization = self.organization_shard.as_ref() == Some(name);
+                    let mut here: BTreeSet<AccountId> = here.collect();
+                    if by_organization {
+                        let unnamed = policy.accounts_denied_by_name();
+                        here.extend(unnamed.into_iter().filter(|account| !self.named.contains_key(account)));
+                    }
+                    let arn = grants.arn_of(name);
+                    let denied = here.into_iter().filter(|account| policy.denies(*account, &arn));
+                    self.doubts.extend(denied.map(|account| (account, GrantDoubt::DeniedByOthers(name.clone()))));
+                }
+            }
+        }
+        self
     }
 }
 
@@ -90,7 +148,9 @@ impl RegionGrants {
             organization.is_some_and(|organization| authorizes(first, organization, &self.arn_of(&first.name)))
         });
         let organization_shard = organization_shard.map(|first| first.name.clone());
-        ShardAssignments::collect(holdings.iter().map(|(name, holdings)| (*name, holdings)), organization_shard)
+        let assigned =
+            ShardAssignments::collect(holdings.iter().map(|(name, holdings)| (*name, holdings)), organization_shard);
+        assigned.doubted(self)
     }
 }
 

@@ -41,7 +41,7 @@ mod shards;
 mod summary;
 mod verify;
 
-pub use assignments::ShardAssignments;
+pub use assignments::{GrantDoubt, ShardAssignments};
 pub use bisection::PrincipalBisection;
 pub use planner::plan_grants;
 pub use shards::{RegionGrants, ShardNaming};

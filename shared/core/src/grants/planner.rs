@@ -281,7 +281,7 @@ impl<'a> Planner<'a> {
 
     fn finish(mut self) -> GrantPlan {
         let before = self.inputs.observed.assignments(self.inputs.organization);
-        let after = self.assignments();
+        let after = self.assignments().doubted(self.inputs.observed);
         let newly = |account: &&AccountId| before.get(account).is_none() && after.get(account).is_some();
         self.plan.granted = self.inputs.wanted.iter().filter(newly).copied().collect();
         let still_listed: BTreeSet<_> = self.drafts.values().flat_map(|draft| &draft.holdings.listed).collect();

@@ -5,6 +5,7 @@ mod filters;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use enroller_core::grants::GrantDoubt;
 use enroller_core::ids::{AccountRegion, Region};
 use enroller_core::names::DestinationName;
 use enroller_core::observed::{Account, Observed};
@@ -27,6 +28,8 @@ pub struct AccountRegionSnapshot {
     pub at: AccountRegion,
     /// The destination that authorizes the account now, if any.
     pub granted_on: Option<DestinationName>,
+    /// Why the grant, or the one that is planned, does not count, if so.
+    pub doubt: Option<GrantDoubt>,
     /// The observed state and the plan to correct it, or why it could not be observed.
     pub found: Result<(Observed, Plan), ReconcileError>,
 }
@@ -70,11 +73,13 @@ impl Inspector {
         }
         let at = |region: &Region| AccountRegion { account: account.id, region: region.clone() };
         let now = |region| grants.get(region).and_then(|grant| grant.now.clone());
+        let doubt = |region| grants.get(region).and_then(|grant| grant.doubt.clone());
         snapshot.account_regions = match self.sessions.assume(account.id).await {
             Err(error) => {
                 let failed = |region| AccountRegionSnapshot {
                     at: at(region),
                     granted_on: now(region),
+                    doubt: doubt(region),
                     found: Err(ReconcileError::Aws(error.clone())),
                 };
                 regions.iter().map(failed).collect()
@@ -84,7 +89,7 @@ impl Inspector {
                     let planned =
                         grants.get(region).map_or(self.ctx.settings.destination_name.base(), |grant| &grant.planned);
                     let found = self.found(&at(region), planned).await;
-                    AccountRegionSnapshot { at: at(region), granted_on: now(region), found }
+                    AccountRegionSnapshot { at: at(region), granted_on: now(region), doubt: doubt(region), found }
                 });
                 join_all(inspections).await
             }

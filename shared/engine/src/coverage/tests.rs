@@ -6,7 +6,7 @@ use crate::testing::{World, account, at, away, home};
 
 fn granted_on(world: &World, region: Region, now: bool, shard: u32) -> BTreeMap<Region, GrantedOn> {
     let planned = world.shard(shard);
-    BTreeMap::from([(region, GrantedOn { now: now.then(|| planned.clone()), planned })])
+    BTreeMap::from([(region, GrantedOn { now: now.then(|| planned.clone()), planned, doubt: None })])
 }
 
 async fn inspect(world: &World, grants: &BTreeMap<Region, GrantedOn>) -> AccountSnapshot {

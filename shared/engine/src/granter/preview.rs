@@ -37,8 +37,9 @@ impl GrantPreview {
             if let Ok(plan) = plan
                 && let Some(name) = plan.assignments.get(&account)
             {
+                let doubt = plan.assignments.doubt(&account).cloned();
                 let now = (!plan.granted.contains(&account)).then(|| name.clone());
-                granted.insert(region.clone(), GrantedOn { now, planned: name.clone() });
+                granted.insert(region.clone(), GrantedOn { now, planned: name.clone(), doubt });
             }
         }
         granted

@@ -92,7 +92,7 @@ fn rows_are_sorted_whatever_order_they_came_in() {
     let of = |regions: [&str; 2]| {
         report_of(&site.settings, |survey| {
             for region in regions {
-                let seen = InspectedRegion { account: &account, at: at(region), granted_on: None, looked };
+                let seen = InspectedRegion { account: &account, at: at(region), granted_on: None, doubt: None, looked };
                 survey.add(&site.settings, &seen);
             }
         })
