@@ -23,7 +23,11 @@ use crate::output::count;
 const LISTS: [&str; 4] = ["regions", "excluded_accounts", "excluded_organizational_units", "resource_tags"];
 
 /// Settings that name the managed resources an event can concern.
-const OF_EVENTS: [&str; 8] = [
+const OF_EVENTS: [&str; 12] = [
+    "central_account",
+    "destination_name",
+    "delivery_role_name",
+    "filter_role_name",
     "log_group_name",
     "filter_name",
     "member_role_name",

@@ -186,6 +186,7 @@ impl Iterator for Documents<'_> {
 
 #[cfg(test)]
 mod tests {
+    use enroller_core::grants::ShardNaming;
     use serde_json::json;
 
     use super::*;
@@ -201,6 +202,10 @@ mod tests {
             member_stack: "enroller-member".to_owned(),
             organization: None,
             tag_keys: ["vpc-flow-logs", "vpc-flow-logs-traffic-type", "managed-by"].map(str::to_owned).into(),
+            central_account: "999988887777".parse().unwrap(),
+            destinations: ShardNaming::new("Logs".parse().unwrap()).unwrap(),
+            regions: ["eu-west-1".parse().unwrap()].into(),
+            roles: ["EnrollerMember", "Delivery"].map(str::to_owned).into(),
         }
     }
 

@@ -109,6 +109,8 @@ fn keys_of_log_lines_and_metrics() {
     let entry = LogEntry {
         region: "eu-west-1".parse().ok(),
         request_id: Some("r".to_owned()),
+        principal: Some("p".to_owned()),
+        event_id: Some("e".to_owned()),
         ..LogEntry::about(None, "a", "r", Outcome::Failed, "c").next("n")
     };
     let mut names = BTreeSet::new();
@@ -119,6 +121,7 @@ fn keys_of_log_lines_and_metrics() {
         Outcome::Ignored,
         Outcome::Refused,
         Outcome::Skipped,
+        Outcome::Noticed,
         Outcome::RetryLater,
         Outcome::Failed,
     ];

@@ -87,6 +87,7 @@ impl Show {
                 Outcome::Done => format!("{count:>5} x {action}"),
                 Outcome::Unchanged => format!("{count:>5} x {action}: nothing to change"),
                 Outcome::Ignored | Outcome::Skipped => format!("{count:>5} x {action}: left alone, {}", short(&cause)),
+                Outcome::Noticed => format!("{count:>5} x {action}: {}", short(&cause)),
                 Outcome::RetryLater => format!("{count:>5} x {action}: to be retried, {}", short(&cause)),
                 Outcome::Refused | Outcome::Failed => format!("{count:>5} x {action}: FAILED, {}", short(&cause)),
             };

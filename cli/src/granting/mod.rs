@@ -153,6 +153,6 @@ impl From<GrantReport> for GrantsDone {
 pub(crate) fn is_failure(line: &LogEntry) -> bool {
     match line.outcome {
         Outcome::RetryLater | Outcome::Failed | Outcome::Refused => true,
-        Outcome::Done | Outcome::Unchanged | Outcome::Ignored | Outcome::Skipped => false,
+        Outcome::Done | Outcome::Unchanged | Outcome::Ignored | Outcome::Skipped | Outcome::Noticed => false,
     }
 }

@@ -40,7 +40,7 @@ impl JsonLog {
 const fn level(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Done | Outcome::Unchanged | Outcome::Ignored | Outcome::Skipped => "INFO",
-        Outcome::RetryLater | Outcome::Refused => "WARN",
+        Outcome::RetryLater | Outcome::Refused | Outcome::Noticed => "WARN",
         Outcome::Failed => "ERROR",
     }
 }

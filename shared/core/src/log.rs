@@ -19,6 +19,8 @@ pub enum Outcome {
     Refused,
     /// AWS or the organization does not allow it here. This is not a failure.
     Skipped,
+    /// Somebody else changed what the installation needs. A person should know of it, repaired or not.
+    Noticed,
     /// The message returned to the queue.
     RetryLater,
     /// A person has to act.
@@ -46,6 +48,12 @@ pub struct LogEntry {
     /// What a person should do, for failures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_step: Option<String>,
+    /// Who made a change that was noticed, as CloudTrail names them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+    /// The id of CloudTrail's event of that change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
 }
 
 impl LogEntry {
@@ -78,6 +86,8 @@ impl LogEntry {
             cause: cause.into(),
             request_id: None,
             next_step: None,
+            principal: None,
+            event_id: None,
         }
     }
 

@@ -51,11 +51,17 @@ pub enum Metric {
     EventsRefused,
     /// Messages returned to the queue. Grows: roles or grants are missing, or AWS throttles.
     MessagesDeferred,
+    /// Changes by others to what the installation needs: a flow log, filter, group, role, rule, stack, destination or
+    /// a part of the centre. Not zero: look who made them, in the log entries with the outcome noticed.
+    ChangesByOthers,
+    /// Events about an account-Region or a Region's destinations that were repaired more than five times within an
+    /// hour, so that repairs go on at a slower pace. Not zero: somebody undoes what the enroller does.
+    ContestedRepairs,
 }
 
 impl Metric {
     /// Every metric, in the order in which the metrics are documented.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::VpcsEnrolled,
         Self::VpcsRepaired,
         Self::VpcsFailed,
@@ -72,6 +78,8 @@ impl Metric {
         Self::EventsIgnored,
         Self::EventsRefused,
         Self::MessagesDeferred,
+        Self::ChangesByOthers,
+        Self::ContestedRepairs,
     ];
 
     /// The metric's name in CloudWatch.
@@ -93,6 +101,8 @@ impl Metric {
             Self::EventsIgnored => "EventsIgnored",
             Self::EventsRefused => "EventsRefused",
             Self::MessagesDeferred => "MessagesDeferred",
+            Self::ChangesByOthers => "ChangesByOthers",
+            Self::ContestedRepairs => "ContestedRepairs",
         }
     }
 
@@ -114,7 +124,9 @@ impl Metric {
             | Self::PolicyConflicts
             | Self::EventsIgnored
             | Self::EventsRefused
-            | Self::MessagesDeferred => "Count",
+            | Self::MessagesDeferred
+            | Self::ChangesByOthers
+            | Self::ContestedRepairs => "Count",
         }
     }
 

@@ -6,13 +6,14 @@
 //! read back as they were written. Text from outside is cut before it reaches a log.
 
 use enroller_core::event::{
-    Classified, Decoded, Enrolled, EventContext, Trigger, decode, decode_value, explain, wrap_cloudtrail,
+    Classified, Decoded, Enrolled, EventContext, MEMBER_RULES, Trigger, decode, decode_value, explain, wrap_cloudtrail,
 };
+use enroller_core::grants::ShardNaming;
 use enroller_core::ids::{AccountId, FlowLogId, Region};
 use enroller_core::message::Message;
 use serde_json::Value;
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 13] = [
     "aws.ec2",
     "aws.logs",
     "aws.cloudformation",
@@ -20,6 +21,12 @@ const SOURCES: [&str; 7] = [
     "aws.controltower",
     "aws.events",
     "aws.scheduler",
+    "aws.iam",
+    "aws.firehose",
+    "aws.s3",
+    "aws.kms",
+    "aws.sqs",
+    "aws.lambda",
 ];
 
 /// What makes an event ours, here and in the corpus.
@@ -31,6 +38,10 @@ pub fn context() -> EventContext {
         member_stack: "enroller-member".to_owned(),
         organization: Some("o-exampleorg1".parse().expect("an organization's id")),
         tag_keys: ["vpc-flow-logs", "vpc-flow-logs-traffic-type", "managed-by"].map(str::to_owned).into(),
+        central_account: "999988887777".parse().expect("a name"),
+        destinations: ShardNaming::new("Logs".parse().expect("a name")).expect("a name"),
+        regions: ["eu-west-1".parse().expect("a name")].into(),
+        roles: ["EnrollerMember", "Delivery"].map(str::to_owned).into(),
     }
 }
 
@@ -94,7 +105,8 @@ fn accepted(decoded: &Decoded, body: &Value, context: &EventContext) {
         Trigger::Repair { account, region, resource, .. } => {
             of_place(body, &detail, *account, region);
             let flow_logs = resource.split(',').all(|id| id.parse::<FlowLogId>().is_ok());
-            assert!(flow_logs || resource.is_empty() || resource == context.log_group.as_str(), "{resource}");
+            let ours = resource.starts_with(MEMBER_RULES) || resource.contains(&context.member_stack);
+            assert!(flow_logs || ours || resource.is_empty() || resource == context.log_group.as_str(), "{resource}");
         }
         Trigger::Grant { account, .. } | Trigger::Revoke { account, .. } => {
             assert!(names(body, *account), "{account} is named by nothing but an identity");
@@ -102,7 +114,11 @@ fn accepted(decoded: &Decoded, body: &Value, context: &EventContext) {
         Trigger::Sync { allow_mass_revocation, run_id, .. } => {
             assert!(!allow_mass_revocation && run_id.is_none(), "an event spoke for a person");
         }
-        Trigger::Request(_) | Trigger::Backfill(_) => panic!("an event became one of our own messages"),
+        Trigger::Request(request) => {
+            assert_eq!(source, Some("aws.iam"), "an event became one of our own messages");
+            assert_eq!(request.regions, context.regions.iter().cloned().collect::<Vec<_>>());
+        }
+        Trigger::Backfill(_) => panic!("an event became one of our own messages"),
     }
     without_identity(decoded, body, context);
 }

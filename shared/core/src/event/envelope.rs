@@ -262,6 +262,13 @@ impl<'a> Record<'a> {
     /// Only a session of the member role *in the account the event is from* belongs to the enroller. A role of that
     /// name in another account does not.
     pub(super) fn must_be_by_others(&self, role: &RoleName, account: AccountId) -> Result<(), Rejection> {
+        self.must_not_be_by(&[role.as_str()], account)
+    }
+
+    /// Ignores what sessions of one of these roles of this account did. Every part of the identity has to agree: the
+    /// arn and the issuer's name, arn and account. An IAM user of that name is the issuer of a federated session, and
+    /// has another arn.
+    pub(super) fn must_not_be_by(&self, roles: &[&str], account: AccountId) -> Result<(), Rejection> {
         let identity = section(&self.envelope.detail, "userIdentity");
         let issuer = path(&identity, &["sessionContext", "sessionIssuer"]).unwrap_or(&Value::Null);
         let arns = [text_at(&identity, &["arn"]), text_at(issuer, &["arn"])];
@@ -271,14 +278,23 @@ impl<'a> Record<'a> {
             .chain(arns.iter().map(|arn| Cow::Borrowed(role_in(arn).unwrap_or_default())))
             .collect();
         let accounts = [field(&identity, "accountId"), field(issuer, "accountId")];
+        let is_of = |role: &&str| names.iter().all(|name| name == role);
         let by_enroller = !names.is_empty()
-            && names.iter().all(|name| name == role.as_str())
+            && roles.iter().any(is_of)
             && arns.iter().all(|arn| arn.account() == Some(account))
             && accounts.into_iter().flatten().all(|value| parsed(value) == Ok(account));
         if by_enroller {
             return Err(Rejection::ignore(format!("{} was made by the enroller itself", self.short_name())));
         }
         Ok(())
+    }
+
+    /// Who made the call, as CloudTrail names them: the arn of a user or session, or else the service that called.
+    pub(super) fn principal(&self) -> String {
+        let identity = section(&self.envelope.detail, "userIdentity");
+        let named = ["arn", "invokedBy", "principalId", "userName", "accountId"].into_iter();
+        let named = named.filter_map(|name| text_at(&identity, &[name])).find(|name| !name.is_empty());
+        named.map_or_else(|| "somebody whom CloudTrail does not name".to_owned(), |name| cut(&name, 300))
     }
 }
 

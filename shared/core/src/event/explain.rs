@@ -63,7 +63,11 @@ fn in_envelope(record: &Value, context: &EventContext) -> Classified {
 
 fn explanation(source: &str, decision: Classified) -> Explanation {
     let (decision, subject, reason) = match decision {
-        Classified::Act(decoded) => acted(decoded.trigger),
+        Classified::Act(decoded) => {
+            let is_repair = decoded.change.is_some();
+            let (decision, subject, reason) = acted(decoded.trigger);
+            (if is_repair && decision == "enroll" { "repair" } else { decision }, subject, reason)
+        }
         Classified::Ignore(ignored) => ("ignore", ignored.subject, ignored.reason),
         Classified::Refuse(refused) => ("ignore", refused.subject, format!("refused: {}", refused.reason)),
     };

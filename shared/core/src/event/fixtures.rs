@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Classified, EventContext, Trigger, decode_value};
+use crate::grants::ShardNaming;
 use crate::ids::AccountId;
 
 pub(super) const MEMBER: &str = "111122223333";
@@ -25,6 +26,10 @@ pub(super) fn context() -> EventContext {
         member_stack: "enroller-member".to_owned(),
         organization: Some("o-exampleorg1".parse().unwrap()),
         tag_keys: ["vpc-flow-logs", "vpc-flow-logs-traffic-type", "managed-by"].map(str::to_owned).into(),
+        central_account: account("999988887777"),
+        destinations: ShardNaming::new("Logs".parse().unwrap()).unwrap(),
+        regions: ["eu-west-1", "us-east-1"].map(|region| region.parse().unwrap()).into(),
+        roles: ["EnrollerMember", "Delivery", "VpcFlowLogsEnrollerForwarder"].map(str::to_owned).into(),
     }
 }
 

@@ -4,14 +4,26 @@ use serde_json::Value;
 
 use super::envelope::Record;
 use super::json::{cut, is_masked, text_at};
-use super::{EventContext, Rejection, Trigger};
+use super::{EventContext, Rejection, Trigger, watch};
 use crate::arn::Arn;
 use crate::ids::AccountRegion;
 
 pub(super) fn decode(record: &Record<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
     match &*record.name {
         "DeleteLogGroup" | "PutRetentionPolicy" | "DeleteRetentionPolicy" => changed(record, context, false),
+        // What bends what the group delivers, or who may read and delete it.
+        "AssociateKmsKey"
+        | "DisassociateKmsKey"
+        | "PutDataProtectionPolicy"
+        | "DeleteDataProtectionPolicy"
+        | "PutTransformer"
+        | "DeleteTransformer"
+        | "UntagResource"
+        | "UntagLogGroup"
+        | "PutLogGroupDeletionProtection" => changed(record, context, false),
+        "PutAccountPolicy" | "DeleteAccountPolicy" => account_policy(record, context),
         "PutSubscriptionFilter" | "DeleteSubscriptionFilter" => changed(record, context, true),
+        "PutDestination" | "DeleteDestination" | "PutDestinationPolicy" => watch::destination(record, context),
         _ => Err(Rejection::ignore(format!("{} undoes no enrollment", record.short_name()))),
     }
 }
@@ -49,6 +61,15 @@ fn changed(record: &Record<'_>, context: &EventContext, of_filter: bool) -> Resu
     Ok(Trigger::Repair { account, region, resource: group, cause })
 }
 
+/// A policy of the account holds for all of its groups, or for those that its scope selects.
+fn account_policy(record: &Record<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
+    record.must_be_call()?;
+    let AccountRegion { account, region } = record.envelope.at()?;
+    record.must_be_by_others(&context.member_role, account)?;
+    let cause = format!("{} may concern the log group {}", record.name, context.log_group);
+    Ok(Trigger::Repair { account, region, resource: String::new(), cause })
+}
+
 /// CloudTrail leaves out a request that is too large, and masks some values. Then it may be about what is managed.
 fn hidden(record: &Record<'_>, context: &EventContext, at: AccountRegion, of: &str) -> Result<Trigger, Rejection> {
     record.must_be_by_others(&context.member_role, at.account)?;
@@ -59,8 +80,8 @@ fn hidden(record: &Record<'_>, context: &EventContext, at: AccountRegion, of: &s
 /// The log group's name, from whichever parameter has it. The ARN of a group in another account or Region is returned
 /// whole, so that it never equals a name.
 fn group(request: &Value, at: &AccountRegion) -> Option<String> {
-    let identifier =
-        ["logGroupName", "logGroupIdentifier", "logGroupArn"].into_iter().find_map(|name| text_at(request, &[name]))?;
+    let names = ["logGroupName", "logGroupIdentifier", "logGroupArn", "resourceIdentifier", "resourceArn"];
+    let identifier = names.into_iter().find_map(|name| text_at(request, &[name]))?;
     if is_masked(&identifier) {
         return None;
     }
@@ -91,12 +112,25 @@ mod tests {
 
     #[test]
     fn what_undoes_an_enrollment_on_the_log_group_is_repaired() {
-        for name in ["DeleteLogGroup", "PutRetentionPolicy", "DeleteRetentionPolicy"] {
+        for name in ["DeleteLogGroup", "PutRetentionPolicy", "DeleteRetentionPolicy", "DisassociateKmsKey"] {
             repaired(name, json!({"logGroupName": GROUP}));
         }
+        for name in ["PutTransformer", "PutDataProtectionPolicy", "PutLogGroupDeletionProtection"] {
+            repaired(name, json!({"logGroupIdentifier": GROUP}));
+        }
+        let arn = format!("arn:aws:logs:eu-west-1:{MEMBER}:log-group:{GROUP}");
+        repaired("UntagResource", json!({"resourceArn": arn, "tagKeys": ["managed-by"]}));
         for name in ["PutSubscriptionFilter", "DeleteSubscriptionFilter"] {
             repaired(name, json!({"logGroupName": GROUP, "filterName": "AllTraffic"}));
         }
+    }
+
+    #[test]
+    fn a_policy_of_the_account_is_looked_into() {
+        let event = call("logs", "PutAccountPolicy").request(json!({"policyType": "DATA_PROTECTION_POLICY"}));
+        let Trigger::Repair { resource, .. } = acted(&event.clone().build()) else { panic!("not a repair") };
+        assert_eq!(resource, "");
+        assert!(ignored(&event.by_role("EnrollerMember", MEMBER).build()).contains("the enroller itself"));
     }
 
     #[test]

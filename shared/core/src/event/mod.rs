@@ -11,6 +11,7 @@
 //! | `aws.ec2`: their tags | `tags` |
 //! | `aws.logs`: log groups and subscription filters | `logs` |
 //! | `aws.cloudformation`: the member stack is ready | `cloudformation` |
+//! | what somebody changed about the installation itself: destinations, roles, rules, stacks, stream, … | `watch` |
 //! | `aws.organizations`: accounts join, move and leave | `organizations` |
 //! | `aws.controltower`: its lifecycle events | `control_tower` |
 //! | `aws.events`, `aws.scheduler`: the sweep | here |
@@ -42,6 +43,7 @@ mod organizations;
 mod robustness;
 mod tags;
 mod time;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -49,6 +51,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::grants::ShardNaming;
 use crate::ids::{AccountId, Invalid, OrganizationId, Region, VpcId};
 use crate::message::{BackfillContinuation, EnrollmentRequest, Message};
 use crate::names::{FilterName, LogGroupName, RoleName};
@@ -56,6 +59,7 @@ use crate::settings::Settings;
 
 pub use envelope::wrap_cloudtrail;
 pub use explain::{Explanation, explain};
+pub use watch::{ChangeByOthers, FORWARDERS, FUNCTION_ROLES, MEMBER_RULES};
 
 use envelope::{Envelope, Record};
 
@@ -74,6 +78,14 @@ pub struct EventContext {
     pub organization: Option<OrganizationId>,
     /// The keys of the tags that decide whether and how a VPC is enrolled, and which flow logs are ours.
     pub tag_keys: BTreeSet<String>,
+    /// The account that owns the destinations. Only its own events can be about them.
+    pub central_account: AccountId,
+    /// The names of the destinations.
+    pub destinations: ShardNaming,
+    /// The enrolled Regions, for what concerns an account in all of them.
+    pub regions: BTreeSet<Region>,
+    /// The roles in member accounts whose changes concern the installation.
+    pub roles: BTreeSet<String>,
 }
 
 impl EventContext {
@@ -90,6 +102,14 @@ impl EventContext {
                 settings.traffic_type_tag.clone(),
                 settings.ownership_tag.key.clone(),
             ]),
+            central_account: settings.central_account,
+            destinations: settings.destination_name.clone(),
+            regions: settings.regions.clone(),
+            roles: [&settings.member_role_name, &settings.delivery_role_name, &settings.filter_role_name]
+                .into_iter()
+                .map(ToString::to_string)
+                .chain(FORWARDERS.map(str::to_owned))
+                .collect(),
         }
     }
 }
@@ -221,6 +241,8 @@ pub struct Decoded {
     pub event_id: Option<String>,
     /// When the event happened, in milliseconds since 1970-01-01 UTC; absent where it has no RFC 3339 time.
     pub occurred_at_ms: Option<u64>,
+    /// What somebody else changed or deleted of what the installation needs, if the event is about that.
+    pub change: Option<ChangeByOthers>,
 }
 
 /// The account, Region and resource of an event, as far as they could be read.
@@ -383,8 +405,9 @@ fn decode_bare(value: &Value, context: &EventContext) -> Classified {
         Err(rejection) => return rejection.decision(None, None),
     };
     match trigger(&envelope, context) {
-        Ok(trigger) => Classified::Act(Box::new(Decoded {
+        Ok((trigger, change)) => Classified::Act(Box::new(Decoded {
             trigger,
+            change,
             event_id: envelope.event_id(),
             occurred_at_ms: envelope.occurred_at_ms(),
         })),
@@ -399,7 +422,7 @@ fn own_message(value: &Value) -> Classified {
                 Message::Enrollment(request) => request.requested_at_ms,
                 Message::Grant(_) | Message::Sync(_) | Message::Backfill(_) => None,
             };
-            Classified::Act(Box::new(Decoded { trigger: message.into(), event_id: None, occurred_at_ms }))
+            Classified::Act(Box::new(Decoded { trigger: message.into(), event_id: None, occurred_at_ms, change: None }))
         }
         Err(error) => {
             let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
@@ -414,24 +437,25 @@ pub fn is_schedule(value: &Value) -> bool {
     (is("source", "aws.events") || is("source", "aws.scheduler")) && is("detail-type", SCHEDULED)
 }
 
-fn trigger(envelope: &Envelope<'_>, context: &EventContext) -> Result<Trigger, Rejection> {
-    match envelope.source {
-        "aws.ec2" | "aws.logs" | "aws.organizations" | "aws.controltower" => {
-            let record = Record::read(envelope)?;
-            let trigger = match envelope.source {
-                "aws.ec2" => ec2::decode(&record, context),
-                "aws.logs" => logs::decode(&record, context),
-                "aws.organizations" => organizations::decode(&record, context),
-                _ => control_tower::decode(&record),
-            }?;
-            Ok(record.doubt.iter().fold(trigger, |trigger, code| trigger.doubted(code)))
-        }
-        "aws.cloudformation" => cloudformation::decode(envelope, context),
-        "aws.events" | "aws.scheduler" => schedule(envelope),
+fn trigger(envelope: &Envelope<'_>, context: &EventContext) -> Result<(Trigger, Option<ChangeByOthers>), Rejection> {
+    let is_call = || json::field(&envelope.detail, "eventName").is_some();
+    let decode: fn(&Record<'_>, &EventContext) -> Result<Trigger, Rejection> = match envelope.source {
+        "aws.ec2" => ec2::decode,
+        "aws.logs" => logs::decode,
+        "aws.organizations" => organizations::decode,
+        "aws.controltower" => |record, _| control_tower::decode(record),
+        "aws.cloudformation" if !is_call() => return Ok((cloudformation::decode(envelope, context)?, None)),
+        "aws.events" | "aws.scheduler" if !is_call() => return Ok((schedule(envelope)?, None)),
+        source if watch::concerns(source) => watch::decode,
         other => {
-            Err(Rejection::ignore(format!("Events of the source {:?} do not concern enrollment", json::cut(other, 80))))
+            let other = json::cut(other, 80);
+            return Err(Rejection::ignore(format!("Events of the source {other:?} do not concern enrollment")));
         }
-    }
+    };
+    let record = Record::read(envelope)?;
+    let trigger = decode(&record, context)?;
+    let change = watch::change(&record, &trigger);
+    Ok((record.doubt.iter().fold(trigger, |trigger, code| trigger.doubted(code)), change))
 }
 
 fn schedule(envelope: &Envelope<'_>) -> Result<Trigger, Rejection> {
@@ -507,7 +531,7 @@ mod tests {
 
     #[test]
     fn events_of_other_sources_with_known_names_are_ignored() {
-        for source in ["com.example", "aws.s3", "aws.EC2", "ec2"] {
+        for source in ["com.example", "aws.rds", "aws.EC2", "ec2"] {
             let event = create_vpc().top("source", json!(source)).build();
             assert!(ignored(&event).contains(source), "{source}");
         }
