@@ -21,6 +21,7 @@ use futures::stream::{StreamExt, iter};
 
 use crate::context::Context;
 use crate::ports::{AwsResult, Queues};
+use crate::watch::Watch;
 
 /// One message of a batch, as Lambda delivers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,11 @@ impl BatchReport {
         for record in records {
             self.fail(record, pace.wait_seconds(record.receive_count));
         }
+    }
+
+    /// Makes a record come back after this many seconds, because what it repairs is undone again and again.
+    pub(crate) fn slow_down(&mut self, record: &Record, seconds: u32) {
+        self.fail(record, seconds);
     }
 
     /// Refuses a record that claims to be for this product but is invalid. It goes to the dead-letter queue without
@@ -173,18 +179,23 @@ impl Pace {
 pub struct Inbox {
     ctx: Context,
     queues: Arc<dyn Queues>,
+    /// What others changed, as far as this container knows.
+    pub(crate) watch: Watch,
 }
 
 impl Inbox {
     /// An inbox that changes visibility through these queues.
     pub fn new(ctx: Context, queues: &Arc<dyn Queues>) -> Self {
-        Self { ctx, queues: Arc::clone(queues) }
+        Self { ctx, queues: Arc::clone(queues), watch: Watch::default() }
     }
 
     /// Decodes a record. Returns `None` for ignored and refused records, which are only logged and counted.
     pub(crate) fn read(&self, record: &Record, report: &mut BatchReport, metrics: &mut Metrics) -> Option<Decoded> {
         let (outcome, subject, reason) = match decode(&record.body, &self.ctx.event_context()) {
-            Classified::Act(decoded) => return Some(*decoded),
+            Classified::Act(decoded) => {
+                self.watch.tell_certain(&decoded, self.ctx.clock.now_ms(), &mut report.decisions, metrics);
+                return Some(*decoded);
+            }
             Classified::Ignore(it) => (Outcome::Ignored, it.subject, it.reason),
             Classified::Refuse(it) => (Outcome::Refused, it.subject, it.reason),
         };

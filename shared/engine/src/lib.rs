@@ -11,8 +11,8 @@
 //! | doctor: check a live installation | [`doctor::Doctor`] | everything that can be read |
 //!
 //! The workers share [`context`], [`assignments`] (the destination that each account is granted on), [`observe`],
-//! [`outbox`] (messages to the functions' queues) and [`batch`] (records of a queue and their answers). These modules
-//! depend on no worker.
+//! [`outbox`] (messages to the functions' queues), [`batch`] (records of a queue and their answers) and [`watch`] (what others change).
+//! These modules depend on no worker.
 
 pub mod assignments;
 pub mod backfill;
@@ -28,5 +28,6 @@ pub mod ports;
 pub mod reconcile_error;
 #[cfg(test)]
 mod testing;
+pub mod watch;
 
 pub use context::Context;

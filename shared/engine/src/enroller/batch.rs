@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use enroller_core::error::Disposition;
-use enroller_core::event::{Decoded, Enrolled, Trigger};
+use enroller_core::event::{ChangeByOthers, Decoded, Enrolled, Trigger};
 use enroller_core::ids::{AccountId, AccountRegion, Region, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::message::{EnrollmentRequest, GrantRequest, Message, SyncRequest};
@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::outbox::Outbox;
 use crate::ports::{AwsResult, Queues, RegionDestinations};
 use crate::reconcile_error::ReconcileError;
+use crate::watch::SLOWER_SECONDS;
 
 /// Requests for the same account's grant within this many milliseconds count as one.
 const GRANT_REQUEST_WINDOW_MS: u64 = 20_000;
@@ -39,6 +40,8 @@ struct Asked {
     request: Option<EnrollmentRequest>,
     /// When the event happened, in epoch milliseconds.
     occurred_at_ms: Option<u64>,
+    /// What somebody else changed, with the id of the event, if the record is about that.
+    change: Option<(ChangeByOthers, Option<String>)>,
 }
 
 /// The records of a batch about one account, as one unit of work.
@@ -88,6 +91,10 @@ impl EnrollmentQueue {
         let mut for_other_queue = Vec::new();
         for (index, record) in records.iter().enumerate() {
             let Some(decoded) = self.inbox.read(record, &mut report, &mut metrics) else { continue };
+            if self.must_wait(record, &decoded, &mut report, &mut metrics) {
+                report.slow_down(record, SLOWER_SECONDS);
+                continue;
+            }
             match route(decoded, index, &mut units) {
                 Route::Here => {}
                 Route::OtherQueue(message) => for_other_queue.push((record, message)),
@@ -108,6 +115,36 @@ impl EnrollmentQueue {
             report.merge(part);
         }
         report
+    }
+
+    /// Whether the repair that a record asks for has to wait. What came back has waited.
+    fn must_wait(&self, record: &Record, decoded: &Decoded, report: &mut BatchReport, metrics: &mut Metrics) -> bool {
+        let Some(change) = decoded.change.as_ref().filter(|_| record.receive_count <= 1) else { return false };
+        let (now_ms, event_id) = (self.ctx.clock.now_ms(), decoded.event_id.as_deref());
+        self.inbox.watch.must_wait(change, event_id, now_ms, &mut report.decisions, metrics)
+    }
+
+    /// Tells of changes that only the look at the account could show to be about what is ours: there was something to
+    /// repair, or it could not be seen. Remembers what was repaired.
+    fn tell_of_changes(
+        &self,
+        records: &[Asked],
+        account: &AccountReport,
+        report: &mut BatchReport,
+        metrics: &mut Metrics,
+    ) {
+        let now_ms = self.ctx.clock.now_ms();
+        let mut repaired = Vec::new();
+        for asked in records {
+            let Some((change, event_id)) = &asked.change else { continue };
+            let of_record = || account.account_regions.iter().filter(|it| asked.regions.contains(&it.at.region));
+            let changed = of_record().any(|region| region.changes > 0);
+            if !change.certain && (changed || of_record().any(|region| !region.errors.is_empty())) {
+                self.inbox.watch.tell(change, event_id.as_deref(), now_ms, &mut report.decisions, metrics);
+            }
+            repaired.extend(changed.then_some(change));
+        }
+        self.inbox.watch.repaired(repaired, now_ms);
     }
 
     /// Answers the records of one account, as soon as its own work is done.
@@ -131,6 +168,7 @@ impl EnrollmentQueue {
         }
         account.measure(unit.since_ms, self.ctx.clock.now_ms(), &mut metrics);
         report.changes = account.changes();
+        self.tell_of_changes(&unit.records, &account, &mut report, &mut metrics);
         let answer_by_ms = deadline_ms.saturating_add(ANSWER_MS);
         if account.needs_grant()
             && let Err(error) = self.ctx.sent_by(answer_by_ms, self.request_grant(unit.work.account)).await
@@ -216,6 +254,7 @@ impl EnrollmentQueue {
 /// Adds a record to its account's unit, or returns the message to forward to the granter.
 fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -> Route<Message> {
     let (mut expected, mut asked_by) = (None, None);
+    let change = decoded.change.map(|change| (change, decoded.event_id));
     let (account, regions, destinations, since_ms) = match decoded.trigger {
         Trigger::Enroll { account, region, what, .. } => {
             expected = match what {
@@ -265,7 +304,7 @@ fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) 
         // What is believed of one request must not be believed of an older one.
         unit.work.asked_by = AskedBy::Message { at_ms: [at_ms, requested_at_ms].into_iter().flatten().min() };
     }
-    unit.records.push(Asked { index, regions, request: asked_by, occurred_at_ms: decoded.occurred_at_ms });
+    unit.records.push(Asked { index, regions, request: asked_by, change, occurred_at_ms: decoded.occurred_at_ms });
     unit.expected.extend(expected);
     unit.since_ms = [unit.since_ms, since_ms].into_iter().flatten().min();
     Route::Here

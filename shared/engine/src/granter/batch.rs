@@ -7,7 +7,7 @@ use enroller_core::error::Disposition;
 use enroller_core::event::{Decoded, Trigger};
 use enroller_core::ids::{AccountId, Region};
 use enroller_core::log::{LogEntry, Outcome};
-use enroller_core::message::EnrollmentRequest;
+use enroller_core::message::{EnrollmentRequest, Message, SyncRequest};
 use enroller_core::metrics::{Metric, Metrics};
 
 use super::{GrantReport, GrantSync, Granter, GranterError};
@@ -15,6 +15,7 @@ use crate::batch::{BatchReport, Inbox, Pace, Record, Route};
 use crate::context::Context;
 use crate::outbox::Outbox;
 use crate::ports::Queues;
+use crate::watch::SLOWER_SECONDS;
 
 /// How long no message comes back for a Region after messages were given up because of it, in milliseconds. Otherwise
 /// each batch of joining accounts would wait for the same outage again. Every sync still tries the Region.
@@ -64,9 +65,13 @@ impl GrantQueue {
     pub async fn batch(&self, records: &[Record], deadline_ms: u64) -> (BatchReport, GrantReport) {
         let (mut report, mut metrics) = (BatchReport::default(), Metrics::default());
         let mut work = GrantSync::default();
-        let mut part_of_work = Vec::new();
+        let (mut part_of_work, mut changes) = (Vec::new(), Vec::new());
         for record in records {
             let Some(decoded) = self.inbox.read(record, &mut report, &mut metrics) else { continue };
+            if self.is_put_off(record, &decoded, deadline_ms, &mut report, &mut metrics).await {
+                continue;
+            }
+            changes.extend(decoded.change.clone());
             match add(&mut work, decoded) {
                 Route::Here => part_of_work.push(record),
                 Route::OtherQueue(request) => {
@@ -80,6 +85,9 @@ impl GrantQueue {
         if !part_of_work.is_empty() {
             granted = self.granter.sync_until(&work, Some(deadline_ms), &mut metrics).await;
             report.changes += granted.writes;
+            if granted.writes > 0 {
+                self.inbox.watch.repaired(&changes, self.ctx.clock.now_ms());
+            }
             report.decisions.append(&mut granted.decisions);
             let known = self.given_up();
             let (again, done): (Vec<_>, Vec<_>) =
@@ -90,6 +98,40 @@ impl GrantQueue {
             report.defer(again.into_iter(), Pace::Soon);
         }
         (self.inbox.answer(records, deadline_ms, report, metrics).await, granted)
+    }
+
+    /// Whether the repair of a Region's destinations has to wait, because somebody undoes it again and again. A message
+    /// that came back would hold up this FIFO queue. So one sync for all of them waits in the enroller's queue, from
+    /// which it returns.
+    async fn is_put_off(
+        &self,
+        record: &Record,
+        decoded: &Decoded,
+        deadline_ms: u64,
+        report: &mut BatchReport,
+        metrics: &mut Metrics,
+    ) -> bool {
+        let Some(change) = decoded.change.as_ref().filter(|_| matches!(decoded.trigger, Trigger::Sync { .. })) else {
+            return false;
+        };
+        let (now_ms, event_id, watch) = (self.ctx.clock.now_ms(), decoded.event_id.as_deref(), &self.inbox.watch);
+        if !watch.must_wait(change, event_id, now_ms, &mut report.decisions, metrics) {
+            return false;
+        }
+        if watch.is_put_off(&change.at, now_ms) {
+            return true;
+        }
+        let reason = format!("what others changed in {} again and again is repaired", change.at);
+        let sync = SyncRequest { reason, run_id: None, allow_mass_revocation: false };
+        let sending = self.outbox.enroll_again(Message::Sync(sync).to_json(), SLOWER_SECONDS);
+        if let Err(error) = self.ctx.sent_by(deadline_ms, sending).await {
+            watch.not_put_off(&change.at);
+            let line = LogEntry::about(error.account, "request-sync", record.id.clone(), Outcome::Failed, "");
+            report.decisions.push(line.failed_with(&error));
+            // Better repaired too often than not at all.
+            return false;
+        }
+        true
     }
 
     /// The Regions that were given up recently.

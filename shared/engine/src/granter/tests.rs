@@ -1,4 +1,5 @@
 mod announcing;
+mod changes;
 mod doubts;
 mod members;
 mod planning;

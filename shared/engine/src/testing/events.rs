@@ -87,3 +87,23 @@ fn call(at: &AccountRegion, service: &str, name: &str) -> Value {
         },
     })
 }
+
+/// Somebody deleted flow logs. Each number is another event.
+pub(crate) fn flow_log_deleted(at: &AccountRegion, number: u64) -> Value {
+    let mut event = call(at, "ec2", "DeleteFlowLogs");
+    event["detail"]["requestParameters"] =
+        json!({"DeleteFlowLogsRequest": {"FlowLogId": {"tag": 1, "content": "fl-0123456789abcdef0"}}});
+    numbered(event, number)
+}
+
+/// Somebody deleted the first destination of a Region of the central account. Each number is another event.
+pub(crate) fn destination_deleted(at: &AccountRegion, number: u64) -> Value {
+    let mut event = call(at, "logs", "DeleteDestination");
+    event["detail"]["requestParameters"] = json!({"destinationName": "VPCFlowLogsDestination"});
+    numbered(event, number)
+}
+
+fn numbered(mut event: Value, number: u64) -> Value {
+    event["detail"]["eventID"] = json!(format!("00000000-0000-4000-9000-{number:012}"));
+    event
+}
