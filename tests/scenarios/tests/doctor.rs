@@ -307,5 +307,5 @@ async fn an_installation_that_was_never_swept_has_no_destinations() {
     let checkup = examined(&lab).await;
     let of = |id| checkup.checks().iter().filter(|check| check.id == id).map(Check::status).collect::<Vec<_>>();
     assert_eq!((of(CheckId::Destination), of(CheckId::DestinationPolicy)), (vec![Status::Ok], vec![Status::Failed]));
-    assert_eq!(of(CheckId::Grants), [Status::Warning]);
+    assert_eq!(of(CheckId::Grants), [Status::Failed]);
 }

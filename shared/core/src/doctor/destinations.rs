@@ -165,7 +165,8 @@ pub fn check_grants(grants: &RegionGrants, wanted: &BTreeSet<AccountId>, setting
     };
     let finding =
         format!("{} of {} accounts in scope are not granted: {}{more}", missing.len(), wanted.len(), named.join(", "));
-    CheckResult::warning(finding, SYNC)
+    // Such an account cannot deliver, whoever took its grant away.
+    CheckResult::failed(finding, SYNC)
 }
 
 #[cfg(test)]
@@ -292,7 +293,7 @@ mod tests {
         let grants = grants(vec![listing(1, accounts(2))]);
         assert_eq!(check_grants(&grants, &accounts(2), &settings(&[])).status, Status::Ok);
         let verdict = check_grants(&grants, &accounts(9), &settings(&[]));
-        assert_eq!(verdict.status, Status::Warning);
+        assert_eq!(verdict.status, Status::Failed);
         assert!(verdict.finding.starts_with("7 of 9 accounts in scope are not granted: 000000000003, "), "{verdict:?}");
         assert!(verdict.finding.ends_with("000000000007 and 2 more"), "{verdict:?}");
     }

@@ -6,7 +6,8 @@
 use serde_json::{Value, json};
 
 use super::{CheckResult, pattern};
-use crate::ids::{AccountId, AccountRegion, OrganizationId};
+use crate::event::MEMBER_RULES;
+use crate::ids::{AccountId, AccountRegion, OrganizationId, Region};
 use crate::settings::Settings;
 
 /// A rule of a bus, as ListRules and ListTargetsByRule return it.
@@ -109,6 +110,37 @@ pub fn member_events(settings: &Settings, at: &AccountRegion) -> Vec<RequiredEve
     needed.push(stack_event(at, "member stack CREATE_COMPLETE", &set, "CREATE_COMPLETE"));
     needed.push(stack_event(at, "member stack UPDATE_COMPLETE", &set, "UPDATE_COMPLETE"));
     needed
+}
+
+/// The events about the enroller's own rules and roles that a member account has to forward. Without them whoever deletes
+/// the rules first can delete the flow logs unseen until the next sweep.
+pub fn watch_events(settings: &Settings, at: &AccountRegion) -> Vec<RequiredEvent> {
+    let rule = format!("{MEMBER_RULES}vpcs");
+    let role = json!({ "roleName": settings.member_role_name.as_str() });
+    vec![
+        call(at, true, "events", "DeleteRule", json!({ "name": rule })),
+        call(at, true, "events", "RemoveTargets", json!({ "rule": rule, "ids": ["central"] })),
+        call(at, true, "events", "DisableRule", json!({ "name": format!("{MEMBER_RULES}watch") })),
+        call(at, true, "iam", "DeleteRole", role.clone()),
+        call(at, true, "iam", "UpdateAssumeRolePolicy", role),
+    ]
+}
+
+/// The same of a member account that is not the central one, for rules that tell the two apart.
+pub fn watch_events_of_members(settings: &Settings, region: &Region) -> Vec<RequiredEvent> {
+    let account = [EXAMPLE, "444455556666"].into_iter().filter_map(|id| id.parse().ok());
+    let member = account.into_iter().find(|account: &AccountId| *account != settings.central_account);
+    let at = |account| AccountRegion { account, region: region.clone() };
+    member.map(|account| watch_events(settings, &at(account))).unwrap_or_default()
+}
+
+/// The events about destinations that the central account has to send to its home Region.
+pub fn center_events(settings: &Settings, at: &AccountRegion) -> Vec<RequiredEvent> {
+    let destination = json!({ "destinationName": settings.destination_name.base().as_str() });
+    ["PutDestination", "DeleteDestination", "PutDestinationPolicy"]
+        .into_iter()
+        .map(|name| call(at, true, "logs", name, destination.clone()))
+        .collect()
 }
 
 /// The events that the management account has to forward from the Region of Organizations. Events of Control Tower are

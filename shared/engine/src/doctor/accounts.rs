@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use enroller_core::doctor::event_routes::{EventTarget, RequiredEvent, account_events, check_route, member_events};
+use enroller_core::doctor::event_routes::{
+    EventTarget, RequiredEvent, account_events, check_route, member_events, watch_events,
+};
 use enroller_core::doctor::members::{
     RoleFacts, ServiceRole, check_filter_slots, check_flow_log_slots, check_member_role, check_regions,
     check_service_role, check_trails,
@@ -22,7 +24,7 @@ use super::Checker;
 use crate::ports::AwsResult;
 
 /// The event bus that AWS services send to.
-const DEFAULT_BUS: &str = "default";
+pub(super) const DEFAULT_BUS: &str = "default";
 
 /// Name of the filter role's inline policy in the templates.
 const FILTER_ROLE_POLICY: &str = "Deliver";
@@ -89,7 +91,8 @@ impl Checker<'_> {
 
     async fn at(&self, at: AccountRegion) -> Vec<Check> {
         let (settings, aws) = (&self.doctor.ctx.settings, &self.doctor.ports);
-        let needed = member_events(settings, &at);
+        let mut needed = member_events(settings, &at);
+        needed.extend(watch_events(settings, &at));
         let remedy = "update the member stack (StackSet) in this account and Region";
         let (rules, trail, filters, slots) = join4(
             self.forwarded(CheckId::MemberRules, &at, &needed, remedy),

@@ -6,7 +6,8 @@ use enroller_core::doctor::destinations::{
     Expected, check_absent, check_grants, check_policy, check_room, check_target,
 };
 use enroller_core::doctor::event_routes::{
-    EventTarget, RequiredEvent, account_events, check_bus, check_route, member_events,
+    EventTarget, RequiredEvent, account_events, center_events, check_bus, check_route, member_events,
+    watch_events_of_members,
 };
 use enroller_core::doctor::queues::{Purpose, QueueFacts, arn_of, check_dead_letters, check_queue, dead_letter_url};
 use enroller_core::doctor::{Check, CheckId, CheckResult};
@@ -86,7 +87,11 @@ impl Checker<'_> {
         let result = check_bus(&bus, &settings.organization_id, settings.central_account);
         let mut checks = vec![Check::new(CheckId::Bus, result).within(region)];
         // Rules match events of any account, so events of the caller's account represent them all.
-        let of_members = || member_events(settings, &at);
+        let of_members = || {
+            let watched = watch_events_of_members(settings, region);
+            member_events(settings, &at).into_iter().chain(watched).collect::<Vec<_>>()
+        };
+        let of_center = || center_events(settings, &at);
         let of_accounts = || {
             let account = management.unwrap_or(at.account);
             account_events(&AccountRegion { account, region: region.clone() })
@@ -99,21 +104,37 @@ impl Checker<'_> {
                     of_members(),
                     EventTarget::Queue as fn(String) -> EventTarget,
                 ),
-                ("grants", settings.grants_queue_url.as_ref(), of_accounts(), EventTarget::FifoQueue),
+                (
+                    "grants",
+                    settings.grants_queue_url.as_ref(),
+                    of_accounts().into_iter().chain(of_center()).collect(),
+                    EventTarget::FifoQueue,
+                ),
             ];
             for (name, url, needed, target) in queues {
                 let target = url.and_then(|url| arn_of(url, region)).map(target);
-                checks.extend(self.route(&at, &needed, target, name).await);
+                checks.extend(self.route(&at, self.bus, &needed, target, name).await);
             }
+            checks.extend(self.own_changes(&at, &of_center()).await);
             return checks;
         }
-        let mut needed = if settings.regions.contains(region) { of_members() } else { Vec::new() };
+        let is_enrolled = settings.regions.contains(region);
+        let mut needed = if is_enrolled { of_members() } else { Vec::new() };
         if self.organizations_region().as_ref() == Some(region) {
             needed.extend(of_accounts());
         }
         let target = EventTarget::Bus(self.bus_arn(&settings.home_region));
-        checks.extend(self.route(&at, &needed, Some(target), "home").await);
+        checks.extend(self.route(&at, self.bus, &needed, Some(target), "home").await);
+        if is_enrolled {
+            checks.extend(self.own_changes(&at, &of_center()).await);
+        }
         checks
+    }
+
+    /// Checks the rules of the central account's default bus in a Region, which tell of changed destinations.
+    async fn own_changes(&self, at: &AccountRegion, needed: &[RequiredEvent]) -> Option<Check> {
+        let target = EventTarget::Bus(self.bus_arn(&self.doctor.ctx.settings.home_region));
+        self.route(at, super::accounts::DEFAULT_BUS, needed, Some(target), "home, of changed destinations").await
     }
 
     /// Checks the rules of a bus that send events to `target`. Without a target, its queue is not set; the queue's own
@@ -121,12 +142,13 @@ impl Checker<'_> {
     async fn route(
         &self,
         at: &AccountRegion,
+        bus: &str,
         needed: &[RequiredEvent],
         target: Option<EventTarget>,
         name: &str,
     ) -> Option<Check> {
         let target = target?;
-        let check = match self.doctor.facts.buses.rules_towards(at, self.bus, target.arn()).await {
+        let check = match self.doctor.facts.buses.rules_towards(at, bus, target.arn()).await {
             Ok(rules) => Check::new(CheckId::BusRules, check_route(&rules, needed, &target, STACKS)),
             Err(error) => Check::could_not_look(CheckId::BusRules, &error),
         };
