@@ -105,7 +105,7 @@ parameters_of() {
 }
 
 known_keys='CENTRAL_ACCOUNT MANAGEMENT_ACCOUNT HOME_REGION TARGETS CENTRAL_PROFILE MANAGEMENT_PROFILE
-STACK_SET_ACCOUNT MEMBER_STACK_IN_MANAGEMENT FAILURE_TOLERANCE_PERCENT CONCURRENT_ACCOUNTS_PERCENT TAGS CONTROL_TOWER_REGION CODE_BUCKET BUILD_WITH BUILD_PROFILE MEMBER_ADMIN_ROLE'
+STACK_SET_ACCOUNT MEMBER_STACK_IN_MANAGEMENT FAILURE_TOLERANCE_PERCENT CONCURRENT_ACCOUNTS_PERCENT TAGS CONTROL_TOWER_REGION WATCH_IAM CODE_BUCKET BUILD_WITH BUILD_PROFILE MEMBER_ADMIN_ROLE'
 
 # Without this check, a misspelled key would silently keep its default.
 refuse_unknown_keys() {
@@ -148,11 +148,14 @@ load_configuration() {
   control_tower=$(setting CONTROL_TOWER_REGION)
   [ -z "$control_tower" ] || must_match CONTROL_TOWER_REGION "$control_tower" "$region_pattern" 'expected a Region'
   case $home in
-    cn-*) partition=aws-cn organizations=cn-northwest-1 ;;
-    us-gov-*) partition=aws-us-gov organizations=us-gov-west-1 ;;
-    eusc-*) partition=aws-eusc organizations=eusc-de-east-1 ;;
-    *) partition=aws organizations=us-east-1 ;;
+    cn-*) partition=aws-cn organizations=cn-northwest-1 iam=cn-north-1 ;;
+    us-gov-*) partition=aws-us-gov organizations=us-gov-west-1 iam=us-gov-west-1 ;;
+    eusc-*) partition=aws-eusc organizations=eusc-de-east-1 iam=eusc-de-east-1 ;;
+    *) partition=aws organizations=us-east-1 iam=us-east-1 ;;
   esac
+  watch_iam=$(setting WATCH_IAM true)
+  must_match WATCH_IAM "$watch_iam" '^(true|false)$' 'expected true or false'
+  [ "$watch_iam" = true ] || iam=''
   bus=$(setting BusName vpc-flow-logs-enroller)
   member_stack=$(setting MemberStackName vpc-flow-logs-enroller-member)
   operator=$(setting OperatorRoleArn)
@@ -203,13 +206,14 @@ call_as() {
 
 # Regions that get a regional stack: the enrolled Regions and those with account events, except the home Region.
 other_regions() {
-  printf '%s\n' "$enrolled" "$organizations" "$control_tower" | tr ',' '\n' | sed '/^$/d' | sort -u | grep -vxF -- "$home" || true
+  printf '%s\n' "$enrolled" "$organizations" "$control_tower" "$iam" | tr ',' '\n' | sed '/^$/d' | sort -u | grep -vxF -- "$home" || true
 }
 
-# The home Region and the enrolled Regions. The home Region comes first, because its stack creates the roles.
+# The home Region, the enrolled Regions and the one in which IAM's events arise. The home Region comes first, because its
+# stack creates the roles.
 member_regions() {
   printf '%s\n' "$home"
-  printf '%s\n' "$enrolled" | tr ',' '\n' | sort -u | grep -vxF -- "$home" || true
+  printf '%s\n' "$enrolled" "$iam" | tr ',' '\n' | sed '/^$/d' | sort -u | grep -vxF -- "$home" || true
 }
 
 account_event_regions() {

@@ -29,6 +29,7 @@ KEYS = {
     "CONCURRENT_ACCOUNTS_PERCENT": ("[1-9]|[1-9][0-9]|100", "expected 1 to 100", False),
     "TAGS": (f"{TAG}(,{TAG})*", "expected key=value,key=value, with letters, digits, spaces and _ . : / + @ - only", False),
     "CONTROL_TOWER_REGION": (REGION, "expected a Region such as eu-west-1, or nothing", False),
+    "WATCH_IAM": ("true|false", "expected true or false", False),
     "CODE_BUCKET": (r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "expected the name of a bucket, or nothing", False),
     "BUILD_WITH": ("cargo-lambda|cargo", "expected cargo-lambda or cargo", False),
     "BUILD_PROFILE": ("release|dev", "expected release or dev", False),

@@ -169,6 +169,7 @@ impl Installation {
             let parameters = [
                 ("OrganizationId", self.settings.organization_id.to_string()),
                 ("HomeBusArn", bus(&central, &home).to_string()),
+                ("DestinationName", self.settings.destination_name.base().to_string()),
             ];
             let account_region = AccountRegion { account: central.clone(), region };
             self.deploy(&Part::Regional.template()?.stack(account_region, &parameters)?)?;
@@ -176,14 +177,17 @@ impl Installation {
         self.deploy(&self.management_stack()?)
     }
 
-    /// Deploys the member stack in one account: the roles once, and the rules in every enrolled Region.
+    /// Deploys the member stack in one account: the roles once, and the rules in every enrolled Region and in the one
+    /// where IAM's events arise, which is that of Organizations (but for China).
     ///
     /// # Errors
     ///
     /// The simulated AWS refuses a rule, a bus policy or a queue.
     pub fn deploy_member(&self, account: &str) -> Result<(), InstallError> {
-        for region in &self.settings.regions {
-            self.deploy(&self.member_stack(account, region.as_str())?)?;
+        let of_iam = self.settings.partition().organizations_region();
+        let enrolled = self.settings.regions.iter().map(|region| region.as_str());
+        for region in enrolled.clone().chain((!enrolled.clone().any(|it| it == of_iam)).then_some(of_iam)) {
+            self.deploy(&self.member_stack(account, region)?)?;
         }
         Ok(())
     }

@@ -26,7 +26,8 @@ OPERATIONS = {
         ListRoots RemoveAccountFromOrganization""",
     "sqs": """ChangeMessageVisibility ChangeMessageVisibilityBatch CreateQueue DeleteMessage DeleteMessageBatch
         GetQueueAttributes GetQueueUrl ReceiveMessage SendMessage SendMessageBatch""",
-    "events": "DescribeEventBus DescribeRule ListRuleNamesByTarget ListTargetsByRule",
+    "events": """DeleteRule DescribeEventBus DescribeRule DisableRule ListRuleNamesByTarget ListTargetsByRule
+        RemoveTargets""",
     "cloudtrail": "DescribeTrails GetTrailStatus",
 }
 SHAPE = ("type", "members", "member", "key", "value", "required", "min", "max", "pattern", "enum", "error", "flattened")

@@ -97,12 +97,12 @@ fn api_call(
     let (parameters, response) = match call.service {
         Service::Ec2 => ec2_shapes::shapes(call, request, outcome.ok()),
         Service::Iam => (lower_camel(&flat(request)), outcome.ok().map_or(Value::Null, response_or_null)),
-        Service::Logs
-        | Service::Organizations
-        | Service::Sts
-        | Service::Sqs
-        | Service::Events
-        | Service::CloudTrail => (response_or_null(request), outcome.ok().map_or(Value::Null, response_or_null)),
+        // CloudTrail shows the parameters of EventBridge in lower camel case (user guide, "Logging Amazon EventBridge API
+        // calls using AWS CloudTrail").
+        Service::Events => (lower_camel(&flat(request)), outcome.ok().map_or(Value::Null, response_or_null)),
+        Service::Logs | Service::Organizations | Service::Sts | Service::Sqs | Service::CloudTrail => {
+            (response_or_null(request), outcome.ok().map_or(Value::Null, response_or_null))
+        }
     };
     let mut detail = json!({
         "eventVersion": "1.11",

@@ -85,8 +85,8 @@ pub(super) fn events(call: &Call, input: &Value) -> Option<Vec<Need>> {
     let resource = match call.operation.as_str() {
         "ListRuleNamesByTarget" => "*".to_owned(),
         "DescribeEventBus" => format!("{prefix}:event-bus/{}", named("Name")),
-        "DescribeRule" => rule("Name"),
-        "ListTargetsByRule" => rule("Rule"),
+        "DescribeRule" | "DeleteRule" | "DisableRule" => rule("Name"),
+        "ListTargetsByRule" | "RemoveTargets" => rule("Rule"),
         _ => return None,
     };
     Some(vec![Need::own(call, resource)])

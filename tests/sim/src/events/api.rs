@@ -1,9 +1,9 @@
-//! The read operations of EventBridge (API reference and model). There are no write operations, because stacks create
-//! buses and rules, and stacks are not simulated.
+//! The operations of EventBridge that read, and those that take rules away (API reference and model). Stacks create buses
+//! and rules, and stacks are not simulated.
 
 use serde_json::{Value, json};
 
-use super::bus::{Bus, BusId, Rule, Target};
+use super::bus::{Bus, BusId, Rule, Target, delete_rule, set_rule_enabled};
 use crate::call::{ApiError, Call};
 use crate::json_input::Input;
 use crate::world::World;
@@ -11,10 +11,12 @@ use crate::world::World;
 /// Entries of a page where no limit is given (model: LimitMax100; the default is not documented).
 const PAGE: u64 = 100;
 
-pub(crate) fn handle(world: &World, call: &Call, input: &Value) -> Result<Value, ApiError> {
+pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let known: &[&str] = match call.operation.as_str() {
         "DescribeEventBus" => &["Name"],
-        "DescribeRule" => &["Name", "EventBusName"],
+        "DescribeRule" | "DisableRule" => &["Name", "EventBusName"],
+        "DeleteRule" => &["Name", "EventBusName", "Force"],
+        "RemoveTargets" => &["Rule", "EventBusName", "Ids", "Force"],
         "ListRuleNamesByTarget" => &["TargetArn", "EventBusName", "NextToken", "Limit"],
         "ListTargetsByRule" => &["Rule", "EventBusName", "NextToken", "Limit"],
         other => return Err(ApiError::unknown_operation(other)),
@@ -24,6 +26,9 @@ pub(crate) fn handle(world: &World, call: &Call, input: &Value) -> Result<Value,
         "DescribeEventBus" => describe_bus(world, call, &input),
         "DescribeRule" => describe_rule(world, call, &input),
         "ListRuleNamesByTarget" => list_rule_names(world, call, &input),
+        "DeleteRule" => delete(world, call, &input),
+        "DisableRule" => disable(world, call, &input),
+        "RemoveTargets" => remove_targets(world, call, &input),
         _ => list_targets(world, call, &input),
     }
 }
@@ -80,6 +85,42 @@ fn describe_rule(world: &World, call: &Call, input: &Input<'_>) -> Result<Value,
     }))
 }
 
+/// A rule that does not exist is deleted without an error. One with targets is kept (API reference, DeleteRule).
+fn delete(world: &mut World, call: &Call, input: &Input<'_>) -> Result<Value, ApiError> {
+    let Ok((id, found)) = rule(world, call, input, "Name") else { return Ok(json!({})) };
+    if !found.settings.targets.is_empty() {
+        return Err(ApiError::new(400, "ValidationException", "Rule can't be deleted since it has targets."));
+    }
+    let name = found.settings.name.clone();
+    delete_rule(world, &id, &name);
+    Ok(json!({}))
+}
+
+fn disable(world: &mut World, call: &Call, input: &Input<'_>) -> Result<Value, ApiError> {
+    let (id, found) = rule(world, call, input, "Name")?;
+    let name = found.settings.name.clone();
+    set_rule_enabled(world, &id, &name, false);
+    Ok(json!({}))
+}
+
+fn remove_targets(world: &mut World, call: &Call, input: &Input<'_>) -> Result<Value, ApiError> {
+    let (id, found) = rule(world, call, input, "Rule")?;
+    let name = found.settings.name.clone();
+    let gone = input.texts("Ids")?;
+    if let Some(rule) = world.events.buses.get_mut(&id).and_then(|bus| bus.rules.get_mut(&name)) {
+        let mut number = 0;
+        rule.settings.targets.retain(|_| {
+            number += 1;
+            !gone.contains(&target_id(number - 1).as_str())
+        });
+    }
+    Ok(json!({ "FailedEntryCount": 0, "FailedEntries": [] }))
+}
+
+fn target_id(number: usize) -> String {
+    format!("target-{}", number + 1)
+}
+
 fn list_rule_names(world: &World, call: &Call, input: &Input<'_>) -> Result<Value, ApiError> {
     let (_, found) = bus(world, call, input, "EventBusName")?;
     let wanted = input.required_text("TargetArn")?;
@@ -101,7 +142,7 @@ fn arn(target: &Target) -> &str {
 }
 
 fn show(number: usize, target: &Target) -> Value {
-    let mut shown = json!({ "Id": format!("target-{}", number + 1), "Arn": arn(target) });
+    let mut shown = json!({ "Id": target_id(number), "Arn": arn(target) });
     match target {
         Target::Bus { role_arn: Some(role), .. } => shown["RoleArn"] = json!(role),
         Target::Queue { message_group_id: Some(group), .. } => {
