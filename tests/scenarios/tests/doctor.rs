@@ -111,7 +111,7 @@ async fn a_deleted_disabled_or_too_narrow_member_rule_is_reported() {
     let breaks: [(Break, Status, &str); 3] = [
         (
             |lab, bus| {
-                for rule in ["vpcs", "tags", "log-group", "filter", "stack"] {
+                for rule in ["vpcs", "tags", "log-group", "filter", "stack", "group", "watch", "watch-of-watch"] {
                     let name = format!("vpc-flow-logs-enroller-{rule}");
                     assert!(lab.sim.with(|world| delete_rule(world, bus, &name)));
                 }

@@ -3,6 +3,8 @@
 
 #![cfg(test)]
 
+use std::collections::BTreeMap;
+
 use enroller_core::doctor::{CheckId, Status};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::metrics::Metric;
@@ -99,11 +101,23 @@ async fn an_overwritten_policy_and_a_deleted_destination_are_restored_within_one
         let central = lab.sim.central();
         let name = lab.settings.destination_name.base().to_string();
         let before = audit_of(&lab).destinations;
+        let stream = format!("arn:aws:firehose:{IRELAND}:{central}:deliverystream/theirs");
+        lab.sim.add_stream(&stream);
+        let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
+            "Principal": {"Service": "logs.amazonaws.com"}}]});
+        let all = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+        let policies = BTreeMap::from([("All".to_owned(), all)]);
+        let role = lab.sim.with(|world| world.put_role(&central, "Theirs", trust, policies).arn.clone());
         let arn = format!("arn:aws:logs:{region}:{central}:destination:{name}");
         let theirs = json!({"Version": "2012-10-17", "Statement": [{"Sid": "Theirs", "Effect": "Allow",
             "Principal": {"AWS": central}, "Action": "logs:PutSubscriptionFilter", "Resource": arn}]});
         for (operation, input) in [
             ("PutDestinationPolicy", json!({"destinationName": name, "accessPolicy": theirs.to_string()})),
+            (
+                "PutDestination",
+                json!({"destinationName": name, "targetArn": stream,
+                    "roleArn": role}),
+            ),
             ("DeleteDestination", json!({"destinationName": name})),
         ] {
             noticed(&lab);
