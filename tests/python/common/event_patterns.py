@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 ABSENT = object()
@@ -12,6 +13,10 @@ def matches(pattern: dict[str, Any], event: Any) -> bool:
     if isinstance(event, list):
         return any(matches(pattern, element) for element in event)
     for field, wanted in pattern.items():
+        if field == "$or":
+            if not any(matches(branch, event) for branch in wanted):
+                return False
+            continue
         found = event.get(field, ABSENT) if isinstance(event, dict) else ABSENT
         if isinstance(wanted, dict):
             if not matches(wanted, found):
@@ -32,6 +37,8 @@ def leaf(matcher: Any, found: Any) -> bool:
             return (found is not ABSENT) == argument
         case "prefix":
             return isinstance(found, str) and found.startswith(argument)
+        case "wildcard":
+            return isinstance(found, str) and fnmatchcase(found, argument)
         case "anything-but":
             return found is not ABSENT and found not in argument
         case _:
@@ -42,7 +49,8 @@ def call(source: str, name: str, request: dict[str, Any], *, user: str | None = 
     """The event of an API call in account 111122223333."""
     identity: dict[str, Any] = {"type": "Root"}
     if user:
-        identity = {"type": "AssumedRole", "sessionContext": {"sessionIssuer": {"type": "Role", "userName": user}}}
+        identity = {"type": "AssumedRole", "sessionContext": {"sessionIssuer": {
+            "type": "Role", "userName": user, "arn": f"arn:aws:iam::111122223333:role/{user}"}}}
     detail = {
         "eventVersion": "1.11", "eventSource": f"{source}.amazonaws.com", "eventName": name, "readOnly": False,
         "eventType": "AwsApiCall", "userIdentity": identity, "requestParameters": request, "responseElements": None,
@@ -106,6 +114,12 @@ MEMBER_EVENTS = [
     (True, stack_event("StackSet-vpc-flow-logs-enroller-member-00000000-0000-4000-8000-000000000001", "CREATE_COMPLETE")),
     (True, stack_event("StackSet-vpc-flow-logs-enroller-member-00000000-0000-4000-8000-000000000001", "UPDATE_COMPLETE")),
     (True, stack_event("vpc-flow-logs-enroller-member", "CREATE_COMPLETE")),
+    (True, call("logs", "PutTransformer", {"logGroupIdentifier": "vpc-flow-logs"})),
+    (True, call("iam", "DeleteRole", {"roleName": "VpcFlowLogsEnrollerMember"})),
+    (True, call("events", "DeleteRule", {"name": "vpc-flow-logs-enroller-vpcs"})),
+    (True, call("events", "RemoveTargets", {"rule": "vpc-flow-logs-enroller-vpcs", "ids": ["central"]})),
+    (True, call("cloudformation", "DeleteStack", {"stackName": "StackSet-vpc-flow-logs-enroller-member-0"})),
+    (True, call("cloudformation", "DeleteStackInstances", {"stackSetName": "vpc-flow-logs-enroller-member"})),
     # Failed calls, calls on resources of other tools, the enroller's own calls, and irrelevant events.
     (False, call("ec2", "CreateVpc", {"cidrBlock": "10.0.0.0/16"}, error="Client.VpcLimitExceeded")),
     (False, tags("CreateTags", VPC, "Name", "owner")),
@@ -121,6 +135,9 @@ MEMBER_EVENTS = [
     (False, call("logs", "PutSubscriptionFilter", {**OUR_GROUP, "filterName": "other"})),
     (False, call("logs", "PutSubscriptionFilter", OUR_FILTER, user="VpcFlowLogsEnrollerMember")),
     (False, call("logs", "CreateLogGroup", OUR_GROUP)),
+    (False, call("iam", "DeleteRole", {"roleName": "Theirs"})),
+    (False, call("iam", "PutRolePolicy", {"roleName": "PublishFlowLogs"}, user="VpcFlowLogsEnrollerMember")),
+    (False, call("events", "DeleteRule", {"name": "theirs"})),
     (False, stack_event("StackSet-vpc-flow-logs-enroller-member-00000000-0000-4000-8000-000000000001", "DELETE_COMPLETE")),
     (False, stack_event("StackSet-vpc-flow-logs-enroller-member-00000000-0000-4000-8000-000000000001", "CREATE_IN_PROGRESS")),
     (False, stack_event("another-stack", "CREATE_COMPLETE")),

@@ -344,8 +344,9 @@ def events(say: Sentences, templates: dict[str, Template]) -> None:
         with say.check(f"the rules of {name}.yaml forward the needed events once, to the right queue, and nothing else"):
             wrong = []
             rules = patterns(templates[name], member)
-            forward = patterns(templates["regional"], {})
-            home = patterns(templates["central"], {})
+            forward = patterns(templates["regional"], {}, "EventBusName")
+            # The home bus tells events of the central account from those of members.
+            home = patterns(templates["central"], {"AWS::AccountId": "444455556666"}, "EventBusName")
             for needed, event in cases:
                 sent = sum(matches(pattern, event) for pattern in rules.values())
                 name_of = f"{event['detail'].get('eventName', event['detail'].get('stack-id'))} {event['detail-type']}"
@@ -369,9 +370,11 @@ def events(say: Sentences, templates: dict[str, Template]) -> None:
         none(wrong)
 
 
-def patterns(template: Template, values: dict[str, str]) -> dict[str, dict]:
-    known = {key: value for key, value in values.items() if key in template.parameters}
-    rules = ((name, rule["Properties"].get("EventPattern")) for name, rule in template.of_type("AWS::Events::Rule"))
+def patterns(template: Template, values: dict[str, str], having: str = "Name") -> dict[str, dict]:
+    """The patterns of the rules that have this property. Those on the default bus have no EventBusName."""
+    known = {key: value for key, value in values.items() if key in template.parameters or key.startswith("AWS::")}
+    rules = ((name, rule["Properties"].get("EventPattern")) for name, rule in template.of_type("AWS::Events::Rule")
+             if having in rule["Properties"])
     return {name: template.render(pattern, known) for name, pattern in rules if pattern}
 
 
