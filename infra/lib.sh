@@ -204,7 +204,7 @@ call_as() {
   if [ "$stack_set_account" = central ]; then printf DELEGATED_ADMIN; else printf SELF; fi
 }
 
-# Regions that get a regional stack: the enrolled Regions and those with account events, except the home Region.
+# Regions that get a regional stack: the enrolled Regions and those with events of accounts or of IAM, except the home Region.
 other_regions() {
   printf '%s\n' "$enrolled" "$organizations" "$control_tower" "$iam" | tr ',' '\n' | sed '/^$/d' | sort -u | grep -vxF -- "$home" || true
 }
@@ -212,8 +212,12 @@ other_regions() {
 # The home Region, the enrolled Regions and the one in which IAM's events arise. The home Region comes first, because its
 # stack creates the roles.
 member_regions() {
+  { enrolled_regions; printf '%s\n' "$iam"; } | awk 'NF && !seen[$0]++'
+}
+
+enrolled_regions() {
   printf '%s\n' "$home"
-  printf '%s\n' "$enrolled" "$iam" | tr ',' '\n' | sed '/^$/d' | sort -u | grep -vxF -- "$home" || true
+  printf '%s\n' "$enrolled" | tr ',' '\n' | sort -u | grep -vxF -- "$home" || true
 }
 
 account_event_regions() {
