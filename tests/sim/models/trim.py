@@ -14,10 +14,10 @@ from pathlib import Path
 OPERATIONS = {
     "ec2": """CreateDefaultVpc CreateFlowLogs CreateTags CreateVpc DeleteFlowLogs DeleteTags DeleteVpc DescribeFlowLogs
         DescribeRegions DescribeVpcs""",
-    "logs": """AssociateKmsKey CreateLogGroup DeleteAccountPolicy DeleteDestination DeleteLogGroup DeleteRetentionPolicy
-        DeleteSubscriptionFilter DescribeAccountPolicies DescribeDestinations DescribeLogGroups
-        DescribeSubscriptionFilters DisassociateKmsKey ListTagsForResource PutAccountPolicy PutDestination
-        PutDestinationPolicy PutRetentionPolicy PutSubscriptionFilter TagResource UntagResource""",
+    "logs": """AssociateKmsKey CreateLogGroup DeleteAccountPolicy DeleteDataProtectionPolicy DeleteDestination
+        DeleteLogGroup DeleteRetentionPolicy DeleteSubscriptionFilter DescribeAccountPolicies DescribeDestinations
+        DescribeLogGroups DescribeSubscriptionFilters DisassociateKmsKey GetDataProtectionPolicy ListTagsForResource
+        PutAccountPolicy PutDataProtectionPolicy PutDestination PutDestinationPolicy PutRetentionPolicy PutSubscriptionFilter TagResource UntagResource""",
     "sts": "AssumeRole GetCallerIdentity",
     "iam": """CreateRole DeleteRole DeleteRolePolicy GetRole GetRolePolicy ListRolePolicies PutRolePolicy TagRole
         UpdateAssumeRolePolicy""",

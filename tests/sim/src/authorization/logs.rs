@@ -14,8 +14,17 @@ pub(super) fn needs(world: &World, call: &Call, input: &Value) -> Option<Vec<Nee
         // Neither has resource-level permissions. What AWS checks is seen in error messages: the groups' ARN without a
         // name (hashicorp/terraform-provider-aws issue 8804).
         "DescribeLogGroups" => Some(vec![Need::own(call, arn(call, "log-group::log-stream:"))]),
+        // "To see data protection policies, you must have the logs:GetDataProtectionPolicy and
+        // logs:DescribeAccountPolicies permissions" (DescribeAccountPolicies). On which resource is UNVERIFIED.
+        "DescribeAccountPolicies" if text("policyType") == "DATA_PROTECTION_POLICY" => {
+            Some(vec![Need::own(call, "*"), Need::new("logs:GetDataProtectionPolicy", "*")])
+        }
         "DescribeDestinations" | "PutAccountPolicy" | "DescribeAccountPolicies" | "DeleteAccountPolicy" => {
             Some(vec![Need::own(call, "*")])
+        }
+        "GetDataProtectionPolicy" | "PutDataProtectionPolicy" | "DeleteDataProtectionPolicy" => {
+            let identifier = text("logGroupIdentifier");
+            Some(vec![on_group(world, call, identifier.split(":log-group:").last().unwrap_or(identifier))])
         }
         "CreateLogGroup" => Some(create_group(world, call, input)),
         "DeleteLogGroup"

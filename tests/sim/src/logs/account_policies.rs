@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::groups::RETENTION_DAYS;
-use super::{LogGroup, invalid_parameter, not_found, page, paged};
+use super::{LogGroup, data_protection, invalid_parameter, not_found, page, paged};
 use crate::call::{ApiError, Call};
 use crate::json_input::Input;
 use crate::world::World;
@@ -20,6 +20,7 @@ const MAX_RETENTION_POLICIES: usize = 20;
 
 const RETENTION: &str = "RETENTION_POLICY";
 const SUBSCRIPTION: &str = "SUBSCRIPTION_FILTER_POLICY";
+const DATA_PROTECTION: &str = "DATA_PROTECTION_POLICY";
 
 /// Policies by type and name.
 pub(super) type AccountPolicies = BTreeMap<(String, String), AccountPolicy>;
@@ -65,6 +66,12 @@ pub(super) fn retention_of(policies: &AccountPolicies, group: &LogGroup, now_ms:
     applying.max_by_key(|(length, age, ..)| (*length, *age)).map(|(_, _, name, days)| (name.clone(), days))
 }
 
+/// Whether an account-level data protection policy applies to every log group. It does so within five minutes
+/// (PutAccountPolicy), here at once.
+pub(super) fn protects(policies: &AccountPolicies) -> bool {
+    policies.keys().any(|(kind, _)| kind == DATA_PROTECTION)
+}
+
 pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
     let known = ["policyName", "policyDocument", "policyType", "scope", "selectionCriteria"];
     let input = Input::of(call, input, &known)?;
@@ -78,6 +85,14 @@ pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value
         RETENTION => Some(read_retention(document, criteria)?),
         SUBSCRIPTION => {
             check_subscription(document, criteria)?;
+            None
+        }
+        DATA_PROTECTION => {
+            if criteria.is_some() {
+                // PutAccountPolicy: it applies to all log groups.
+                return Err(invalid_parameter("A data protection policy has no selection criteria."));
+            }
+            data_protection::check(document)?;
             None
         }
         other => return Err(ApiError::unknown_parameter(&format!("policyType={other}"), &call.operation)),

@@ -20,7 +20,17 @@ pub(crate) const PUT_FILTER: &str = "logs:PutSubscriptionFilter";
 const MAX_PATTERN: usize = 1_024;
 
 pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value, ApiError> {
-    let known = ["logGroupName", "filterName", "filterPattern", "destinationArn", "roleArn", "distribution"];
+    let known = [
+        "logGroupName",
+        "filterName",
+        "filterPattern",
+        "destinationArn",
+        "roleArn",
+        "distribution",
+        "applyOnTransformedLogs",
+        "fieldSelectionCriteria",
+        "emitSystemFields",
+    ];
     let input = Input::of(call, input, &known)?;
     let name = input.required_text("filterName")?;
     check_free_name(name, "filterName")?;
@@ -35,6 +45,7 @@ pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value
     if !matches!(distribution, "Random" | "ByLogStream") {
         return Err(invalid_parameter(format!("Invalid distribution: {distribution}")));
     }
+    let (field_selection, system_fields, transformed) = form(&input)?;
     let destination_arn = input.required_text("destinationArn")?;
     let role_arn = input.text("roleArn")?;
     let group = named(world, call, &input)?;
@@ -57,10 +68,53 @@ pub(super) fn put(world: &mut World, call: &Call, input: &Value) -> Result<Value
         role_arn: role_arn.map(str::to_owned),
         created_ms: created_ms.unwrap_or(world.now_ms()),
         disabled_until_ms: 0,
+        field_selection,
+        transformed,
+        system_fields,
         distribution: distribution.to_owned(),
     };
     named(world, call, &input)?.filters.insert(name.to_owned(), filter);
     Ok(json!({}))
+}
+
+/// What decides, besides the pattern, which events pass and in which form. A put without them clears them: that is
+/// UNVERIFIED for an existing filter.
+fn form(input: &Input<'_>) -> Result<(String, Vec<String>, bool), ApiError> {
+    let selection = input.text("fieldSelectionCriteria")?.unwrap_or_default();
+    // PutSubscriptionFilter: at most 2,000 characters, over system fields.
+    if selection.chars().count() > 2_000 || !(selection.is_empty() || selection.contains('@')) {
+        return Err(invalid_parameter("Invalid fieldSelectionCriteria"));
+    }
+    let fields = input.texts("emitSystemFields")?;
+    // PutSubscriptionFilter, `emitSystemFields`: the valid values.
+    if let Some(unknown) = fields.iter().find(|it| !["@aws.account", "@aws.region", "@source.log"].contains(*it)) {
+        return Err(invalid_parameter(format!("Invalid system field: {unknown}")));
+    }
+    let fields = fields.into_iter().map(str::to_owned).collect();
+    Ok((selection.to_owned(), fields, input.flag("applyOnTransformedLogs")?.unwrap_or(false)))
+}
+
+/// Whether a selection over system fields passes the events of an account and Region. Conditions are joined from left to
+/// right, and one that is not understood passes nothing.
+pub(crate) fn selects(criteria: &str, account: &str, region: &str) -> bool {
+    let mut passes = true;
+    for part in criteria.replace(" OR ", " AND |").split(" AND ").filter(|part| !part.trim().is_empty()) {
+        let (part, is_or) = part.strip_prefix('|').map_or((part, false), |rest| (rest, true));
+        let words: Vec<&str> = part.split_whitespace().collect();
+        let value = match words.first() {
+            Some(&"@aws.account") => account,
+            Some(&"@aws.region") => region,
+            _ => return false,
+        };
+        let listed = part.contains(&format!("\"{value}\"")) || words.last() == Some(&value);
+        let holds = match words.get(1) {
+            Some(&("=" | "IN")) => listed,
+            Some(&("!=" | "NOT")) => !listed,
+            _ => false,
+        };
+        passes = if is_or { passes || holds } else { passes && holds };
+    }
+    passes
 }
 
 /// Reading is refused as well as writing. Text: turbot/steampipe-plugin-aws issue 2758.
@@ -169,9 +223,15 @@ fn render(group: &str, filter: &SubscriptionFilter) -> Value {
         "filterPattern": filter.pattern,
         "destinationArn": filter.destination_arn,
         "distribution": filter.distribution,
-        "applyOnTransformedLogs": false,
+        "applyOnTransformedLogs": filter.transformed,
         "creationTime": filter.created_ms,
     });
+    if !filter.field_selection.is_empty() {
+        rendered["fieldSelectionCriteria"] = json!(filter.field_selection);
+    }
+    if !filter.system_fields.is_empty() {
+        rendered["emitSystemFields"] = json!(filter.system_fields);
+    }
     if let Some(role_arn) = &filter.role_arn {
         rendered["roleArn"] = json!(role_arn);
     }

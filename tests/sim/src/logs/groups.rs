@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::account_policies::retention_of;
+use super::account_policies::{protects, retention_of};
 use super::tags::check_reserved;
-use super::{LogGroup, LogGroupClass, MAX_PAGE, check_pattern, invalid_parameter, not_found, page, paged};
+use super::{
+    DataProtection, LogGroup, LogGroupClass, MAX_PAGE, check_pattern, invalid_parameter, not_found, page, paged,
+};
 use crate::call::{ApiError, Call};
 use crate::json_input::Input;
 use crate::rules::key_refused;
@@ -58,6 +60,7 @@ fn new_group(account: &str, region: &str, name: &str, created_ms: u64) -> LogGro
         retention_days: None,
         kms_key_id: None,
         tags: std::collections::BTreeMap::new(),
+        data_protection: None,
         deletion_protected: false,
         created_ms,
         filters: std::collections::BTreeMap::new(),
@@ -97,7 +100,15 @@ pub(super) fn describe(world: &mut World, call: &Call, input: &Value) -> Result<
     let now_ms = world.now_ms();
     let policies = &world.logs.account_region_mut(&call.caller.account, &call.region).policies.clone();
     let groups = world.logs.groups(&call.caller.account, &call.region).filter(wanted);
-    let named = groups.map(|group| (group.name.as_str(), render(group, retention_of(policies, group, now_ms))));
+    let inherits = protects(policies);
+    let rendered = |group: &LogGroup| {
+        let mut rendered = render(group, retention_of(policies, group, now_ms));
+        if inherits {
+            rendered["inheritedProperties"] = json!(["ACCOUNT_DATA_PROTECTION"]);
+        }
+        rendered
+    };
+    let named = groups.map(|group| (group.name.as_str(), rendered(group)));
     let (items, next) = page(named, input.text("nextToken")?, limit)?;
     Ok(paged("logGroups", items, next))
 }
@@ -121,6 +132,11 @@ fn render(group: &LogGroup, policy: Option<(String, Option<u64>)>) -> Value {
     }
     if let Some(days) = days {
         rendered["retentionInDays"] = json!(days);
+    }
+    match &group.data_protection {
+        Some(DataProtection::Activated { .. }) => rendered["dataProtectionStatus"] = json!("ACTIVATED"),
+        Some(DataProtection::Deleted) => rendered["dataProtectionStatus"] = json!("DELETED"),
+        None => {}
     }
     if let Some(key) = &group.kms_key_id {
         rendered["kmsKeyId"] = json!(key);
@@ -163,7 +179,11 @@ pub(super) fn disassociate_key(world: &mut World, call: &Call, input: &Value) ->
 
 /// The group that the input names.
 pub(super) fn named<'a>(world: &'a mut World, call: &Call, input: &Input<'_>) -> Result<&'a mut LogGroup, ApiError> {
-    let name = input.required_text("logGroupName")?;
+    named_by(world, call, input.required_text("logGroupName")?)
+}
+
+/// The group of this name.
+pub(super) fn named_by<'a>(world: &'a mut World, call: &Call, name: &str) -> Result<&'a mut LogGroup, ApiError> {
     check_name(name)?;
     let group = world.logs.group_mut(&call.caller.account, &call.region, name);
     group.ok_or_else(|| not_found("The specified log group does not exist."))

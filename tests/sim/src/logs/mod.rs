@@ -4,6 +4,7 @@
 //! marked with the public issue that reports it, or UNVERIFIED.
 
 mod account_policies;
+mod data_protection;
 mod destination_policy;
 mod destinations;
 mod filter_pattern;
@@ -19,7 +20,7 @@ use self::account_policies::AccountPolicies;
 pub use self::destination_policy::MAX_POLICY_BYTES;
 use self::destination_policy::{DestinationPolicy, Sender};
 pub(crate) use self::destinations::delivers;
-pub(crate) use self::filters::{admits, service_principals};
+pub(crate) use self::filters::{admits, selects, service_principals};
 pub(crate) use self::groups::create_for_service;
 use crate::call::{ApiError, Call, Caller, Service};
 use crate::sim::Sim;
@@ -70,12 +71,28 @@ pub struct LogGroup {
     /// ARN of the key that encrypts it.
     pub kms_key_id: Option<String>,
     pub tags: BTreeMap<String, String>,
+    /// Its data protection, if it has or had one.
+    pub data_protection: Option<DataProtection>,
     /// Whether DeleteLogGroup is refused.
     pub deletion_protected: bool,
     /// Creation, in epoch milliseconds.
     pub created_ms: u64,
     /// Subscription filters by name.
     pub filters: BTreeMap<String, SubscriptionFilter>,
+}
+
+/// Data protection of a log group: a document, or what remains of a deleted one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataProtection {
+    /// It masks what its document says.
+    Activated {
+        /// The document as it was put.
+        document: String,
+        /// When it was put, in epoch milliseconds.
+        updated_ms: u64,
+    },
+    /// There was one.
+    Deleted,
 }
 
 /// Class of a log group, which cannot be changed later.
@@ -119,6 +136,10 @@ pub struct SubscriptionFilter {
     pub created_ms: u64,
     /// End of the pause after a failed delivery, in epoch milliseconds.
     pub disabled_until_ms: u64,
+    /// Expression over system fields; empty for everything.
+    pub field_selection: String,
+    transformed: bool,
+    system_fields: Vec<String>,
     distribution: String,
 }
 
@@ -255,6 +276,9 @@ pub(crate) fn handle(world: &mut World, call: &Call, input: &Value) -> Result<Va
         "PutSubscriptionFilter" => filters::put(world, call, input),
         "DescribeSubscriptionFilters" => filters::describe(world, call, input),
         "DeleteSubscriptionFilter" => filters::delete(world, call, input),
+        "PutDataProtectionPolicy" => data_protection::put(world, call, input),
+        "GetDataProtectionPolicy" => data_protection::get(world, call, input),
+        "DeleteDataProtectionPolicy" => data_protection::delete(world, call, input),
         "PutAccountPolicy" => account_policies::put(world, call, input),
         "DescribeAccountPolicies" => account_policies::describe(world, call, input),
         "DeleteAccountPolicy" => account_policies::delete(world, call, input),

@@ -171,7 +171,8 @@ pub(super) fn through_filters(
     let (mut delivering, mut furthest) = (Vec::new(), Loss::Filter);
     for filter in group.filters.values() {
         let to_destination = filter.destination_arn.contains(":destination:");
-        if !to_destination || !record::pattern_matches(&filter.pattern, line) {
+        let selected = logs::selects(&filter.field_selection, account, region);
+        if !to_destination || !selected || !record::pattern_matches(&filter.pattern, line) {
             continue;
         }
         match through_filter(world, account, region, &group, filter) {
