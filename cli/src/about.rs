@@ -232,6 +232,13 @@ fn judged_by(settings: &Settings) -> BTreeMap<&'static str, String> {
         ("ownership_tag", settings.ownership_tag.to_string()),
         ("resource_tags", list(settings.resource_tags.iter().map(ToString::to_string).collect())),
         ("opt_out_tag", settings.opt_out_tag.to_string()),
+        ("narrowing_tags", settings.narrowing_tags.as_str().to_owned()),
+        (
+            "opted_out_vpcs",
+            list(
+                settings.opted_out_vpcs.iter().map(|(vpc, it)| format!("{vpc}:{}:{}", it.last_day, it.owner)).collect(),
+            ),
+        ),
         ("excluded_accounts", list(settings.excluded_accounts.iter().map(ToString::to_string).collect())),
         (
             "excluded_organizational_units",

@@ -20,7 +20,8 @@ use toml::Value;
 use crate::output::count;
 
 /// Settings with several values, which a file may give as an array.
-const LISTS: [&str; 4] = ["regions", "excluded_accounts", "excluded_organizational_units", "resource_tags"];
+const LISTS: [&str; 5] =
+    ["regions", "excluded_accounts", "excluded_organizational_units", "opted_out_vpcs", "resource_tags"];
 
 /// Settings that name the managed resources an event can concern.
 const OF_EVENTS: [&str; 12] = [
@@ -230,6 +231,19 @@ impl Configuration {
     /// All settings, or every problem with them.
     pub(crate) fn settings(&self) -> Result<Settings, ConfigurationError> {
         self.checked(Settings::from_lookup(|key| self.value(key)))
+    }
+
+    /// All settings, of which nothing has expired. Entries that opt VPCs out have a last day.
+    pub(crate) fn settings_of_today(&self, now_ms: u64) -> Result<Settings, ConfigurationError> {
+        let settings = self.settings()?;
+        let expired = settings.expired_opt_outs(now_ms).map(|(vpc, entry)| SettingProblem {
+            key: "opted_out_vpcs",
+            value: Some(format!("{vpc}:{}:{}", entry.last_day, entry.owner)),
+            expected: "an entry whose last day is not over: renew or remove this one, which opts nothing out"
+                .to_owned(),
+        });
+        let expired: Vec<SettingProblem> = expired.collect();
+        if expired.is_empty() { Ok(settings) } else { self.checked(Err(SettingsError(expired))) }
     }
 
     /// The settings that decide which events concern managed resources.

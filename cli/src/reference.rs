@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 use enroller_core::settings::{KEYS, Settings, environment_name};
@@ -15,7 +16,7 @@ pub(crate) fn run(args: &SettingsCommandArgs) -> anyhow::Result<ExitCode> {
     let check = args.check || args.settings.config.is_some() || !args.settings.set.is_empty();
     let rows = if check {
         let configuration = Configuration::load(&args.settings)?;
-        configuration.settings()?;
+        configuration.settings_of_today(now_ms())?;
         in_force(&configuration)
     } else {
         reference()
@@ -24,6 +25,11 @@ pub(crate) fn run(args: &SettingsCommandArgs) -> anyhow::Result<ExitCode> {
     out.line(&table(&rows, out.colours()))?;
     out.finish()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A row per setting: name, environment variable, default, meaning.

@@ -164,14 +164,19 @@ async fn said(session: &Session, selection: &BackfillRequest) -> (OrganizationSn
     let totals = coverage_of(session.settings(), &looked.surveys).totals();
     assert_eq!(report.summary.coverage, totals);
     let (plan, left_out) = (report.summary, report.left_alone.len());
-    assert_eq!(plan.vpcs_covered, totals.covered);
+    assert_eq!(plan.vpcs_covered, totals.covered + totals.narrowed);
     assert_eq!(plan.vpcs_to_repair + plan.vpcs_broken, totals.broken);
     assert_eq!(plan.vpcs_to_enroll + plan.vpcs_blocked, totals.not_covered + totals.foreign_only);
-    assert_eq!(plan.vpcs_left_alone + left_out, totals.excluded);
+    assert_eq!(plan.vpcs_left_alone + left_out, totals.excluded + totals.opted_out);
     assert_eq!(plan.skipped, totals.skipped);
     assert_eq!(
         plan.vpcs,
-        totals.covered + totals.broken + totals.not_covered + totals.foreign_only + plan.vpcs_left_alone
+        totals.covered
+            + totals.narrowed
+            + totals.broken
+            + totals.not_covered
+            + totals.foreign_only
+            + plan.vpcs_left_alone
     );
     (looked, plan, totals)
 }

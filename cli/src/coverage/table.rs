@@ -41,7 +41,8 @@ pub(crate) fn print<W: Write>(
         each_vpc(out, report)?;
     } else {
         grouped(out, "Problems", report.rows.iter().filter(|row| row.status.is_problem()))?;
-        grouped(out, "Covered twice", report.rows.iter().filter(|row| is_covered_twice(row)))?;
+        grouped(out, "Covered, but", report.rows.iter().filter(|row| is_remarkable(row)))?;
+        weakened(out, report)?;
         covered(out, report)?;
         left_alone(out, report)?;
     }
@@ -87,8 +88,25 @@ fn one_vpc<W: Write>(out: &mut Output<W>, row: &CoverageRow) -> Result<(), Outpu
     line(out, row.status, region(row), vpc(row), &why)
 }
 
-/// Whether a VPC is covered and its records arrive twice, which is the only reason that a covered one can have.
-fn is_covered_twice(row: &CoverageRow) -> bool {
+/// Prints a line for each VPC that somebody opted out or narrowed: every one is a decision about evidence.
+fn weakened<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<(), OutputError> {
+    let rows = report.rows.iter().filter(|row| matches!(row.status, Status::Narrowed | Status::OptedOut));
+    let accounts = by_account(rows);
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    heading(out, "Opted out or narrowed")?;
+    for rows in accounts.into_values() {
+        if let Some(first) = rows.first() {
+            out.line(&out.styled(&account_line(first), Style::new().bold()))?;
+        }
+        rows.iter().try_for_each(|row| one_vpc(out, row))?;
+    }
+    Ok(())
+}
+
+/// Whether there is something to know about a covered VPC, such as records that arrive twice.
+fn is_remarkable(row: &CoverageRow) -> bool {
     row.status == Status::Covered && !row.reason.is_empty()
 }
 
@@ -179,7 +197,7 @@ fn left_alone<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<
 
 fn what_to_do<W: Write>(out: &mut Output<W>, report: &CoverageReport) -> Result<(), OutputError> {
     let mut steps = BTreeMap::<&str, usize>::new();
-    let is_listed = |row: &&CoverageRow| row.status.is_problem() || is_covered_twice(row);
+    let is_listed = |row: &&CoverageRow| row.status.is_problem() || is_remarkable(row);
     for row in report.rows.iter().filter(is_listed).filter(|row| !row.next_step.is_empty()) {
         *steps.entry(&row.next_step).or_default() += 1;
     }
@@ -274,6 +292,7 @@ fn style(status: Status) -> Style {
         Status::Broken | Status::NotCovered => Style::new().red(),
         Status::ForeignOnly | Status::Unknown => Style::new().yellow(),
         Status::Covered => Style::new().green(),
+        Status::Narrowed | Status::OptedOut => Style::new().yellow(),
         Status::Skipped | Status::Excluded => Style::new().dimmed(),
     }
 }

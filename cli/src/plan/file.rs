@@ -262,7 +262,7 @@ fn describe(action: &Action) -> Vec<String> {
             });
             made.collect()
         }
-        Action::DeleteFlowLogs { flow_logs } => {
+        Action::TagFlowLogs { flow_logs } | Action::DeleteFlowLogs { flow_logs } => {
             flow_logs.iter().map(|(id, vpc)| format!("{label} {id} of {vpc}")).collect()
         }
     }

@@ -286,7 +286,7 @@ impl PlanReport {
                 region.steps = steps.iter().map(|step| StepPlan::of(&step.action, &step.why, role)).collect();
                 let (at, granted_on, doubt) = (survey.at.clone(), survey.granted_on.clone(), survey.doubt.clone());
                 let seen = InspectedRegion { account, at, granted_on, doubt, looked: Ok((observed, plan)) };
-                let helps = granted && plan.blocked.is_none();
+                let helps = granted && plan.blocked.is_none() && plan.masked.is_none();
                 region.vpcs = self.vpc_lines(&seen.judged(settings), observed, plan, helps);
                 region.notes.clone_from(&plan.notes);
                 let unfinished = plan.unfinished.iter().map(|(vpc, finding)| format!("{vpc}: {finding}"));
@@ -335,7 +335,9 @@ impl PlanReport {
 /// What a backfill makes of a VPC. Whether it is covered is judged as coverage judges it. `helps` is false where a
 /// backfill changes nothing in the account-Region.
 fn verdict(planned: &VpcPlan, judged: Option<&(Status, String)>, helps: bool) -> (Verdict, String) {
-    let broken = judged.filter(|(status, _)| *status != Status::Covered).map(|(_, reason)| reason.clone());
+    let broken = judged
+        .filter(|(status, _)| !matches!(status, Status::Covered | Status::Narrowed))
+        .map(|(_, reason)| reason.clone());
     match (planned, broken) {
         (VpcPlan::Covered(id), None) => (Verdict::Covered, format!("by {id}")),
         (VpcPlan::CoveredByOthers(id), None) => (Verdict::Covered, format!("by {id}, an unmanaged flow log")),
@@ -378,7 +380,9 @@ impl StepPlan {
         }
         let vpcs = match action {
             Action::CreateFlowLogs { vpcs, .. } => vpcs.clone(),
-            Action::DeleteFlowLogs { flow_logs } => flow_logs.values().cloned().collect(),
+            Action::TagFlowLogs { flow_logs } | Action::DeleteFlowLogs { flow_logs } => {
+                flow_logs.values().cloned().collect()
+            }
             Action::EnsureDeliveryRole
             | Action::CreateLogGroup { .. }
             | Action::SetRetention { .. }

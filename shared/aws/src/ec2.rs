@@ -20,7 +20,9 @@ use enroller_engine::ports::{self, AwsResult, NewFlowLogs};
 
 use crate::calls::{Calls, Identity, Link, all_pages};
 use crate::errors::unparsable;
-use crate::limits::{CREATE_FLOW_LOGS, DELETE_FLOW_LOGS, DESCRIBE_FLOW_LOGS, DESCRIBE_REGIONS, DESCRIBE_VPCS};
+use crate::limits::{
+    CREATE_FLOW_LOGS, CREATE_TAGS, DELETE_FLOW_LOGS, DESCRIBE_FLOW_LOGS, DESCRIBE_REGIONS, DESCRIBE_VPCS,
+};
 
 mod outcomes;
 mod read;
@@ -133,6 +135,15 @@ impl ports::Ec2 for Ec2 {
         };
         let answer = self.0.call(DELETE_FLOW_LOGS, at, request).await?;
         Ok(outcomes::Answer::new(DELETE_FLOW_LOGS, at, answer.request_id()).of_each(ids, answer.unsuccessful()))
+    }
+
+    async fn tag_flow_logs(&self, at: &AccountRegion, ids: &[FlowLogId], tag: &Tag) -> AwsResult<()> {
+        let put = Ec2Tag::builder().key(&tag.key).value(&tag.value).build();
+        let request = |client: Client| {
+            let ids = ids.iter().map(FlowLogId::to_string).collect();
+            client.create_tags().set_resources(Some(ids)).tags(put.clone()).send()
+        };
+        self.0.call(CREATE_TAGS, at, request).await.map(drop)
     }
 
     async fn enabled_regions(&self, account: AccountId) -> AwsResult<BTreeSet<Region>> {

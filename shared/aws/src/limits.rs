@@ -62,12 +62,16 @@ pub(crate) const DESCRIBE_FLOW_LOGS: Api = api("ec2:DescribeFlowLogs", 20, 100);
 pub(crate) const DESCRIBE_REGIONS: Api = api("ec2:DescribeRegions", 20, 100);
 pub(crate) const CREATE_FLOW_LOGS: Api = api("ec2:CreateFlowLogs", 5, 50);
 pub(crate) const DELETE_FLOW_LOGS: Api = api("ec2:DeleteFlowLogs", 5, 50);
+pub(crate) const CREATE_TAGS: Api = api("ec2:CreateTags", 5, 50);
 
 // CloudWatch Logs user guide, "CloudWatch Logs quotas": requests a second, per account and Region. No burst is
 // documented, so it is assumed to be that of one second.
 pub(crate) const DESCRIBE_LOG_GROUPS: Api = api("logs:DescribeLogGroups", 10, 10);
 pub(crate) const LIST_TAGS: Api = api("logs:ListTagsForResource", 30, 30);
 pub(crate) const DESCRIBE_FILTERS: Api = api("logs:DescribeSubscriptionFilters", 5, 5);
+// Their quotas are not documented. They are called only where a data protection policy is in force.
+pub(crate) const GET_DATA_PROTECTION: Api = api("logs:GetDataProtectionPolicy", 5, 5);
+pub(crate) const DESCRIBE_ACCOUNT_POLICIES: Api = api("logs:DescribeAccountPolicies", 5, 5);
 pub(crate) const CREATE_LOG_GROUP: Api = api("logs:CreateLogGroup", 10, 10);
 pub(crate) const PUT_RETENTION: Api = api("logs:PutRetentionPolicy", 5, 5);
 pub(crate) const DELETE_RETENTION: Api = api("logs:DeleteRetentionPolicy", 5, 5);

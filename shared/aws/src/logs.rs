@@ -7,22 +7,25 @@ use async_trait::async_trait;
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::config::retry::RetryPartition;
 use aws_sdk_cloudwatchlogs::types::{
-    LogGroup as SdkLogGroup, LogGroupClass as SdkClass, SubscriptionFilter as SdkFilter,
+    DataProtectionStatus, Distribution, InheritedProperty, LogGroup as SdkLogGroup, LogGroupClass as SdkClass,
+    PolicyType, SubscriptionFilter as SdkFilter,
 };
 use aws_types::SdkConfig;
 use enroller_core::arn::Arn;
 use enroller_core::error::Code;
 use enroller_core::ids::AccountRegion;
 use enroller_core::names::LogGroupName;
-use enroller_core::observed::{LogGroup, LogGroupClass, SubscriptionFilter, Tags};
+use enroller_core::observed::{
+    BY_LOG_STREAM, DataProtection, FilterForm, LogGroup, LogGroupClass, ProtectionScope, SubscriptionFilter, Tags,
+};
 use enroller_core::settings::Tag;
 use enroller_engine::ports::{AwsResult, Logs};
 
 use crate::calls::{Calls, Identity, Link, all_pages};
 use crate::errors::unparsable;
 use crate::limits::{
-    ASSOCIATE_KMS_KEY, CREATE_LOG_GROUP, DELETE_RETENTION, DESCRIBE_FILTERS, DESCRIBE_LOG_GROUPS, LIST_TAGS,
-    PUT_FILTER, PUT_RETENTION,
+    ASSOCIATE_KMS_KEY, CREATE_LOG_GROUP, DELETE_RETENTION, DESCRIBE_ACCOUNT_POLICIES, DESCRIBE_FILTERS,
+    DESCRIBE_LOG_GROUPS, GET_DATA_PROTECTION, LIST_TAGS, PUT_FILTER, PUT_RETENTION,
 };
 
 #[cfg(test)]
@@ -58,8 +61,18 @@ fn log_group(at: &AccountRegion, found: &SdkLogGroup) -> AwsResult<LogGroup> {
             Some(other) => LogGroupClass::Other(other.as_str().to_owned()),
         },
         created_ms: found.creation_time().and_then(|at| u64::try_from(at).ok()),
+        protection: protection(found),
         tags: None,
     })
+}
+
+/// The data protection policies in force, without their documents.
+fn protection(found: &SdkLogGroup) -> Vec<DataProtection> {
+    let own = found.data_protection_status() == Some(&DataProtectionStatus::Activated);
+    let inherited = found.inherited_properties().contains(&InheritedProperty::AccountDataProtection);
+    let scopes = [(own, ProtectionScope::LogGroup), (inherited, ProtectionScope::Account)];
+    let in_force = scopes.into_iter().filter(|(in_force, _)| *in_force);
+    in_force.map(|(_, scope)| DataProtection { scope, document: None }).collect()
 }
 
 fn subscription_filter(found: &SdkFilter) -> SubscriptionFilter {
@@ -69,6 +82,12 @@ fn subscription_filter(found: &SdkFilter) -> SubscriptionFilter {
         pattern: text(found.filter_pattern()),
         destination: text(found.destination_arn()),
         role: found.role_arn().map(str::to_owned),
+        form: FilterForm {
+            field_selection: text(found.field_selection_criteria()),
+            transformed: found.apply_on_transformed_logs(),
+            system_fields: found.emit_system_fields().to_vec(),
+            distribution: found.distribution().map_or(BY_LOG_STREAM, Distribution::as_str).to_owned(),
+        },
     }
 }
 
@@ -117,6 +136,29 @@ impl Logs for LogGroups {
         match filters.await {
             Err(error) if error.code == Code::NotFound => Ok(Vec::new()),
             result => result,
+        }
+    }
+
+    async fn data_protection(
+        &self,
+        at: &AccountRegion,
+        name: &LogGroupName,
+        scope: ProtectionScope,
+    ) -> AwsResult<Option<String>> {
+        match scope {
+            ProtectionScope::LogGroup => {
+                let request =
+                    |client: Client| client.get_data_protection_policy().log_group_identifier(name.as_str()).send();
+                Ok(self.0.call(GET_DATA_PROTECTION, at, request).await?.policy_document)
+            }
+            ProtectionScope::Account => {
+                // An account has one such policy (PutAccountPolicy).
+                let request = |client: Client| {
+                    client.describe_account_policies().policy_type(PolicyType::DataProtectionPolicy).send()
+                };
+                let answer = self.0.call(DESCRIBE_ACCOUNT_POLICIES, at, request).await?;
+                Ok(answer.account_policies().first().and_then(|policy| policy.policy_document()).map(str::to_owned))
+            }
         }
     }
 
@@ -172,6 +214,9 @@ impl Logs for LogGroups {
                 .filter_pattern(&filter.pattern)
                 .destination_arn(&filter.destination)
                 .set_role_arn(filter.role.clone())
+                // The rest of its form is the default, which AWS takes where a parameter is left out. Explicit is what
+                // every partition has known for long.
+                .distribution(filter.form.distribution.as_str().into())
                 .send()
         };
         self.0.call(PUT_FILTER, at, request).await.map(drop)

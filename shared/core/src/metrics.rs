@@ -30,6 +30,14 @@ pub enum Metric {
     StepsFailed,
     /// VPCs whose flow log exists but does not deliver, as AWS reports it.
     VpcsBroken,
+    /// VPCs that their own tag or an entry of `opted_out_vpcs` opts out, each time their account-Region is looked at.
+    /// Rises: somebody decided that more VPCs are not recorded.
+    VpcsOptedOut,
+    /// VPCs whose own tag narrows what they record, where the settings allow it. Rises: records of some traffic end.
+    VpcsNarrowed,
+    /// VPCs whose own tags would opt them out or narrow them, and are ignored. Not zero: somebody tried, or the VPC had
+    /// the tag before tags were ignored.
+    TagsIgnored,
     /// Seconds from the event until the VPC is covered. Grows: throttling, a backlog, or roles that arrive late.
     SecondsToEnrolled,
     /// Grants added. Zero while accounts join: account events do not arrive.
@@ -68,6 +76,9 @@ impl Metric {
         Self::VpcsUncovered,
         Self::StepsFailed,
         Self::VpcsBroken,
+        Self::VpcsOptedOut,
+        Self::VpcsNarrowed,
+        Self::TagsIgnored,
         Self::SecondsToEnrolled,
         Self::GrantsAdded,
         Self::GrantsFailed,
@@ -91,6 +102,9 @@ impl Metric {
             Self::VpcsUncovered => "VpcsUncovered",
             Self::StepsFailed => "StepsFailed",
             Self::VpcsBroken => "VpcsBroken",
+            Self::VpcsOptedOut => "VpcsOptedOut",
+            Self::VpcsNarrowed => "VpcsNarrowed",
+            Self::TagsIgnored => "TagsIgnored",
             Self::SecondsToEnrolled => "SecondsToEnrolled",
             Self::GrantsAdded => "GrantsAdded",
             Self::GrantsFailed => "GrantsFailed",
@@ -117,6 +131,9 @@ impl Metric {
             | Self::VpcsUncovered
             | Self::StepsFailed
             | Self::VpcsBroken
+            | Self::VpcsOptedOut
+            | Self::VpcsNarrowed
+            | Self::TagsIgnored
             | Self::GrantsAdded
             | Self::GrantsFailed
             | Self::GrantsRevoked

@@ -65,7 +65,7 @@ pub struct Vpc {
 pub enum FlowLogTarget {
     /// A CloudWatch Logs group of the same account and Region, by name.
     LogGroup(String),
-    /// S3 or Firehose, by ARN.
+    /// S3 or Firehose, or a log group of another account or Region, by ARN or by a description.
     Other(String),
 }
 
@@ -130,9 +130,33 @@ pub struct LogGroup {
     pub class: LogGroupClass,
     /// When it was created, in epoch milliseconds; `None` if AWS did not say.
     pub created_ms: Option<u64>,
+    /// The data protection policies that apply to it; empty where none does.
+    pub protection: Vec<DataProtection>,
     /// The tags, fetched only where something differs that the owner may want so; `None` if not fetched.
     pub tags: Option<Tags>,
 }
+
+/// What a data protection policy belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProtectionScope {
+    /// The log group, as its `dataProtectionStatus` says.
+    LogGroup,
+    /// The account, as the log group's `inheritedProperties` say.
+    Account,
+}
+
+/// A data protection policy. What it masks, subscription filters get masked (CloudWatch Logs user guide, "Help protect
+/// sensitive log data with masking").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataProtection {
+    /// What it belongs to.
+    pub scope: ProtectionScope,
+    /// Its document; `None` if it could not be read.
+    pub document: Option<String>,
+}
+
+/// The default of `distribution`, and of a filter without one in AWS's answer.
+pub const BY_LOG_STREAM: &str = "ByLogStream";
 
 /// A subscription filter as DescribeSubscriptionFilters returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +169,30 @@ pub struct SubscriptionFilter {
     pub destination: String,
     /// The ARN of the role it delivers with, which a destination requires whose policy names an organization.
     pub role: Option<String>,
+    /// What else decides which events pass, and in which form.
+    pub form: FilterForm,
+}
+
+/// What decides, besides the pattern, which events pass a subscription filter and in which form. The default passes
+/// events as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterForm {
+    /// An expression over system fields, such as the account; an empty one passes all events.
+    pub field_selection: String,
+    /// Whether it gets events as a transformer of the log group or account left them. If not, transformers change
+    /// nothing of what it passes.
+    pub transformed: bool,
+    /// System fields that are added to each event.
+    pub system_fields: Vec<String>,
+    /// How a Kinesis data stream gets the events: `ByLogStream` or `Random`.
+    pub distribution: String,
+}
+
+impl Default for FilterForm {
+    fn default() -> Self {
+        let (field_selection, system_fields) = Default::default();
+        Self { field_selection, transformed: false, system_fields, distribution: BY_LOG_STREAM.to_owned() }
+    }
 }
 
 /// Everything the planner needs to know about one account-Region.

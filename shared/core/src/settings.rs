@@ -2,23 +2,25 @@
 //! and flags in the command line tool. All invalid values are reported together, each with its name, the value and
 //! what is expected.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use crate::arn::Arn;
 pub use crate::grants::DestinationParts;
 use crate::grants::ShardNaming;
-use crate::ids::{AccountId, OrganizationId, ParentId, Partition, Region};
+use crate::ids::{AccountId, OrganizationId, ParentId, Partition, Region, VpcId};
 use crate::names::{FilterName, LogGroupName, RoleName};
 use crate::observed::{Tags, TrafficType};
 
 mod filter_pattern;
 mod log_format;
+mod opted_out;
 mod read;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use opted_out::OptOut;
 pub use read::KEYS;
 
 /// AWS's default flow log format, version 2. DescribeFlowLogs also reports it for flow logs without a format.
@@ -82,6 +84,26 @@ pub enum DeliveryRoleMaker {
     Enroller,
 }
 
+/// What happens where a VPC's own tag opts it out or narrows its traffic type. Many principals of a member account may
+/// tag a VPC, and the records may be evidence against one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NarrowingTags {
+    /// The tag changes nothing, and is reported.
+    Ignored,
+    /// The tag is followed, and reported.
+    Followed,
+}
+
+impl NarrowingTags {
+    /// The value of the setting.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ignored => "ignored",
+            Self::Followed => "followed",
+        }
+    }
+}
+
 /// The ARN of the KMS key for new log groups. `{region}` and `{account}` stand for the log group's Region and account,
 /// because the key must be in the same Region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +150,8 @@ pub struct Settings {
     pub kms_key_arn: Option<KmsKey>,
     pub excluded_accounts: BTreeSet<AccountId>,
     pub excluded_organizational_units: BTreeSet<ParentId>,
+    pub opted_out_vpcs: BTreeMap<VpcId, OptOut>,
+    pub narrowing_tags: NarrowingTags,
     pub opt_out_tag: Tag,
     pub traffic_type_tag: String,
     pub ownership_tag: Tag,

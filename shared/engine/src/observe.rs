@@ -26,7 +26,7 @@ impl Observer {
     }
 
     /// Reads the current state of an account-Region. The log group's tags take a fifth call, which is made only if the
-    /// group or its filter differs from the desired state.
+    /// group or its filter differs from the desired state. Each data protection policy in force takes another one.
     ///
     /// # Errors
     ///
@@ -79,7 +79,15 @@ impl Observer {
         at: &AccountRegion,
         name: &LogGroupName,
     ) -> AwsResult<(Option<LogGroup>, Vec<SubscriptionFilter>)> {
-        let group = self.logs.log_group(at, name).await?;
+        let mut group = self.logs.log_group(at, name).await?;
+        for policy in group.iter_mut().flat_map(|group| &mut group.protection) {
+            policy.document = match self.logs.data_protection(at, name, policy.scope).await {
+                Ok(document) => document,
+                // A policy that may not be read may mask anything. The plan says so, and what to do.
+                Err(error) if error.code == Code::AccessDenied => None,
+                Err(error) => return Err(error),
+            };
+        }
         let filters = match group.as_ref().map(|group| &group.class) {
             Some(LogGroupClass::Standard) => self.logs.subscription_filters(at, name).await?,
             Some(LogGroupClass::Other(_)) | None => Vec::new(),

@@ -14,7 +14,7 @@ use enroller_core::ids::{AccountId, AccountRegion, FlowLogId, Region, VpcId};
 use enroller_core::log::LogEntry;
 use enroller_core::metrics::Metrics;
 use enroller_core::names::{DestinationName, LogGroupName, RoleName};
-use enroller_core::observed::{Account, FlowLog, LogGroup, SubscriptionFilter, Tags, Vpc};
+use enroller_core::observed::{Account, FlowLog, LogGroup, ProtectionScope, SubscriptionFilter, Tags, Vpc};
 use enroller_core::plan::FlowLogSpec;
 use enroller_core::settings::Tag;
 use serde_json::Value;
@@ -50,6 +50,8 @@ pub trait Ec2: Send + Sync {
         at: &AccountRegion,
         ids: &[FlowLogId],
     ) -> AwsResult<Vec<(FlowLogId, AwsResult<()>)>>;
+    /// Puts a tag on flow logs, in one call.
+    async fn tag_flow_logs(&self, at: &AccountRegion, ids: &[FlowLogId], tag: &Tag) -> AwsResult<()>;
     /// The Regions that the account has enabled. The call goes to the home Region.
     async fn enabled_regions(&self, account: AccountId) -> AwsResult<BTreeSet<Region>>;
 }
@@ -80,6 +82,13 @@ pub trait Logs: Send + Sync {
         at: &AccountRegion,
         group: &LogGroupName,
     ) -> AwsResult<Vec<SubscriptionFilter>>;
+    /// The document of the data protection policy of the log group or the account, if there is one.
+    async fn data_protection(
+        &self,
+        at: &AccountRegion,
+        name: &LogGroupName,
+        scope: ProtectionScope,
+    ) -> AwsResult<Option<String>>;
     /// Creates a log group of class STANDARD with these tags.
     async fn create_log_group(
         &self,

@@ -71,10 +71,15 @@ fn flow_log(at: &AccountRegion, found: &Ec2FlowLog) -> AwsResult<FlowLog> {
     })
 }
 
-/// A log group of another account or Region may have the name of ours, but nothing of it is ours.
+/// A log group of another account or Region may have the name of ours, but nothing of it is ours: whoever makes such a
+/// flow log keeps the records to themselves.
 fn target(at: &AccountRegion, found: &Ec2FlowLog) -> FlowLogTarget {
     let arn = found.log_destination().unwrap_or_default();
     let other = || FlowLogTarget::Other(arn.to_owned());
+    if let Some(role) = found.deliver_cross_account_role().filter(|role| !role.is_empty()) {
+        let to = if arn.is_empty() { found.log_group_name().unwrap_or_default() } else { arn };
+        return FlowLogTarget::Other(format!("{to} across accounts with role {role}"));
+    }
     match found.log_destination_type() {
         None | Some(LogDestinationType::CloudWatchLogs) => {
             // If created with an ARN, it may have the ARN only: arn:…:log-group:NAME or arn:…:log-group:NAME:*

@@ -48,9 +48,17 @@ async fn filters_go_there_and_come_back_unchanged() {
         pattern: String::new(),
         destination: "arn:aws:logs:us-east-1:111122223333:destination:VPCFlowLogsDestination".to_owned(),
         role: None,
+        form: FilterForm {
+            field_selection: "@aws.region = eu-west-1".to_owned(),
+            transformed: true,
+            system_fields: vec!["@aws.account".to_owned()],
+            distribution: "Random".to_owned(),
+        },
     };
     let shown = json!({ "subscriptionFilters": [{
         "filterName": filter.name, "filterPattern": "", "destinationArn": filter.destination,
+        "fieldSelectionCriteria": "@aws.region = eu-west-1", "applyOnTransformedLogs": true,
+        "emitSystemFields": ["@aws.account"], "distribution": "Random",
     }] });
     let fake = FakeAws::answering(move |_| (200, shown.to_string()));
     let aws = fake.ports();
@@ -59,6 +67,29 @@ async fn filters_go_there_and_come_back_unchanged() {
     assert_eq!(put.member("filterPattern"), "", "the empty pattern must be sent");
     assert!(put.member("roleArn").is_null());
     assert_eq!(aws.logs.subscription_filters(&at(), &name()).await.unwrap(), [filter]);
+}
+
+#[tokio::test]
+async fn the_data_protection_in_force_is_read_from_the_group_and_its_documents_when_asked() {
+    use enroller_core::observed::ProtectionScope::{Account, LogGroup};
+    for (status, inherited, expected) in [
+        (json!("ACTIVATED"), json!(["ACCOUNT_DATA_PROTECTION"]), vec![LogGroup, Account]),
+        (json!("DELETED"), json!([]), vec![]),
+        (json!(null), json!(null), vec![]),
+    ] {
+        let group = json!({ "logGroups": [{
+            "logGroupName": "vpc-flow-logs", "dataProtectionStatus": status, "inheritedProperties": inherited,
+        }] });
+        let aws = FakeAws::answering(move |_| (200, group.to_string())).ports();
+        let found = aws.logs.log_group(&at(), &name()).await.unwrap().unwrap();
+        assert_eq!(found.protection.iter().map(|policy| policy.scope).collect::<Vec<_>>(), expected);
+    }
+    let document = json!({ "policyDocument": "own", "accountPolicies": [{ "policyDocument": "account's" }] });
+    let fake = FakeAws::answering(move |_| (200, document.to_string()));
+    let aws = fake.ports();
+    let read = async |scope| aws.logs.data_protection(&at(), &name(), scope).await.unwrap();
+    assert_eq!((read(LogGroup).await.as_deref(), read(Account).await.as_deref()), (Some("own"), Some("account's")));
+    assert_eq!(fake.asked("DescribeAccountPolicies")[0].member("policyType"), "DATA_PROTECTION_POLICY");
 }
 
 #[tokio::test]

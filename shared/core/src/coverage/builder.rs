@@ -8,7 +8,7 @@ use crate::ids::{AccountId, AccountRegion, FlowLogId, ParentId, Region, VpcId};
 use crate::names::DestinationName;
 use crate::observed::{Account, FlowLog, Observed, Vpc};
 use crate::plan::{Action, Finding, Lacking, Plan, VpcPlan, is_managed, next_step_of_failed_delivery};
-use crate::scope::OutOfScope;
+use crate::scope::{OutOfScope, TagEffect};
 use crate::settings::Settings;
 
 /// The next step for what the enroller can repair by itself.
@@ -173,8 +173,10 @@ struct Judge<'a> {
     flow_logs: BTreeMap<&'a str, Vec<&'a FlowLog>>,
     settings: &'a Settings,
     faults: Vec<Fault>,
-    /// VPCs whose records arrive twice, with the reason and the next step.
-    doubled: BTreeMap<VpcId, (String, String)>,
+    /// What to know of VPCs that are covered, as sentences, with the next step.
+    remarks: BTreeMap<VpcId, Vec<(String, String)>>,
+    /// Why VPCs record less than the settings ask for.
+    narrowed: BTreeMap<VpcId, String>,
 }
 
 impl<'a> Judge<'a> {
@@ -192,6 +194,8 @@ impl<'a> Judge<'a> {
             settings,
             faults: faults(settings, seen, observed, plan),
             doubled: doubled(plan),
+            remarks: remarks(settings, plan),
+            narrowed: narrowed(plan),
         }
     }
 
@@ -217,7 +221,7 @@ impl<'a> Judge<'a> {
             }
             VpcPlan::Enroll { beside } => self.without_ours(row, vpc, beside.as_ref()),
             VpcPlan::OutOfScope(why) => CoverageRow {
-                status: Status::Excluded,
+                status: if why.is_of_one_vpc() { Status::OptedOut } else { Status::Excluded },
                 reason: sentence(&why.to_string()),
                 flow_log: self.own_flow_log(vpc),
                 ..row
@@ -229,9 +233,14 @@ impl<'a> Judge<'a> {
         let row = CoverageRow { flow_log: Some(log.clone()), ..row };
         match self.faults.split_first() {
             None => {
-                let doubled = row.vpc.as_ref().and_then(|vpc| self.doubled.get(vpc));
-                let (reason, next_step) = doubled.cloned().unwrap_or_default();
-                CoverageRow { status: Status::Covered, reason, next_step, ..row }
+                let vpc = row.vpc.clone();
+                let narrowed = vpc.as_ref().and_then(|vpc| self.narrowed.get(vpc));
+                let status = if narrowed.is_some() { Status::Narrowed } else { Status::Covered };
+                let remarks = vpc.as_ref().and_then(|vpc| self.remarks.get(vpc)).into_iter().flatten();
+                let reasons = narrowed.into_iter().chain(remarks.clone().map(|(reason, _)| reason));
+                let reason = reasons.map(String::as_str).collect::<Vec<_>>().join(" ");
+                let next_step = remarks.map(|(_, step)| step).find(|step| !step.is_empty()).cloned();
+                CoverageRow { status, reason, next_step: next_step.unwrap_or_default(), ..row }
             }
             Some((first, rest)) => {
                 let mut reason = format!("Flow log {log} is ACTIVE, but {}", first.what);
@@ -317,6 +326,9 @@ fn faults(settings: &Settings, seen: &InspectedRegion<'_>, observed: &Observed, 
         // A filter cannot exist without its group, so its absence goes without saying.
         return faults;
     }
+    if let Some(masked) = &plan.masked {
+        faults.push(Fault { what: masked.to_string(), next_step: sentence(masked.disposition().next_step()) });
+    }
     let filter_there = observed.filters.iter().any(|filter| filter.name == settings.filter_name.as_str());
     let filter_step = plan.steps.iter().find(|step| matches!(step.action, Action::PutFilter { .. }));
     if let Some(step) = filter_step.filter(|_| granted || !filter_there) {
@@ -325,22 +337,48 @@ fn faults(settings: &Settings, seen: &InspectedRegion<'_>, observed: &Observed, 
     faults
 }
 
-/// The VPCs with more than one managed flow log, all of which record.
-fn doubled(plan: &Plan) -> BTreeMap<VpcId, (String, String)> {
-    let mut doubled = BTreeMap::new();
-    for (vpc, finding) in &plan.unfinished {
-        let next_step = sentence(finding.disposition().next_step());
-        doubled.insert(vpc.clone(), (sentence(&finding.to_string()), next_step));
-    }
-    let deletions = plan.steps.iter().filter_map(|step| match &step.action {
-        Action::DeleteFlowLogs { flow_logs } => Some(flow_logs),
-        _ => None,
+/// Why VPCs record less than the settings ask for.
+fn narrowed(plan: &Plan) -> BTreeMap<VpcId, String> {
+    let narrowed = plan.tags.iter().filter_map(|(vpc, effect)| match effect {
+        TagEffect::Narrows(text) => Some((vpc.clone(), sentence(text))),
+        TagEffect::Ignored(_) => None,
     });
-    for (flow_log, vpc) in deletions.flatten() {
-        let reason = format!("Flow log {flow_log} is no longer needed, and until it is deleted, records arrive twice.");
-        doubled.insert(vpc.clone(), (reason, RUN_BACKFILL.to_owned()));
+    narrowed.collect()
+}
+
+/// What to know of VPCs although they are covered: more than one managed flow log, a lost tag, tags that are ignored,
+/// an entry of the settings that has expired.
+fn remarks(settings: &Settings, plan: &Plan) -> BTreeMap<VpcId, Vec<(String, String)>> {
+    let mut remarks = BTreeMap::<VpcId, Vec<(String, String)>>::new();
+    let mut add = |vpc: &VpcId, reason: &str, next_step: &str| {
+        remarks.entry(vpc.clone()).or_default().push((sentence(reason), sentence(next_step)));
+    };
+    for (vpc, finding) in &plan.unfinished {
+        add(vpc, &finding.to_string(), finding.disposition().next_step());
     }
-    doubled
+    for step in &plan.steps {
+        match &step.action {
+            Action::DeleteFlowLogs { flow_logs } => flow_logs.iter().for_each(|(flow_log, vpc)| {
+                let reason =
+                    format!("flow log {flow_log} is no longer needed, and until it is deleted, records arrive twice");
+                add(vpc, &reason, RUN_BACKFILL);
+            }),
+            Action::TagFlowLogs { flow_logs } => flow_logs.iter().for_each(|(flow_log, vpc)| {
+                let tag = &settings.ownership_tag;
+                add(vpc, &format!("somebody took the tag {tag} off its flow log {flow_log}"), RUN_BACKFILL);
+            }),
+            _ => {}
+        }
+    }
+    for (vpc, effect) in &plan.tags {
+        if let TagEffect::Ignored(text) = effect {
+            add(vpc, text, "");
+        }
+    }
+    for (vpc, text) in &plan.expired {
+        add(vpc, text, "renew the entry in opted_out_vpcs or remove it");
+    }
+    remarks
 }
 
 /// The text as a sentence, with a capital letter and a full stop. Empty text stays empty.

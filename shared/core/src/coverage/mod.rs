@@ -44,21 +44,27 @@ pub enum Status {
     Unknown,
     /// Its flow log, log group, filter and grant are correct, and AWS reports no failed delivery.
     Covered,
+    /// It is covered as far as its own tag lets it: the tag narrows what it records, and the settings allow that.
+    Narrowed,
+    /// It is not enrolled, because its own tag or an entry of the settings opts it out.
+    OptedOut,
     /// AWS or the organization does not allow enrollment there: the Region is not enabled, or a service control policy
     /// denies it.
     Skipped,
-    /// It is deliberately not enrolled, because of its tag, owner, account, organizational unit or Region.
+    /// It is deliberately not enrolled, because of its owner, account, organizational unit or Region.
     Excluded,
 }
 
 impl Status {
     /// All statuses, in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Broken,
         Self::NotCovered,
         Self::ForeignOnly,
         Self::Unknown,
         Self::Covered,
+        Self::Narrowed,
+        Self::OptedOut,
         Self::Skipped,
         Self::Excluded,
     ];
@@ -71,6 +77,8 @@ impl Status {
             Self::ForeignOnly => "foreign-only",
             Self::Unknown => "unknown",
             Self::Covered => "covered",
+            Self::Narrowed => "narrowed",
+            Self::OptedOut => "opted-out",
             Self::Skipped => "skipped",
             Self::Excluded => "excluded",
         }
@@ -84,6 +92,8 @@ impl Status {
             Self::ForeignOnly => "Foreign logs only",
             Self::Unknown => "Unknown",
             Self::Covered => "Covered",
+            Self::Narrowed => "Narrowed",
+            Self::OptedOut => "Opted out",
             Self::Skipped => "Skipped",
             Self::Excluded => "Excluded",
         }
@@ -101,9 +111,13 @@ impl Status {
             }
             Self::Unknown => "The account and Region could not be inspected.",
             Self::Covered => "Flow log, log group, filter and grant are in place, and AWS reports no failed delivery.",
+            Self::Narrowed => {
+                "Everything is in place, but the VPC's own tag narrows what it records, as the settings allow."
+            }
+            Self::OptedOut => "The VPC's own tag or an entry of the settings opts this VPC out.",
             Self::Skipped => "AWS or the organization does not allow enrollment there.",
             Self::Excluded => {
-                "Deliberately not enrolled, because of its tag, owner, account, organizational unit or Region."
+                "Deliberately not enrolled, because of its owner, account, organizational unit or Region."
             }
         }
     }
@@ -112,7 +126,7 @@ impl Status {
     pub const fn is_problem(self) -> bool {
         match self {
             Self::Broken | Self::NotCovered | Self::ForeignOnly | Self::Unknown => true,
-            Self::Covered | Self::Skipped | Self::Excluded => false,
+            Self::Covered | Self::Narrowed | Self::OptedOut | Self::Skipped | Self::Excluded => false,
         }
     }
 }
@@ -135,7 +149,7 @@ pub struct CoverageRow {
     pub name: String,
     /// The status of the VPC, or of the account-Region or account.
     pub status: Status,
-    /// The reason, in sentences for operators; empty if covered, unless its records arrive twice.
+    /// The reason, in sentences for operators; empty if covered, unless there is something to know about it.
     pub reason: String,
     /// The flow log that the status is about: the correct one, the failing one, the one that differs, or the first
     /// unmanaged one.

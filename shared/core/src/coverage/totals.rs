@@ -14,6 +14,8 @@ pub struct Totals {
     pub foreign_only: usize,
     /// [`Status::Unknown`]; each row is an account-Region.
     pub unknown: usize,
+    pub narrowed: usize,
+    pub opted_out: usize,
     /// [`Status::Skipped`]; each row is an account-Region.
     pub skipped: usize,
     pub excluded: usize,
@@ -28,6 +30,8 @@ impl Totals {
             Status::NotCovered => &mut self.not_covered,
             Status::ForeignOnly => &mut self.foreign_only,
             Status::Unknown => &mut self.unknown,
+            Status::Narrowed => &mut self.narrowed,
+            Status::OptedOut => &mut self.opted_out,
             Status::Skipped => &mut self.skipped,
             Status::Excluded => &mut self.excluded,
         } += 1;
@@ -41,6 +45,8 @@ impl Totals {
             Status::NotCovered => self.not_covered,
             Status::ForeignOnly => self.foreign_only,
             Status::Unknown => self.unknown,
+            Status::Narrowed => self.narrowed,
+            Status::OptedOut => self.opted_out,
             Status::Skipped => self.skipped,
             Status::Excluded => self.excluded,
         }
@@ -48,7 +54,7 @@ impl Totals {
 
     /// The number of all rows.
     pub const fn all(&self) -> usize {
-        self.wanted() + self.skipped + self.excluded
+        self.wanted() + self.narrowed + self.opted_out + self.skipped + self.excluded
     }
 
     /// The number of rows that should be covered and are not.

@@ -104,6 +104,7 @@ fn filter_slots_matter_only_while_the_managed_filter_is_missing() {
         pattern: String::new(),
         destination: "arn".to_owned(),
         role: None,
+        form: crate::observed::FilterForm::default(),
     };
     for (names, status) in [
         (&[][..], Status::Ok),

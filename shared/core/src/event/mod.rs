@@ -59,6 +59,7 @@ use crate::settings::Settings;
 
 pub use envelope::wrap_cloudtrail;
 pub use explain::{Explanation, explain};
+pub(crate) use time::milliseconds;
 pub use watch::{ChangeByOthers, FORWARDERS, FUNCTION_ROLES, MEMBER_RULES};
 
 use envelope::{Envelope, Record};

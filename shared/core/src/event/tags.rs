@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::envelope::Record;
-use super::json::{cut, field, is_masked, text};
+use super::json::{cut, field, is_masked, section, text, text_at};
 use super::{Enrolled, EventContext, Rejection, Trigger};
 use crate::ids::{AccountRegion, FlowLogId, VpcId};
 
@@ -51,7 +51,18 @@ pub(super) fn decode(record: &Record<'_>, context: &EventContext, at: AccountReg
         [only] => (*only).to_owned(),
         several => format!("{} resources", several.len()),
     };
-    enroll(Enrolled::Tagged(resource), format!("{name} {what} {of}"))
+    enroll(Enrolled::Tagged(resource), format!("{name} {what} {of}{}", by(record)))
+}
+
+/// Who made a change and when, as far as the record says: it may be what stops the recording of evidence.
+fn by(record: &Record<'_>) -> String {
+    let detail: &Value = &record.envelope.detail;
+    let identity = section(detail, "userIdentity");
+    let who = ["arn", "principalId", "invokedBy"].iter().find_map(|name| text_at(&identity, &[name]));
+    let who = who.map(|who| format!(", by {}", cut(&who, 256))).unwrap_or_default();
+    let when = text_at(detail, &["eventTime"]).map(|when| format!(", at {}", cut(&when, 40))).unwrap_or_default();
+    let event = record.envelope.event_id().map(|id| format!(", event {id}")).unwrap_or_default();
+    format!("{who}{when}{event}")
 }
 
 fn concerns(id: &str) -> bool {
@@ -104,7 +115,7 @@ mod tests {
         match acted(&event.build()) {
             Trigger::Enroll { account: target, region, what, cause } => {
                 assert_eq!((target, region.as_str()), (account(MEMBER), "eu-west-1"));
-                (what.to_string(), cause)
+                (what.to_string(), cause.split(", by ").next().unwrap().to_owned())
             }
             other => panic!("not an enrollment: {other:?}"),
         }
@@ -121,6 +132,17 @@ mod tests {
         let (resource, cause) = enrolled(tags("DeleteTags", &["i-0123456789abcdef0", VPC, LOG], &set(&["managed-by"])));
         assert_eq!(resource, format!("{VPC},{LOG}"));
         assert_eq!(cause, "DeleteTags took the tag \"managed-by\" from 2 resources");
+    }
+
+    #[test]
+    fn the_cause_names_who_changed_the_tag_and_when() {
+        let event = tags("CreateTags", &[VPC], &set(&["vpc-flow-logs"])).by_role("Admin", MEMBER);
+        let built = event.detail("eventTime", json!("2026-11-23T10:00:00Z")).detail("eventID", json!("e-1")).build();
+        let Trigger::Enroll { cause, .. } = acted(&built) else { panic!("not an enrollment") };
+        let (what, by) = cause.split_once(", by ").unwrap();
+        assert_eq!(what, format!("CreateTags put the tag \"vpc-flow-logs\" on {VPC}"));
+        assert!(by.starts_with("arn:aws:sts::") && by.contains(":assumed-role/Admin/"), "{by}");
+        assert!(by.ends_with(", at 2026-11-23T10:00:00Z, event e-1"), "{by}");
     }
 
     #[test]

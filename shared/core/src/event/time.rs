@@ -5,7 +5,7 @@ const DAY: i64 = 24 * 60 * MINUTE;
 
 /// Milliseconds since 1970-01-01 UTC of an RFC 3339 time; `None` for every other way of writing one (Organizations and
 /// Control Tower have several, and none of them is needed) and for times before 1970.
-pub(super) fn milliseconds(text: &str) -> Option<u64> {
+pub(crate) fn milliseconds(text: &str) -> Option<u64> {
     let (date, rest) = text.split_at_checked(10)?;
     let (clock, rest) = rest.strip_prefix(['T', 't', ' '])?.split_at_checked(8)?;
     let [year, month, day] = numbers(date, '-', [4, 2, 2])?;

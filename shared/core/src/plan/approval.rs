@@ -30,12 +30,19 @@ impl Plan {
                 vpcs.iter().all(|vpc| planned.contains(vpc)) && replaces.iter().all(replaced)
             }
             Action::DeleteFlowLogs { flow_logs } => flow_logs.keys().all(|id| self.deletes(id)),
+            Action::TagFlowLogs { flow_logs } => flow_logs.keys().all(|id| self.tags_flow_log(id)),
             Action::EnsureDeliveryRole
             | Action::CreateLogGroup { .. }
             | Action::SetRetention { .. }
             | Action::AssociateKmsKey { .. }
             | Action::PutFilter { .. } => self.steps.iter().any(|step| step.action == *action),
         }
+    }
+
+    fn tags_flow_log(&self, id: &FlowLogId) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(&step.action, Action::TagFlowLogs { flow_logs } if flow_logs.contains_key(id)))
     }
 
     fn deletes(&self, id: &FlowLogId) -> bool {
@@ -79,6 +86,10 @@ mod tests {
         Action::CreateFlowLogs { spec: spec(interval), vpcs, replaces: replaced }
     }
 
+    fn tag(ids: &[u32]) -> Action {
+        Action::TagFlowLogs { flow_logs: ids.iter().map(|id| (flow_log(*id), vpc(*id))).collect() }
+    }
+
     fn delete(ids: &[u32]) -> Action {
         Action::DeleteFlowLogs { flow_logs: ids.iter().map(|id| (flow_log(*id), vpc(*id))).collect() }
     }
@@ -92,7 +103,10 @@ mod tests {
             steps: actions.into_iter().map(|action| Step { action, why: String::new() }).collect(),
             vpcs: BTreeMap::new(),
             unfinished: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            expired: BTreeMap::new(),
             notes: Vec::new(),
+            masked: None,
             blocked: None,
         }
     }
@@ -105,12 +119,13 @@ mod tests {
             create(600, &[1, 2], &[(1, 7)]),
             create(600, &[3], &[]),
             create(60, &[4], &[]),
+            tag(&[5, 6]),
             delete(&[8, 9]),
         ]);
         for step in &seen.steps {
             assert!(seen.includes(&step.action), "{step:?}");
         }
-        let included = [create(600, &[2], &[]), create(600, &[2, 3], &[]), delete(&[9]), delete(&[7])];
+        let included = [create(600, &[2], &[]), create(600, &[2, 3], &[]), delete(&[9]), delete(&[7]), tag(&[6])];
         for action in included {
             assert!(seen.includes(&action), "{action:?}");
         }
@@ -123,6 +138,7 @@ mod tests {
             create(600, &[1], &[(1, 6)]),
             create(600, &[2], &[(2, 7)]),
             delete(&[8, 6]),
+            tag(&[6, 7]),
         ];
         for action in beyond {
             assert!(!seen.includes(&action), "{action:?}");

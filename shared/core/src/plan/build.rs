@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::flow_logs::{FlowLogPlans, plan_flow_logs};
-use super::{Action, Blocked, Desired, FILTER_SLOTS, Plan, Step, VpcPlan};
-use crate::observed::{LogGroup, LogGroupClass, Observed};
+use super::{Action, Blocked, Desired, FILTER_SLOTS, Plan, Step, VpcPlan, masking};
+use crate::observed::{LogGroup, LogGroupClass, Observed, SubscriptionFilter};
 
 /// How long a log group counts as new. A run that was interrupted after CreateLogGroup is repeated within hours, or by
 /// the daily sweep.
@@ -60,7 +60,10 @@ pub fn plan(desired: &Desired<'_>, observed: &Observed, now_ms: u64) -> Plan {
         steps: Vec::new(),
         vpcs: flow_logs.vpcs.clone(),
         unfinished: flow_logs.unfinished.clone(),
+        tags: flow_logs.tags.clone(),
+        expired: flow_logs.expired.clone(),
         notes: flow_logs.notes.clone(),
+        masked: None,
         blocked: None,
     };
     // Without a VPC to cover, a log group and a filter would only clutter the account.
@@ -72,9 +75,14 @@ pub fn plan(desired: &Desired<'_>, observed: &Observed, now_ms: u64) -> Plan {
     if plan.blocked.is_some() {
         return plan;
     }
+    if let Some(group) = &observed.log_group {
+        plan.masked = masking::finding(group);
+        plan.notes.extend(masking::note(&desired.settings.log_group_name, group));
+    }
     plan.steps.extend(delivery_role(desired, &flow_logs));
     let settings_of_group = log_group(desired, observed.log_group.as_ref(), now_ms, &mut plan);
     filter(desired, observed, &mut plan);
+    plan.steps.extend(flow_logs.tagging);
     plan.steps.extend(flow_logs.creations);
     plan.steps.extend(flow_logs.deletions);
     // No record depends on the group's settings, so nothing that happens to them keeps a VPC from its flow log.
@@ -199,18 +207,29 @@ fn days(retention: Option<u32>) -> String {
     retention.map_or_else(|| "for ever".to_owned(), |days| format!("{days} days"))
 }
 
+/// What a filter is, by the names that operators know.
+fn values(filter: &SubscriptionFilter) -> BTreeMap<&'static str, String> {
+    let form = &filter.form;
+    BTreeMap::from([
+        ("destination", filter.destination.clone()),
+        ("pattern", filter.pattern.clone()),
+        ("role", filter.role.clone().unwrap_or_else(|| "none".to_owned())),
+        ("field selection", form.field_selection.clone()),
+        ("applied on transformed logs", form.transformed.to_string()),
+        ("emitted system fields", form.system_fields.join(", ")),
+        ("distribution", form.distribution.clone()),
+    ])
+}
+
 fn filter(desired: &Desired<'_>, observed: &Observed, plan: &mut Plan) {
     let wanted = desired.filter();
     let present = observed.filters.iter().find(|filter| filter.name == wanted.name);
     let why = match present {
         Some(present) if *present == wanted => return,
         Some(present) => {
-            let differences: BTreeMap<&str, (&str, &str)> = BTreeMap::from([
-                ("destination", (present.destination.as_str(), wanted.destination.as_str())),
-                ("pattern", (present.pattern.as_str(), wanted.pattern.as_str())),
-                ("role", (present.role.as_deref().unwrap_or("none"), wanted.role.as_deref().unwrap_or("none"))),
-            ]);
-            let differing = differences.iter().filter(|(_, (is, should))| is != should);
+            let (is, should) = (values(present), values(&wanted));
+            let both = is.iter().filter_map(|(what, is)| Some((what, (is, should.get(what)?))));
+            let differing = both.filter(|(_, (is, should))| is != should);
             let texts: Vec<String> =
                 differing.map(|(what, (is, should))| format!("{what} is {is:?}, not {should:?}")).collect();
             format!("subscription filter {} differs: {}", wanted.name, texts.join("; "))

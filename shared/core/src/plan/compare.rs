@@ -38,17 +38,28 @@ pub(super) fn differences(desired: &Desired<'_>, spec: &FlowLogSpec, log: &FlowL
     found
 }
 
-/// Whether the enroller may replace and delete a flow log. A tag alone does not show it, because many principals of a
-/// member account may tag flow logs of others. So a managed one also delivers to the log group, or with the delivery
-/// role, or has the fingerprint of the settings it was created with.
+/// Whether the enroller may replace and delete a flow log.
+///
+/// A tag alone does not show it, because many principals of a member account may tag flow logs of others. So a managed
+/// one also delivers to the log group, or with the delivery role. One that does both is ours without the tag, which
+/// somebody may have taken off.
 pub(crate) fn is_managed(settings: &Settings, account: AccountId, log: &FlowLog) -> bool {
-    settings.ownership_tag.is_on(&log.tags)
-        && (delivers_to(settings, log)
-            || delivers_with_role(settings, account, log)
-            || log.tags.contains_key(SETTINGS_TAG))
+    let (to_group, with_role) = (delivers_to(settings, log), delivers_with_role(settings, account, log));
+    match settings.ownership_tag.is_on(&log.tags) {
+        true => to_group || with_role,
+        false => to_group && with_role && !is_claimed(settings, log),
+    }
 }
 
-fn delivers_with_role(settings: &Settings, account: AccountId, log: &FlowLog) -> bool {
+/// Whether another value of the ownership tag says that somebody else manages a flow log. On one of ours that value
+/// counts for nothing: then the flow log also has the tag with the settings that it was created with.
+pub(super) fn is_claimed(settings: &Settings, log: &FlowLog) -> bool {
+    log.tags.get(&settings.ownership_tag.key).is_some_and(|value| *value != settings.ownership_tag.value)
+        && !log.tags.contains_key(SETTINGS_TAG)
+}
+
+/// Whether a flow log delivers with the delivery role of the settings, whatever path that has.
+pub(super) fn delivers_with_role(settings: &Settings, account: AccountId, log: &FlowLog) -> bool {
     let wanted = settings.delivery_role(account).to_string();
     log.delivery_role.as_deref().is_some_and(|role| without_path(role) == without_path(&wanted))
 }

@@ -30,6 +30,13 @@ pub enum Finding {
         /// How it differs, as shown to operators.
         differences: String,
     },
+    /// A data protection policy masks addresses, or may.
+    Masked {
+        /// Whose policy it is, as shown to operators.
+        policy: String,
+        /// The names of its data identifiers.
+        masks: String,
+    },
     /// Managed flow logs are kept until their successor delivers. Until then, records arrive twice.
     Unfinished {
         /// The successor.
@@ -45,6 +52,9 @@ impl Finding {
         match self {
             Self::Unseen => Disposition::RetryLater(Wait::FlowLog),
             Self::Unfinished { .. } => Disposition::RetryLater(Wait::Successor),
+            Self::Masked { .. } => Disposition::Terminal(
+                "find out who put that policy, and have IpAddress and identifiers of their own taken out of it, or the policy deleted (logs:DeleteDataProtectionPolicy, logs:DeleteAccountPolicy). If it could not be read, update the member stack, whose role may read it. Then run enroller backfill",
+            ),
             Self::InTheWay(_) => Disposition::Terminal(
                 "have its owner delete that flow log, or set another log_group_name. Then run enroller backfill",
             ),
@@ -57,7 +67,7 @@ impl Finding {
     /// Whether it keeps the VPC from being covered.
     pub const fn is_failure(&self) -> bool {
         match self {
-            Self::Unseen | Self::InTheWay(_) | Self::NotAsAsked { .. } => true,
+            Self::Unseen | Self::InTheWay(_) | Self::NotAsAsked { .. } | Self::Masked { .. } => true,
             Self::Unfinished { .. } => false,
         }
     }
@@ -68,6 +78,9 @@ impl fmt::Display for Finding {
         match self {
             Self::Unseen => {
                 f.write_str("AWS answers that the flow log exists already, but lists none to the log group")
+            }
+            Self::Masked { policy, masks } => {
+                write!(f, "{policy} masks {masks}, so records arrive without what they are kept for")
             }
             Self::InTheWay(Lacking { flow_log, lacks }) => write!(
                 f,

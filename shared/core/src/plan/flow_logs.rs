@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::compare::{delivers_to_group, differences, is_managed, lacks, was_made_for};
+use super::compare::{delivers_to_group, delivers_with_role, differences, is_claimed, is_managed, lacks, was_made_for};
 use super::{Action, Desired, Finding, FlowLogSpec, Lacking, MAX_FLOW_LOGS_PER_CALL, Step, VpcPlan};
 use crate::ids::{FlowLogId, VpcId};
-use crate::observed::{Delivery, FlowLog, Observed};
+use crate::observed::{Delivery, FlowLog, Observed, Vpc};
+use crate::scope::TagEffect;
 
 /// How old a flow log must be to count as delivering if AWS reports neither success nor failure: it records 10 minutes
 /// or more after its creation (VPC guide, Troubleshoot VPC Flow Logs), and reports nothing for a VPC without traffic.
@@ -19,6 +20,11 @@ pub const SILENT_SUCCESSOR_MS: u64 = 60 * 60_000;
 pub(super) struct FlowLogPlans {
     pub(super) vpcs: BTreeMap<VpcId, VpcPlan>,
     pub(super) unfinished: BTreeMap<VpcId, Finding>,
+    /// The VPCs in scope whose tags narrow what they record, or would.
+    pub(super) tags: BTreeMap<VpcId, TagEffect>,
+    /// The VPCs whose entry in the settings has expired.
+    pub(super) expired: BTreeMap<VpcId, String>,
+    pub(super) tagging: Vec<Step>,
     pub(super) creations: Vec<Step>,
     pub(super) deletions: Vec<Step>,
     pub(super) notes: Vec<String>,
@@ -38,46 +44,32 @@ struct Judge<'a> {
     plans: FlowLogPlans,
     wanted: Wanted,
     redundant: BTreeMap<FlowLogId, VpcId>,
+    /// Flow logs of ours whose tag was taken off.
+    untagged: BTreeMap<FlowLogId, VpcId>,
 }
 
 pub(super) fn plan_flow_logs(desired: &Desired<'_>, observed: &Observed, now_ms: u64) -> FlowLogPlans {
-    let (plans, wanted, redundant) = Default::default();
-    let mut judge = Judge { desired, now_ms, plans, wanted, redundant };
+    let (plans, wanted, redundant, untagged) = Default::default();
+    let mut judge = Judge { desired, now_ms, plans, wanted, redundant, untagged };
     let is_managed = |log: &&FlowLog| is_managed(desired.settings, desired.at.account, log);
     for vpc in &observed.vpcs {
-        let here = || observed.flow_logs.iter().filter(|log| log.resource == vpc.id.as_str());
-        let (managed, unmanaged): (Vec<_>, Vec<_>) = here().partition(is_managed);
-        for log in unmanaged.iter().filter(|log| desired.settings.ownership_tag.is_on(&log.tags)) {
-            let note = format!(
-                "{}: {} has our tag, but nothing else of a managed flow log, and is left alone",
-                vpc.id, log.id
-            );
-            judge.plans.notes.push(note);
-        }
-        let verdict = match desired.settings.vpc_in_scope(desired.at.account, vpc) {
-            Err(reason) => {
-                if let Some(log) = managed.first() {
-                    // Deleting it would allow a tag, which many principals may set, to stop the recording of evidence.
-                    judge.plans.notes.push(format!("{}: {reason}, but its flow log {} is kept", vpc.id, log.id));
-                }
-                VpcPlan::OutOfScope(reason)
-            }
-            Ok(traffic_type) => {
-                if let Some(Err(typo)) = desired.settings.wished_traffic_type(vpc) {
-                    let tag = &desired.settings.traffic_type_tag;
-                    judge.plans.notes.push(format!("{}: tag {tag} is ignored: {typo}", vpc.id));
-                }
-                judge.plans.access_error |=
-                    here().any(|log| is_access_error(&log.delivery) && tries_role(desired, log));
-                judge.one_vpc(&vpc.id, desired.flow_log(traffic_type), &managed, &unmanaged)
-            }
-        };
+        let here: Vec<&FlowLog> = observed.flow_logs.iter().filter(|log| log.resource == vpc.id.as_str()).collect();
+        judge.expired(vpc);
+        let verdict = judge.scoped(vpc, &here);
         judge.plans.vpcs.insert(vpc.id.clone(), verdict);
     }
     let tried = observed.flow_logs.iter().filter(is_managed).any(|log| tries_role(desired, log));
-    let Judge { mut plans, wanted, redundant, .. } = judge;
+    let Judge { mut plans, wanted, redundant, untagged, .. } = judge;
     plans.untried_role = !wanted.is_empty() && !tried;
     plans.creations = creations(wanted);
+    if !untagged.is_empty() {
+        let (group, role) = (&desired.settings.log_group_name, &desired.settings.delivery_role_name);
+        let tag = &desired.settings.ownership_tag;
+        let why = format!(
+            "somebody took the tag {tag} off, or put another value: what delivers to {group} with role {role} is ours"
+        );
+        plans.tagging.push(Step { action: Action::TagFlowLogs { flow_logs: untagged }, why });
+    }
     if !redundant.is_empty() {
         let why = "the VPC has another, correct flow log".to_owned();
         plans.deletions.push(Step { action: Action::DeleteFlowLogs { flow_logs: redundant }, why });
@@ -105,6 +97,73 @@ fn lowest<'a>(logs: impl Iterator<Item = &'a FlowLog>) -> Option<&'a FlowLog> {
 }
 
 impl Judge<'_> {
+    /// An entry of the settings that has expired opts nothing out, and somebody has to renew or remove it.
+    fn expired(&mut self, vpc: &Vpc) {
+        let entry = self.desired.settings.opted_out_vpcs.get(&vpc.id);
+        if let Some(entry) = entry.filter(|entry| entry.has_expired(self.now_ms)) {
+            let (day, owner) = (&entry.last_day, &entry.owner);
+            let text = format!(
+                "its entry in opted_out_vpcs expired on {day} and opts it out no longer; {owner} answers for it"
+            );
+            self.plans.notes.push(format!("{}: {text}", vpc.id));
+            self.plans.expired.insert(vpc.id.clone(), text);
+        }
+    }
+
+    fn scoped(&mut self, vpc: &Vpc, here: &[&FlowLog]) -> VpcPlan {
+        let (desired, settings) = (self.desired, self.desired.settings);
+        let is_managed = |log: &&&FlowLog| is_managed(settings, desired.at.account, log);
+        let (managed, unmanaged): (Vec<&FlowLog>, Vec<&FlowLog>) = here.iter().partition(is_managed);
+        for log in &unmanaged {
+            self.foreign(vpc, log);
+        }
+        let recording = match settings.vpc_in_scope(desired.at.account, vpc, self.now_ms) {
+            Ok(recording) => recording,
+            Err(reason) => {
+                if let Some(log) = managed.first() {
+                    // Deleting it would let whoever opts the VPC out stop the recording of evidence.
+                    self.plans.notes.push(format!("{}: {reason}, but its flow log {} is kept", vpc.id, log.id));
+                } else if reason.is_of_one_vpc() {
+                    self.plans.notes.push(format!("{}: {reason}", vpc.id));
+                }
+                return VpcPlan::OutOfScope(reason);
+            }
+        };
+        if let Some(Err(typo)) = settings.wished_traffic_type(vpc) {
+            let tag = &settings.traffic_type_tag;
+            self.plans.notes.push(format!("{}: tag {tag} is ignored: {typo}", vpc.id));
+        }
+        if let Some(effect) = recording.tags {
+            self.plans.notes.push(format!("{}: {effect}", vpc.id));
+            self.plans.tags.insert(vpc.id.clone(), effect);
+        }
+        self.plans.access_error |= here.iter().any(|log| is_access_error(&log.delivery) && tries_role(desired, log));
+        let lost = managed.iter().filter(|log| !settings.ownership_tag.is_on(&log.tags));
+        self.untagged.extend(lost.map(|log| (log.id.clone(), vpc.id.clone())));
+        self.one_vpc(&vpc.id, desired.flow_log(recording.traffic_type), &managed, &unmanaged)
+    }
+
+    /// Tells of a flow log of others that looks like one of ours.
+    fn foreign(&mut self, vpc: &Vpc, log: &FlowLog) {
+        let settings = self.desired.settings;
+        let (vpc, id) = (&vpc.id, &log.id);
+        if settings.ownership_tag.is_on(&log.tags) {
+            let note = format!(
+                "{vpc}: {id} has our tag, but delivers neither to our log group nor with our role, and is left alone"
+            );
+            self.plans.notes.push(note);
+        } else if is_claimed(settings, log)
+            && delivers_to_group(self.desired, log)
+            && delivers_with_role(settings, self.desired.at.account, log)
+        {
+            let key = &settings.ownership_tag.key;
+            let note = format!(
+                "{vpc}: {id} delivers to our log group with our role, but its tag {key} names somebody else, and it is left alone"
+            );
+            self.plans.notes.push(note);
+        }
+    }
+
     fn one_vpc(&mut self, vpc: &VpcId, spec: FlowLogSpec, managed: &[&FlowLog], unmanaged: &[&FlowLog]) -> VpcPlan {
         let desired = self.desired;
         let differs = |log: &FlowLog| differences(desired, &spec, log);

@@ -9,14 +9,16 @@
 //! - Steps are in the order in which no record is lost: delivery role, log group, **filter before flow log**, the
 //!   log group's settings.
 //! - A flow log is replaced once for each change of the settings, even if AWS returns it with other properties.
-//! - Nothing without the ownership tag is changed, except the one subscription filter with the configured name, if the
-//!   log group has the tag or the filter delivers to one of the central account's shards.
+//! - Nothing without the ownership tag is changed, with two exceptions. One is the subscription filter with the
+//!   configured name, if the log group has the tag or the filter delivers to one of the central account's shards. The
+//!   other is a flow log that delivers to the log group with the delivery role: it is ours, and gets its tag back.
 
 mod approval;
 mod build;
 mod compare;
 mod finding;
 mod flow_logs;
+mod masking;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -25,8 +27,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::arn::Arn;
 use crate::ids::{AccountRegion, FlowLogId, VpcId};
 use crate::names::DestinationName;
-use crate::observed::{LogGroup, Observed, SubscriptionFilter, TrafficType};
-use crate::scope::OutOfScope;
+use crate::observed::{FilterForm, LogGroup, Observed, SubscriptionFilter, TrafficType};
+use crate::scope::{OutOfScope, TagEffect};
 use crate::settings::{DeliveryRoleMaker, Settings, Tag};
 
 pub use build::plan;
@@ -90,6 +92,7 @@ impl<'a> Desired<'a> {
             pattern: self.settings.filter_pattern.clone(),
             destination: self.destination.to_string(),
             role: self.settings.filter_role(self.at.account).map(|role| role.to_string()),
+            form: FilterForm::default(),
         }
     }
 
@@ -172,6 +175,11 @@ pub enum Action {
         /// are deleted first only where AWS rejects the new one as a duplicate (FlowLogAlreadyExists).
         replaces: BTreeMap<VpcId, BTreeSet<FlowLogId>>,
     },
+    /// Put the ownership tag on flow logs of ours that lost it.
+    TagFlowLogs {
+        /// The flow logs, with the VPC of each.
+        flow_logs: BTreeMap<FlowLogId, VpcId>,
+    },
     /// Delete managed flow logs whose VPC has another, correct one.
     DeleteFlowLogs {
         /// The flow logs, with the VPC of each.
@@ -194,6 +202,7 @@ impl Action {
             Self::AssociateKmsKey { .. } => "associate-kms-key",
             Self::PutFilter { .. } => Self::PUT_FILTER,
             Self::CreateFlowLogs { .. } => "create-flow-logs",
+            Self::TagFlowLogs { .. } => "tag-flow-logs",
             Self::DeleteFlowLogs { .. } => "delete-flow-logs",
         }
     }
@@ -209,7 +218,7 @@ impl Action {
             | Self::PutFilter { .. } => 1,
             // What it replaces is deleted by a later plan, once the new flow logs deliver.
             Self::CreateFlowLogs { vpcs, .. } => vpcs.len(),
-            Self::DeleteFlowLogs { flow_logs } => flow_logs.len(),
+            Self::TagFlowLogs { flow_logs } | Self::DeleteFlowLogs { flow_logs } => flow_logs.len(),
         }
     }
 }
@@ -273,8 +282,14 @@ pub struct Plan {
     pub vpcs: BTreeMap<VpcId, VpcPlan>,
     /// Covered VPCs whose replaced flow logs are kept for now.
     pub unfinished: BTreeMap<VpcId, Finding>,
+    /// The VPCs in scope whose own tags narrow what they record, or would narrow it if they were not ignored.
+    pub tags: BTreeMap<VpcId, TagEffect>,
+    /// The VPCs whose entry in `opted_out_vpcs` has expired, with what that means.
+    pub expired: BTreeMap<VpcId, String>,
     /// What an operator should know although the plan does nothing about it.
     pub notes: Vec<String>,
+    /// What masks the records on their way, if something does. The steps are worth doing, but nothing is covered.
+    pub masked: Option<Finding>,
     /// Why nothing can be done, if so. There are no steps then.
     pub blocked: Option<Blocked>,
 }

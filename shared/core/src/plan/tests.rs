@@ -88,7 +88,15 @@ impl Scenario {
 pub(crate) fn right_log_group(settings: &Settings) -> LogGroup {
     let (retention_days, class) = (settings.retention_days, LogGroupClass::Standard);
     let created_ms = Some(NOW - 90 * 24 * 60 * MINUTE_MS);
-    LogGroup { retention_days, retention_policy: None, kms_key: None, class, created_ms, tags: None }
+    LogGroup {
+        retention_days,
+        retention_policy: None,
+        kms_key: None,
+        class,
+        created_ms,
+        protection: Vec::new(),
+        tags: None,
+    }
 }
 
 /// A correct managed flow log of a VPC without tags.
@@ -107,6 +115,12 @@ pub(crate) fn right_flow_log(desired: &Desired<'_>, id: FlowLogId, vpc: &str) ->
         created_ms: Some(NOW - 24 * 60 * MINUTE_MS),
         tags: tags(&[OWN_TAG]),
     }
+}
+
+/// Makes a flow log one of others, which delivers to the log group with a role of theirs.
+fn of_others(log: &mut FlowLog) {
+    log.tags = Tags::new();
+    log.delivery_role = Some("arn:aws:iam::444455556666:role/Theirs".to_owned());
 }
 
 fn story(plan: &Plan) -> String {
@@ -131,7 +145,7 @@ fn detail(action: &Action) -> String {
         Action::CreateFlowLogs { spec, vpcs, replaces } => {
             format!(" {} {vpcs:?} replacing {replaces:?}", spec.traffic_type)
         }
-        Action::DeleteFlowLogs { flow_logs } => format!(" {flow_logs:?}"),
+        Action::TagFlowLogs { flow_logs } | Action::DeleteFlowLogs { flow_logs } => format!(" {flow_logs:?}"),
     }
 }
 

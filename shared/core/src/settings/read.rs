@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use super::{
-    DEFAULT_FORMAT, DeliveryRoleMaker, GrantMode, KmsKey, SETTINGS_TAG, SettingProblem, Settings, SettingsError, Tag,
-    filter_pattern, log_format, valid_in_every_tag, valid_tag_key,
+    DEFAULT_FORMAT, DeliveryRoleMaker, GrantMode, KmsKey, NarrowingTags, SETTINGS_TAG, SettingProblem, Settings,
+    SettingsError, Tag, filter_pattern, log_format, opted_out, valid_in_every_tag, valid_tag_key,
 };
 use crate::arn::Arn;
 use crate::grants::ShardNaming;
@@ -41,8 +41,18 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("kms_key_arn", "", "KMS key of new log groups; may contain {region} and {account}"),
     ("excluded_accounts", "", "accounts left alone, separated by commas"),
     ("excluded_organizational_units", "", "roots or OUs left alone, with everything below them; separated by commas"),
-    ("opt_out_tag", "vpc-flow-logs=off", "a VPC with this tag is not enrolled"),
-    ("traffic_type_tag", "vpc-flow-logs-traffic-type", "a VPC's own traffic type, in this tag's value"),
+    ("opted_out_vpcs", "", "VPCs left alone until a day, as VPC:LAST-DAY:OWNER separated by commas"),
+    (
+        "narrowing_tags",
+        "ignored",
+        "whether a VPC's own tags may opt it out or narrow its traffic type: ignored or followed",
+    ),
+    ("opt_out_tag", "vpc-flow-logs=off", "a VPC with this tag is not enrolled, where narrowing_tags is followed"),
+    (
+        "traffic_type_tag",
+        "vpc-flow-logs-traffic-type",
+        "a VPC's own traffic type, in this tag's value; it narrows only where narrowing_tags is followed",
+    ),
     ("ownership_tag", "managed-by=vpc-flow-logs-enroller", "marks what the enroller created; nothing else is changed"),
     (
         "resource_tags",
@@ -271,6 +281,9 @@ fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
     let kms_key_arn = r.get("kms_key_arn", kms_key);
     let excluded_accounts = r.get("excluded_accounts", set_of).unwrap_or_default();
     let excluded_organizational_units = r.get("excluded_organizational_units", set_of).unwrap_or_default();
+    let opted_out_vpcs = r.get("opted_out_vpcs", opted_out::read).unwrap_or_default();
+    let narrowing_tags =
+        r.get("narrowing_tags", one_of(&[("ignored", NarrowingTags::Ignored), ("followed", NarrowingTags::Followed)]));
     let opt_out_tag = r.get("opt_out_tag", parsed);
     let traffic_type_tag = r.get("traffic_type_tag", |text| {
         if valid_tag_key(text) { Ok(text.to_owned()) } else { Err("a tag key not starting with aws:".to_owned()) }
@@ -311,6 +324,8 @@ fn read_all(r: &mut Reader<'_>) -> Option<Settings> {
         kms_key_arn,
         excluded_accounts,
         excluded_organizational_units,
+        opted_out_vpcs,
+        narrowing_tags: narrowing_tags?,
         opt_out_tag: opt_out_tag?,
         traffic_type_tag: traffic_type_tag?,
         ownership_tag: ownership_tag?,

@@ -7,6 +7,7 @@ use enroller_core::error::{AwsError, Code, Disposition};
 use enroller_core::ids::{AccountRegion, FlowLogId, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::plan::{Action, Desired, Finding, Lacking, Plan, Step, VpcPlan, next_step_of_failed_delivery};
+use enroller_core::scope::TagEffect;
 
 use super::report::{AccountRegionReport, VpcResult};
 use super::role::RoleOnce;
@@ -16,6 +17,9 @@ use crate::reconcile_error::ReconcileError;
 
 /// The most flow logs that one DeleteFlowLogs call accepts (EC2 API reference).
 const MAX_DELETED_PER_CALL: usize = 1_000;
+
+/// The most resources that one CreateTags call accepts (EC2 API reference).
+const MAX_TAGGED_PER_CALL: usize = 1_000;
 
 /// The next step where AWS denies the deletion of a flow log.
 const ALLOW_DELETION: &str = "allow ec2:DeleteFlowLogs to the member role (its template does; look for a deny in a service control policy or permissions boundary), or delete the flow log by hand";
@@ -53,6 +57,7 @@ pub(super) struct AccountRegionRun<'a> {
     looked_at: bool,
     /// When the next look may be made, in epoch milliseconds. Usually it is in the past.
     pub(super) look_at_ms: u64,
+    tags: BTreeMap<VpcId, TagEffect>,
     pub(super) limits: Limits<'a>,
 }
 
@@ -74,6 +79,7 @@ impl<'a> AccountRegionRun<'a> {
             group_not_found: false,
             looked_at: false,
             look_at_ms: 0,
+            tags: BTreeMap::new(),
             limits,
         }
     }
@@ -111,12 +117,30 @@ impl<'a> AccountRegionRun<'a> {
                 }
             }
         }
+        if let Some(masked) = plan.masked.as_ref().filter(|_| flow == Flow::Settled) {
+            self.masked(masked);
+        }
         if flow == Flow::Settled && self.changes == 0 && self.decisions.is_empty() {
             let cause = format!("VPCs up to date: {}", self.vpcs.len());
             let resource = self.desired.settings.log_group_name.to_string();
             self.decisions.push(LogEntry::at(&self.at, "reconcile", resource, Outcome::Unchanged, cause));
         }
         Ok(flow)
+    }
+
+    /// Nothing is covered whose records are masked, whatever was done for it.
+    fn masked(&mut self, finding: &Finding) {
+        let error = ReconcileError::Finding(finding.clone());
+        for result in self.vpcs.values_mut() {
+            match result {
+                VpcResult::OutOfScope(_) | VpcResult::Broken(_) | VpcResult::Failed(_) => {}
+                VpcResult::Covered | VpcResult::Enrolled | VpcResult::Repaired | VpcResult::CoveredByOthers => {
+                    *result = VpcResult::Failed(error.clone());
+                }
+            }
+        }
+        let group = self.desired.settings.log_group_name.to_string();
+        self.fail("check-log-group", &group, error);
     }
 
     pub(super) fn is_out_of_time(&self) -> bool {
@@ -150,6 +174,7 @@ impl<'a> AccountRegionRun<'a> {
             self.vpcs.insert(vpc.clone(), result);
         }
         self.vpcs.retain(|vpc, _| plan.vpcs.contains_key(vpc));
+        self.tags.clone_from(&plan.tags);
         for (vpc, finding) in &plan.unfinished {
             self.unfinished(vpc, finding);
         }
@@ -214,6 +239,10 @@ impl<'a> AccountRegionRun<'a> {
                 Ok(self.optional(step, group.as_str(), set))
             }
             Action::CreateFlowLogs { spec, vpcs, replaces } => Ok(self.create(step, spec, vpcs, replaces).await),
+            Action::TagFlowLogs { flow_logs } => {
+                self.tag(step, flow_logs).await;
+                Ok(Flow::Settled)
+            }
             Action::DeleteFlowLogs { flow_logs } => {
                 let ids: Vec<FlowLogId> = flow_logs.keys().cloned().collect();
                 for (id, error) in self.delete(&step.why, &ids).await {
@@ -221,6 +250,30 @@ impl<'a> AccountRegionRun<'a> {
                     self.not_deleted(&id, &error, &format!("records of {vpc} arrive twice until it is"));
                 }
                 Ok(Flow::Settled)
+            }
+        }
+    }
+
+    /// Puts the ownership tag back on flow logs of ours. They record without it, so a failure stops nothing.
+    async fn tag(&mut self, step: &Step, flow_logs: &BTreeMap<FlowLogId, VpcId>) {
+        let ids: Vec<FlowLogId> = flow_logs.keys().cloned().collect();
+        for chunk in ids.chunks(MAX_TAGGED_PER_CALL) {
+            let tag = &self.desired.settings.ownership_tag;
+            let tagged = self.enroller.ec2.tag_flow_logs(&self.at, chunk, tag).await;
+            for id in chunk {
+                match &tagged {
+                    Ok(()) => {
+                        self.done("tag-flow-log", id.as_str(), &step.why);
+                        if let Some(result) = flow_logs.get(id).and_then(|vpc| self.vpcs.get_mut(vpc))
+                            && *result == VpcResult::Covered
+                        {
+                            *result = VpcResult::Repaired;
+                        }
+                    }
+                    // It has been deleted since, which the next look shows.
+                    Err(error) if error.disposition() == Disposition::Absent => {}
+                    Err(error) => self.fail("tag-flow-log", id.as_str(), ReconcileError::Aws(error.clone())),
+                }
             }
         }
     }
@@ -355,6 +408,7 @@ impl<'a> AccountRegionRun<'a> {
             errors: self.errors,
             decisions: self.decisions,
             looked_at: self.looked_at,
+            tags: self.tags,
         }
     }
 }

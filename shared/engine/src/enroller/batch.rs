@@ -50,6 +50,8 @@ struct Unit {
     records: Vec<Asked>,
     /// VPCs that were just created, each with the index of the record that names it.
     expected: Vec<(usize, Region, VpcId)>,
+    /// Changes of tags: the Region, the resources and who made them.
+    tagged: Vec<(Region, String, String)>,
     /// When the first of the events happened, in epoch milliseconds.
     since_ms: Option<u64>,
 }
@@ -169,6 +171,8 @@ impl EnrollmentQueue {
         account.measure(unit.since_ms, self.ctx.clock.now_ms(), &mut metrics);
         report.changes = account.changes();
         self.tell_of_changes(&unit.records, &account, &mut report, &mut metrics);
+        let told = unit.tagged.iter().flat_map(|(region, resources, by)| account.of_tags(region, resources, by));
+        report.decisions.extend(told);
         let answer_by_ms = deadline_ms.saturating_add(ANSWER_MS);
         if account.needs_grant()
             && let Err(error) = self.ctx.sent_by(answer_by_ms, self.request_grant(unit.work.account)).await
@@ -253,14 +257,15 @@ impl EnrollmentQueue {
 
 /// Adds a record to its account's unit, or returns the message to forward to the granter.
 fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) -> Route<Message> {
-    let (mut expected, mut asked_by) = (None, None);
+    let (mut expected, mut asked_by, mut tagged) = (None, None, None);
     let change = decoded.change.map(|change| (change, decoded.event_id));
     let (account, regions, destinations, since_ms) = match decoded.trigger {
-        Trigger::Enroll { account, region, what, .. } => {
-            expected = match what {
-                Enrolled::Vpc(vpc) => Some((index, region.clone(), vpc)),
-                Enrolled::MemberStack(_) | Enrolled::Tagged(_) | Enrolled::Unnamed => None,
-            };
+        Trigger::Enroll { account, region, what, cause } => {
+            match what {
+                Enrolled::Vpc(vpc) => expected = Some((index, region.clone(), vpc)),
+                Enrolled::Tagged(resources) => tagged = Some((region.clone(), resources, cause)),
+                Enrolled::MemberStack(_) | Enrolled::Unnamed => {}
+            }
             (account, vec![region], RegionDestinations::new(), decoded.occurred_at_ms)
         }
         Trigger::Repair { account, region, .. } => {
@@ -295,6 +300,7 @@ fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) 
         },
         records: Vec::new(),
         expected: Vec::new(),
+        tagged: Vec::new(),
         since_ms: None,
     });
     let regions: BTreeSet<Region> = regions.into_iter().collect();
@@ -306,6 +312,7 @@ fn route(decoded: Decoded, index: usize, units: &mut BTreeMap<AccountId, Unit>) 
     }
     unit.records.push(Asked { index, regions, request: asked_by, change, occurred_at_ms: decoded.occurred_at_ms });
     unit.expected.extend(expected);
+    unit.tagged.extend(tagged);
     unit.since_ms = [unit.since_ms, since_ms].into_iter().flatten().min();
     Route::Here
 }

@@ -6,7 +6,7 @@ use enroller_core::error::Disposition;
 use enroller_core::ids::{AccountRegion, Region, VpcId};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::metrics::{Metric, Metrics};
-use enroller_core::scope::OutOfScope;
+use enroller_core::scope::{OutOfScope, TagEffect};
 
 use super::AccountWork;
 use crate::reconcile_error::ReconcileError;
@@ -45,18 +45,23 @@ pub struct AccountRegionReport {
     pub decisions: Vec<LogEntry>,
     /// Whether the account-Region was observed. If so, an empty `vpcs` means that it has no VPCs.
     pub looked_at: bool,
+    /// The VPCs in scope whose own tags narrow what they record, or would if they were not ignored.
+    pub tags: BTreeMap<VpcId, TagEffect>,
 }
 
 impl AccountRegionReport {
     pub(super) fn failed(at: AccountRegion, error: ReconcileError) -> Self {
-        let report =
-            Self { at, vpcs: BTreeMap::new(), changes: 0, errors: Vec::new(), decisions: Vec::new(), looked_at: false };
-        report.with_error(error)
+        Self::unseen_at(at).with_error(error)
     }
 
     pub(super) fn left_alone(at: AccountRegion, reason: OutOfScope) -> Self {
         let decision = LogEntry::at(&at, "reconcile", at.to_string(), Outcome::Ignored, reason.to_string());
-        Self { at, vpcs: BTreeMap::new(), changes: 0, errors: Vec::new(), decisions: vec![decision], looked_at: false }
+        Self { decisions: vec![decision], ..Self::unseen_at(at) }
+    }
+
+    fn unseen_at(at: AccountRegion) -> Self {
+        let (vpcs, errors, decisions, tags) = Default::default();
+        Self { at, vpcs, changes: 0, errors, decisions, looked_at: false, tags }
     }
 
     pub(super) fn with_error(mut self, error: ReconcileError) -> Self {
@@ -110,6 +115,25 @@ impl AccountReport {
         unseen
     }
 
+    /// What a change of tags means for the VPCs that it names, as log entries. `cause` says who made it.
+    pub(super) fn of_tags(&self, region: &Region, resources: &str, cause: &str) -> Vec<LogEntry> {
+        let Some(report) = self.account_regions.iter().find(|report| report.at.region == *region) else {
+            return Vec::new();
+        };
+        let effect = |vpc: &VpcId| match (report.tags.get(vpc), report.vpcs.get(vpc)) {
+            (Some(effect), _) => Some(effect.to_string()),
+            (None, Some(VpcResult::OutOfScope(reason))) => Some(reason.to_string()),
+            (None, _) => None,
+        };
+        let named = resources.split(',').filter_map(|id| id.parse::<VpcId>().ok());
+        named
+            .filter_map(|vpc| {
+                let cause = format!("{}; {cause}", effect(&vpc)?);
+                Some(LogEntry::at(&report.at, "vpc-tags", vpc.to_string(), Outcome::Unchanged, cause))
+            })
+            .collect()
+    }
+
     /// Adds an error to the report of an account-Region.
     pub(crate) fn add(&mut self, at: &AccountRegion, error: ReconcileError) {
         let index = self.account_regions.iter().position(|report| report.at == *at);
@@ -142,6 +166,13 @@ impl AccountReport {
             for result in report.vpcs.values() {
                 measure_vpc(result, since_ms, now_ms, metrics);
             }
+            for effect in report.tags.values() {
+                let metric = match effect {
+                    TagEffect::Narrows(_) => Metric::VpcsNarrowed,
+                    TagEffect::Ignored(_) => Metric::TagsIgnored,
+                };
+                metrics.add(metric, 1.0);
+            }
             // The VPCs of an account-Region that was not observed cannot be counted, so it counts as one.
             if !report.looked_at {
                 for error in &report.errors {
@@ -168,6 +199,7 @@ fn measure_vpc(result: &VpcResult, since_ms: Option<u64>, now_ms: u64, metrics: 
         VpcResult::Repaired => metrics.add(Metric::VpcsRepaired, 1.0),
         VpcResult::Broken(_) => metrics.add(Metric::VpcsBroken, 1.0),
         VpcResult::Failed(error) => measure_failure(error, metrics),
+        VpcResult::OutOfScope(reason) if reason.is_of_one_vpc() => metrics.add(Metric::VpcsOptedOut, 1.0),
         VpcResult::Covered | VpcResult::CoveredByOthers | VpcResult::OutOfScope(_) => {}
     }
 }

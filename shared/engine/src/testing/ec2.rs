@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use enroller_core::error::AwsError;
 use enroller_core::ids::{AccountId, AccountRegion, FlowLogId, Region, VpcId};
 use enroller_core::observed::{Delivery, FlowLog, FlowLogTarget, Vpc};
+use enroller_core::settings::Tag;
 
 use super::flow_log_id;
 use super::journal::Journal;
@@ -119,6 +120,16 @@ impl Ec2 for FakeEc2 {
         }
         here.retain(|it| !ids.contains(&it.id));
         Ok(ids.iter().map(|id| (id.clone(), Ok(()))).collect())
+    }
+
+    async fn tag_flow_logs(&self, at: &AccountRegion, ids: &[FlowLogId], tag: &Tag) -> AwsResult<()> {
+        let names: Vec<&str> = ids.iter().map(FlowLogId::as_str).collect();
+        self.journal.call("ec2:CreateTags", format!("{at}: {}", names.join(" "))).await?;
+        let mut all = self.flow_logs.lock().unwrap();
+        for log in all.entry(at.clone()).or_default().iter_mut().filter(|log| ids.contains(&log.id)) {
+            log.tags.insert(tag.key.clone(), tag.value.clone());
+        }
+        Ok(())
     }
 
     async fn enabled_regions(&self, account: AccountId) -> AwsResult<BTreeSet<Region>> {

@@ -24,6 +24,16 @@ pub(crate) fn vpc_not_created(at: &AccountRegion) -> Value {
     event
 }
 
+/// Somebody put a tag on a VPC.
+pub(crate) fn vpc_tagged(at: &AccountRegion, vpc: u32, key: &str, value: &str) -> Value {
+    let mut event = call(at, "ec2", "CreateTags");
+    event["detail"]["requestParameters"] = json!({
+        "resourcesSet": {"items": [{"resourceId": vpc_id(vpc)}]},
+        "tagSet": {"items": [{"key": key, "value": value}]},
+    });
+    event
+}
+
 /// Organizations tells that an account was made.
 pub(crate) fn account_created(account: AccountId) -> Value {
     let details = json!({"createAccountStatus": {"state": "SUCCEEDED", "accountId": account}});

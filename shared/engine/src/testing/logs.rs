@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use enroller_core::error::AwsError;
 use enroller_core::ids::AccountRegion;
 use enroller_core::names::LogGroupName;
-use enroller_core::observed::{LogGroup, LogGroupClass, SubscriptionFilter, Tags};
+use enroller_core::observed::{DataProtection, LogGroup, LogGroupClass, ProtectionScope, SubscriptionFilter, Tags};
 use enroller_core::settings::Tag;
 
 use super::journal::Journal;
@@ -43,7 +43,11 @@ impl Logs for FakeLogs {
     async fn log_group(&self, at: &AccountRegion, _: &LogGroupName) -> AwsResult<Option<LogGroup>> {
         self.journal.call("logs:DescribeLogGroups", at).await?;
         let group = self.groups.lock().unwrap().get(at).cloned();
-        Ok(group.map(|group| LogGroup { tags: None, ..group }))
+        let without_document = |policy: &DataProtection| DataProtection { document: None, ..policy.clone() };
+        Ok(group.map(|group| {
+            let protection = group.protection.iter().map(without_document).collect();
+            LogGroup { tags: None, protection, ..group }
+        }))
     }
 
     async fn log_group_tags(&self, at: &AccountRegion, _: &LogGroupName) -> AwsResult<Tags> {
@@ -59,6 +63,21 @@ impl Logs for FakeLogs {
             return Err(AwsError::answered("logs:DescribeSubscriptionFilters", "ValidationException", message));
         }
         Ok(self.filters_of(at))
+    }
+
+    async fn data_protection(
+        &self,
+        at: &AccountRegion,
+        _: &LogGroupName,
+        scope: ProtectionScope,
+    ) -> AwsResult<Option<String>> {
+        match scope {
+            ProtectionScope::LogGroup => self.journal.call("logs:GetDataProtectionPolicy", at).await?,
+            ProtectionScope::Account => self.journal.call("logs:DescribeAccountPolicies", at).await?,
+        }
+        let groups = self.groups.lock().unwrap();
+        let policies = groups.get(at).into_iter().flat_map(|group| &group.protection);
+        Ok(policies.clone().find(|policy| policy.scope == scope).and_then(|policy| policy.document.clone()))
     }
 
     async fn create_log_group(
@@ -77,7 +96,10 @@ impl Logs for FakeLogs {
         let (kms_key, class) = (kms_key.map(ToOwned::to_owned), LogGroupClass::Standard);
         let tags = Some(tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect());
         let (retention_days, retention_policy, created_ms) = (None, None, Some(self.journal.now_ms()));
-        groups.insert(at.clone(), LogGroup { retention_days, retention_policy, kms_key, class, created_ms, tags });
+        groups.insert(
+            at.clone(),
+            LogGroup { retention_days, retention_policy, kms_key, class, created_ms, protection: Vec::new(), tags },
+        );
         Ok(())
     }
 

@@ -214,6 +214,7 @@ impl World {
             kms_key: None,
             class: LogGroupClass::Standard,
             created_ms: Some(T0 - 90 * 24 * 3_600_000),
+            protection: Vec::new(),
             tags: Some(self.own_tags()),
         };
         self.logs.groups.lock().unwrap().insert(at.clone(), group);

@@ -6,7 +6,7 @@ use super::*;
 fn the_percentage_never_rounds_up_and_counts_unknown_ones() {
     for (totals, expected) in [
         (Totals::default(), None),
-        (Totals { excluded: 3, skipped: 2, ..Totals::default() }, None),
+        (Totals { excluded: 3, skipped: 2, opted_out: 1, narrowed: 1, ..Totals::default() }, None),
         (Totals { covered: 3, excluded: 3, skipped: 2, ..Totals::default() }, Some(100.0)),
         (Totals { covered: 9_999, broken: 1, ..Totals::default() }, Some(99.9)),
         (Totals { covered: 1, unknown: 1, ..Totals::default() }, Some(50.0)),
@@ -58,7 +58,7 @@ fn the_document_has_stable_keys() {
         "account_regions accounts by_account by_organizational_unit by_region coverage_percent empty_account_regions \
          generated_at organization organizational_unit_names regions rows totals"
     );
-    let counts = "broken covered excluded foreign_only not_covered skipped unknown";
+    let counts = "broken covered excluded foreign_only narrowed not_covered opted_out skipped unknown";
     assert_eq!(keys(&document["totals"]), counts);
     assert_eq!(keys(&document["by_account"][ACCOUNT]), counts);
     assert_eq!(keys(&document["by_organizational_unit"]["r-ab12"]), counts);

@@ -30,20 +30,25 @@ fn a_region_without_vpcs_stays_empty() {
     insta::assert_snapshot!(Scenario::fresh_region(0).story(), @"nothing");
 }
 
+/// An installation that lets the tags of VPCs opt out and narrow.
+const FOLLOWED: (&str, &str) = ("narrowing_tags", "followed");
+
 #[test]
 fn a_region_with_only_opted_out_and_shared_vpcs_stays_empty() {
-    let scenario = Scenario::fresh_region(2).after(|there| {
+    let scenario = Scenario::fresh_region(2).with_settings(&[FOLLOWED]).after(|there| {
         there.vpcs[0].tags = tags(&[("vpc-flow-logs", "off")]);
         there.vpcs[1].owner = "777788889999".parse().unwrap();
     });
-    insta::assert_snapshot!(scenario.story(), @"nothing");
+    insta::assert_snapshot!(scenario.story(), @"note: vpc-00000001: the VPC's tag vpc-flow-logs=off excludes it");
     assert_eq!(scenario.verdict(1), VpcPlan::OutOfScope(OutOfScope::OptedOut("vpc-flow-logs=off".to_owned())));
     assert_eq!(scenario.verdict(2), VpcPlan::OutOfScope(OutOfScope::SharedIn("777788889999".parse().unwrap())));
 }
 
 #[test]
 fn opting_out_later_keeps_the_flow_log_and_is_noted() {
-    let scenario = Scenario::covered_region(1).after(|there| there.vpcs[0].tags = tags(&[("vpc-flow-logs", "off")]));
+    let scenario = Scenario::covered_region(1)
+        .with_settings(&[FOLLOWED])
+        .after(|there| there.vpcs[0].tags = tags(&[("vpc-flow-logs", "off")]));
     insta::assert_snapshot!(scenario.story(), @"note: vpc-00000001: the VPC's tag vpc-flow-logs=off excludes it, but its flow log fl-00000001 is kept");
 }
 
@@ -57,7 +62,7 @@ fn a_shared_vpc_is_left_to_its_owner() {
 
 #[test]
 fn a_vpc_with_a_traffic_type_of_its_own_takes_a_second_call() {
-    let scenario = Scenario::fresh_region(3).after(|there| {
+    let scenario = Scenario::fresh_region(3).with_settings(&[FOLLOWED]).after(|there| {
         there.vpcs[1].tags = tags(&[("vpc-flow-logs-traffic-type", "reject")]);
     });
     insta::assert_snapshot!(scenario.story(), @r#"
@@ -66,6 +71,40 @@ fn a_vpc_with_a_traffic_type_of_its_own_takes_a_second_call() {
     create-flow-logs ALL [vpc-00000001, vpc-00000003]: 2 VPCs have no managed flow log
     create-flow-logs REJECT [vpc-00000002]: 1 VPC has no managed flow log
     set-retention Some(30): a new log group keeps events for ever
+    note: vpc-00000002: the VPC's tag vpc-flow-logs-traffic-type=REJECT narrows what it records: the settings ask for ALL
+    "#);
+}
+
+#[test]
+fn by_default_no_tag_of_a_vpc_replaces_or_prevents_its_flow_log() {
+    for tag in [("vpc-flow-logs", "off"), ("vpc-flow-logs-traffic-type", "REJECT")] {
+        let scenario = Scenario::covered_region(1).after(|there| there.vpcs[0].tags = tags(&[tag]));
+        let plan = scenario.plan();
+        assert_eq!((plan.steps.len(), scenario.verdict(1)), (0, VpcPlan::Covered(flow_log_id(1))), "{tag:?}");
+        assert!(matches!(plan.tags.get(&vpc_id(1)), Some(TagEffect::Ignored(_))), "{tag:?}");
+        assert!(plan.notes[0].contains(&format!("{}={} is ignored", tag.0, tag.1)), "{}", story(&plan));
+        let fresh = Scenario::fresh_region(1).after(|there| there.vpcs[0].tags = tags(&[tag]));
+        assert!(matches!(fresh.verdict(1), VpcPlan::Enroll { .. }), "{tag:?}");
+    }
+    let wider = Scenario::fresh_region(1).with_settings(&[("traffic_type", "REJECT")]).after(|there| {
+        there.vpcs[0].tags = tags(&[("vpc-flow-logs-traffic-type", "ALL")]);
+    });
+    assert!(wider.story().ends_with("create-flow-logs ALL [vpc-00000001]: 1 VPC has no managed flow log"));
+}
+
+#[test]
+fn the_settings_opt_a_vpc_out_until_the_last_day_of_the_entry_and_both_are_told() {
+    let listed = |day: &str| {
+        let entry = format!("vpc-00000001:{day}:jane@example.com");
+        Scenario::fresh_region(1).with_settings(&[("opted_out_vpcs", &entry)])
+    };
+    insta::assert_snapshot!(listed("2027-03-31").story(), @"note: vpc-00000001: the settings exclude it until 2027-03-31 (opted_out_vpcs), for which jane@example.com answers");
+    insta::assert_snapshot!(listed("2025-03-31").story(), @r#"
+    create-log-group: log group vpc-flow-logs does not exist
+    put-subscription-filter AllTraffic: subscription filter AllTraffic does not exist
+    create-flow-logs ALL [vpc-00000001]: 1 VPC has no managed flow log
+    set-retention Some(30): a new log group keeps events for ever
+    note: vpc-00000001: its entry in opted_out_vpcs expired on 2025-03-31 and opts it out no longer; jane@example.com answers for it
     "#);
 }
 
@@ -143,7 +182,7 @@ fn a_new_delivery_role_or_log_group_name_has_the_role_checked() {
 
 #[test]
 fn an_equal_unmanaged_flow_log_covers_the_vpc() {
-    let scenario = Scenario::covered_region(1).after(|there| there.flow_logs[0].tags = Tags::new());
+    let scenario = Scenario::covered_region(1).after(|there| of_others(&mut there.flow_logs[0]));
     insta::assert_snapshot!(scenario.story(), @"nothing");
     assert_eq!(scenario.verdict(1), VpcPlan::CoveredByOthers(flow_log_id(1)));
 }
@@ -159,7 +198,7 @@ fn an_unmanaged_flow_log_that_differs_does_not_cover_the_vpc() {
     ];
     for differ in differences {
         let scenario = Scenario::covered_region(1).after(|there| {
-            there.flow_logs[0].tags = tags(&[("managed-by", "somebody")]);
+            of_others(&mut there.flow_logs[0]);
             differ(&mut there.flow_logs[0]);
         });
         assert_eq!(

@@ -76,6 +76,7 @@ fn retention_and_key_of_an_unmanaged_log_group_stay_and_are_noted() {
 fn a_log_group_that_cannot_be_subscribed_to_blocks_everything() {
     let scenario = Scenario::fresh_region(1).after(|there| {
         there.log_group = Some(LogGroup {
+            protection: Vec::new(),
             retention_days: None,
             retention_policy: None,
             kms_key: None,
@@ -91,6 +92,7 @@ fn a_log_group_that_cannot_be_subscribed_to_blocks_everything() {
 fn such_a_log_group_does_not_matter_where_no_vpc_needs_it() {
     let scenario = Scenario::fresh_region(0).after(|there| {
         there.log_group = Some(LogGroup {
+            protection: Vec::new(),
             retention_days: None,
             retention_policy: None,
             kms_key: None,

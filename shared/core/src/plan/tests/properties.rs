@@ -5,6 +5,7 @@ use proptest::sample::select;
 
 use super::world::{World, is_our_flow_log, is_ours, wanted_traffic_type};
 use super::*;
+use crate::observed::FilterForm;
 use crate::settings::DEFAULT_FORMAT;
 
 const OTHER_FORMAT: &str = "${account-id} ${vpc-id} ${region} ${srcaddr} ${dstaddr}";
@@ -23,8 +24,11 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         choice("kms_key_arn", &["", "arn:aws:kms:{region}:{account}:key/logs"]),
         choice("grant_mode", &["account-list", "organization"]),
         choice("delivery_role_maker", &["member-stack", "enroller"]),
+        choice("narrowing_tags", &["ignored", "followed"]),
     )
-        .prop_map(|(a, b, c, d, e, f, g, h, i)| with(&[("regions", "eu-west-1"), a, b, c, d, e, f, g, h, i]).unwrap())
+        .prop_map(|(a, b, c, d, e, f, g, h, i, j)| {
+            with(&[("regions", "eu-west-1"), a, b, c, d, e, f, g, h, i, j]).unwrap()
+        })
 }
 
 fn any_vpc() -> impl Strategy<Value = (&'static str, Tags)> {
@@ -98,6 +102,7 @@ fn any_log_group() -> impl Strategy<Value = LogGroup> {
             kms_key: kms_key.map(str::to_owned),
             class,
             created_ms: Some(NOW - 90 * 24 * 60 * MINUTE_MS),
+            protection: Vec::new(),
             tags: Some(tags),
         })
 }
@@ -108,12 +113,14 @@ fn any_filter() -> impl Strategy<Value = SubscriptionFilter> {
         select(vec!["", "REJECT"]),
         select(vec!["VPCFlowLogsDestination", "Elsewhere"]),
         proptest::option::of(Just("arn:aws:iam::444455556666:role/VPCFlowLogsFilterRole".to_owned())),
+        prop_oneof![3 => Just(false), 1 => Just(true)],
     )
-        .prop_map(|(name, pattern, destination, role)| SubscriptionFilter {
+        .prop_map(|(name, pattern, destination, role, transformed)| SubscriptionFilter {
             name: name.to_owned(),
             pattern: pattern.to_owned(),
             destination: format!("arn:aws:logs:eu-west-1:111122223333:destination:{destination}"),
             role,
+            form: FilterForm { transformed, ..FilterForm::default() },
         })
 }
 
@@ -146,10 +153,11 @@ fn rank(action: &Action) -> u8 {
         Action::EnsureDeliveryRole => 0,
         Action::CreateLogGroup { .. } => 1,
         Action::PutFilter { .. } => 2,
-        Action::CreateFlowLogs { .. } => 3,
-        Action::DeleteFlowLogs { .. } => 4,
+        Action::TagFlowLogs { .. } => 3,
+        Action::CreateFlowLogs { .. } => 4,
+        Action::DeleteFlowLogs { .. } => 5,
         // Nothing that happens to them may keep a VPC from its flow log.
-        Action::SetRetention { .. } | Action::AssociateKmsKey { .. } => 5,
+        Action::SetRetention { .. } | Action::AssociateKmsKey { .. } => 6,
     }
 }
 
@@ -218,7 +226,7 @@ proptest! {
         after.wait(60 * MINUTE_MS);
         let third = after.plan(&desired);
         prop_assert!(third.unfinished.is_empty(), "{}", story(&third));
-        prop_assert!(changes(&third).iter().all(|step| rank(&step.action) == 4), "{}", story(&third));
+        prop_assert!(changes(&third).iter().all(|step| rank(&step.action) == 5), "{}", story(&third));
         after.apply(&desired, &third.steps);
         let fourth = after.plan(&desired);
         prop_assert_eq!(changes(&fourth), Vec::<&Step>::new(), "after {}", story(&third));
@@ -268,7 +276,7 @@ proptest! {
         // What was kept only because its successor did not deliver is deleted once it does. Then nothing is left to do.
         after.delivery_works();
         let fourth = after.plan(&desired);
-        prop_assert!(fourth.steps.iter().all(|step| rank(&step.action) == 4), "{}", story(&fourth));
+        prop_assert!(fourth.steps.iter().all(|step| rank(&step.action) == 5), "{}", story(&fourth));
         after.apply(&desired, &fourth.steps);
         prop_assert_eq!(after.plan(&desired).steps, Vec::new());
     }

@@ -26,6 +26,28 @@ fn a_filter_of_ours_that_points_elsewhere_is_repaired_and_both_ends_are_named() 
 }
 
 #[test]
+fn everything_that_bends_a_filter_is_set_right_and_named() {
+    let bends: [(fn(&mut crate::observed::FilterForm), &str); 4] = [
+        (
+            |form| form.field_selection = "@aws.account = 999988887777".to_owned(),
+            r#"field selection is "@aws.account = 999988887777", not """#,
+        ),
+        (|form| form.transformed = true, r#"applied on transformed logs is "true", not "false""#),
+        (
+            |form| form.system_fields = vec!["@aws.account".to_owned()],
+            r#"emitted system fields is "@aws.account", not """#,
+        ),
+        (|form| form.distribution = "Random".to_owned(), r#"distribution is "Random", not "ByLogStream""#),
+    ];
+    for (bend, difference) in bends {
+        let scenario = Scenario::covered_region(1).after(|there| bend(&mut there.filters[0].form));
+        let wanted =
+            format!("put-subscription-filter AllTraffic: subscription filter AllTraffic differs: {difference}");
+        assert_eq!(scenario.story(), wanted);
+    }
+}
+
+#[test]
 fn a_filter_of_others_with_our_name_is_not_replaced_and_blocks() {
     let taken = || {
         Scenario::fresh_region(1).after(|there| {
@@ -162,7 +184,7 @@ fn of_two_equal_managed_flow_logs_the_first_stays() {
 fn a_managed_flow_log_is_deleted_where_an_equal_unmanaged_one_delivers() {
     let scenario = Scenario::covered_region(1).after(|there| {
         let ours = FlowLog { id: flow_log_id(7), interval: 60, ..there.flow_logs[0].clone() };
-        there.flow_logs[0].tags = Tags::new();
+        of_others(&mut there.flow_logs[0]);
         there.flow_logs.push(ours);
     });
     insta::assert_snapshot!(scenario.story(), @"delete-flow-logs {fl-00000007: vpc-00000001}: the VPC has another, correct flow log");
@@ -179,7 +201,7 @@ fn nothing_is_deleted_for_a_flow_log_that_does_not_deliver() {
     insta::assert_snapshot!(scenario.story(), @"note: vpc-00000001: fl-00000007 is kept, because fl-00000001 does not deliver");
     let broken = VpcPlan::Broken { flow_log: flow_log_id(1), message: "Rate limited".to_owned() };
     assert_eq!(scenario.verdict(1), broken);
-    let unmanaged = scenario.after(|there| there.flow_logs[0].tags = Tags::new());
+    let unmanaged = scenario.after(|there| there.flow_logs[0].tags = tags(&[("managed-by", "somebody")]));
     assert_eq!(unmanaged.verdict(1), broken);
 }
 
@@ -224,24 +246,60 @@ fn a_flow_log_of_others_that_somebody_gave_our_tag_is_neither_deleted_nor_replac
 }
 
 #[test]
-fn ours_is_recognized_by_its_group_its_role_or_its_fingerprint() {
-    let changes: [fn(&mut FlowLog); 3] = [
-        |log| {
-            log.target = FlowLogTarget::LogGroup("former".to_owned());
-            log.tags.remove(SETTINGS_TAG);
-        },
-        |log| {
-            log.delivery_role = Some("arn:aws:iam::444455556666:role/Former".to_owned());
-            log.tags.remove(SETTINGS_TAG);
-        },
-        |log| {
-            log.target = FlowLogTarget::LogGroup("former".to_owned());
-            log.delivery_role = Some("arn:aws:iam::444455556666:role/Former".to_owned());
-            log.tags.insert(SETTINGS_TAG.to_owned(), "of former settings".to_owned());
-        },
+fn with_our_tag_ours_is_recognized_by_its_group_or_its_role() {
+    let changes: [fn(&mut FlowLog); 2] = [
+        |log| log.target = FlowLogTarget::LogGroup("former".to_owned()),
+        |log| log.delivery_role = Some("arn:aws:iam::444455556666:role/Former".to_owned()),
     ];
     for change in changes {
         let scenario = Scenario::covered_region(1).after(|there| change(&mut there.flow_logs[0]));
         assert!(matches!(scenario.verdict(1), VpcPlan::Replace { .. }), "{:?}", scenario.verdict(1));
     }
+}
+
+/// Whoever may tag the flow log of another team must not have us delete it, whatever the tags are.
+#[test]
+fn no_tag_makes_a_flow_log_ours_that_delivers_elsewhere_with_another_role() {
+    let scenario = Scenario::covered_region(1).after(|there| {
+        let mut theirs = FlowLog { id: flow_log_id(9), ..there.flow_logs[0].clone() };
+        theirs.target = FlowLogTarget::LogGroup("theirs".to_owned());
+        theirs.delivery_role = Some("arn:aws:iam::444455556666:role/Theirs".to_owned());
+        theirs.tags = tags(&[OWN_TAG, (SETTINGS_TAG, "b95099011a47d5d7")]);
+        there.flow_logs.push(theirs);
+    });
+    insta::assert_snapshot!(scenario.story(), @"note: vpc-00000001: fl-00000009 has our tag, but delivers neither to our log group nor with our role, and is left alone");
+}
+
+#[test]
+fn ours_without_its_tag_is_tagged_again_instead_of_recorded_twice() {
+    let taken_off: [fn(&mut Tags); 3] = [
+        Tags::clear,
+        |tags| drop(tags.remove(OWN_TAG.0)),
+        |tags| drop(tags.insert(OWN_TAG.0.to_owned(), "somebody".to_owned())),
+    ];
+    for take_off in taken_off {
+        let scenario = Scenario::covered_region(1).after(|there| {
+            there.flow_logs[0].tags.insert(SETTINGS_TAG.to_owned(), "of former settings".to_owned());
+            take_off(&mut there.flow_logs[0].tags);
+        });
+        assert_eq!(
+            scenario.story(),
+            "tag-flow-logs {fl-00000001: vpc-00000001}: somebody took the tag managed-by=vpc-flow-logs-enroller off, or \
+             put another value: what delivers to vpc-flow-logs with role PublishFlowLogs is ours"
+        );
+        assert_eq!(scenario.verdict(1), VpcPlan::Covered(flow_log_id(1)));
+        let changed = scenario.with_settings(&[("aggregation_interval", "60")]).plan();
+        let labels: Vec<&str> = changed.steps.iter().map(|step| step.action.label()).collect();
+        assert_eq!(labels, ["tag-flow-logs", "create-flow-logs"]);
+        assert!(matches!(&changed.steps[1].action, Action::CreateFlowLogs { replaces, .. } if replaces.len() == 1));
+    }
+}
+
+#[test]
+fn what_somebody_else_claims_with_the_tag_is_left_alone_and_told() {
+    let scenario = Scenario::covered_region(1)
+        .after(|there| there.flow_logs[0].tags = tags(&[("managed-by", "terraform")]))
+        .with_settings(&[("aggregation_interval", "60")]);
+    insta::assert_snapshot!(scenario.story(), @"note: vpc-00000001: fl-00000001 delivers to our log group with our role, but its tag managed-by names somebody else, and it is left alone");
+    assert_eq!(scenario.verdict(1), VpcPlan::CoveredByOthers(flow_log_id(1)));
 }

@@ -38,6 +38,7 @@ impl World {
                         kms_key: kms_key.clone(),
                         class,
                         created_ms: Some(self.now_ms),
+                        protection: Vec::new(),
                         tags,
                     });
                 }
@@ -50,6 +51,12 @@ impl World {
                     self.filters.push(filter.clone());
                 }
                 Action::CreateFlowLogs { spec, vpcs, replaces } => self.create_flow_logs(desired, spec, vpcs, replaces),
+                Action::TagFlowLogs { flow_logs } => {
+                    for log in self.flow_logs.iter_mut().filter(|log| flow_logs.contains_key(&log.id)) {
+                        assert!(is_our_flow_log(desired, log), "{} is unmanaged", log.id);
+                        log.tags.insert(OWN_TAG.0.to_owned(), OWN_TAG.1.to_owned());
+                    }
+                }
                 Action::DeleteFlowLogs { flow_logs } => {
                     for (id, vpc) in flow_logs {
                         self.delete_flow_log(desired, id, vpc);
@@ -119,6 +126,7 @@ impl World {
         let position = self.flow_logs.iter().position(|log| log.id == *id).expect("what is deleted exists");
         let gone = self.flow_logs.remove(position);
         assert!(is_our_flow_log(desired, &gone), "{id} is unmanaged");
+        assert!(is_ours(&gone.tags), "the member role may delete only flow logs with the tag");
         assert_eq!(gone.resource, vpc.as_str());
         let vpc = self.vpcs.iter().find(|there| there.id == *vpc).unwrap();
         let delivers = |log: &&FlowLog| match log.delivery {
@@ -158,13 +166,14 @@ fn covers(desired: &Desired<'_>, vpc: &Vpc, log: &FlowLog) -> bool {
         && desired.settings.log_format.split_whitespace().all(|field| recorded.split_whitespace().any(|it| it == field))
 }
 
-/// Whether a flow log is ours, by its tag and by something that no tag can give.
+/// Whether a flow log is ours, by its tag and by something that no tag can give, or by all that no tag can give.
 pub(super) fn is_our_flow_log(desired: &Desired<'_>, log: &FlowLog) -> bool {
     let group = FlowLogTarget::LogGroup(desired.settings.log_group_name.to_string());
     let role = desired.settings.delivery_role(desired.at.account).to_string();
     let name = role.rsplit('/').next().unwrap().to_owned();
     let with_role = log.delivery_role.as_deref().is_some_and(|arn| arn.rsplit('/').next() == Some(&name));
-    is_ours(&log.tags) && (log.target == group || with_role || log.tags.contains_key(SETTINGS_TAG))
+    let claimed = log.tags.contains_key(OWN_TAG.0) && !log.tags.contains_key(SETTINGS_TAG);
+    if is_ours(&log.tags) { log.target == group || with_role } else { log.target == group && with_role && !claimed }
 }
 
 pub(super) fn is_ours(tags: &Tags) -> bool {
@@ -174,10 +183,11 @@ pub(super) fn is_ours(tags: &Tags) -> bool {
 /// The traffic type a VPC's flow log should have, if any, read from its tags independently of the planner.
 pub(super) fn wanted_traffic_type(desired: &Desired<'_>, vpc: &Vpc) -> Option<TrafficType> {
     let tag = |key: &str| vpc.tags.get(key).map(|value| value.to_ascii_uppercase());
-    if vpc.owner != desired.at.account || tag("vpc-flow-logs").as_deref() == Some("OFF") {
+    let followed = desired.settings.narrowing_tags == crate::settings::NarrowingTags::Followed;
+    if vpc.owner != desired.at.account || followed && tag("vpc-flow-logs").as_deref() == Some("OFF") {
         return None;
     }
-    Some(match tag("vpc-flow-logs-traffic-type").as_deref() {
+    Some(match tag("vpc-flow-logs-traffic-type").filter(|kind| followed || kind == "ALL").as_deref() {
         Some("ALL") => TrafficType::All,
         Some("ACCEPT") => TrafficType::Accept,
         Some("REJECT") => TrafficType::Reject,

@@ -32,7 +32,7 @@ async fn a_dry_run_counts_what_would_be_done_and_does_nothing() {
 
 #[tokio::test]
 async fn each_kind_of_vpc_is_counted() {
-    let world = World::granted(&[], [1]);
+    let world = World::granted(&[("narrowing_tags", "followed")], [1]);
     let at = at(1, home());
     for number in 1..=6 {
         world.add_vpc(&at, number);
@@ -41,7 +41,7 @@ async fn each_kind_of_vpc_is_counted() {
     let differs =
         |number, interval| enroller_core::observed::FlowLog { interval, ..world.flow_log(&at, number, number) };
     world.ec2.add_flow_log(&at, differs(2, 60));
-    let theirs = enroller_core::observed::FlowLog { tags: [].into(), ..world.flow_log(&at, 3, 3) };
+    let theirs = enroller_core::observed::FlowLog { tags: [].into(), delivery_role: None, ..world.flow_log(&at, 3, 3) };
     world.ec2.add_flow_log(&at, theirs);
     let delivery = enroller_core::observed::Delivery::Failed("Unknown error".to_owned());
     world.ec2.add_flow_log(&at, enroller_core::observed::FlowLog { delivery, ..world.flow_log(&at, 4, 4) });

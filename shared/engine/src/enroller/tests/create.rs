@@ -95,7 +95,7 @@ async fn a_single_vpc_is_not_asked_for_twice() {
 async fn a_flow_log_of_others_that_records_what_is_wanted_covers() {
     let world = three_vpcs(&[]);
     let at = at(1, home());
-    let theirs = FlowLog { tags: Tags::new(), interval: 60, ..world.flow_log(&at, 7, 3) };
+    let theirs = FlowLog { tags: Tags::new(), delivery_role: None, interval: 60, ..world.flow_log(&at, 7, 3) };
     world.ec2.add_flow_log(&at, theirs);
     let report = reconcile_home(&world).await;
     assert!(!world.journal.about(CREATE)[0].contains(vpc_id(3).as_str()), "it is seen, so nothing is tried");
@@ -108,7 +108,9 @@ async fn a_flow_log_of_others_that_records_less_and_is_in_the_way_is_named() {
     let world = three_vpcs(&[]);
     let at = at(1, home());
     let format = Some("${account-id} ${vpc-id} ${region}".to_owned());
-    world.ec2.add_flow_log(&at, FlowLog { tags: Tags::new(), format, ..world.flow_log(&at, 7, 3) });
+    world
+        .ec2
+        .add_flow_log(&at, FlowLog { tags: Tags::new(), delivery_role: None, format, ..world.flow_log(&at, 7, 3) });
     let report = reconcile_home(&world).await;
     assert_eq!(world.journal.changes(), [CREATE], "a second refusal is not provoked");
     assert_eq!(world.journal.count("ec2:DescribeFlowLogs"), 2, "it is looked at again");
@@ -126,7 +128,9 @@ async fn ours_is_not_deleted_for_a_successor_that_others_are_in_the_way_of() {
     let world = outdated();
     let at = at(1, home());
     let format = Some("${account-id} ${vpc-id} ${region}".to_owned());
-    world.ec2.add_flow_log(&at, FlowLog { tags: Tags::new(), format, ..world.flow_log(&at, 7, 1) });
+    world
+        .ec2
+        .add_flow_log(&at, FlowLog { tags: Tags::new(), delivery_role: None, format, ..world.flow_log(&at, 7, 1) });
     let report = reconcile_home(&world).await;
     assert_eq!(world.journal.changes(), [CREATE]);
     assert!(matches!(&*report.errors, [ReconcileError::Finding(Finding::InTheWay(_))]), "{:?}", report.errors);

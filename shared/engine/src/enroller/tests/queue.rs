@@ -44,6 +44,25 @@ async fn a_message_whose_work_is_done_leaves_the_queue() {
 }
 
 #[tokio::test]
+async fn a_tag_that_would_narrow_or_does_is_told_with_who_put_it_and_counted() {
+    let cases = [("ignored", "off", Metric::TagsIgnored), ("followed", "off", Metric::VpcsOptedOut)];
+    for (narrowing, value, metric) in cases {
+        let world = World::fresh(&[("narrowing_tags", narrowing)]);
+        let at = at(1, home());
+        world.ec2.vpcs.lock().unwrap().get_mut(&at).unwrap()[0]
+            .tags
+            .insert("vpc-flow-logs".to_owned(), value.to_owned());
+        let event = events::vpc_tagged(&at, 1, "vpc-flow-logs", value).to_string();
+        let report = world.enrollment_queue().batch(&[record("a", event)], DEADLINE).await;
+        let told = report.decisions.iter().find(|line| line.action == "vpc-tags").unwrap();
+        for part in ["vpc-flow-logs=off", "assumed-role/Admin/session", "at 2026-11-23T10:00:00Z", "event 00000000-"] {
+            assert!(told.cause.contains(part), "{part}: {}", told.cause);
+        }
+        assert_eq!(world.log.total(metric), 1, "{narrowing}");
+    }
+}
+
+#[tokio::test]
 async fn messages_about_one_account_are_one_piece_of_work() {
     let world = World::fresh(&[]);
     let records =
@@ -176,8 +195,9 @@ async fn a_needed_call_that_finds_nothing_or_too_much_is_another_look() {
     ] {
         let world = World::fresh(&[("delivery_role_maker", "enroller")]);
         let (class, tags) = (LogGroupClass::Standard, Some(Tags::new()));
+        let (retention_policy, created_ms, protection) = (None, None, Vec::new());
         let group =
-            LogGroup { retention_days: Some(1), kms_key: None, class, tags, retention_policy: None, created_ms: None };
+            LogGroup { retention_days: Some(1), kms_key: None, class, tags, retention_policy, created_ms, protection };
         world.logs.groups.lock().unwrap().insert(at(1, home()), group);
         world.journal.fail(operation, 1, code);
         let report = world.enrollment_queue().batch(&[record("a", request(1, [home()], None))], DEADLINE).await;

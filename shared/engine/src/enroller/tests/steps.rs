@@ -143,7 +143,8 @@ async fn a_group_that_comes_meanwhile_is_looked_at_and_not_changed() {
         let class = LogGroupClass::Standard;
         let (retention_days, retention_policy, kms_key, created_ms) = (None, None, None, None);
         let tags = Some(Tags::new());
-        let theirs = LogGroup { retention_days, retention_policy, kms_key, class, created_ms, tags };
+        let protection = Vec::new();
+        let theirs = LogGroup { retention_days, retention_policy, kms_key, class, created_ms, protection, tags };
         logs.groups.lock().unwrap().insert(at(1, home()), theirs);
     });
     let report = reconcile_home(&world).await;
@@ -413,7 +414,7 @@ async fn a_deletion_that_fails_for_another_reason_is_not_tried_one_by_one() {
 async fn flow_logs_and_groups_of_others_are_left_alone() {
     let world = World::enrolled(&[]);
     let at = at(1, home());
-    let mut theirs = FlowLog { tags: Tags::new(), ..world.flow_log(&at, 7, 1) };
+    let mut theirs = FlowLog { tags: Tags::new(), delivery_role: None, ..world.flow_log(&at, 7, 1) };
     theirs.traffic_type = Some(enroller_core::observed::TrafficType::Reject);
     world.ec2.add_flow_log(&at, theirs);
     let group = |group: &mut LogGroup| (group.retention_days, group.tags) = (Some(365), Some(Tags::new()));
@@ -426,13 +427,72 @@ async fn flow_logs_and_groups_of_others_are_left_alone() {
 
 #[tokio::test]
 async fn a_vpc_that_opts_out_is_left_alone() {
-    let world = World::fresh(&[]);
+    let world = World::fresh(&[("narrowing_tags", "followed")]);
     let tag = world.settings.opt_out_tag.clone();
     let opted_out = OutOfScope::OptedOut(tag.to_string());
     world.ec2.vpcs.lock().unwrap().get_mut(&at(1, home())).unwrap()[0].tags.insert(tag.key, tag.value);
     let report = reconcile_home(&world).await;
     assert!(world.journal.changes().is_empty());
     assert_eq!(vpcs(&report, [1]), [VpcResult::OutOfScope(opted_out)]);
+}
+
+#[tokio::test]
+async fn a_flow_log_of_ours_that_lost_its_tag_gets_it_back_and_is_told() {
+    let world = World::enrolled(&[]);
+    let at = at(1, home());
+    world.ec2.flow_logs.lock().unwrap().get_mut(&at).unwrap()[0].tags.clear();
+    let report = reconcile_home(&world).await;
+    assert_eq!(world.journal.changes(), ["ec2:CreateTags"]);
+    assert_eq!((vpcs(&report, [1]), report.errors.len()), (vec![VpcResult::Repaired], 0));
+    let told = report.decisions.iter().find(|line| line.action == "tag-flow-log").unwrap();
+    assert!(told.outcome == Outcome::Done && told.cause.contains("somebody took the tag"), "{told:?}");
+    assert_eq!(world.ec2.flow_logs_of(&at)[0].tags, world.own_tags());
+    assert_eq!(reconcile_home(&world).await.changes, 0);
+}
+
+#[tokio::test]
+async fn a_tag_that_may_not_be_put_back_is_a_failure_that_stops_nothing() {
+    let world = World::enrolled(&[]);
+    let at = at(1, home());
+    world.ec2.flow_logs.lock().unwrap().get_mut(&at).unwrap()[0].tags.clear();
+    world.add_vpc(&at, 2);
+    world.journal.fail("ec2:CreateTags", 1, "UnauthorizedOperation");
+    let report = reconcile_home(&world).await;
+    assert_eq!(codes(&report), [Code::AccessDenied]);
+    assert_eq!(vpcs(&report, [1, 2]), [VpcResult::Covered, VpcResult::Enrolled]);
+}
+
+fn protected(world: &World, document: &str) {
+    use enroller_core::observed::{DataProtection, ProtectionScope};
+    let protection = DataProtection { scope: ProtectionScope::LogGroup, document: Some(document.to_owned()) };
+    world.logs.groups.lock().unwrap().get_mut(&at(1, home())).unwrap().protection = vec![protection];
+}
+
+const MASKS_ADDRESSES: &str = r#"{"Statement": [{"Operation": {"Deidentify": {"MaskConfig": {}}},
+    "DataIdentifier": ["arn:aws:dataprotection::aws:data-identifier/IpAddress"]}]}"#;
+
+#[tokio::test]
+async fn a_vpc_whose_records_are_masked_is_not_covered() {
+    let world = World::enrolled(&[]);
+    protected(&world, MASKS_ADDRESSES);
+    world.add_vpc(&at(1, home()), 2);
+    let report = reconcile_home(&world).await;
+    let [ReconcileError::Finding(finding @ Finding::Masked { .. })] = &*report.errors else {
+        panic!("{:?}", report.errors)
+    };
+    let failed = VpcResult::Failed(ReconcileError::Finding(finding.clone()));
+    assert_eq!(vpcs(&report, [1, 2]), [failed.clone(), failed]);
+    assert_eq!(world.journal.changes(), ["ec2:CreateFlowLogs"], "the rest is done nevertheless");
+}
+
+#[tokio::test]
+async fn a_policy_that_may_not_be_read_may_mask_anything() {
+    let world = World::enrolled(&[]);
+    protected(&world, r#"{"Statement": []}"#);
+    assert!(reconcile_home(&world).await.errors.is_empty());
+    world.journal.fail("logs:GetDataProtectionPolicy", 1, "AccessDeniedException");
+    let report = reconcile_home(&world).await;
+    assert!(matches!(&*report.errors, [ReconcileError::Finding(Finding::Masked { .. })]), "{:?}", report.errors);
 }
 
 #[tokio::test]
