@@ -40,6 +40,9 @@ pub const CASES: &[Case] = &[
     case!("account joins, permissions on bare ARNs", bare_arns(), join),
     case!("settings change, permissions on bare ARNs", bare_arns(), change_settings),
     case!("retention is removed", settled(2, &[]), remove_retention),
+    case!("flow logs lose their tags", settled(2, &[]), untag_flow_logs),
+    case!("data protection policies mask records", settled(2, &[]), mask),
+    case!("data protection policies mask records, permissions on bare ARNs", bare_arns(), mask),
     case!("retention is removed, permissions on bare ARNs", bare_arns(), remove_retention),
     case!("a key is set", settled(2, &[]), set_key),
     case!("a key is set, permissions on bare ARNs", bare_arns(), set_key),
@@ -171,6 +174,45 @@ async fn change_settings(lab: &mut Lab) -> Outcome {
 
 async fn remove_retention(lab: &mut Lab) -> Outcome {
     lab.reconfigure(&[("retention_days", "never-expire")])?;
+    sweep_and_settle(lab, true).await
+}
+
+/// Somebody takes all tags off the flow logs of an account, in both Regions.
+async fn untag_flow_logs(lab: &mut Lab) -> Outcome {
+    let account = lab.sim.members().remove(0);
+    let credentials = lab.sim.credentials_of(&account);
+    for region in [IRELAND, VIRGINIA] {
+        let ids: Vec<String> =
+            lab.sim.with(|world| world.ec2.flow_logs(&account, region).map(|log| log.id.clone()).collect());
+        for id in ids {
+            lab.sim.call_raw(&credentials, region, Service::Ec2, "DeleteTags", &json!({ "ResourceId": [id] })).ok();
+        }
+    }
+    sweep_and_settle(lab, true).await?;
+    let ours = |account: &str, region: &str| {
+        lab.sim.with(|world| {
+            world.ec2.flow_logs(account, region).filter(|log| log.tags.contains_key("managed-by")).count()
+        })
+    };
+    Ok(vec![format!("tagged: {} and {}", ours(&account, IRELAND), ours(&account, VIRGINIA))])
+}
+
+/// Somebody puts policies that mask nothing of a record: on the log group, and for the account.
+async fn mask(lab: &mut Lab) -> Outcome {
+    let account = lab.sim.members().remove(0);
+    let credentials = lab.sim.credentials_of(&account);
+    let identifiers = ["arn:aws:dataprotection::aws:data-identifier/AwsSecretKey"];
+    let document = json!({ "Name": "p", "Version": "2021-06-01", "Statement": [
+        { "Sid": "a", "DataIdentifier": identifiers, "Operation": { "Audit": { "FindingsDestination": {} } } },
+        { "Sid": "m", "DataIdentifier": identifiers, "Operation": { "Deidentify": { "MaskConfig": {} } } },
+    ] })
+    .to_string();
+    let group = lab.settings.log_group_name.as_str();
+    let own = json!({ "logGroupIdentifier": group, "policyDocument": document });
+    lab.sim.call_raw(&credentials, IRELAND, Service::Logs, "PutDataProtectionPolicy", &own).ok();
+    let account_level =
+        json!({ "policyName": "p", "policyType": "DATA_PROTECTION_POLICY", "policyDocument": document });
+    lab.sim.call_raw(&credentials, IRELAND, Service::Logs, "PutAccountPolicy", &account_level).ok();
     sweep_and_settle(lab, true).await
 }
 
