@@ -33,7 +33,7 @@ async fn organization(rng: &mut Rng) -> Lab {
     let regions: Vec<String> = REGIONS[..rng.usize(1..=3)].iter().map(|region| (*region).to_owned()).collect();
     let (accounts, vpcs) = (rng.usize(3..9), rng.usize(0..3));
     let builder = SimBuilder { accounts, regions: regions.clone(), vpcs, ..SimBuilder::default() };
-    let mut settings = Vec::new();
+    let mut settings = vec![("narrowing_tags", "followed".to_owned())];
     if rng.bool() {
         settings.push(("delivery_role_maker", "enroller".to_owned()));
     }

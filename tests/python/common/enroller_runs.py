@@ -18,6 +18,8 @@ class Enroller:
         self.binary = os.path.abspath(binary)
         self.environment = {
             **os.environ,
+            # Some VPCs of these scripts opt out with their tag.
+            "ENROLLER_NARROWING_TAGS": "followed",
             **settings,
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": keys.access_key_id,

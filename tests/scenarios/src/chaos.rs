@@ -4,6 +4,7 @@ mod membership;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use enroller_core::settings::NarrowingTags;
 use enroller_lab::Lab;
 use enroller_lab::people::Person;
 use enroller_sim::World;
@@ -128,6 +129,9 @@ impl Disturbance<'_> {
         for account in self.lab.sim.members() {
             let at = (account, self.lab.regions[0].clone());
             let excluded = !account_in_scope(self.lab, &at.0);
+            if !excluded && self.lab.settings.narrowing_tags == NarrowingTags::Ignored {
+                continue;
+            }
             let tags = [(tag.key.as_str(), tag.value.as_str())];
             let tags = if excluded { &[][..] } else { &tags[..] };
             if let Ok(id) = self.person(&at).create_vpc(tags).await {

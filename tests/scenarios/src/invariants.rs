@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use enroller_core::settings::GrantMode;
+use enroller_core::settings::{GrantMode, NarrowingTags};
 use enroller_lab::Lab;
 use enroller_sim::organizations::AccountState;
 use enroller_sim::traffic::VpcTraffic;
@@ -28,10 +28,10 @@ pub fn accounts_in_scope(lab: &Lab) -> BTreeSet<String> {
     lab.sim.members().into_iter().filter(|account| account_in_scope(lab, account)).collect()
 }
 
-/// Whether the VPC exists and does not carry the opt-out tag.
+/// Whether the VPC exists and does not carry the opt-out tag, where that is followed.
 pub fn wants_logs(lab: &Lab, account: &str, region: &str, vpc: &str) -> bool {
-    let tag = &lab.settings.opt_out_tag;
-    lab.sim.with(|world| world.ec2.vpc(account, region, vpc).is_some_and(|vpc| !tag.is_on(&vpc.tags)))
+    let (tag, followed) = (&lab.settings.opt_out_tag, lab.settings.narrowing_tags == NarrowingTags::Followed);
+    lab.sim.with(|world| world.ec2.vpc(account, region, vpc).is_some_and(|vpc| !followed || !tag.is_on(&vpc.tags)))
 }
 
 /// Violated invariants of an organization in which nothing is left to do. `ever_in_scope` are the accounts that were in

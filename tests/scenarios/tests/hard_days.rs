@@ -158,7 +158,7 @@ async fn where_flow_logs_cannot_be_deleted_their_number_stays_bounded_and_it_is_
 
 #[tokio::test]
 async fn a_vpc_whose_opt_out_tag_is_removed_is_enrolled_without_a_sweep() {
-    let lab = settled(3, &[IRELAND], 0).await;
+    let lab = enroller_tests::settled_with(3, &[IRELAND], 0, &[("narrowing_tags", "followed")]).await;
     let (account, tag) = (ordinary_member(&lab), lab.settings.opt_out_tag.clone());
     let vpc = Person::of(&lab.sim, &account, IRELAND).create_vpc(&[(&tag.key, &tag.value)]).await.unwrap();
     lab.settle(DAY_MS).await.unwrap();

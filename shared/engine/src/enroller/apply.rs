@@ -262,14 +262,7 @@ impl<'a> AccountRegionRun<'a> {
             let tagged = self.enroller.ec2.tag_flow_logs(&self.at, chunk, tag).await;
             for id in chunk {
                 match &tagged {
-                    Ok(()) => {
-                        self.done("tag-flow-log", id.as_str(), &step.why);
-                        if let Some(result) = flow_logs.get(id).and_then(|vpc| self.vpcs.get_mut(vpc))
-                            && *result == VpcResult::Covered
-                        {
-                            *result = VpcResult::Repaired;
-                        }
-                    }
+                    Ok(()) => self.done("tag-flow-log", id.as_str(), &step.why),
                     // It has been deleted since, which the next look shows.
                     Err(error) if error.disposition() == Disposition::Absent => {}
                     Err(error) => self.fail("tag-flow-log", id.as_str(), ReconcileError::Aws(error.clone())),

@@ -443,7 +443,7 @@ async fn a_flow_log_of_ours_that_lost_its_tag_gets_it_back_and_is_told() {
     world.ec2.flow_logs.lock().unwrap().get_mut(&at).unwrap()[0].tags.clear();
     let report = reconcile_home(&world).await;
     assert_eq!(world.journal.changes(), ["ec2:CreateTags"]);
-    assert_eq!((vpcs(&report, [1]), report.errors.len()), (vec![VpcResult::Repaired], 0));
+    assert_eq!((vpcs(&report, [1]), report.errors.len()), (vec![VpcResult::Covered], 0));
     let told = report.decisions.iter().find(|line| line.action == "tag-flow-log").unwrap();
     assert!(told.outcome == Outcome::Done && told.cause.contains("somebody took the tag"), "{told:?}");
     assert_eq!(world.ec2.flow_logs_of(&at)[0].tags, world.own_tags());
