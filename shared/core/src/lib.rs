@@ -38,3 +38,4 @@ pub mod plan;
 pub mod policy;
 pub mod scope;
 pub mod settings;
+mod time;

@@ -326,7 +326,7 @@ mod tests {
         let listed = [("opted_out_vpcs", "vpc-0123456789abcdef0:2027-03-31:jane")];
         let settings = with(&listed).unwrap();
         let account = "123456789012".parse().unwrap();
-        let at = |time: &str| settings.vpc_in_scope(account, &vpc(&[]), crate::event::milliseconds(time).unwrap());
+        let at = |time: &str| settings.vpc_in_scope(account, &vpc(&[]), crate::time::milliseconds(time).unwrap());
         let reason = at("2027-03-31T23:59:59Z").unwrap_err();
         assert_eq!(
             reason.to_string(),

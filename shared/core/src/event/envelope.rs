@@ -6,11 +6,12 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
+use super::Rejection;
 use super::json::{cut, field, parsed, path, section, text, text_at};
-use super::{Rejection, time};
 use crate::arn::Arn;
 use crate::ids::{AccountId, AccountRegion, Invalid, Region};
 use crate::names::RoleName;
+use crate::time;
 
 const SERVICE_EVENT: &str = "AwsServiceEvent";
 const API_CALL: &str = "AwsApiCall";

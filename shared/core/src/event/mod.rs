@@ -42,7 +42,6 @@ mod organizations;
 #[cfg(test)]
 mod robustness;
 mod tags;
-mod time;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -59,7 +58,6 @@ use crate::settings::Settings;
 
 pub use envelope::wrap_cloudtrail;
 pub use explain::{Explanation, explain};
-pub(crate) use time::milliseconds;
 pub use watch::{ChangeByOthers, FORWARDERS, FUNCTION_ROLES, MEMBER_RULES};
 
 use envelope::{Envelope, Record};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::milliseconds;
 use crate::ids::VpcId;
+use crate::time::milliseconds;
 
 use super::Settings;
 

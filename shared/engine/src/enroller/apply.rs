@@ -18,9 +18,6 @@ use crate::reconcile_error::ReconcileError;
 /// The most flow logs that one DeleteFlowLogs call accepts (EC2 API reference).
 const MAX_DELETED_PER_CALL: usize = 1_000;
 
-/// The most resources that one CreateTags call accepts (EC2 API reference).
-const MAX_TAGGED_PER_CALL: usize = 1_000;
-
 /// The next step where AWS denies the deletion of a flow log.
 const ALLOW_DELETION: &str = "allow ec2:DeleteFlowLogs to the member role (its template does; look for a deny in a service control policy or permissions boundary), or delete the flow log by hand";
 
@@ -250,23 +247,6 @@ impl<'a> AccountRegionRun<'a> {
                     self.not_deleted(&id, &error, &format!("records of {vpc} arrive twice until it is"));
                 }
                 Ok(Flow::Settled)
-            }
-        }
-    }
-
-    /// Puts the ownership tag back on flow logs of ours. They record without it, so a failure stops nothing.
-    async fn tag(&mut self, step: &Step, flow_logs: &BTreeMap<FlowLogId, VpcId>) {
-        let ids: Vec<FlowLogId> = flow_logs.keys().cloned().collect();
-        for chunk in ids.chunks(MAX_TAGGED_PER_CALL) {
-            let tag = &self.desired.settings.ownership_tag;
-            let tagged = self.enroller.ec2.tag_flow_logs(&self.at, chunk, tag).await;
-            for id in chunk {
-                match &tagged {
-                    Ok(()) => self.done("tag-flow-log", id.as_str(), &step.why),
-                    // It has been deleted since, which the next look shows.
-                    Err(error) if error.disposition() == Disposition::Absent => {}
-                    Err(error) => self.fail("tag-flow-log", id.as_str(), ReconcileError::Aws(error.clone())),
-                }
             }
         }
     }

@@ -15,6 +15,7 @@ mod eligibility;
 mod region_health;
 mod report;
 mod role;
+mod tag;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

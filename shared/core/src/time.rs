@@ -1,4 +1,4 @@
-//! Times of events.
+//! Times as RFC 3339 text: of events, and of the settings.
 
 const MINUTE: i64 = 60;
 const DAY: i64 = 24 * 60 * MINUTE;
