@@ -69,7 +69,7 @@ pub enum Metric {
 
 impl Metric {
     /// Every metric, in the order in which the metrics are documented.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::VpcsEnrolled,
         Self::VpcsRepaired,
         Self::VpcsFailed,

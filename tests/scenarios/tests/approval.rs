@@ -9,7 +9,7 @@ use enroller_core::ids::{AccountId, Region};
 use enroller_core::log::{LogEntry, Outcome};
 use enroller_core::metrics::Metrics;
 use enroller_core::plan::Plan;
-use enroller_engine::enroller::{AccountReport, AccountWork};
+use enroller_engine::enroller::{AccountReport, AccountWork, AskedBy};
 use enroller_engine::granter::{GrantPreview, GrantSync};
 use enroller_engine::reconcile_error::ReconcileError;
 use enroller_lab::people::Person;

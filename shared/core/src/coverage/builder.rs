@@ -193,7 +193,6 @@ impl<'a> Judge<'a> {
             flow_logs,
             settings,
             faults: faults(settings, seen, observed, plan),
-            doubled: doubled(plan),
             remarks: remarks(settings, plan),
             narrowed: narrowed(plan),
         }

@@ -104,6 +104,7 @@ fn role(record: &Record<'_>, context: &EventContext) -> Result<Trigger, Rejectio
         reason: format!("{} changed {of}", record.short_name()),
         run_id: None,
         requested_at_ms: record.envelope.occurred_at_ms(),
+        waited_for: std::collections::BTreeSet::new(),
     }))
 }
 
