@@ -146,7 +146,8 @@ async fn where_flow_logs_cannot_be_deleted_their_number_stays_bounded_and_it_is_
         let made = calls_since(&lab, from);
         let made = made.iter().filter(|call| call.account == account && call.operation == "CreateFlowLogs").count();
         println!("{twins:?}: {made} CreateFlowLogs of one account in 3 days");
-        assert!(made <= 36, "{twins:?}: {made} calls");
+        // Once it is known what AWS refuses, only the deletion is tried again.
+        assert!(made <= 12, "{twins:?}: {made} calls");
         let lines = lab.recording.take();
         let told = |line: &&enroller_core::log::LogEntry| {
             line.account.is_some_and(|id| id.to_string() == account) && line.outcome == Outcome::Failed

@@ -15,6 +15,9 @@ pub const IDLE_SUCCESSOR_MS: u64 = 15 * 60_000;
 /// The same where the flow log that it replaces delivers. Then the VPC has traffic, so silence is suspicious.
 pub const SILENT_SUCCESSOR_MS: u64 = 60 * 60_000;
 
+/// Why a flow log of others counts as broken although AWS reports no failure.
+const SILENT_TWIN: &str = "it has never reported a delivery, and AWS accepts no other flow log like it";
+
 /// The flow log part of a plan.
 #[derive(Default)]
 pub(super) struct FlowLogPlans {
@@ -96,6 +99,19 @@ fn lowest<'a>(logs: impl Iterator<Item = &'a FlowLog>) -> Option<&'a FlowLog> {
     logs.min_by_key(|log| &log.id)
 }
 
+/// The one that delivers, or else one that reports nothing yet, or else any. Of several the one with the lowest id, so
+/// that two concurrent runs make the same choice.
+fn best<'a>(logs: impl Iterator<Item = &'a FlowLog>) -> Option<&'a FlowLog> {
+    logs.min_by_key(|log| {
+        let rank = match log.delivery {
+            Delivery::Success => 0,
+            Delivery::Unknown => 1,
+            Delivery::Failed(_) => 2,
+        };
+        (rank, &log.id)
+    })
+}
+
 impl Judge<'_> {
     /// An entry of the settings that has expired opts nothing out, and somebody has to renew or remove it.
     fn expired(&mut self, vpc: &Vpc) {
@@ -167,9 +183,10 @@ impl Judge<'_> {
     fn one_vpc(&mut self, vpc: &VpcId, spec: FlowLogSpec, managed: &[&FlowLog], unmanaged: &[&FlowLog]) -> VpcPlan {
         let desired = self.desired;
         let differs = |log: &FlowLog| differences(desired, &spec, log);
-        let managed = || managed.iter().copied();
+        let ours = managed;
+        let managed = || ours.iter().copied();
         let to_group = || unmanaged.iter().copied().filter(|log| delivers_to_group(desired, log));
-        if let Some(own) = lowest(managed().filter(|log| differs(log).is_empty())) {
+        if let Some(own) = best(managed().filter(|log| differs(log).is_empty())) {
             let others: Vec<&FlowLog> = managed().filter(|log| log.id != own.id).collect();
             if let Delivery::Failed(message) = &own.delivery {
                 // Until it delivers, the VPC's other managed flow logs may be the only ones that record.
@@ -180,15 +197,23 @@ impl Judge<'_> {
             self.replaced(vpc, own, &others);
             return VpcPlan::Covered(own.id.clone());
         }
-        if let Some(theirs) = lowest(to_group().filter(|log| lacks(&spec, log).is_empty())) {
+        // One that has reported nothing for long may never have recorded anything. That is no reason to delete ours.
+        let silent = |log: &FlowLog| log.delivery == Delivery::Unknown && self.delivers(log, ours);
+        let covers = |log: &&FlowLog| lacks(&spec, log).is_empty() && (ours.is_empty() || !silent(log));
+        if let Some(theirs) = best(to_group().filter(covers)) {
             self.replaced(vpc, theirs, &managed().collect::<Vec<_>>());
             return VpcPlan::CoveredByOthers(theirs.id.clone());
         }
         // AWS would reject a twin of it, and the VPC's managed flow logs may be the only ones that record.
-        if let Some(twin) = lowest(to_group().filter(|log| differs(log).is_empty()))
-            && let Delivery::Failed(message) = &twin.delivery
-        {
-            return VpcPlan::Broken { flow_log: twin.id.clone(), message: message.clone() };
+        if let Some(twin) = lowest(to_group().filter(|log| differs(log).is_empty())) {
+            let message = match &twin.delivery {
+                Delivery::Failed(message) => Some(message.clone()),
+                Delivery::Unknown if !ours.is_empty() && silent(twin) => Some(SILENT_TWIN.to_owned()),
+                Delivery::Unknown | Delivery::Success => None,
+            };
+            if let Some(message) = message {
+                return VpcPlan::Broken { flow_log: twin.id.clone(), message };
+            }
         }
         if let Some(log) = lowest(managed().filter(|log| log.active && was_made_for(desired, &spec, log))) {
             if !matches!(log.delivery, Delivery::Failed(_)) {
@@ -229,7 +254,8 @@ impl Judge<'_> {
             Delivery::Success => true,
             Delivery::Failed(_) => false,
             Delivery::Unknown => {
-                successor.created_ms.is_none_or(|created| self.now_ms.saturating_sub(created) >= long_enough_ms)
+                // Without its time of creation it may be seconds old.
+                successor.created_ms.is_some_and(|created| self.now_ms.saturating_sub(created) >= long_enough_ms)
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use enroller_core::error::{Disposition, Wait};
+use enroller_core::error::{Code, Disposition, Wait};
 use enroller_core::ids::{FlowLogId, VpcId};
 use enroller_core::plan::{Action, Finding, FlowLogSpec, Step};
 use enroller_core::settings::DeliveryRoleMaker;
@@ -51,7 +51,10 @@ impl AccountRegionRun<'_> {
         for vpc in in_the_way {
             self.refused(&vpc);
         }
-        let mut rejected = Vec::new();
+        let now_ms = self.enroller.ctx.clock.now_ms();
+        let stuck =
+            |vpc: &VpcId| self.replaceable.contains(vpc) && self.enroller.undeletable.contains(&self.at, vpc, now_ms);
+        let (mut rejected, vpcs): (Vec<_>, Vec<_>) = vpcs.into_iter().partition(stuck);
         let mut flow = Flow::Settled;
         let results = self.create_each(spec, &vpcs).await;
         let repaired = self.repair_role(&results).await;
@@ -145,10 +148,16 @@ impl AccountRegionRun<'_> {
         for vpc in vpcs {
             match left.iter().find(|(id, _)| old(vpc).any(|it| it == id)) {
                 Some((id, error)) => {
+                    if error.code == Code::AccessDenied {
+                        self.enroller.undeletable.remember(&self.at, vpc, self.enroller.ctx.clock.now_ms());
+                    }
                     self.set(vpc, VpcResult::Failed(ReconcileError::Aws(error.clone())));
                     self.not_deleted(id, error, &format!("{vpc} keeps its old settings"));
                 }
-                None => free.push(vpc.clone()),
+                None => {
+                    self.enroller.undeletable.forget(&self.at, vpc);
+                    free.push(vpc.clone());
+                }
             }
         }
         free

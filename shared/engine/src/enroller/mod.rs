@@ -16,6 +16,7 @@ mod region_health;
 mod report;
 mod role;
 mod tag;
+mod twins;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use apply::{AccountRegionRun, Flow};
 use eligibility::{Eligibility, EligibilityCache};
 use region_health::RegionHealth;
 use role::RoleOnce;
+use twins::Undeletable;
 
 /// The destination that an account is granted on in one Region, or why that could not be read.
 type Assigned = AwsResult<Option<DestinationName>>;
@@ -123,6 +125,7 @@ pub struct Enroller {
     assignments: Assignments,
     eligibility: EligibilityCache,
     regions: RegionHealth,
+    undeletable: Undeletable,
 }
 
 impl Enroller {
@@ -138,6 +141,7 @@ impl Enroller {
             assignments: Assignments::new(ctx.clone(), ports),
             eligibility: EligibilityCache::default(),
             regions: RegionHealth::default(),
+            undeletable: Undeletable::default(),
             ctx,
         }
     }

@@ -285,7 +285,7 @@ fn ours_without_its_tag_is_tagged_again_instead_of_recorded_twice() {
         assert_eq!(
             scenario.story(),
             "tag-flow-logs {fl-00000001: vpc-00000001}: somebody took the tag managed-by=vpc-flow-logs-enroller off, or \
-             put another value: what delivers to vpc-flow-logs with role PublishFlowLogs is ours"
+             put another value: what delivers to vpc-flow-logs with role VpcFlowLogsEnrollerDelivery is ours"
         );
         assert_eq!(scenario.verdict(1), VpcPlan::Covered(flow_log_id(1)));
         let changed = scenario.with_settings(&[("aggregation_interval", "60")]).plan();

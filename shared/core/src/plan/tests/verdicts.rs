@@ -108,12 +108,12 @@ fn a_failing_successor_leaves_the_replaced_flow_log_however_old_it_is() {
 }
 
 #[test]
-fn a_successor_of_unknown_age_counts_as_old_and_one_from_the_future_as_new() {
+fn a_successor_of_unknown_age_or_from_the_future_counts_as_new() {
     let with_creation = |created_ms| {
         let scenario = replaced(0, Delivery::Unknown, Delivery::Success);
         scenario.after(|there| there.flow_logs[0].created_ms = created_ms)
     };
-    assert_eq!(with_creation(None).story(), DELETED);
+    assert_eq!(with_creation(None).story(), KEPT);
     assert_eq!(with_creation(Some(NOW + MINUTE_MS)).story(), KEPT);
 }
 
@@ -125,6 +125,36 @@ fn ours_is_kept_until_the_flow_log_of_others_delivers() {
     };
     assert_eq!(both(Delivery::Unknown).story(), KEPT);
     assert_eq!(both(Delivery::Success).story(), DELETED);
+    // Silent for two hours: perhaps its role does not even exist.
+    let silent = both(Delivery::Unknown).after(|there| there.flow_logs[0].created_ms = Some(NOW - 120 * MINUTE_MS));
+    assert!(matches!(silent.verdict(1), VpcPlan::Replace { .. }), "{}", silent.story());
+    assert!(!silent.story().contains("delete-flow-logs"), "{}", silent.story());
+    let role = silent.right_flow_log(7, 1).delivery_role;
+    let twin = silent.after(|there| {
+        there.flow_logs[0].delivery_role = role;
+        there.flow_logs[0].tags = tags(&[("managed-by", "another-tool")]);
+    });
+    assert!(matches!(twin.verdict(1), VpcPlan::Broken { .. }), "AWS accepts no twin: {}", twin.story());
+    assert!(!twin.story().contains("delete-flow-logs"), "{}", twin.story());
+}
+
+#[test]
+fn of_two_right_flow_logs_the_one_that_delivers_is_kept() {
+    for (first, second, kept) in [
+        (Delivery::Unknown, Delivery::Success, 7),
+        (failed(), Delivery::Success, 7),
+        (Delivery::Success, Delivery::Unknown, 1),
+        (Delivery::Success, Delivery::Success, 1),
+        (failed(), Delivery::Unknown, 7),
+    ] {
+        let scenario = Scenario::covered_region(1);
+        let log = FlowLog { delivery: second.clone(), ..scenario.right_flow_log(7, 1) };
+        let scenario = scenario.after(|there| {
+            there.flow_logs[0].delivery = first.clone();
+            there.flow_logs.push(log);
+        });
+        assert_eq!(scenario.verdict(1), VpcPlan::Covered(flow_log_id(kept)), "{first:?} {second:?}");
+    }
 }
 
 /// A flow log of ours as AWS returns it, created with the default settings.

@@ -76,6 +76,14 @@ impl World {
         self.now_ms += ms;
     }
 
+    pub(super) fn others_deliver(&mut self, desired: &Desired<'_>) {
+        for log in self.flow_logs.iter_mut().filter(|log| !is_our_flow_log(desired, log)) {
+            if log.delivery == Delivery::Unknown {
+                log.delivery = Delivery::Success;
+            }
+        }
+    }
+
     pub(super) fn delivery_works(&mut self) {
         for log in &mut self.flow_logs {
             log.delivery = Delivery::Success;
