@@ -43,7 +43,10 @@ async fn a_request_queues_every_account_once_and_the_answer_counts_them() {
     assert_eq!((&report["accounts"], &report["accounts_remaining"]), (&json!(ACCOUNTS), &json!(0)), "{report}");
     let members: BTreeSet<String> = host.lab.sim.members().into_iter().collect();
     assert_eq!((queued(&host).len(), queued(&host).into_iter().collect::<BTreeSet<_>>()), (ACCOUNTS, members));
-    assert_eq!(host.lab.sim.bodies(&host.lab.url(GRANTS)).unwrap().len(), 1, "account-onboarder is asked for a sync");
+    // The events of the installation are there, too: it was a person who made the destinations.
+    let bodies = host.lab.sim.bodies(&host.lab.url(GRANTS)).unwrap();
+    let bodies: Vec<&String> = bodies.iter().filter(|body| body.contains("sync-request")).collect();
+    assert_eq!(bodies.len(), 1, "account-onboarder is asked for a sync: {bodies:#?}");
 
     let from = host.lab.sim.calls().len();
     let plan = container.invoke(r#"{"dry_run":true}"#, PLENTY_MS).await.unwrap().outcome.unwrap();

@@ -201,7 +201,7 @@ impl Organization for Organizations {
         .await?;
         let mut above = Above::new();
         let mut accounts = Vec::with_capacity(found.len());
-        let (mut placed, mut doubt) = (0, None);
+        let (mut placed, mut doubted, mut doubt) = (0, 0, None);
         for found in &found {
             let id = self.identify(LIST_ACCOUNTS, at, found)?;
             match self.parents(LIST_ACCOUNTS, at, id, found, &mut above).await {
@@ -212,13 +212,14 @@ impl Organization for Organizations {
                 Err(error) if is_about_one(&error) => {
                     tracing::warn!(account = %id, %error, "the organizational units above an account are not known");
                     accounts.push(account(id, found, AccountState::Unknown, Vec::new()));
+                    doubted += 1;
                     doubt.get_or_insert(error);
                 }
                 Err(error) => return Err(error),
             }
         }
-        // What fails for every account is no account's fault.
-        doubt.filter(|_| placed == 0).map_or(Ok(accounts), Err)
+        // What fails for most accounts is no account's fault.
+        doubt.filter(|_| doubted >= placed).map_or(Ok(accounts), Err)
     }
 
     async fn account(&self, id: AccountId) -> AwsResult<Option<Account>> {

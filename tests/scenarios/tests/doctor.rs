@@ -195,9 +195,14 @@ async fn an_edited_policy_is_reported_and_its_room_and_grants_not_guessed() {
     let policy = json!({ "Version": "2012-10-17", "Statement": [{ "Sid": "VpcEnroller", "Effect": "Deny",
         "Principal": { "AWS": accounts }, "Action": "logs:PutSubscriptionFilter", "Resource": resource }] });
     by_hand(&lab.sim, "PutDestinationPolicy", &json!({ "destinationName": name, "accessPolicy": policy.to_string() }));
-    let check = only(&examined(&lab).await, CheckId::DestinationPolicy, Status::Failed);
-    assert!(check.verdict.finding.contains("its Effect is not Allow"), "{check:?}");
-    assert!(check.verdict.remedy.contains("by hand"), "{check:?}");
+    let checks = examined(&lab).await;
+    let failed: Vec<_> = checks.checks().iter().filter(|check| check.verdict.status == Status::Failed).collect();
+    let [policy, grants] = failed.as_slice() else { panic!("{failed:#?}") };
+    assert_eq!((policy.id, grants.id), (CheckId::DestinationPolicy, CheckId::Grants));
+    assert!(policy.verdict.finding.contains("its Effect is not Allow"), "{policy:?}");
+    assert!(policy.verdict.remedy.contains("by hand"), "{policy:?}");
+    let nobody = format!("{} of {} accounts in scope are kept from their grant", accounts.len(), accounts.len());
+    assert!(grants.verdict.finding.starts_with(&nobody), "{grants:?}");
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ async fn an_administrator_can_no_longer_switch_logging_off() {
     let narrow = ec2.create_tags().resources(&vpc).tags(tag("vpc-flow-logs-traffic-type", "REJECT")).send();
     assert_denied("narrow a VPC's recording", narrow.await);
     assert_denied("make a VPC that is opted out", person.create_vpc(&[("vpc-flow-logs", "off")]).await);
-    for role in ["VpcFlowLogsEnrollerMember", "PublishFlowLogs"] {
+    for role in ["VpcFlowLogsEnrollerMember", "VpcFlowLogsEnrollerDelivery"] {
         let policy = iam.put_role_policy().role_name(role).policy_name("mine").policy_document("{}").send();
         assert_denied("change a role", policy.await);
     }
@@ -178,14 +178,14 @@ async fn everything_else_that_would_switch_logging_off_is_denied_too() {
         ("cloudformation:DescribeStacks", stack.clone()),
         ("logs:GetLogEvents", stream.clone()),
         ("logs:PutLogEvents", arn("logs", "log-group:theirs:log-stream:s")),
-        ("iam:GetRole", role("PublishFlowLogs")),
+        ("iam:GetRole", role("VpcFlowLogsEnrollerDelivery")),
         ("iam:CreateRole", role("theirs")),
     ] {
         assert!(!denied("Administrator", action, &resource), "{action} on {resource}");
     }
     // VPC Flow Logs writes with the delivery role, and CloudWatch Logs reads with the filter role.
-    for role in ["PublishFlowLogs", "VPCFlowLogsFilterRole"] {
+    for role in ["VpcFlowLogsEnrollerDelivery", "VPCFlowLogsFilterRole"] {
         assert!(!denied(role, "logs:PutLogEvents", &stream), "{role}");
     }
-    assert!(denied("PublishFlowLogs", "logs:DeleteLogGroup", &group));
+    assert!(denied("VpcFlowLogsEnrollerDelivery", "logs:DeleteLogGroup", &group));
 }

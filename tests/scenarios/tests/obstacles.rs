@@ -58,8 +58,12 @@ async fn a_vpc_whose_unmanaged_flow_log_records_what_is_wanted_is_left_alone() {
     let client = aws_sdk_ec2::Client::new(&sdk_config(&lab.sim, IRELAND, As::Account(&account)));
     let person = Person::of(&lab.sim, &account, IRELAND);
     let ids: Vec<String> = person.flow_logs().await.unwrap().into_iter().map(|(id, _)| id).collect();
-    let ours = Tag::builder().key(&lab.settings.ownership_tag.key).build();
-    client.delete_tags().set_resources(Some(ids)).tags(ours).send().await.unwrap();
+    // Somebody has made them theirs.
+    let tag = |key: &str| Tag::builder().key(key).value("another-tool").build();
+    let resources = || Some(ids.clone());
+    let settings = Tag::builder().key("vpc-flow-logs-settings").build();
+    client.delete_tags().set_resources(resources()).tags(settings).send().await.unwrap();
+    client.create_tags().set_resources(resources()).tags(tag(&lab.settings.ownership_tag.key)).send().await.unwrap();
     lab.reconfigure(&[("aggregation_interval", "60")]).unwrap();
     lab.sim.with(|world| world.settings.twin_rule = TwinRule::SameDestination);
     let (from, theirs) = (lab.sim.calls().len(), unmanaged(&lab));

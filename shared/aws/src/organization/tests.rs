@@ -96,7 +96,7 @@ async fn an_account_whose_parents_cannot_be_read_stops_nobody() {
     {
         let fake = FakeAws::answering(move |request| {
             match request.operation.as_str() {
-            "ListAccounts" => (200, json!({ "Accounts": [{ "Id": MEMBER, "State": "ACTIVE" }, { "Id": "777788889999", "State": "ACTIVE" }] }).to_string()),
+            "ListAccounts" => (200, json!({ "Accounts": [{ "Id": MEMBER, "State": "ACTIVE" }, { "Id": "777788889999", "State": "ACTIVE" }, { "Id": "777788880000", "State": "ACTIVE" }] }).to_string()),
             _ if everybody || request.member("ChildId") == MEMBER => json_error(code, "no"),
             _ => (200, json!({ "Parents": [{ "Id": "r-abcd", "Type": "ROOT" }] }).to_string()),
         }
@@ -106,7 +106,7 @@ async fn an_account_whose_parents_cannot_be_read_stops_nobody() {
             assert_eq!(listed.unwrap_err().code, Code::AccessDenied);
         } else {
             let states: Vec<_> = listed.unwrap().iter().map(|it| (it.state, it.parents.len())).collect();
-            assert_eq!(states, [(AccountState::Unknown, 0), (AccountState::Active, 1)]);
+            assert_eq!(states, [(AccountState::Unknown, 0), (AccountState::Active, 1), (AccountState::Active, 1)]);
         }
     }
 }

@@ -45,7 +45,7 @@ impl Queue {
     fn receives(self) -> usize {
         match self {
             Self::Enrollments | Self::Grants => 12,
-            Self::Backfill => 5,
+            Self::Backfill => 12,
         }
     }
 
