@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import subprocess
 import sys
@@ -42,6 +43,14 @@ class Bucket:
         command = [binary, "sim", "--listen", "127.0.0.1:0", "--installed", "--accounts", "4", "--vpcs", "1", "--regions", HOME]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.ready = json.loads(self.process.stdout.readline())
+        keys = self.ready["central_account"]
+        environment = {**os.environ, **self.ready["environment"], "AWS_ENDPOINT_URL": self.ready["endpoint"], "AWS_REGION": HOME,
+                       "AWS_ACCESS_KEY_ID": keys["access_key_id"], "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"]}
+        done = subprocess.run([binary, "backfill", "--yes", "--write-grants"], env=environment, capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, check=False)
+        if done.returncode:
+            self.stop()
+            raise RuntimeError(f"the backfill ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 
     def call(self, path: str, body: dict | None = None) -> dict:
         data = None if body is None else json.dumps(body).encode()
