@@ -57,7 +57,8 @@ pub(crate) enum Command {
   enroller plan --config enroller.toml --format json | jq .summary
   enroller plan --config enroller.toml --out today.plan
 
-Uses credentials of the central account, from the environment or a profile (AWS_PROFILE). AWS_ENDPOINT_URL is honoured.
+Uses credentials of the central account, from the environment or a profile (--profile, AWS_PROFILE), as the
+AWS CLI does. AWS_ENDPOINT_URL, AWS_CA_BUNDLE, HTTPS_PROXY and NO_PROXY are honoured.
 
 Exit codes:
   0  nothing to do
@@ -281,6 +282,10 @@ pub(crate) enum DoctorFormat {
 pub(crate) struct ConnectionArgs {
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
+    /// Sign in with this profile of the AWS CLI, whatever keys the environment has
+    #[arg(long, value_name = "NAME")]
+    #[cfg_attr(feature = "sim", arg(conflicts_with = "sim"))]
+    pub(crate) profile: Option<String>,
     /// Work on a simulated organization in this process, which was enrolled once and then partly broken; --set changes
     /// its settings, the environment does not
     #[cfg(feature = "sim")]
@@ -558,6 +563,14 @@ mod tests {
         for command in ["plan", "backfill", "coverage", "grants", "grants sync", "doctor"] {
             let refusal = parsed(&format!("enroller {command} --sim --config enroller.toml")).unwrap_err().to_string();
             assert!(refusal.contains("--sim") && refusal.contains("--config"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_profile_is_refused_with_a_simulated_organization() {
+        for command in ["plan", "backfill", "coverage", "grants", "grants sync", "doctor"] {
+            let refusal = parsed(&format!("enroller {command} --sim --profile audit")).unwrap_err().to_string();
+            assert!(refusal.contains("--sim") && refusal.contains("--profile"), "{refusal}");
         }
     }
 

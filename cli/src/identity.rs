@@ -79,7 +79,10 @@ fn next_step(error: &AwsError) -> &'static str {
         }
         Code::CredentialsExpired => "sign in again: the session has expired",
         Code::SignatureRefused => "check the secret access key, and the clock of this machine",
-        Code::NoAnswer => "check the network, home_region and AWS_ENDPOINT_URL",
+        Code::NoAnswer => {
+            "check the network, home_region, AWS_ENDPOINT_URL, the proxy (HTTPS_PROXY, NO_PROXY) and the certificates to \
+             trust (AWS_CA_BUNDLE)"
+        }
         Code::Unparsable => "check AWS_ENDPOINT_URL: the response did not come from AWS",
         _ => "check these credentials",
     }

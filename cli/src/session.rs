@@ -62,8 +62,8 @@ impl Session {
             return Self::on(&lab).await;
         }
         let settings = Configuration::load(&args.settings)?.settings()?;
-        let connection = Connection::connect(Arc::new(settings.clone())).await;
-        let source = connection.sign_in().await.map_err(IdentityError::SignIn)?;
+        let signed_in = Connection::sign_in(Arc::new(settings.clone()), args.profile.as_deref()).await;
+        let (connection, source) = signed_in.map_err(IdentityError::SignIn)?;
         let doctor_ports = connection.doctor_ports();
         let caller = identity::check(&settings, &*doctor_ports.identity, Some(source), purpose).await?;
         let context = Context::new(settings, Arc::new(Time::system()), Arc::new(NullLog));

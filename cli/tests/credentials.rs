@@ -29,6 +29,11 @@ const SETTINGS: [(&str, &str); 9] = [
 
 /// What every command says on standard error with these variables and this file of profiles. None calls AWS.
 fn refusals(variables: &[(&str, &str)], config: &str) -> Vec<String> {
+    refusals_with(&[], variables, config)
+}
+
+/// The same with further flags.
+fn refusals_with(flags: &[&str], variables: &[(&str, &str)], config: &str) -> Vec<String> {
     let home = tempfile::tempdir().unwrap();
     std::fs::create_dir(home.path().join(".aws")).unwrap();
     std::fs::write(home.path().join(".aws/config"), config).unwrap();
@@ -38,7 +43,8 @@ fn refusals(variables: &[(&str, &str)], config: &str) -> Vec<String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_enroller"));
         command.env_clear().envs(SETTINGS).env("HOME", home.path()).env("AWS_EC2_METADATA_DISABLED", "true");
         command.env("AWS_ENDPOINT_URL", format!("http://{}", nobody.local_addr().unwrap()));
-        let done = command.envs(variables.iter().copied()).args(*arguments).stdin(Stdio::null()).output().unwrap();
+        let done =
+            command.envs(variables.iter().copied()).args(*arguments).args(flags).stdin(Stdio::null()).output().unwrap();
         assert_eq!(done.status.code(), Some(1), "{arguments:?}");
         assert!(done.stdout.is_empty(), "{arguments:?}");
         String::from_utf8(done.stderr).unwrap()
@@ -79,11 +85,60 @@ fn half_a_key_is_no_key() {
 }
 
 #[test]
-fn a_profile_that_signs_in_with_sso_names_the_commands_to_run() {
-    let config = "[profile audit]\nsso_session = corp\nsso_account_id = 111122223333\nsso_role_name = Audit\n\
-        [sso-session corp]\nsso_start_url = https://example.awsapps.com/start\nsso_region = eu-west-1\n";
-    for refusal in refusals(&[("AWS_PROFILE", "audit")], config) {
-        assert!(refusal.contains("aws sso login --profile audit"), "{refusal}");
-        assert!(refusal.contains("aws configure export-credentials --profile audit"), "{refusal}");
+fn a_flag_names_a_profile_as_the_variable_does() {
+    let config = "[default]\nregion = eu-west-1\n[profile audit]\nregion = eu-west-1\n";
+    for refusal in refusals_with(&["--profile", "adit"], &[("AWS_PROFILE", "audit")], config) {
+        assert!(refusal.contains("The config profile (adit) could not be found\n  --profile names it"), "{refusal}");
+    }
+}
+
+#[test]
+fn a_flag_that_names_a_profile_precedes_the_keys_of_the_environment() {
+    let config = "[profile audit]\nregion = eu-west-1\n";
+    let keys = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+    for refusal in refusals_with(&["--profile", "audit"], &keys, config) {
+        assert!(refusal.contains("Unable to locate credentials"), "{refusal}");
+        assert!(refusal.contains("environment: passed over, because of --profile"), "{refusal}");
+    }
+}
+
+const SSO: &str = "[profile audit]\nsso_session = corp\nsso_account_id = 111122223333\nsso_role_name = Audit\n\
+    [profile deploy]\nrole_arn = arn:aws:iam::111122223333:role/Deploy\nsource_profile = audit\n\
+    [sso-session corp]\nsso_start_url = https://example.awsapps.com/start\nsso_region = eu-west-1\n";
+
+#[test]
+fn a_profile_that_signs_in_with_sso_names_the_command_to_run() {
+    // The session is that of the profile at the end of the chain.
+    for profile in ["audit", "deploy"] {
+        for refusal in refusals(&[("AWS_PROFILE", profile)], SSO) {
+            assert!(refusal.contains("The SSO session associated with this profile has expired"), "{refusal}");
+            assert!(refusal.ends_with("next: aws sso login --profile audit\n"), "{refusal}");
+        }
+    }
+}
+
+#[test]
+fn a_profile_with_a_login_session_names_the_command_to_run() {
+    let config = "[profile console]\nlogin_session = arn:aws:iam::111122223333:user/Admin\nregion = eu-west-1\n";
+    // Without an AWS CLI on the path, this fails as with one whose session is over.
+    for refusal in refusals(&[("AWS_PROFILE", "console"), ("PATH", "/nowhere:/bin")], config) {
+        assert!(refusal.contains("Please reauthenticate using 'aws login'"), "{refusal}");
+        assert!(refusal.ends_with("next: aws login --profile console\n"), "{refusal}");
+    }
+}
+
+#[test]
+fn a_credential_process_that_fails_is_told_with_its_standard_error() {
+    let config = "[profile vault]\ncredential_process = sh -c 'echo the vault is locked >&2; exit 3'\n";
+    for refusal in refusals(&[("AWS_PROFILE", "vault"), ("PATH", "/usr/bin:/bin")], config) {
+        assert!(refusal.contains("Error when retrieving credentials from custom-process"), "{refusal}");
+        assert!(refusal.contains("the vault is locked"), "{refusal}");
+    }
+}
+
+#[test]
+fn a_bundle_of_certificates_that_does_not_exist_is_named() {
+    for refusal in refusals(&[("AWS_CA_BUNDLE", "/nowhere/ca.pem")], "") {
+        assert!(refusal.contains("/nowhere/ca.pem\n  AWS_CA_BUNDLE names it"), "{refusal}");
     }
 }

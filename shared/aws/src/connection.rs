@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_http_client::Builder as HttpClientBuilder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -31,6 +31,7 @@ use crate::logs::LogGroups;
 use crate::organization::Organizations;
 use crate::queues::Sqs;
 use crate::roles::Iam;
+#[cfg(feature = "operator")]
 use crate::sign_in::{CredentialSource, SignInError, sign_in};
 
 #[cfg(test)]
@@ -60,14 +61,30 @@ impl Connection {
     /// Endpoints apply in member accounts, too. The Region is the home Region, whatever the environment names. This
     /// makes no AWS call itself, but finding credentials may.
     pub async fn connect(settings: Arc<Settings>) -> Self {
-        // Pinned, so that an update of the SDK does not change how it retries.
-        let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http_client(idle_per_host(settings.regions.len())))
-            .region(Region::new(settings.home_region.as_str().to_owned()))
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-            .timeout_config(timeouts(ATTEMPT_TIMEOUT, CALL_TIMEOUT));
+        let client = http_client(idle_per_host(settings.regions.len()));
+        let config = loader(&settings).http_client(client).load().await;
+        Self::connected(settings, config)
+    }
+
+    /// Connects as a person does: with the credentials of a profile or of what else the AWS CLI would take, through a
+    /// proxy, and with the certificates of `AWS_CA_BUNDLE`. Gets the credentials, and tells where they come from.
+    ///
+    /// # Errors
+    ///
+    /// There are none, in the words of the AWS CLI.
+    #[cfg(feature = "operator")]
+    pub async fn sign_in(
+        settings: Arc<Settings>,
+        profile: Option<&str>,
+    ) -> Result<(Self, CredentialSource), SignInError> {
+        let idle = idle_per_host(settings.regions.len());
+        let (config, source) = sign_in(loader(&settings), home(&settings), idle, profile).await?;
+        Ok((Self::connected(settings, config), source))
+    }
+
+    fn connected(settings: Arc<Settings>, config: SdkConfig) -> Self {
         let read_timeouts = timeouts(READ_ATTEMPT_TIMEOUT, READ_TIMEOUT);
-        Self::build(settings, loader.load().await, RateLimits::Documented, Time::monotonic(), Some(read_timeouts))
+        Self::build(settings, config, RateLimits::Documented, Time::monotonic(), Some(read_timeouts))
     }
 
     /// Connects with a given configuration: the HTTP client, the credentials of the central functions, endpoints,
@@ -97,8 +114,7 @@ impl Connection {
         limits_time: Time,
         read_timeouts: Option<TimeoutConfig>,
     ) -> Self {
-        let home = Region::new(settings.home_region.as_str().to_owned());
-        let config = config.into_builder().region(home).build();
+        let config = config.into_builder().region(home(&settings)).build();
         let limits = Arc::new(Limits::new(limits, limits_time));
         // Assuming a role changes nothing, so it is given up as early as a call that reads.
         let mut sts = config.to_builder();
@@ -106,15 +122,6 @@ impl Connection {
         let sessions = Sessions::new(Arc::clone(&settings), &sts.build(), time_of(&config), Arc::clone(&limits));
         let in_progress = Semaphore::new(MAX_CALLS_IN_PROGRESS);
         Self(Arc::new(Link { settings, config, sessions, limits, read_timeouts, in_progress }))
-    }
-
-    /// Gets the process's credentials, and tells where they come from.
-    ///
-    /// # Errors
-    ///
-    /// There are none, in the words of the AWS CLI.
-    pub async fn sign_in(&self) -> Result<CredentialSource, SignInError> {
-        sign_in(&self.0.config).await
     }
 
     /// The ports that workers share. Each call makes new ones with clients of their own: call it once.
@@ -145,6 +152,19 @@ impl Connection {
     pub fn doctor_ports(&self) -> DoctorPorts {
         doctor_ports(&self.0)
     }
+}
+
+fn home(settings: &Settings) -> Region {
+    Region::new(settings.home_region.as_str().to_owned())
+}
+
+/// What every connection to the real AWS has in common.
+fn loader(settings: &Settings) -> ConfigLoader {
+    // Pinned, so that an update of the SDK does not change how it retries.
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(home(settings))
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .timeout_config(timeouts(ATTEMPT_TIMEOUT, CALL_TIMEOUT))
 }
 
 fn timeouts(attempt: Duration, call: Duration) -> TimeoutConfig {

@@ -5,7 +5,7 @@
 //! | how a process connects to AWS: endpoints, retries, timeouts, one HTTP client | [`Connection`] |
 //! | how every call is made: credentials, rate limit, client, error | `calls` |
 //! | AssumeRole, once per account | `credentials` |
-//! | where the process's own credentials come from, and why there are none | `sign_in` |
+//! | how a person's command signs in: profiles, SSO, proxies, trusted certificates (feature `operator`) | `sign_in` |
 //! | AWS's documented rates | `limits` |
 //! | from the SDK's errors to error codes | `errors` |
 //! | the ports | `ec2`, `logs`, `roles`, `destinations`, `organization`, `queues` |
@@ -30,6 +30,7 @@ mod logs;
 mod organization;
 mod queues;
 mod roles;
+#[cfg(feature = "operator")]
 mod sign_in;
 #[cfg(test)]
 mod testing;
@@ -39,4 +40,5 @@ pub use connection::Connection;
 pub use functions::Deployed;
 pub use limits::RateLimits;
 pub use log::JsonLog;
+#[cfg(feature = "operator")]
 pub use sign_in::{CredentialSource, SignInError};
