@@ -45,6 +45,11 @@ def none(problems: list[str]) -> None:
     assert not problems, f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}: {'; '.join(problems[:5])}"
 
 
+def equal(actual, expected) -> None:
+    """Like `assert actual == expected`, but shows both values."""
+    assert actual == expected, f"it is {actual!r}, not {expected!r}"
+
+
 def end_after(seconds: int) -> None:
     """Ends the run and its subprocesses when the time is up or on SIGTERM."""
 

@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from common.answer_model import AnswerModel
+from common.sentences import equal as equal
 
 # Enough for three pages of ListAccounts. The last page is not full.
 ACCOUNTS = 45
@@ -192,8 +193,3 @@ def refused(code: str, message: str | None = None):
         assert error.response["ResponseMetadata"]["RequestId"], "an error has a request id"
     else:
         raise AssertionError(f"it succeeded and did not fail with {code}")
-
-
-def equal(actual, expected) -> None:
-    """Like `assert actual == expected`, but shows both values."""
-    assert actual == expected, f"it is {actual!r}, not {expected!r}"
