@@ -31,6 +31,7 @@ KEYS = {
     "CONTROL_TOWER_REGION": (REGION, "expected a Region such as eu-west-1, or nothing", False),
     "WATCH_IAM": ("true|false", "expected true or false", False),
     "CODE_BUCKET": (r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "expected the name of a bucket, or nothing", False),
+    "ZIPS": (r"\S.*", "expected a folder, or the archive of a release, or nothing", False),
     "BUILD_WITH": ("cargo-lambda|cargo", "expected cargo-lambda or cargo", False),
     "BUILD_PROFILE": ("release|dev", "expected release or dev", False),
     "MEMBER_ADMIN_ROLE": (r"[A-Za-z0-9+=,.@_-]{1,64}", "expected the name of a role", False),
