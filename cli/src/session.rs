@@ -181,8 +181,9 @@ pub(crate) fn select(selection: &BackfillRequest, accounts: Vec<Account>) -> any
         anyhow::ensure!(known, "account {named} is not in the organization");
     }
     // A misspelt exclusion would change the very account that was to be left alone.
-    for excluded in selection.exclude.iter().filter(|it| !accounts.iter().any(|account| it.matches(account))) {
-        anyhow::bail!("--exclude {excluded}: no account of the organization has this id, or is below this unit");
+    for excluded in &selection.exclude {
+        let known = accounts.iter().any(|account| excluded.matches(account));
+        anyhow::ensure!(known, "--exclude {excluded}: no account of the organization has this id");
     }
     for unit in &selection.organizational_units {
         let known = accounts.iter().any(|account| account.parents.contains(unit));

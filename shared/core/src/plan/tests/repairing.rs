@@ -25,9 +25,11 @@ fn a_filter_of_ours_that_points_elsewhere_is_repaired_and_both_ends_are_named() 
     insta::assert_snapshot!(with_group_tags(scenario, tags(&[OWN_TAG])).story(), @r#"put-subscription-filter AllTraffic: subscription filter AllTraffic differs: destination is "arn:aws:logs:eu-west-1:777788889999:destination:Elsewhere", not "arn:aws:logs:eu-west-1:111122223333:destination:VPCFlowLogsDestination"; pattern is "REJECT", not """#);
 }
 
+type Bend = fn(&mut crate::observed::FilterForm);
+
 #[test]
 fn everything_that_bends_a_filter_is_set_right_and_named() {
-    let bends: [(fn(&mut crate::observed::FilterForm), &str); 4] = [
+    let bends: [(Bend, &str); 4] = [
         (
             |form| form.field_selection = "@aws.account = 999988887777".to_owned(),
             r#"field selection is "@aws.account = 999988887777", not """#,
