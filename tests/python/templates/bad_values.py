@@ -16,6 +16,7 @@ BAD: dict[str, list[str]] = {
     "TrafficTypeTag": ["", "aws:tag", "x" * 129],
     "BusName": ["", "default", "aws.partner", "has space", "a/b", "x" * 201],
     "LogGroupName": ["", "aws/reserved", "has space", "colon:name", "star*", "x" * 513],
+    "OptedOutVpcs": ["vpc-00000001", "vpc-00000001:2027-3-31:jane", "VPC-00000001:2027-03-31:jane", ":2027-03-31:jane"],
     "PreviousLogGroupName": ["aws/reserved", "has space", "colon:name", "star*", "x" * 513],
     "FilterName": ["", "has space", "colon:", "star*", "x" * 257],
     "DestinationName": ["", "has space", "colon:", "star*", "question?", "x" * 101],

@@ -199,7 +199,11 @@ def policies(say: Sentences, templates: list[Template]) -> None:
         for name, rule in templates[0].of_type("AWS::Events::Rule"):
             for target in rule["Properties"]["Targets"]:
                 to = target["Arn"]["Fn::GetAtt"][0]
-                if templates[0].resources[to]["Type"] != "AWS::SQS::Queue":
+                kind = templates[0].resources[to]["Type"]
+                if kind == "AWS::Events::EventBus":
+                    # From the default bus to ours, with EventBridge's own retries.
+                    continue
+                if kind != "AWS::SQS::Queue":
                     wrong.append(f"{name}: {to} is no queue")
                 if target.get("RetryPolicy") != {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185}:
                     wrong.append(f"{name}: {target.get('RetryPolicy')}")
@@ -253,7 +257,7 @@ def functions(say: Sentences, central: Template) -> None:
     with say.check("the functions have the same settings, which the core knows, within Lambda's 4 KB"):
         source = (ROOT / "shared/core/src/settings/read.rs").read_text(encoding="utf-8")
         keys = re.findall(r'^\s*\(?"([a-z_]+)", ', source.split("KEYS:")[1].split("];")[0], re.M)
-        keys += re.findall(r'^\s*"([a-z_]+)",$', source.split("KEYS:")[1].split("];")[0], re.M)
+        keys += re.findall(r'^\s*\(\n\s*"([a-z_]+)",$', source.split("KEYS:")[1].split("];")[0], re.M)
         known = {f"ENROLLER_{key.upper()}" for key in keys}
         variables = [f["Properties"]["Environment"]["Variables"] for _, f in central.of_type("AWS::Lambda::Function")]
         assert len(variables) == 3 and variables[0] == variables[1] == variables[2]

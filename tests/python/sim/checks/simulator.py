@@ -38,10 +38,8 @@ def calls_are_counted_by_operation_account_and_region(aws: SimulatedAws):
 def unknown_operations_and_parameters_are_rejected_by_name(aws: SimulatedAws):
     with refused("UnknownOperationException", ".* does not know operation DescribeInstances"):
         aws.client("ec2", aws.central).describe_instances()
-    with refused("UnknownParameter", ".* does not know parameter emitSystemFields of PutSubscriptionFilter"):
-        aws.client("logs", aws.central).put_subscription_filter(
-            logGroupName="a", filterName="b", filterPattern="", destinationArn="c", emitSystemFields=["@aws.account"]
-        )
+    with refused("UnknownParameter", ".* does not know parameter includeLinkedAccounts of DescribeLogGroups"):
+        aws.client("logs", aws.central).describe_log_groups(includeLinkedAccounts=True)
     with refused("UnknownParameter", ".* does not know parameter Policy of AssumeRole"):
         aws.client("sts", aws.central).assume_role(
             RoleArn=aws.role_arn(aws.members[0]), RoleSessionName="drive-sim", Policy="{}"
