@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use enroller_core::coverage::{InspectedRegion, Status, Totals};
 use enroller_core::error::Disposition;
-use enroller_core::grants::GrantPlan;
+use enroller_core::grants::{GrantDoubt, GrantPlan};
 use enroller_core::ids::{AccountId, Region, VpcId};
 use enroller_core::log::LogEntry;
 use enroller_core::observed::{Account, Observed};
@@ -286,7 +286,8 @@ impl PlanReport {
                 region.steps = steps.iter().map(|step| StepPlan::of(&step.action, &step.why, role)).collect();
                 let (at, granted_on, doubt) = (survey.at.clone(), survey.granted_on.clone(), survey.doubt.clone());
                 let seen = InspectedRegion { account, at, granted_on, doubt, looked: Ok((observed, plan)) };
-                let helps = granted && plan.blocked.is_none() && plan.masked.is_none();
+                let mendable = survey.doubt.as_ref().is_none_or(GrantDoubt::is_repairable);
+                let helps = granted && mendable && plan.blocked.is_none() && plan.masked.is_none();
                 region.vpcs = self.vpc_lines(&seen.judged(settings), observed, plan, helps);
                 region.notes.clone_from(&plan.notes);
                 let unfinished = plan.unfinished.iter().map(|(vpc, finding)| format!("{vpc}: {finding}"));

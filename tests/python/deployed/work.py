@@ -120,14 +120,14 @@ def patterns(say: Sentences, aws: DeployedAws) -> None:
     """Tests the deployed rules with ministack's matcher. `check_templates.py` tests them with our own."""
     account = aws.sim.members[0]
     with say.check("by ministack's matcher, a member account's rules forward what concerns the enroller"):
-        names = ["vpcs", "tags", "log-group", "filter", "stack"]
+        names = ["vpcs", "tags", "log-group", "filter", "stack", "group", "watch", "watch-of-watch"]
         rules = _rules(aws, account, "default", [f"vpc-flow-logs-enroller-{name}" for name in names])
         none([text for wanted, event in MEMBER_EVENTS for text in _unlike(aws, rules, event, account, int(wanted))])
     with say.check("the management account's rule forwards what concerns the enroller"):
         rules = _rules(aws, aws.management, "default", ["vpc-flow-logs-enroller-account-events"], GLOBAL)
         none([text for wanted, event in ACCOUNT_EVENTS for text in _unlike(aws, rules, event, account, int(wanted))])
     with say.check("every forwarded event matches exactly one rule of the home bus"):
-        rules = _rules(aws, aws.central, BUS, ["vpc-events", "member-stack-events", "account-events"])
+        rules = _rules(aws, aws.central, BUS, ["vpc-events", "member-stack-events", "account-events", "watch-events", "center-events"])
         forwarded = [event for wanted, event in MEMBER_EVENTS + ACCOUNT_EVENTS if wanted]
         none([text for event in forwarded for text in _unlike(aws, rules, event, account, 1)])
 

@@ -126,6 +126,12 @@ class Preflight:
         return dict(zip(bodies, rest))
 
 
+def by_mistake(finding: str) -> bool:
+    """Whether the engine contradicts itself: it resolves AWS::Partition to aws in the European Sovereign Cloud, which it does
+    not know, while its rule does know the partition. That every ARN uses AWS::Partition is a check of our own."""
+    return "pf-iam-policy-resource-partition" in finding and "names partition 'aws' but the stack deploys into 'aws-eusc'" in finding
+
+
 Body = dict[str, Any]
 
 
@@ -209,7 +215,7 @@ def main() -> int:
         for name, (home, other, settings) in INSTALLATIONS.items():
             with say.check(f"cdk-preflight finds nothing in what an installation creates: {name}"):
                 found = preflight.findings(stacks(templates, home, other, settings))
-                none([f"{stack}: {finding}" for stack, findings in found.items() for finding in findings])
+                none([f"{stack}: {finding}" for stack, findings in found.items() for finding in findings if not by_mistake(finding)])
         planted(say, preflight, templates)
         say.note(f"{preflight.count} rules concern the templates' types of resources")
     every_region(say)

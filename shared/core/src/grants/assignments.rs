@@ -16,6 +16,12 @@ pub enum GrantDoubt {
     /// The policy cannot be read.
     #[error("the access policy of destination {0} cannot be read, so that nobody knows whom it authorizes")]
     Unreadable(DestinationName),
+    /// Somebody changed our statement, its action or its resource.
+    #[error("somebody edited our statement on destination {0}, which may authorize nobody as it is")]
+    Edited(DestinationName),
+    /// It delivers to another stream, or with another role.
+    #[error("destination {0} delivers to another stream than ours, or with another role")]
+    AimedElsewhere(DestinationName),
 }
 
 impl GrantDoubt {
@@ -28,6 +34,17 @@ impl GrantDoubt {
             Self::Unreadable(_) => {
                 "enroller grants shows what is wrong with the policy: correct it by hand, then run enroller grants sync"
             }
+            Self::Edited(_) | Self::AimedElsewhere(_) => {
+                "run enroller backfill, or enroller grants sync: both put the destination right"
+            }
+        }
+    }
+
+    /// Whether a backfill resolves it.
+    pub const fn is_repairable(&self) -> bool {
+        match self {
+            Self::DeniedByOthers(_) | Self::Unreadable(_) => false,
+            Self::Edited(_) | Self::AimedElsewhere(_) => true,
         }
     }
 }
@@ -101,6 +118,9 @@ impl ShardAssignments {
         for shard in grants.shards().values() {
             let name = &shard.name;
             let here = self.named.iter().filter(|(_, assigned)| *assigned == name).map(|(account, _)| *account);
+            if grants.aims_elsewhere(shard) {
+                self.doubts.extend(here.clone().map(|account| (account, GrantDoubt::AimedElsewhere(name.clone()))));
+            }
             match &shard.policy {
                 PolicyState::Absent => {}
                 PolicyState::Unreadable { .. } => {
@@ -114,6 +134,10 @@ impl ShardAssignments {
                         here.extend(unnamed.into_iter().filter(|account| !self.named.contains_key(account)));
                     }
                     let arn = grants.arn_of(name);
+                    if policy.needs_put(&arn) {
+                        let edited = here.iter().filter(|account| self.listed.contains(*account));
+                        self.doubts.extend(edited.map(|account| (*account, GrantDoubt::Edited(name.clone()))));
+                    }
                     let denied = here.into_iter().filter(|account| policy.denies(*account, &arn));
                     self.doubts.extend(denied.map(|account| (account, GrantDoubt::DeniedByOthers(name.clone()))));
                 }

@@ -96,6 +96,12 @@ impl RegionGrants {
         self.parts.as_ref().is_some_and(|(target, role)| shard.is_foreign(target, role))
     }
 
+    /// Whether a shard of ours has another target or role than the settings; never if those are not known.
+    pub fn aims_elsewhere(&self, shard: &Shard) -> bool {
+        let differs = |(target, role): &(Arn, Arn)| (&shard.target, &shard.role) != (target, role);
+        self.parts.as_ref().is_some_and(differs)
+    }
+
     /// The Region whose shards these are.
     pub fn region(&self) -> &Region {
         &self.region

@@ -55,6 +55,30 @@ fn a_shard_with_another_target_is_repointed_and_its_policy_kept() {
 }
 
 #[test]
+fn whom_an_edited_or_repointed_destination_should_deliver_for_is_in_doubt_until_it_is_put_right() {
+    let edited = |key: &str, value: &str| {
+        let text = DestinationPolicy::empty().with_accounts(accounts([1])).render(&arn("Logs"));
+        let mut policy: serde_json::Value = serde_json::from_str(&text).unwrap();
+        policy["Statement"][0][key] = json!(value);
+        shard("Logs", Some(&policy.to_string()))
+    };
+    let cases = [
+        (listing("Logs", [1]), None),
+        (edited("Action", "logs:DescribeDestinations"), Some("edited our statement")),
+        (edited("Resource", "arn:aws:logs:eu-west-1:111111111111:destination:zzz"), Some("edited our statement")),
+        (Shard { target: role(), ..listing("Logs", [1]) }, Some("another stream")),
+    ];
+    for (found, doubted) in cases {
+        let case = Case::of([found], [1]);
+        let doubt = case.plan().assignments.doubt(&account(1)).cloned();
+        assert_eq!(doubt.is_some(), doubted.is_some(), "{doubt:?}");
+        assert!(doubt.is_none_or(|it| it.is_repairable() && it.to_string().contains(doubted.unwrap())));
+        let after = case.after(&case.plan());
+        assert_eq!(after.plan().assignments.doubt(&account(1)), None);
+    }
+}
+
+#[test]
 fn a_repointed_shard_says_from_where_to_where() {
     let moved = Shard { target: role(), ..listing("Logs", [1]) };
     let write = Case::of([moved], [1]).plan().writes.remove(0);
