@@ -58,6 +58,8 @@ async fn a_vpc_whose_unmanaged_flow_log_records_what_is_wanted_is_left_alone() {
     let client = aws_sdk_ec2::Client::new(&sdk_config(&lab.sim, IRELAND, As::Account(&account)));
     let person = Person::of(&lab.sim, &account, IRELAND);
     let ids: Vec<String> = person.flow_logs().await.unwrap().into_iter().map(|(id, _)| id).collect();
+    lab.sim.advance(1_800_000);
+    lab.sim.traffic_tick();
     // Somebody has made them theirs.
     let tag = |key: &str| Tag::builder().key(key).value("another-tool").build();
     let resources = || Some(ids.clone());

@@ -82,17 +82,23 @@ pub(super) fn lacks(spec: &FlowLogSpec, log: &FlowLog) -> Vec<String> {
         found.push(format!("it records traffic type {records}, not {}", spec.traffic_type));
     }
     let recorded = fields(log.format.as_deref().unwrap_or(AWS_DEFAULT_FORMAT));
-    let recorded: BTreeSet<&str> = recorded.iter().map(String::as_str).collect();
     let wanted = fields(&spec.format);
-    let missing: Vec<&str> = wanted.iter().map(String::as_str).filter(|field| !recorded.contains(field)).collect();
+    let known: BTreeSet<&str> = recorded.iter().map(String::as_str).collect();
+    let missing: Vec<&str> = wanted.iter().map(String::as_str).filter(|field| !known.contains(field)).collect();
     if !missing.is_empty() {
         found.push(format!("it does not record {}", missing.join(", ")));
+    } else if !recorded.starts_with(&wanted) {
+        // Tables read by position. With two columns exchanged, every record would be believed and be false.
+        found.push("it records the fields in another order".to_owned());
     }
     if !log.active {
         found.push("it is not ACTIVE".to_owned());
     }
-    if let Delivery::Failed(message) = &log.delivery {
-        found.push(format!("its delivery fails: {message}"));
+    match &log.delivery {
+        Delivery::Success => {}
+        Delivery::Failed(message) => found.push(format!("its delivery fails: {message}")),
+        // It may never have recorded anything: its role may not even exist.
+        Delivery::Unknown => found.push("it has not reported a delivery yet".to_owned()),
     }
     found
 }

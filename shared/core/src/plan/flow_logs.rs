@@ -16,7 +16,7 @@ pub const IDLE_SUCCESSOR_MS: u64 = 15 * 60_000;
 pub const SILENT_SUCCESSOR_MS: u64 = 60 * 60_000;
 
 /// Why a flow log of others counts as broken although AWS reports no failure.
-const SILENT_TWIN: &str = "it has never reported a delivery, and AWS accepts no other flow log like it";
+const SILENT_TWIN: &str = "it has not reported a delivery yet, and AWS accepts no other flow log like it";
 
 /// The flow log part of a plan.
 #[derive(Default)]
@@ -197,10 +197,7 @@ impl Judge<'_> {
             self.replaced(vpc, own, &others);
             return VpcPlan::Covered(own.id.clone());
         }
-        // One that has reported nothing for long may never have recorded anything. That is no reason to delete ours.
-        let silent = |log: &FlowLog| log.delivery == Delivery::Unknown && self.delivers(log, ours);
-        let covers = |log: &&FlowLog| lacks(&spec, log).is_empty() && (ours.is_empty() || !silent(log));
-        if let Some(theirs) = best(to_group().filter(covers)) {
+        if let Some(theirs) = lowest(to_group().filter(|log| lacks(&spec, log).is_empty())) {
             self.replaced(vpc, theirs, &managed().collect::<Vec<_>>());
             return VpcPlan::CoveredByOthers(theirs.id.clone());
         }
@@ -208,8 +205,8 @@ impl Judge<'_> {
         if let Some(twin) = lowest(to_group().filter(|log| differs(log).is_empty())) {
             let message = match &twin.delivery {
                 Delivery::Failed(message) => Some(message.clone()),
-                Delivery::Unknown if !ours.is_empty() && silent(twin) => Some(SILENT_TWIN.to_owned()),
-                Delivery::Unknown | Delivery::Success => None,
+                Delivery::Unknown => Some(SILENT_TWIN.to_owned()),
+                Delivery::Success => None,
             };
             if let Some(message) = message {
                 return VpcPlan::Broken { flow_log: twin.id.clone(), message };
