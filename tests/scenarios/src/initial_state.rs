@@ -44,7 +44,7 @@ pub fn draw(seed: u64, rng: &mut fastrand::Rng) -> Result<(Lab, ChosenSettings),
 }
 
 /// Names what a third of the seeds each may have besides: `reads` that lag behind writes, AWS's `delays`, and invocations
-/// that `overlap`. Without it no seed has any of them, because some of those seeds fail (docs/testing.md).
+/// that `overlap`. Without it no seed has any of them, because a few of those seeds fail (docs/testing.md).
 const WEATHER: &str = "ENROLLER_WEATHER";
 
 /// In a share of the seeds AWS is only eventually consistent, has its own delays, and invocations overlap.
