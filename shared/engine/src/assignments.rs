@@ -27,7 +27,7 @@ const READ_AGAIN_MS: u64 = 2_000;
 struct Known {
     at_ms: u64,
     assignments: ShardAssignments,
-    /// The destinations that deliver to our stream with our role.
+    /// The destinations that are certainly ours.
     ours: BTreeSet<DestinationName>,
 }
 

@@ -207,13 +207,11 @@ impl EnrollmentQueue {
                 .iter()
                 .filter(|error| error.disposition().is_retryable())
                 .partition(|error| error.disposition().returns_after(record.receive_count));
-            if let Some(pace) = returning.iter().map(|error| Pace::of(error.disposition())).max() {
-                unfinished.insert(region.at.region.clone(), pace);
-                continue;
-            }
             let request = asked.request.clone().unwrap_or_else(|| request_for(&region.at, asked.occurred_at_ms));
             let waits: BTreeSet<String> = exhausted.iter().filter_map(|error| limited_wait(error)).collect();
-            if let Some(pace) = exhausted.iter().map(|error| Pace::of(error.disposition())).max()
+            if let Some(pace) = returning.iter().map(|error| Pace::of(error.disposition())).max() {
+                unfinished.insert(region.at.region.clone(), pace);
+            } else if let Some(pace) = exhausted.iter().map(|error| Pace::of(error.disposition())).max()
                 && !waits.is_subset(&request.waited_for)
             {
                 let waited_for = request.waited_for.union(&waits).cloned().collect();
